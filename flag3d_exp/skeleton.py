@@ -97,11 +97,11 @@ def adjacency(
     elif mode == "stgcn_spatial":
         hops = hop_distance(inward + inward.T)
         weights = normalised((hops <= max_hop).astype(float))
-        to_center = hops[layout.center]
-        not_farther = to_center[:, None] <= to_center[None, :]  # source than target
+        to_center = np.minimum(hops[layout.center], max_hop + 1)  # as published: far joints tie
+        not_nearer = to_center[:, None] >= to_center[None, :]  # source than target
         subsets = [weights * (hops == 0)]
         for hop in range(1, max_hop + 1):
-            subsets += [weights * (hops == hop) * side for side in (not_farther, ~not_farther)]
+            subsets += [weights * (hops == hop) * side for side in (not_nearer, ~not_nearer)]
     else:
         accepted = "spatial, stgcn_spatial, binary_adj"
         raise UserError(f"`graph` must be one of {accepted}; got {mode!r}.")
