@@ -1,0 +1,117 @@
+"""AGCN: Two-Stream Adaptive Graph Convolutional Networks (2s-AGCN, arXiv 1805.07694).
+
+One stream of it, with the gated tanh graph of the authors' later code, which is the network that
+published results call 2s-AGCN. The code of the 2019 paper itself is in agcn_original.py.
+Sizes: N clips, M persons, T frames, V joints, C channels, K neighbour subsets.
+"""
+
+import math
+
+import numpy as np
+from mindspore import Parameter, nn, ops
+from mindspore.common.initializer import Normal
+
+from flag3d_exp.models.layers import (
+    BatchNorm,
+    Block,
+    Conv,
+    ConvNorm,
+    GraphConv,
+    Head,
+    KeypointNorm,
+    block_channels,
+)
+from flag3d_exp.skeleton import adjacency, load_layout
+
+
+class JointSimilarity(nn.Cell):
+    """How alike any two joints' features are, in K embeddings: (N, C, T, V) -> (N, K, V, V).
+
+    Mean over channels and frames of the product of two embeddings of C / 4 channels.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, num_subsets: int):
+        super().__init__()
+        embedded = num_subsets * (out_channels // 4)
+        self.source = Conv(in_channels, embedded)
+        self.target = Conv(in_channels, embedded)
+        self.num_subsets = num_subsets
+        self.product = ops.BatchMatMul(transpose_a=True)
+
+    def construct(self, x):
+        n, _, _, v = x.shape
+        k = self.num_subsets
+        source = self.source(x).reshape(n * k, -1, v)  # (N * K, C / 4 * T, V)
+        target = self.target(x).reshape(n * k, -1, v)
+        return (self.product(source, target) / source.shape[1]).reshape(n, k, v, v)
+
+
+class GraphUnit(nn.Cell):
+    """Graph convolution over learned edges plus, gated by `gate`, edges drawn from the input."""
+
+    def __init__(self, in_channels: int, out_channels: int, graph: np.ndarray):
+        super().__init__()
+        num_subsets = len(graph)
+        self.adjacency = Parameter(graph.copy(), name="adjacency")
+        self.gate = Parameter(np.zeros(1, np.float32), name="gate")
+        self.similarity = JointSimilarity(in_channels, out_channels, num_subsets)
+        deviation = math.sqrt(2 / (out_channels * in_channels * num_subsets))
+        self.conv = GraphConv(in_channels, out_channels, num_subsets, init=Normal(deviation))
+        self.norm = BatchNorm(out_channels, scale=1e-6)
+        self.shortcut = None
+        if in_channels != out_channels:
+            self.shortcut = ConvNorm(in_channels, out_channels)
+
+    def construct(self, x):
+        edges = self.adjacency + self.gate * ops.tanh(self.similarity(x))  # (N, K, V, V)
+        out = self.norm(self.conv(x, ops.unbind(edges, 1)))
+        return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
+
+
+class AGCN(nn.Cell):
+    """keypoints (N, M, T, V, C) -> logits (N, num_classes).
+
+    Args:
+        layout: name or YAML file of the joints' layout.
+        widen_at: blocks, counted from 1, that double the channels and halve the frames.
+        dropout: share of the head's features that training drops; the trainer draws the mask.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        layout: str,
+        num_channels: int = 3,
+        num_persons: int = 1,
+        base_channels: int = 64,
+        num_blocks: int = 10,
+        widen_at: tuple[int, ...] = (5, 8),
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        skeleton = load_layout(layout)
+        graph = adjacency(skeleton, "spatial")
+        plan = block_channels(num_channels, base_channels, num_blocks, widen_at)
+        self.norm = KeypointNorm(skeleton.num_joints, num_channels, num_persons)
+        self.blocks = nn.CellList(
+            [
+                Block(
+                    GraphUnit(in_channels, out_channels, graph),
+                    ConvNorm(out_channels, out_channels, (9, 1), (stride, 1)),
+                    in_channels,
+                    out_channels,
+                    stride,
+                    residual=number > 0,
+                )
+                for number, (in_channels, out_channels, stride) in enumerate(plan)
+            ]
+        )
+        self.num_features, self.dropout = plan[-1][1], dropout
+        self.head = Head(self.num_features, num_classes)
+
+    def construct(self, keypoints, dropout_mask=None):
+        """dropout_mask: (N, num_features), already scaled by 1 / (1 - dropout)."""
+        x = self.norm(keypoints)  # (N * M, C, T, V)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x, keypoints.shape[0], dropout_mask)

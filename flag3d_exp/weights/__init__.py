@@ -1,0 +1,1 @@
+"""Published weights of other programs, read without running anything in them."""
