@@ -1,0 +1,233 @@
+"""Annotation files: recordings by name, and the splits that name them. The format is PYSKL's.
+
+    {"split": {"train": [name, ...], ...}, "annotations": [{"frame_dir": name, "label": int,
+     "keypoint": (M, T0, V, C), "keypoint_score": (M, T0, V), "img_shape": (height, width)}, ...]}
+
+Sizes: M persons, T0 frames of the recording, V joints, C coordinates.
+"""
+
+import logging
+import reprlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flag3d_exp.data import cache as stores
+from flag3d_exp.data.pickles import plain, read_pickle
+from flag3d_exp.errors import UserError, nearest
+
+log = logging.getLogger(__name__)
+MAX_NAME = 500
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One annotation at full length.
+
+    Args:
+        keypoints: (M, T0, V, C) of a floating type, read-only.
+        scores: (M, T0, V), the detector's confidence in each joint.
+        image_shape: (height, width) of the image that 2D keypoints are pixels of.
+        subject: who moves, where the file says so.
+        finite: no coordinate and no score is NaN or infinite.
+    """
+
+    name: str
+    label: int
+    keypoints: np.ndarray
+    scores: np.ndarray | None = None
+    image_shape: tuple[int, int] | None = None
+    subject: str | None = None
+    finite: bool = True
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """All recordings of a file and its splits, in the file's order.
+
+    Args:
+        digest: SHA-256 of the file.
+    """
+
+    path: Path
+    digest: str
+    splits: dict[str, tuple[str, ...]]
+    all: Sequence[Recording]
+
+    @cached_property
+    def by_name(self) -> dict[str, Recording]:
+        return {recording.name: recording for recording in self.all}
+
+    def recordings(self, split: str) -> tuple[Recording, ...]:
+        """The recordings that the split names, in its order.
+
+        Raises:
+            UserError: no such split, or it is empty, names a recording twice or one not there.
+        """
+        if split not in self.splits:
+            raise UserError(
+                f"{self.path} has no split {split!r}; there: {', '.join(self.splits) or 'none'}."
+                f"{nearest(split, self.splits)}"
+            )
+        names = self.splits[split]
+        if not names:
+            raise UserError(f"{self.path}: the split {split!r} is empty.")
+        missing = [name for name in names if name not in self.by_name]
+        if missing:
+            raise UserError(
+                f"{self.path}: the split {split!r} names {len(missing)} recordings that are not "
+                f"among the annotations, such as {missing[0]!r}."
+            )
+        if len(set(names)) < len(names):
+            raise UserError(f"{self.path}: {_repeated(names)!r} stands twice in split {split!r}.")
+        return tuple(self.by_name[name] for name in names)
+
+
+def open_annotations(path: str | Path, cache: str | None = "auto") -> Annotations:
+    """The annotations in a file, their arrays mapped from disk.
+
+    Args:
+        cache: folder for the converted file, from which later starts read; "auto" is
+            flag3d_exp in $XDG_CACHE_HOME or ~/.cache; None converts nothing.
+
+    Raises:
+        UserError: the file is missing or not one of annotations, or `cache` can't be written.
+    """
+    path = Path(path).expanduser()
+    if cache is None or not path.is_file():
+        splits, recordings = read_annotations(path)
+        return Annotations(path, stores.sha256(path), splits, recordings)
+    folder = stores.folder(cache)
+    try:
+        digest = stores.digest(path, folder)
+        if not (stored := stores.place(folder, digest)).is_file():
+            stores.write(stored, *read_annotations(path))
+        return Annotations(path, digest, *_stored(stored))
+    except OSError as error:
+        reason = f"the cache folder {folder} can't be used: {error.strerror or error}"
+        if cache != "auto":
+            raise UserError(f"`dataset.cache`: {reason}.") from error
+        log.warning("%s; reading %s itself.", reason, path)
+        return open_annotations(path, None)
+
+
+def read_annotations(path: Path) -> tuple[dict[str, tuple[str, ...]], list[Recording]]:
+    """Splits and recordings of a PYSKL-style pickle.
+
+    Raises:
+        UserError: naming what is wrong, and in which recording.
+    """
+    content = read_pickle(path)
+    if not isinstance(content, dict) or not {"split", "annotations"} <= content.keys():
+        got = (
+            f"keys {_short(list(content))}" if isinstance(content, dict) else type(content).__name__
+        )
+        raise UserError(f"{path} must be a dict with `split` and `annotations`; got {got}.")
+    split, annotations = content["split"], content["annotations"]
+    if not isinstance(split, dict):
+        raise UserError(f"{path}: `split` must map names to lists; got {type(split).__name__}.")
+    if not isinstance(annotations, list | tuple):
+        got = type(annotations).__name__
+        raise UserError(f"{path}: `annotations` must be a list of dicts; got {got}.")
+    splits = {str(name): _names(path, name, names) for name, names in split.items()}
+    recordings = []
+    for number, annotation in enumerate(annotations):
+        try:
+            recordings.append(_recording(annotation))
+        except UserError as error:
+            name = annotation.get("frame_dir") if isinstance(annotation, dict) else None
+            which = _short(name) if isinstance(name, str) else f"number {number}"
+            raise UserError(f"{path}: recording {which}: {error}") from error
+    names = [recording.name for recording in recordings]
+    if len(set(names)) < len(names):
+        raise UserError(f"{path}: two recordings are called {_repeated(names)!r}.")
+    return splits, recordings
+
+
+def _stored(stored: Path) -> tuple[dict[str, tuple[str, ...]], list[Recording]]:
+    splits, columns = stores.read(stored)
+    return splits, [Recording(*row) for row in columns]
+
+
+def _recording(annotation: Any) -> Recording:
+    if not isinstance(annotation, dict):
+        raise UserError(f"it must be a dict; got {type(annotation).__name__}.")
+    name = annotation.get("frame_dir", annotation.get("filename"))
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
+        raise UserError(
+            f"`frame_dir` must be a text of 1 to {MAX_NAME} letters; got {_short(name)}."
+        )
+    label = plain(annotation.get("label"))
+    if not isinstance(label, int) or isinstance(label, bool):
+        raise UserError(f"`label` must be an integer; got {_short(label)}.")
+    keypoints = _numbers(annotation, "keypoint")
+    if keypoints.ndim != 4 or 0 in keypoints.shape:
+        raise UserError(
+            "`keypoint` must have shape (persons, frames, joints, coordinates), none of them 0; "
+            f"got {keypoints.shape}."
+        )
+    if keypoints.shape[-1] not in (2, 3):
+        raise UserError(f"`keypoint` must have 2 or 3 coordinates; got {keypoints.shape[-1]}.")
+    scores = None
+    if annotation.get("keypoint_score") is not None:
+        scores = _numbers(annotation, "keypoint_score")
+        if scores.shape != keypoints.shape[:3]:
+            raise UserError(
+                f"`keypoint_score` must have shape {keypoints.shape[:3]}; got {scores.shape}."
+            )
+    total = annotation.get("total_frames", keypoints.shape[1])
+    if total != keypoints.shape[1]:
+        raise UserError(f"`total_frames` is {_short(total)}, but there are {keypoints.shape[1]}.")
+    subject = annotation.get("subject")
+    finite = np.isfinite(keypoints).all() and (scores is None or np.isfinite(scores).all())
+    return Recording(
+        *(name, label, keypoints, scores),
+        image_shape=_image_shape(annotation),
+        subject=str(subject) if isinstance(subject, str | int) else None,
+        finite=bool(finite),
+    )
+
+
+def _numbers(annotation: dict, key: str) -> np.ndarray:
+    """The array under `key`, in the floating type that it is kept in."""
+    array = plain(annotation.get(key))
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
+        got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        got = "nothing" if array is None else got
+        raise UserError(f"`{key}` must be an array of numbers; got {got}.")
+    return array if array.dtype in (np.float16, np.float32) else array.astype(np.float32)
+
+
+def _image_shape(annotation: dict) -> tuple[int, int] | None:
+    shape = plain(annotation.get("img_shape"))
+    if shape is None:
+        return None
+    shape = shape.tolist() if isinstance(shape, np.ndarray) else shape
+    if (
+        not isinstance(shape, list | tuple)
+        or len(shape) != 2
+        or not all(isinstance(side, int) and side > 0 for side in shape)
+    ):
+        raise UserError(f"`img_shape` must be (height, width) in pixels; got {_short(shape)}.")
+    return shape[0], shape[1]
+
+
+def _names(path: Path, split: Any, names: Any) -> tuple[str, ...]:
+    names = plain(names)
+    names = names.tolist() if isinstance(names, np.ndarray) and names.dtype.kind == "U" else names
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{path}: split {_short(split)} must be a list of recordings' names.")
+    return tuple(names)
+
+
+def _repeated(names: Sequence[str]) -> str:
+    seen: set[str] = set()
+    return next(name for name in names if name in seen or seen.add(name))
+
+
+def _short(value: Any) -> str:
+    return reprlib.repr(value)

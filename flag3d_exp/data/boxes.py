@@ -1,0 +1,106 @@
+"""Cropping, resizing and mirroring of images, done to the joints in them alone: for heatmaps.
+
+Sizes: M persons, T frames, V joints. Keypoints are (M, T, V, 2) float32 pixels; a coordinate of
+exactly 0 is a missing one. Shapes of images are (height, width).
+"""
+
+import numpy as np
+
+Shape = tuple[int, int]
+
+
+def compact(
+    keypoints: np.ndarray,
+    image_shape: Shape,
+    padding: float = 0.25,
+    square: bool = True,
+    beyond_image: bool = True,
+    min_side: float = 10.0,
+) -> tuple[np.ndarray, Shape]:
+    """Keypoints within the box around all persons and frames, and the shape of that box.
+
+    Args:
+        padding: how much the box is widened, as a share of itself.
+        square: widen the shorter side to the longer.
+        beyond_image: let the box leave the image.
+        min_side: a box smaller than this is no person: nothing changes.
+    """
+    flat = keypoints.reshape(-1, 2)
+    lows, highs = zip(*(_extent(flat[:, axis]) for axis in (0, 1)), strict=True)
+    low, high = np.array(lows, np.float64), np.array(highs, np.float64)
+    if (high - low < min_side).any():
+        return keypoints, image_shape
+    center, half = (low + high) / 2, (high - low) / 2 * (1 + padding)
+    if square:
+        half = np.full(2, half.max())
+    low, high = center - half, center + half
+    if not beyond_image:
+        low, high = np.maximum(low, 0), np.minimum(high, image_shape[::-1])
+    low, high = np.trunc(low), np.trunc(high)
+    width, height = (high - low).astype(int).tolist()
+    return np.where(keypoints == 0, 0, keypoints - low).astype(np.float32), (height, width)
+
+
+def resized(keypoints: np.ndarray, image_shape: Shape, new_shape: Shape) -> np.ndarray:
+    """(M, T, V, 2): keypoints of an image stretched to `new_shape`."""
+    factors = np.array([new_shape[1] / image_shape[1], new_shape[0] / image_shape[0]], np.float32)
+    return keypoints * factors
+
+
+def short_side(image_shape: Shape, side: int) -> Shape:
+    """The image's shape once its shorter side is `side`, with its proportions kept."""
+    factor = side / min(image_shape)
+    height, width = (int(length * factor + 0.5) for length in image_shape)
+    return height, width
+
+
+def random_crop(
+    image_shape: Shape,
+    area: tuple[float, float],
+    ratio: tuple[float, float],
+    rng: np.random.Generator,
+    num_tries: int = 10,
+) -> tuple[tuple[int, int], Shape]:
+    """(x, y) of the corner and shape of a crop of random size, proportions and place.
+
+    Args:
+        area: range of the share of the image's area.
+        ratio: range of width / height, drawn evenly on a logarithmic scale.
+        num_tries: draws before the largest centred square is taken instead.
+    """
+    height, width = image_shape
+    areas = rng.uniform(*area, num_tries) * height * width
+    ratios = np.exp(rng.uniform(*np.log(ratio), num_tries))
+    widths, heights = np.rint(np.sqrt(areas * ratios)), np.rint(np.sqrt(areas / ratios))
+    fits = (widths <= width) & (heights <= height)
+    if not fits.any():
+        side = min(height, width)
+        return ((width - side) // 2, (height - side) // 2), (side, side)
+    first = fits.argmax()
+    crop = int(heights[first]), int(widths[first])
+    x, y = rng.integers(width - crop[1] + 1), rng.integers(height - crop[0] + 1)
+    return (int(x), int(y)), crop
+
+
+def center_crop(image_shape: Shape, crop: Shape) -> tuple[int, int]:
+    """(x, y) of the corner of a centred crop."""
+    return (image_shape[1] - crop[1]) // 2, (image_shape[0] - crop[0]) // 2
+
+
+def cropped(keypoints: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
+    """(M, T, V, 2): keypoints as seen from the crop's corner; missing ones fall outside."""
+    return keypoints - np.array(corner, np.float32)
+
+
+def flipped(keypoints: np.ndarray, width: float, mirror_order: np.ndarray) -> np.ndarray:
+    """(M, T, V, 2 or more) with x mirrored in an image of this width, left and right exchanged."""
+    mirrored = keypoints[..., mirror_order, :]
+    x = mirrored[..., 0]
+    mirrored[..., 0] = np.where(x == 0, 0, width - x)
+    return mirrored
+
+
+def _extent(values: np.ndarray) -> tuple[float, float]:
+    """Least and greatest of the values that are not missing; 0 and 0 where all are."""
+    values = values[values != 0]
+    return (values.min(), values.max()) if len(values) else (0.0, 0.0)

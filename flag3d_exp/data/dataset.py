@@ -1,0 +1,48 @@
+"""Recordings of one split as clips, drawn anew each epoch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.pipeline import Pipeline
+from flag3d_exp.data.transforms import Stream
+
+
+@dataclass(frozen=True)
+class ClipDataset:
+    """The clips of a split, by the index of their recording.
+
+    A training clip depends on (seed, epoch, index) alone, not on what was drawn before it.
+
+    Args:
+        training: draw random clips; otherwise the fixed ones of a test.
+    """
+
+    recordings: Sequence[Recording]
+    pipeline: Pipeline
+    stream: Stream
+    seed: int = 0
+    training: bool = False
+
+    def __len__(self) -> int:
+        return len(self.recordings)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(recording.name for recording in self.recordings)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """(n,) int64."""
+        return np.array([recording.label for recording in self.recordings], np.int64)
+
+    def clips(self, index: int, epoch: int = 0) -> np.ndarray:
+        """(num_clips, M, T, V, C) float32 of one recording."""
+        recording = self.recordings[index]
+        if not self.training:
+            return self.pipeline.test_clips(recording, self.stream)
+        rng = np.random.default_rng((self.seed, epoch, index))
+        return self.pipeline.train_clips(recording, self.stream, rng)

@@ -1,0 +1,104 @@
+"""Batches of clips, made ahead of time by the workers of mindspore.dataset.
+
+Chance stays outside of MindSpore: the order of an epoch is worked out here, and what is drawn for
+a recording depends on (seed, epoch, index) only. So neither the number of workers nor resuming
+changes what a network sees.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import mindspore.dataset as ds
+import numpy as np
+
+from flag3d_exp.data.dataset import ClipDataset
+from flag3d_exp.errors import UserError
+
+
+class Batch(NamedTuple):
+    """N recordings.
+
+    Args:
+        clips: (N, num_clips, M, T, V, C) float32.
+        labels: (N,) int32.
+        indices: (N,) int64 of the recordings in their dataset.
+    """
+
+    clips: np.ndarray
+    labels: np.ndarray
+    indices: np.ndarray
+
+
+def training_order(
+    num_recordings: int, batch_size: int, seed: int, epoch: int, rank: int = 0, world: int = 1
+) -> np.ndarray:
+    """Indices of an epoch's recordings for this rank, a whole number of batches of them.
+
+    All ranks share one permutation, of which each takes its part of every step; the last step is
+    filled up from the permutation's start, so that no recording is left out.
+    """
+    order = np.random.default_rng((seed, epoch)).permutation(num_recordings)
+    num_steps = -(-num_recordings // (batch_size * world))
+    filled = np.resize(order, num_steps * batch_size * world)  # repeats from the start
+    return filled.reshape(num_steps, world, batch_size)[:, rank].reshape(-1)
+
+
+def batches(
+    dataset: ClipDataset,
+    order: np.ndarray,
+    batch_size: int,
+    epoch: int = 0,
+    num_workers: int = 1,
+    skip: int = 0,
+) -> Iterator[Batch]:
+    """The batches of `order`, the last one short if it does not come out even.
+
+    Args:
+        num_workers: 1 prepares batches in a thread of this process, more in so many processes.
+        skip: number of batches to leave out at the start, as already seen.
+    """
+    if num_workers < 1:
+        raise UserError(f"`num_workers` must be at least 1; got {num_workers}.")
+    source = _Batches(dataset, np.asarray(order, np.int64), batch_size, epoch, skip)
+    if not len(source):
+        return
+    workers = min(num_workers, len(source), os.cpu_count() or 1)
+    generator = ds.GeneratorDataset(
+        source,
+        list(Batch._fields),
+        shuffle=False,
+        num_parallel_workers=workers,
+        python_multiprocessing=workers > 1,
+    )
+    try:
+        for arrays in generator.create_tuple_iterator(num_epochs=1, output_numpy=True):
+            yield Batch(*arrays)
+    except RuntimeError as error:
+        if source.error is not None:
+            raise source.error from error
+        raise
+
+
+class _Batches:
+    """Batches by number: what GeneratorDataset asks for."""
+
+    def __init__(
+        self, dataset: ClipDataset, order: np.ndarray, batch_size: int, epoch: int, skip: int
+    ) -> None:
+        self.dataset, self.order, self.batch_size, self.epoch = dataset, order, batch_size, epoch
+        self.skip = skip
+        self.error: Exception | None = None
+
+    def __len__(self) -> int:
+        return max(-(-len(self.order) // self.batch_size) - self.skip, 0)
+
+    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        begin = (number + self.skip) * self.batch_size
+        indices = self.order[begin : begin + self.batch_size]
+        try:
+            clips = np.stack([self.dataset.clips(int(index), self.epoch) for index in indices])
+        except Exception as error:
+            self.error = error  # MindSpore would pass on its text only
+            raise
+        return clips, self.dataset.labels[indices].astype(np.int32), indices

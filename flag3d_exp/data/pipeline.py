@@ -1,0 +1,255 @@
+"""How a recording becomes network input: once for graph networks, once for heatmap networks.
+
+Sizes: M persons, T frames of a clip, T0 of the recording, V joints, C channels.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from flag3d_exp.data import boxes, transforms
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.sampling import test_indices, train_indices
+from flag3d_exp.data.transforms import Stream
+from flag3d_exp.errors import UserError
+from flag3d_exp.skeleton import Layout, load_layout
+
+
+@dataclass(frozen=True)
+class GraphPipeline:
+    """Joints, normalised and as a stream, for networks that convolve over the skeleton's graph.
+
+    Args:
+        normalise: none; image ([-1, 1] of the image), box ([-1, 1] of the persons' box) in 2D;
+            center (the layout's centre joint starts at the origin), body (NTU RGB+D: centred,
+            spine upwards, shoulders along x) in 3D.
+        score_threshold: joints with a score of at most this are set to 0 (image, box); None: none.
+        score_channel: the joint's score is the last channel.
+        clip_len: frames of a clip, T.
+        num_clips: clips of a recording over which a test averages.
+        test_mirrored: average over mirrored test clips as well.
+        part: range of the share of a recording from which a training clip is taken.
+        tempo: largest departure from the mean speed in training, 0 to below 1.
+        rotation: largest angle about each axis, radians.
+        scale: largest change of size along each axis, as a share.
+        shear: largest shear of one axis by another.
+        mirror: probability of exchanging left and right.
+        joint_dropout: probability of losing a joint for the whole clip.
+    """
+
+    layout: str
+    num_persons: int = 1
+    normalise: Literal["none", "image", "box", "center", "body"] = "none"
+    score_threshold: float | None = None
+    score_channel: bool = False
+    clip_len: int = 100
+    num_clips: int = 1
+    test_mirrored: bool = False
+    part: tuple[float, float] = (1.0, 1.0)
+    tempo: float = 0.0
+    rotation: float = 0.0
+    scale: float = 0.0
+    shear: float = 0.0
+    mirror: float = 0.0
+    joint_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_clips(self.clip_len, self.num_clips, self.part, self.tempo)
+        for name in ("mirror", "joint_dropout"):
+            _check_range(name, getattr(self, name), 0, 1)
+        for name in ("rotation", "scale", "shear"):
+            _check_range(name, getattr(self, name), 0, None)
+
+    @property
+    def needs_image(self) -> bool:
+        """Whether a recording must say how large its image is."""
+        return self.normalise == "image"
+
+    @cached_property
+    def skeleton(self) -> Layout:
+        return load_layout(self.layout)
+
+    def train_clips(
+        self, recording: Recording, stream: Stream, rng: np.random.Generator
+    ) -> np.ndarray:
+        """(1, M, T, V, C) float32: a random clip."""
+        keypoints = self._prepared(recording, stream)
+        indices = train_indices(keypoints.shape[1], self.clip_len, rng, self.part, self.tempo)
+        clip = self._changed(keypoints[:, indices], rng)
+        return transforms.with_persons(clip, self.num_persons)[None]
+
+    def test_clips(self, recording: Recording, stream: Stream) -> np.ndarray:
+        """(num_clips, M, T, V, C) float32, the mirrored ones after the others."""
+        keypoints = self._prepared(recording, stream)
+        indices = test_indices(keypoints.shape[1], self.clip_len, self.num_clips, self.part)
+        keypoints = transforms.with_persons(keypoints, self.num_persons)
+        clips = keypoints[:, indices].swapaxes(0, 1)  # (num_clips, M, T, V, C)
+        if self.test_mirrored:
+            return np.concatenate([clips, transforms.mirrored(clips, self.skeleton.mirror_order)])
+        return np.ascontiguousarray(clips)
+
+    def _prepared(self, recording: Recording, stream: Stream) -> np.ndarray:
+        """(M, T', V, C) float32: the whole recording, normalised, as a stream."""
+        keypoints, scores = recording.keypoints, recording.scores
+        match self.normalise:
+            case "image":
+                keypoints = transforms.normalise_image(
+                    keypoints, scores, _image_shape(recording), self.score_threshold
+                )
+            case "box":
+                keypoints = transforms.normalise_box(keypoints, scores, self.score_threshold)
+            case "center":
+                keypoints = transforms.normalise_center(keypoints, self.skeleton.center)
+            case "body":
+                keypoints = transforms.normalise_body(keypoints)
+        keypoints = keypoints.astype(np.float32, copy=False)
+        if self.score_channel:
+            keypoints = transforms.with_scores(keypoints, scores)
+        return stream(keypoints, self.skeleton, self.score_channel)
+
+    def _changed(self, clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """A clip as it might have been seen otherwise. Every change is linear, so that those of
+        joints, bones and motions agree."""
+        size = clip.shape[-1] - self.score_channel
+        matrix = np.eye(size)
+        if self.scale:
+            matrix = np.diag(1 + rng.uniform(-self.scale, self.scale, size))
+        if self.shear:
+            amount = rng.uniform(-self.shear, self.shear, (size, size))
+            matrix = (np.eye(size) + amount * (1 - np.eye(size))) @ matrix
+        if self.rotation:
+            angles = rng.uniform(-self.rotation, self.rotation, 3 if size == 3 else 1)
+            matrix = transforms.rotation(angles) @ matrix
+        if self.scale or self.shear or self.rotation:
+            clip = transforms.mapped(clip, matrix)
+        if self.mirror and rng.random() < self.mirror:
+            clip = transforms.mirrored(clip, self.skeleton.mirror_order)
+        if self.joint_dropout:
+            clip = transforms.without_joints(clip, rng.random(clip.shape[2]) < self.joint_dropout)
+        return clip
+
+
+@dataclass(frozen=True)
+class HeatmapPipeline:
+    """Joints in pixels of a small square crop around the persons, for networks that draw heatmaps.
+
+    Training crops at random; testing takes all of the box. A score that is missing counts as 1.
+
+    Args:
+        clip_len, num_clips, test_mirrored, part, tempo, mirror, joint_dropout: as in GraphPipeline.
+        padding: how much wider than the persons the box is, as a share.
+        short_side: side to which the box is resized before the random crop, pixels.
+        area: range of the share of the box that the random crop keeps.
+        ratio: range of the random crop's width / height.
+        train_size: height and width of the heatmaps in training.
+        test_size: height and width of the heatmaps otherwise.
+    """
+
+    layout: str
+    num_persons: int = 1
+    clip_len: int = 48
+    num_clips: int = 1
+    test_mirrored: bool = False
+    part: tuple[float, float] = (1.0, 1.0)
+    tempo: float = 0.0
+    padding: float = 0.25
+    short_side: int = 64
+    area: tuple[float, float] = (0.56, 1.0)
+    ratio: tuple[float, float] = (0.75, 1.3333333)
+    train_size: int = 56
+    test_size: int = 64
+    mirror: float = 0.5
+    joint_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_clips(self.clip_len, self.num_clips, self.part, self.tempo)
+        for name in ("mirror", "joint_dropout"):
+            _check_range(name, getattr(self, name), 0, 1)
+        for name in ("short_side", "train_size", "test_size"):
+            _check_range(name, getattr(self, name), 1, None)
+        _check_range("padding", self.padding, 0, None)
+        for name, low, high in (("area", 0, 1), ("ratio", 0, None)):
+            _check_pair(name, getattr(self, name), low, high)
+
+    needs_image = True
+    normalise = "none"
+    score_channel = True
+
+    @cached_property
+    def skeleton(self) -> Layout:
+        return load_layout(self.layout)
+
+    def train_clips(
+        self, recording: Recording, stream: Stream, rng: np.random.Generator
+    ) -> np.ndarray:
+        """(1, M, T, V, 3) float32: x and y in pixels of the heatmaps, and the score."""
+        num_frames = recording.keypoints.shape[1]
+        indices = train_indices(num_frames, self.clip_len, rng, self.part, self.tempo)
+        keypoints, scores, shape = self._boxed(recording, indices)
+        side = boxes.short_side(shape, self.short_side)
+        keypoints = boxes.resized(keypoints, shape, side)
+        corner, crop = boxes.random_crop(side, self.area, self.ratio, rng)
+        size = (self.train_size, self.train_size)
+        keypoints = boxes.resized(boxes.cropped(keypoints, corner), crop, size)
+        clip = transforms.with_scores(keypoints, scores)
+        if self.mirror and rng.random() < self.mirror:
+            clip = boxes.flipped(clip, self.train_size, self.skeleton.mirror_order)
+        if self.joint_dropout:
+            clip = transforms.without_joints(clip, rng.random(clip.shape[2]) < self.joint_dropout)
+        return transforms.with_persons(clip, self.num_persons)[None]
+
+    def test_clips(self, recording: Recording, stream: Stream) -> np.ndarray:
+        """(num_clips, M, T, V, 3) float32 as above, the mirrored clips after the others."""
+        num_frames = recording.keypoints.shape[1]
+        indices = test_indices(num_frames, self.clip_len, self.num_clips, self.part)
+        keypoints, scores, shape = self._boxed(recording, indices.reshape(-1))
+        keypoints = boxes.resized(keypoints, shape, (self.test_size, self.test_size))
+        clips = transforms.with_persons(
+            transforms.with_scores(keypoints, scores), self.num_persons
+        )  # (M, num_clips * T, V, 3)
+        clips = clips.reshape(len(clips), *indices.shape, *clips.shape[2:]).swapaxes(0, 1)
+        if self.test_mirrored:
+            # The pixel centres are at whole numbers, so the last one is at size - 1.
+            mirrored = boxes.flipped(clips, self.test_size - 1, self.skeleton.mirror_order)
+            return np.concatenate([clips, mirrored])
+        return np.ascontiguousarray(clips)
+
+    def _boxed(
+        self, recording: Recording, indices: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | None, tuple[int, int]]:
+        """Keypoints (M, T, V, 2) in the persons' box, their scores, and the shape of the box."""
+        keypoints = recording.keypoints[:, indices].astype(np.float32)
+        scores = recording.scores if recording.scores is None else recording.scores[:, indices]
+        keypoints, shape = boxes.compact(keypoints, _image_shape(recording), self.padding)
+        return keypoints, scores, shape
+
+
+Pipeline = GraphPipeline | HeatmapPipeline
+
+
+def _image_shape(recording: Recording) -> tuple[int, int]:
+    if recording.image_shape is None:
+        raise UserError(f"recording {recording.name!r} has no `img_shape` to scale its pixels by.")
+    return recording.image_shape
+
+
+def _check_clips(clip_len: int, num_clips: int, part: tuple[float, float], tempo: float) -> None:
+    _check_range("clip_len", clip_len, 1, None)
+    _check_range("num_clips", num_clips, 1, None)
+    _check_pair("part", part, 0, 1)
+    if not 0 <= tempo < 1:
+        raise UserError(f"`pipeline.tempo` must be at least 0 and below 1; got {tempo}.")
+
+
+def _check_range(name: str, value: float, low: float, high: float | None) -> None:
+    if value < low or (high is not None and value > high):
+        limits = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise UserError(f"`pipeline.{name}` must be {limits}; got {value}.")
+
+
+def _check_pair(name: str, pair: tuple[float, float], low: float, high: float | None) -> None:
+    if len(pair) != 2 or not low < pair[0] <= pair[1] or (high is not None and pair[1] > high):
+        limits = f"above {low}" if high is None else f"above {low} and at most {high}"
+        raise UserError(f"`pipeline.{name}` must be two rising numbers {limits}; got {list(pair)}.")

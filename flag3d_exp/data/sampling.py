@@ -1,0 +1,83 @@
+"""Which frames of a recording make a clip: uniform sampling (PoseC3D, arXiv 2104.13586, section 4).
+
+Sizes: T frames of a clip. Indices are int64, into the frames of one recording.
+"""
+
+import numpy as np
+
+# The reference seeds NumPy's legacy generator with this before it draws the clips of a test.
+TEST_SEED = 255
+
+Chance = np.random.Generator | np.random.RandomState
+
+
+def train_indices(
+    num_frames: int,
+    clip_len: int,
+    rng: np.random.Generator,
+    part: tuple[float, float] = (1.0, 1.0),
+    tempo: float = 0.0,
+) -> np.ndarray:
+    """(T,) frames of one training clip.
+
+    Args:
+        part: the clip is taken from a random part of the recording; its share is drawn from here.
+        tempo: 0 to below 1: how far the speed at either end may depart from the mean.
+    """
+    indices = clip_indices(num_frames, clip_len, rng, part)
+    return warped(indices, num_frames, rng.uniform(-tempo, tempo)) if tempo else indices
+
+
+def test_indices(
+    num_frames: int,
+    clip_len: int,
+    num_clips: int,
+    part: tuple[float, float] = (1.0, 1.0),
+) -> np.ndarray:
+    """(num_clips, T) frames of the test clips: the same at every call, and the same as PYSKL's."""
+    rng = np.random.RandomState(TEST_SEED)  # noqa: NPY002
+    clips = np.arange(num_clips)
+    starts = clips if num_frames < num_clips else clips * num_frames // num_clips
+    return np.stack(
+        [clip_indices(num_frames, clip_len, rng, part, start) for start in starts.tolist()]
+    )
+
+
+def clip_indices(
+    num_frames: int,
+    clip_len: int,
+    rng: Chance,
+    part: tuple[float, float] = (1.0, 1.0),
+    start: int | None = None,
+) -> np.ndarray:
+    """(T,) frames: one of each of T equal segments; all frames and over again if there are fewer.
+
+    Args:
+        start: first frame of a recording shorter than the clip; None draws one.
+    """
+    integers = rng.integers if isinstance(rng, np.random.Generator) else rng.randint
+    share = part[0] + rng.random() * (part[1] - part[0])
+    length = max(int(share * num_frames), 1)
+    first = integers(num_frames - length + 1)
+    if length < clip_len:
+        begin = integers(length) if start is None else start
+        return first + np.arange(begin, begin + clip_len) % length
+    if length < 2 * clip_len:
+        # Between which of the kept frames one is left out.
+        gaps = rng.choice(clip_len + 1, length - clip_len, replace=False)
+        skipped = np.cumsum(np.bincount(gaps, minlength=clip_len + 1))
+        return first + np.arange(clip_len) + skipped[:-1]
+    edges = np.arange(clip_len + 1) * length // clip_len
+    return first + edges[:-1] + integers(np.diff(edges))
+
+
+def warped(indices: np.ndarray, num_frames: int, strength: float) -> np.ndarray:
+    """The frames after a smooth change of tempo that leaves the first and last frame in place.
+
+    Args:
+        strength: -1 < strength < 1; positive: the first half is passed faster.
+    """
+    if num_frames < 3:
+        return indices
+    time = indices / (num_frames - 1)
+    return np.rint((time + strength * time * (1 - time)) * (num_frames - 1)).astype(np.int64)

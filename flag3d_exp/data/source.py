@@ -1,0 +1,183 @@
+"""A dataset as configuration describes it: opened, checked against that, made into clips."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from flag3d_exp.data.annotations import Annotations, Recording, open_annotations
+from flag3d_exp.data.dataset import ClipDataset
+from flag3d_exp.data.demo import demo_path
+from flag3d_exp.data.pipeline import GraphPipeline, Pipeline
+from flag3d_exp.data.transforms import Stream
+from flag3d_exp.errors import UserError
+from flag3d_exp.skeleton import Layout, load_layout
+
+DEMOS = {"demo_in_domain": "in_domain", "demo_out_domain": "out_domain"}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An annotation file and what is in it: the `dataset` group.
+
+    Args:
+        name: what logs and reports call it.
+        path: the annotation file, see `annotations`; `demo_in_domain` and `demo_out_domain` are the
+            synthetic data, made on first use.
+        layout: the skeleton: nturgb+d, coco, openpose, or the path of a YAML file.
+        num_classes: labels are 0 to num_classes - 1.
+        num_persons: persons a network sees; further ones in a recording are left out, missing ones
+            are zeros.
+        num_channels: channels of a joint in graph networks: its coordinates, and its score if
+            score_channel is set.
+        score_channel: whether the detector's score is the last channel.
+        normalise, score_threshold: how graph networks get the coordinates, see `GraphPipeline`.
+        clip_len: frames that a graph network gets of a recording.
+        mirror: probability of mirroring a training clip; 0 where classes name a side.
+        splits: `train`, `val` and further evaluation splits, by their names in the file.
+        classes: names of the labels, in order.
+        cache: folder for the converted file; "auto": flag3d_exp in $XDG_CACHE_HOME or ~/.cache;
+            null: read the file itself at each start.
+    """
+
+    name: str
+    path: str
+    layout: str
+    num_classes: int
+    splits: dict[str, str]
+    num_persons: int = 1
+    num_channels: int = 3
+    score_channel: bool = False
+    normalise: Literal["none", "image", "box", "center", "body"] = "none"
+    score_threshold: float | None = None
+    clip_len: int = 100
+    mirror: float = 0.0
+    classes: list[str] | None = None
+    cache: str | None = "auto"
+
+    def __post_init__(self) -> None:
+        for key in ("num_classes", "num_persons", "clip_len"):
+            if getattr(self, key) < 1:
+                raise UserError(f"`dataset.{key}` must be at least 1; got {getattr(self, key)}.")
+        if self.num_coordinates not in (2, 3):
+            raise UserError(
+                "`dataset.num_channels` must be 2 or 3 coordinates, and 1 for the score if "
+                f"`dataset.score_channel` is true; got {self.num_channels}."
+            )
+        if self.classes is not None and len(self.classes) != self.num_classes:
+            raise UserError(
+                f"`dataset.classes` must name {self.num_classes} classes, as `dataset.num_classes` "
+                f"says; got {len(self.classes)}."
+            )
+
+    @property
+    def num_coordinates(self) -> int:
+        return self.num_channels - self.score_channel
+
+    def open(self) -> Annotations:
+        """The annotation file, as it is."""
+        path = demo_path(DEMOS[self.path]) if self.path in DEMOS else self.path
+        return open_annotations(path, self.cache)
+
+
+def build(
+    settings: Dataset,
+    pipeline: Pipeline,
+    stream: Stream,
+    seed: int,
+    splits: Iterable[str] | None = None,
+) -> dict[str, ClipDataset]:
+    """The clips of each split, checked; only `train` is random.
+
+    Args:
+        splits: keys of `settings.splits` to build; None builds all.
+
+    Raises:
+        UserError: what is wrong with the file, or where it does not fit the settings.
+    """
+    annotations = settings.open()
+    chosen = list(settings.splits) if splits is None else list(splits)
+    recordings = {}
+    for split in chosen:
+        if split not in settings.splits:
+            known = ", ".join(settings.splits)
+            raise UserError(f"`dataset.splits` has no {split!r}; there: {known}.")
+        recordings[split] = annotations.recordings(settings.splits[split])
+    check_disjoint(settings, annotations)
+    layout = load_layout(settings.layout)
+    check_fit(settings, layout, pipeline)
+    for split, members in recordings.items():
+        for recording in members:
+            if error := fault(recording, settings, layout, pipeline.needs_image):
+                where = f"{annotations.path}, split {settings.splits[split]!r}"
+                raise UserError(f"{where}, recording {recording.name!r}: {error}")
+    return {
+        split: ClipDataset(members, pipeline, stream, seed, training=split == "train")
+        for split, members in recordings.items()
+    }
+
+
+def fault(recording: Recording, settings: Dataset, layout: Layout, needs_image: bool) -> str | None:
+    """What makes the recording unusable under these settings, as a sentence; None if nothing."""
+    _, _, num_joints, num_coordinates = recording.keypoints.shape
+    if num_joints != layout.num_joints:
+        return (
+            f"it has {num_joints} joints, but layout {layout.name} has {layout.num_joints}; "
+            "set `dataset.layout`."
+        )
+    if num_coordinates != settings.num_coordinates:
+        return (
+            f"it has {num_coordinates} coordinates, but `dataset.num_channels` is "
+            f"{settings.num_channels}{' with the score' if settings.score_channel else ''}."
+        )
+    if not 0 <= recording.label < settings.num_classes:
+        return (
+            f"its label {recording.label} is not within 0 to {settings.num_classes - 1}, as "
+            "`dataset.num_classes` says."
+        )
+    if not recording.finite:
+        return "it holds NaN or infinite values."
+    if needs_image and recording.image_shape is None:
+        return "it has no `img_shape`, which pixels can't be scaled without."
+    return None
+
+
+def check_fit(settings: Dataset, layout: Layout, pipeline: Pipeline) -> None:
+    """Refuse a pipeline that can't work on what the dataset holds."""
+    if not isinstance(pipeline, GraphPipeline):
+        if settings.num_coordinates != 2:
+            raise UserError(
+                "`pipeline=heatmap` draws 2D keypoints; this dataset has 3 coordinates."
+            )
+        return
+    dimensions = {"image": 2, "box": 2, "body": 3}.get(pipeline.normalise)
+    if dimensions not in (None, settings.num_coordinates):
+        raise UserError(
+            f"`dataset.normalise={pipeline.normalise}` is for {dimensions} coordinates; this "
+            f"dataset has {settings.num_coordinates}."
+        )
+    if pipeline.normalise == "body" and layout.name != "nturgb+d":
+        raise UserError(
+            "`dataset.normalise=body` knows the joints of layout nturgb+d only; got "
+            f"{layout.name}. Take `center` instead."
+        )
+
+
+def check_disjoint(settings: Dataset, annotations: Annotations) -> None:
+    """Refuse evaluation on recordings that were trained on, unless the very split is asked for."""
+    train = settings.splits.get("train")
+    if train is None or train not in annotations.splits:
+        return
+    seen = set(annotations.splits[train])
+    for split, name in settings.splits.items():
+        shared = seen & set(annotations.splits.get(name, ())) if name != train else set()
+        if shared:
+            raise UserError(
+                f"{annotations.path}: splits {train!r} and {name!r} (`dataset.splits.{split}`) "
+                f"share {len(shared)} recordings, such as {min(shared)!r}."
+            )
+
+
+def class_counts(recordings: Sequence[Recording]) -> Counter[int]:
+    """How many recordings there are of each label."""
+    return Counter(recording.label for recording in recordings)
