@@ -5,7 +5,6 @@ in FLAG3D. Out-domain: clean rendered 2D views to train on; other people, other 
 detector to test on. Nothing in it was recorded from a person.
 """
 
-import fcntl
 import hashlib
 import os
 import pickle
@@ -13,6 +12,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from flag3d_exp.data import demo_body, demo_cameras, demo_motions, demo_performers
 from flag3d_exp.data.demo_performers import Take, perform
@@ -128,8 +128,7 @@ def _annotation_2d(take: Take, points: np.ndarray) -> dict:
 def _write_once(path: Path, domain: str) -> None:
     """Writes the file; of several processes one writes and the others wait for it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(path.with_suffix(".lock")):
         if not path.exists():
             partial = path.with_suffix(".partial")
             partial.write_bytes(pickle.dumps(make_demo(domain), protocol=4))
