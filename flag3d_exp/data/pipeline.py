@@ -11,7 +11,7 @@ import numpy as np
 
 from flag3d_exp.data import boxes, transforms
 from flag3d_exp.data.annotations import Recording
-from flag3d_exp.data.sampling import test_indices, train_indices
+from flag3d_exp.data.sampling import fixed_indices, random_indices
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError
 from flag3d_exp.skeleton import Layout, load_layout
@@ -76,14 +76,14 @@ class GraphPipeline:
     ) -> np.ndarray:
         """(1, M, T, V, C) float32: a random clip."""
         keypoints = self._prepared(recording, stream)
-        indices = train_indices(keypoints.shape[1], self.clip_len, rng, self.part, self.tempo)
+        indices = random_indices(keypoints.shape[1], self.clip_len, rng, self.part, self.tempo)
         clip = self._changed(keypoints[:, indices], rng)
         return transforms.with_persons(clip, self.num_persons)[None]
 
     def test_clips(self, recording: Recording, stream: Stream) -> np.ndarray:
         """(num_clips, M, T, V, C) float32, the mirrored ones after the others."""
         keypoints = self._prepared(recording, stream)
-        indices = test_indices(keypoints.shape[1], self.clip_len, self.num_clips, self.part)
+        indices = fixed_indices(keypoints.shape[1], self.clip_len, self.num_clips, self.part)
         keypoints = transforms.with_persons(keypoints, self.num_persons)
         clips = keypoints[:, indices].swapaxes(0, 1)  # (num_clips, M, T, V, C)
         if self.test_mirrored:
@@ -186,7 +186,7 @@ class HeatmapPipeline:
     ) -> np.ndarray:
         """(1, M, T, V, 3) float32: x and y in pixels of the heatmaps, and the score."""
         num_frames = recording.keypoints.shape[1]
-        indices = train_indices(num_frames, self.clip_len, rng, self.part, self.tempo)
+        indices = random_indices(num_frames, self.clip_len, rng, self.part, self.tempo)
         keypoints, scores, shape = self._boxed(recording, indices)
         side = boxes.short_side(shape, self.short_side)
         keypoints = boxes.resized(keypoints, shape, side)
@@ -203,7 +203,7 @@ class HeatmapPipeline:
     def test_clips(self, recording: Recording, stream: Stream) -> np.ndarray:
         """(num_clips, M, T, V, 3) float32 as above, the mirrored clips after the others."""
         num_frames = recording.keypoints.shape[1]
-        indices = test_indices(num_frames, self.clip_len, self.num_clips, self.part)
+        indices = fixed_indices(num_frames, self.clip_len, self.num_clips, self.part)
         keypoints, scores, shape = self._boxed(recording, indices.reshape(-1))
         keypoints = boxes.resized(keypoints, shape, (self.test_size, self.test_size))
         clips = transforms.with_persons(

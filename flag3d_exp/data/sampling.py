@@ -11,7 +11,7 @@ TEST_SEED = 255
 Chance = np.random.Generator | np.random.RandomState
 
 
-def train_indices(
+def random_indices(
     num_frames: int,
     clip_len: int,
     rng: np.random.Generator,
@@ -28,7 +28,7 @@ def train_indices(
     return warped(indices, num_frames, rng.uniform(-tempo, tempo)) if tempo else indices
 
 
-def test_indices(
+def fixed_indices(
     num_frames: int,
     clip_len: int,
     num_clips: int,
