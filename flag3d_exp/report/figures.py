@@ -21,36 +21,36 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 TITLES = {"top1": "top-1 (%)", "top5": "top-5 (%)", "lr": "learning rate"}
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "++", "oo")
 
-Series = Mapping[str, tuple[Sequence[float], Sequence[float]]]
+Curves = Mapping[str, Sequence[tuple[float, float]]]
 
 
-def curves_figure(series: Series) -> Figure:
-    """Curves of one run over its optimizer updates, one panel per quantity.
+def curves_figure(curves: Curves) -> Figure:
+    """Curves of one run over epochs, one panel per quantity.
 
     Args:
-        series: metric key (`train/loss`, `val/top1`, `lr`) to its steps and its values.
+        curves: metric key (`train/loss`, `val/top1`, `lr`) to its (epoch, value) pairs.
     """
     panels: dict[str, list[str]] = {}
-    for key in series:
+    for key in curves:
         panels.setdefault(key.rsplit("/", 1)[-1], []).append(key)
     order = [name for name in ("loss", "top1", "top5") if name in panels]
     order += [name for name in panels if name not in order]
     figure = Figure(figsize=(4.6 * max(len(order), 1), 3.4), layout="constrained")
-    splits = list(dict.fromkeys(key.rsplit("/", 1)[0] for key in series if "/" in key))
+    splits = list(dict.fromkeys(key.rsplit("/", 1)[0] for key in curves if "/" in key))
     for column, name in enumerate(order):
         axes = figure.add_subplot(1, len(order), column + 1)
         for key in panels[name]:
             style = splits.index(key.rsplit("/", 1)[0]) if "/" in key else 0
-            steps, values = series[key]
+            epochs, values = zip(*curves[key], strict=True)
             axes.plot(
-                *(steps, values),
+                *(epochs, values),
                 color=COLOURS[style % len(COLOURS)],
                 linestyle=LINES[style % len(LINES)],
-                marker=MARKERS[style % len(MARKERS)] if len(steps) <= 40 else "",
+                marker=MARKERS[style % len(MARKERS)] if len(epochs) <= 40 else "",
                 markersize=4,
                 label=key,
             )
-        axes.set_xlabel("updates")
+        axes.set_xlabel("epoch")
         axes.set_title(TITLES.get(name, name))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize=8)

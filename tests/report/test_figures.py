@@ -19,13 +19,13 @@ def texts(figure: Figure) -> list[str]:
 
 
 def test_curves_have_one_panel_per_quantity():
-    series = {
-        "train/loss": ([10, 20], [2.0, 1.0]),
-        "val/loss": ([20], [1.5]),
-        "val/top1": ([20], [50.0]),
-        "lr": ([10, 20], [0.1, 0.0]),
+    curves = {
+        "train/loss": [(1, 2.0), (2, 1.0)],
+        "val/loss": [(2, 1.5)],
+        "val/top1": [(2, 50.0)],
+        "lr": [(1, 0.1), (2, 0.0)],
     }
-    figure = figures.curves_figure(series)
+    figure = figures.curves_figure(curves)
     assert [axes.get_title() for axes in figure.axes] == ["loss", "top-1 (%)", "learning rate"]
     loss = figure.axes[0].lines
     assert [line.get_label() for line in loss] == ["train/loss", "val/loss"]
