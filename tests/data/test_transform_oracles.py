@@ -292,8 +292,8 @@ def segment(start, end, size, sigma=0.6):
     length = np.hypot(*(end - start)[:2])
     if score < 1e-3:
         return np.zeros((size, size))
-    if length < 1:
-        return gaussians(np.array([[[*start[:2], score]]], np.float64), size, sigma)[0, 0]
+    if length < 1:  # too short for a line: the map of the start alone
+        return gaussians(start[None, None].astype(np.float64), size, sigma)[0, 0]
     low = np.minimum(start[:2], end[:2]) - 3 * sigma
     high = np.maximum(start[:2], end[:2]) + 3 * sigma
     grid = np.stack(np.meshgrid(np.arange(size), np.arange(size)), -1).astype(np.float64)
