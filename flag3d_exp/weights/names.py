@@ -51,6 +51,16 @@ RULES: dict[str, Rules] = {
         (r"\.learned$", ".PA"),
         *_COMMON,
     ),
+    "PoseC3D": (
+        (r"^network\.stem\.", "backbone.conv1."),
+        (r"^network\.stages\.(\d+)\.", r"backbone.layer<\1>."),
+        (r"^head\.", "cls_head.fc_cls."),
+        (r"\.narrow\.", ".conv1."),
+        (r"\.(\d+)\.conv\.(conv|norm)\.", r".\1.conv2.\2."),
+        (r"\.widen\.", ".conv3."),
+        (r"\.shortcut\.", ".downsample."),
+        (r"\.norm\.", ".bn."),
+    ),
 }
 
 

@@ -1,0 +1,123 @@
+"""PoseC3D: Revisiting Skeleton-Based Action Recognition (arXiv 2104.13586), SlowOnly networks.
+
+A ResNet-50 over heatmaps, cut to three stages and narrowed; the published variants have
+`stage_blocks` (4, 6, 3) and (3, 4, 6).
+Sizes: N clips, M persons, T frames, V joints or limbs, C channels; volumes are (N * T, C, H, W).
+"""
+
+from mindspore import nn, ops
+
+from flag3d_exp.errors import UserError
+from flag3d_exp.models.heatmap import Heatmaps
+from flag3d_exp.models.layers import Head
+from flag3d_exp.models.volume import VolumeUnit, every_nth_frame
+from flag3d_exp.skeleton import load_layout
+
+
+class Bottleneck(nn.Cell):
+    """Narrow, convolve, widen to four times `width`, add the input."""
+
+    def __init__(
+        self, in_channels: int, width: int, frames: int, stride: int, temporal_stride: int
+    ):
+        super().__init__()
+        out_channels = 4 * width
+        self.narrow = VolumeUnit(in_channels, width, (frames, 1, 1))
+        self.conv = VolumeUnit(width, width, (1, 3, 3), stride)
+        self.widen = VolumeUnit(width, out_channels, relu=False, scale=0.0)
+        self.shortcut = None
+        if in_channels != out_channels or stride != 1 or temporal_stride != 1:
+            self.shortcut = VolumeUnit(in_channels, out_channels, stride=stride, relu=False)
+        self.temporal_stride = temporal_stride
+
+    def construct(self, x, num_frames):
+        """num_frames: of the input; the output has ceil(num_frames / temporal_stride)."""
+        out = every_nth_frame(self.narrow(x, num_frames), num_frames, self.temporal_stride)
+        out = self.widen(self.conv(out, num_frames), num_frames)
+        x = every_nth_frame(x, num_frames, self.temporal_stride)
+        return ops.relu(out + (x if self.shortcut is None else self.shortcut(x, num_frames)))
+
+
+class SlowOnly(nn.Cell):
+    """Heatmaps (N * T, V, H, W) -> features (N * T', C, H', W')."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        base_channels: int,
+        stage_blocks: tuple[int, ...],
+        temporal_kernels: tuple[int, ...],
+        spatial_strides: tuple[int, ...],
+        temporal_strides: tuple[int, ...],
+    ):
+        super().__init__()
+        self.stem = VolumeUnit(in_channels, base_channels, (1, 7, 7))
+        self.pool = nn.MaxPool2d(3, 1, pad_mode="same")
+        stages, channels, width = [], base_channels, base_channels
+        settings = (stage_blocks, temporal_kernels, spatial_strides, temporal_strides)
+        for count, frames, stride, temporal_stride in zip(*settings, strict=True):
+            blocks = [Bottleneck(channels, width, frames, stride, temporal_stride)]
+            channels = 4 * width
+            blocks += [Bottleneck(channels, width, frames, 1, 1) for _ in range(count - 1)]
+            stages.append(nn.CellList(blocks))
+            width *= 2
+        self.stages = nn.CellList(stages)
+        self.num_features = channels
+
+    def construct(self, x, num_frames):
+        x = self.pool(self.stem(x, num_frames))
+        for stage in self.stages:
+            for block in stage:
+                x = block(x, num_frames)
+                num_frames = (num_frames - 1) // block.temporal_stride + 1
+        return x
+
+
+class PoseC3D(nn.Cell):
+    """keypoints (N, M, T, V, 3) of x, y in heatmap pixels and score -> logits (N, num_classes).
+
+    Args:
+        layout: name or YAML file of the joints' layout.
+        limbs: draw limbs instead of joints.
+        train_size, test_size: side of the heatmaps, in pixels, in training and otherwise.
+        sigma: of the heatmaps' Gaussians, in pixels.
+        stage_blocks, temporal_kernels, spatial_strides, temporal_strides: of each stage; widths
+            double from stage to stage. Temporal kernels are 1 or 3.
+        dropout: share of the head's features that training drops; the trainer draws the mask.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        layout: str,
+        limbs: bool = False,
+        train_size: int = 56,
+        test_size: int = 64,
+        sigma: float = 0.6,
+        base_channels: int = 32,
+        stage_blocks: tuple[int, ...] = (4, 6, 3),
+        temporal_kernels: tuple[int, ...] = (1, 3, 3),
+        spatial_strides: tuple[int, ...] = (2, 2, 2),
+        temporal_strides: tuple[int, ...] = (1, 1, 2),
+        dropout: float = 0.5,
+    ):
+        super().__init__()
+        stages = (stage_blocks, temporal_kernels, spatial_strides, temporal_strides)
+        if len({len(stage) for stage in stages}) != 1:
+            raise UserError(
+                "`stage_blocks`, `temporal_kernels`, `spatial_strides` and `temporal_strides` must "
+                f"be of one length; got {', '.join(str(list(stage)) for stage in stages)}."
+            )
+        self.heatmaps = Heatmaps(load_layout(layout), limbs, train_size, test_size, sigma)
+        self.network = SlowOnly(self.heatmaps.num_maps, base_channels, *stages)
+        self.num_features, self.dropout = self.network.num_features, dropout
+        self.head = Head(self.num_features, num_classes)
+
+    def construct(self, keypoints, dropout_mask=None):
+        """dropout_mask: (N, num_features), already scaled by 1 / (1 - dropout)."""
+        return self.classify(self.heatmaps(keypoints), keypoints.shape[0], dropout_mask)
+
+    def classify(self, heatmaps, num_clips, dropout_mask=None):
+        """heatmaps (N * T, V, H, W) -> logits (N, num_classes)."""
+        features = self.network(heatmaps, heatmaps.shape[0] // num_clips)
+        return self.head(features, num_clips, dropout_mask)

@@ -1,0 +1,154 @@
+"""Layers of networks over volumes, which are kept as frames: (N * T, C, H, W).
+
+Frames side by side let two-dimensional kernels do all the work; only a kernel longer than one frame
+needs to know how many there are to a clip. Sizes: N clips, T frames, C channels.
+"""
+
+from mindspore import Parameter, nn, ops
+from mindspore.common.initializer import HeNormal, initializer
+
+from flag3d_exp.models.layers import BatchNorm, channel_product, native_kernels
+
+
+class VolumeConv(nn.Cell):
+    """Convolution without bias over (N * T, C, H, W), padded so that stride 1 keeps the size.
+
+    Args:
+        kernel: frames, rows, columns; odd.
+        stride: of rows and columns. Frames are left out with `every_nth_frame`.
+        native: use the device's convolution instead of the matrix product; None: unless on a CPU.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: tuple[int, int, int] = (1, 1, 1),
+        stride: int = 1,
+        native: bool | None = None,
+    ):
+        super().__init__()
+        shape = (out_channels, in_channels, *kernel)
+        self.weight = Parameter(initializer(HeNormal(mode="fan_out"), shape), name="weight")
+        self.kernel, self.stride = kernel, stride
+        self.padding = tuple(size // 2 for size in kernel)
+        self.native = native_kernels() if native is None else native
+
+    def construct(self, x, num_frames):
+        frames, rows, columns = self.kernel
+        _, _, h, w = x.shape
+        out_h, out_w = (h - 1) // self.stride + 1, (w - 1) // self.stride + 1
+        x = neighbouring_frames(x, num_frames, frames)  # (N * T, frames * C, H, W)
+        weight = self.weight.transpose(0, 2, 1, 3, 4)  # (O, frames, C, rows, columns)
+        weight = weight.reshape(weight.shape[0], -1, rows, columns)
+        if self.native:
+            return ops.conv2d(x, weight, None, self.stride, "pad", self.padding[1:])
+        if rows == columns == self.stride == 1:
+            x = x.reshape(x.shape[0], -1, h * w)
+        else:
+            x = ops.unfold(x, (rows, columns), 1, self.padding[1:], self.stride)
+        weight = weight.reshape(weight.shape[0], -1)
+        return channel_product(weight, x).reshape(x.shape[0], -1, out_h, out_w)
+
+
+class DepthwiseConv(nn.Cell):
+    """Convolution without bias of each channel by itself; settings as in `VolumeConv`."""
+
+    def __init__(
+        self,
+        num_channels: int,
+        kernel: tuple[int, int, int],
+        stride: int = 1,
+        native: bool | None = None,
+    ):
+        super().__init__()
+        shape = (num_channels, 1, *kernel)
+        self.weight = Parameter(initializer(HeNormal(mode="fan_out"), shape), name="weight")
+        self.kernel, self.stride = kernel, stride
+        self.padding = tuple(size // 2 for size in kernel)
+        self.native = native_kernels() if native is None else native
+
+    def construct(self, x, num_frames):
+        frames, rows, columns = self.kernel
+        nt, c, h, w = x.shape
+        out_h, out_w = (h - 1) // self.stride + 1, (w - 1) // self.stride + 1
+        if self.native:
+            return self.native_conv(x, num_frames)
+        if rows == columns == self.stride == 1:
+            x = x.reshape(nt, c, 1, h * w)
+        else:
+            x = ops.unfold(x, (rows, columns), 1, self.padding[1:], self.stride)
+            x = x.reshape(nt, c, rows * columns, -1)
+        weight = self.weight.reshape(1, c, frames, rows * columns)
+        x = ops.bmm(ops.tile(weight, (nt, 1, 1, 1)), x)  # (N * T, C, frames, H * W)
+        x = x.reshape(nt // num_frames, num_frames, c, frames, out_h, out_w)
+        total = None
+        for number in range(frames):
+            part = shifted_frames(x[:, :, :, number], frames // 2 - number)
+            total = part if total is None else total + part
+        return total.reshape(nt, c, out_h, out_w)
+
+    def native_conv(self, x, num_frames):
+        nt, c, h, w = x.shape
+        x = x.reshape(-1, num_frames, c, h, w).transpose(0, 2, 1, 3, 4)
+        stride = (1, self.stride, self.stride)
+        x = ops.conv3d(x, self.weight, None, stride, "pad", self.padding, 1, c)
+        return x.transpose(0, 2, 1, 3, 4).reshape(nt, c, x.shape[3], x.shape[4])
+
+
+class VolumeUnit(nn.Cell):
+    """Convolution, batch norm and, if `relu`, ReLU."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: tuple[int, int, int] = (1, 1, 1),
+        stride: int = 1,
+        relu: bool = True,
+        depthwise: bool = False,
+        scale: float = 1.0,
+    ):
+        super().__init__()
+        self.conv = (
+            DepthwiseConv(out_channels, kernel, stride)
+            if depthwise
+            else VolumeConv(in_channels, out_channels, kernel, stride)
+        )
+        self.norm = BatchNorm(out_channels, scale)
+        self.relu = relu
+
+    def construct(self, x, num_frames):
+        x = self.norm(self.conv(x, num_frames))
+        return ops.relu(x) if self.relu else x
+
+
+def neighbouring_frames(x, num_frames, count):
+    """(N * T, C, H, W) -> (N * T, count * C, H, W): each frame after and before its neighbours."""
+    if count == 1:
+        return x
+    nt, c, h, w = x.shape
+    clips = x.reshape(nt // num_frames, num_frames, c, h, w)
+    around = [shifted_frames(clips, count // 2 - number) for number in range(count)]
+    return ops.concat(around, 2).reshape(nt, count * c, h, w)
+
+
+def shifted_frames(x, shift):
+    """x (N, T, ...) moved `shift` frames later (earlier if negative), zeros coming in."""
+    if shift == 0:
+        return x
+    away = min(abs(shift), x.shape[1])
+    zeros = ops.zeros((x.shape[0], away, *x.shape[2:]), x.dtype)
+    if shift > 0:
+        return ops.concat([zeros, x[:, : x.shape[1] - away]], 1)
+    return ops.concat([x[:, away:], zeros], 1)
+
+
+def every_nth_frame(x, num_frames, step):
+    """(N * T, C, H, W) -> (N * ceil(T / step), C, H, W): frames 0, step, 2 step, ..."""
+    if step == 1:
+        return x
+    nt, c, h, w = x.shape
+    clips = x.reshape(nt // num_frames, num_frames, c, h, w)
+    kept = ops.gather(clips, ops.arange(0, num_frames, step), 1)  # slices with a step fail backward
+    return kept.reshape(-1, c, h, w)
