@@ -19,6 +19,7 @@ class ClipDataset:
 
     Args:
         training: draw random clips; otherwise the fixed ones of a test.
+        digest: SHA-256 of the file that the recordings are from.
     """
 
     recordings: Sequence[Recording]
@@ -26,6 +27,7 @@ class ClipDataset:
     stream: Stream
     seed: int = 0
     training: bool = False
+    digest: str = ""
 
     def __len__(self) -> int:
         return len(self.recordings)

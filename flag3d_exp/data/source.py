@@ -112,7 +112,9 @@ def build(
                 where = f"{annotations.path}, split {settings.splits[split]!r}"
                 raise UserError(f"{where}, recording {recording.name!r}: {error}")
     return {
-        split: ClipDataset(members, pipeline, stream, seed, training=split == "train")
+        split: ClipDataset(
+            members, pipeline, stream, seed, split == "train", annotations.digest
+        )
         for split, members in recordings.items()
     }
 

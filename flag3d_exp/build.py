@@ -1,0 +1,99 @@
+"""From configuration to objects: datasets, model, optimizer, device; shared by the tasks."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from flag3d_exp.device import Device, description
+from flag3d_exp.errors import UserError
+
+if TYPE_CHECKING:
+    from mindspore import nn
+
+    from flag3d_exp.data.dataset import ClipDataset
+
+
+def device(cfg: DictConfig) -> tuple[Device, str]:
+    """The device settings and the name of the device, now selected; chance seeded."""
+    settings: Device = instantiated(cfg.device)
+    name = settings.activate()
+    import mindspore as ms
+
+    ms.set_seed(cfg.seed)
+    return settings, name
+
+
+def datasets(cfg: DictConfig, splits: list[str] | None = None) -> dict[str, "ClipDataset"]:
+    """The dataset's splits (or those named) as clips; `train` is augmented, others are not."""
+    from flag3d_exp.data import source
+
+    return source.build(
+        instantiated(cfg.dataset),
+        instantiated(cfg.pipeline),
+        instantiated(cfg.stream),
+        cfg.seed,
+        splits,
+    )
+
+
+def model(cfg: DictConfig) -> "nn.Cell":
+    """The network, initialised from `seed`."""
+    return instantiated(cfg.model)
+
+
+def instantiated(node: DictConfig) -> Any:
+    """The object that a node describes, built from plain lists and dictionaries.
+
+    Raises:
+        UserError: the object refused its settings.
+    """
+    try:
+        return instantiate(node, _convert_="all")
+    except Exception as error:
+        raise _user_error(error) or error from error
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration as flat `group.key` names and resolved values."""
+    flat: dict[str, Any] = {}
+
+    def visit(prefix: str, node: Any) -> None:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                visit(f"{prefix}.{key}" if prefix else str(key), value)
+        else:
+            flat[prefix] = node
+
+    visit("", OmegaConf.to_container(cfg, resolve=True))
+    return flat
+
+
+def run_title(cfg: DictConfig) -> str:
+    """`model-dataset-stream-seed`, the default name of a run."""
+    return f"{class_name(cfg.model)}-{cfg.dataset.name}-{cfg.stream.name}-{cfg.seed}"
+
+
+def class_name(node: DictConfig) -> str:
+    """The class of a configured object, without its module."""
+    return str(node._target_).rpartition(".")[2]
+
+
+def header(
+    cfg: DictConfig, device_name: str, model: "nn.Cell", datasets: Mapping[str, "ClipDataset"]
+) -> str:
+    """One line that says what runs where on what."""
+    num_parameters = sum(p.size for p in model.trainable_params())
+    counts = ", ".join(f"{split} {len(data)}" for split, data in datasets.items())
+    return (
+        f"{class_name(cfg.model)} ({num_parameters:,} parameters), {cfg.stream.name} stream, "
+        f"on {cfg.dataset.name} ({counts}), {description(device_name)}"
+    )
+
+
+def _user_error(error: BaseException | None) -> UserError | None:
+    """The UserError beneath Hydra's wrapping of a constructor's exception."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__
+    return error

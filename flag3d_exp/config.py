@@ -1,0 +1,234 @@
+"""Refusing a wrong configuration: in one line, with the nearest valid names, before anything heavy.
+
+Hydra accepts `+new_key=1` and reports a mistyped name with a page of text; here every override is
+looked up before the run starts, and every value is held against the signature of the object that will
+receive it (see `signature`).
+"""
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from flag3d_exp.errors import UserError, nearest
+from flag3d_exp.signature import accepts, arguments, described
+
+PACKAGE = Path(__file__).resolve().parent
+CONF = next(folder for folder in (PACKAGE.parent / "conf", PACKAGE / "conf") if folder.is_dir())
+
+
+def check_command_line(argv: list[str]) -> None:
+    """Refuse what the command line asks for if any of it is not there.
+
+    Raises:
+        UserError: an unknown group, choice or key, a value of the wrong type, or a missing one.
+    """
+    flags = get_args_parser().parse_args(argv)
+    if flags.help or flags.hydra_help or flags.shell_completion or flags.info or flags.cfg:
+        return
+    try:
+        overrides = OverridesParser.create().parse_overrides(flags.overrides)
+    except HydraException as error:
+        raise UserError(f"{_one_line(error)} (write overrides as `key=value`)") from error
+    search_path = _extra_config_dir(flags.config_dir)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        for override in overrides:
+            _check_choice(override, flags.config_dir)
+        for lines in _jobs(overrides):
+            cfg = _composed(lines + search_path, flags.config_name or "config")
+            check(cfg)
+
+
+def check(cfg: DictConfig) -> None:
+    """Hold every group of a composed configuration against the signature of its `_target_`.
+
+    Raises:
+        UserError: naming the key, its value and what is accepted.
+    """
+    for key in cfg:
+        if isinstance(cfg[key] if not OmegaConf.is_missing(cfg, key) else None, DictConfig):
+            _check_node(str(key), cfg)
+    known = _top_level()
+    for key in cfg:
+        if str(key) not in known:
+            raise UserError(f"`{key}` is not a setting.{nearest(str(key), known)}")
+    if not accepts_int(cfg.get("seed")):
+        raise UserError(f"`seed` must be an integer of at least 0; got {cfg.seed!r}.")
+
+
+def accepts_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def chosen(overrides: list[str], group: str) -> bool:
+    """Whether the command line picked a file of `group`."""
+    return any(line.lstrip("+").split("=")[0] == group for line in overrides)
+
+
+def _check_node(key: str, cfg: DictConfig) -> None:
+    node = cfg[key]
+    target = node.get("_target_")
+    if target is None:
+        return
+    try:
+        known = arguments(target)
+    except LookupError as error:
+        raise UserError(f"`{key}._target_` names nothing: {error}.") from error
+    if known is None:
+        return
+    for name in node:
+        if name in ("_target_", "_partial_"):
+            continue
+        path = f"{key}.{name}"
+        if name not in known:
+            hint = nearest(f"{path}", [f"{key}.{k}" for k in known])
+            raise UserError(f"`{path}` is not a setting.{hint} Settings here: {', '.join(known)}.")
+        annotation = known[name].annotation
+        if OmegaConf.is_missing(node, name):
+            kind = f" ({described(annotation)})" if annotation is not None else ""
+            raise UserError(f"`{path}` must be given{kind}: `{path}=...`.")
+        value = _resolved(cfg, path)
+        if annotation is not None and not accepts(annotation, value):
+            raise UserError(f"`{path}` must be {described(annotation)}; got {value!r}.")
+    partial = bool(node.get("_partial_"))
+    for name, argument in known.items():
+        if argument.required and not partial and name not in node:
+            raise UserError(f"`{key}.{name}` must be given: `{key}.{name}=...`.")
+
+
+def _resolved(cfg: DictConfig, path: str) -> Any:
+    try:
+        value = OmegaConf.select(cfg, path, throw_on_missing=True)
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    except OmegaConfBaseException as error:
+        raise UserError(f"`{path}` cannot be worked out: {_one_line(error)}.") from error
+
+
+def _top_level() -> set[str]:
+    """Every group and every plain key of config.yaml."""
+    loaded = OmegaConf.load(CONF / "config.yaml")
+    assert isinstance(loaded, DictConfig)
+    plain = {str(key) for key in loaded if key not in ("defaults", "hydra")}
+    return plain | {folder.name for folder in CONF.iterdir() if folder.is_dir()} | {"hydra"}
+
+
+def _check_choice(override: Override, config_dir: str | None) -> None:
+    """Refuse an unknown group or an unknown choice of a known group."""
+    loader = GlobalHydra.instance().config_loader()
+    name = override.key_or_group
+    if "." in name or name.startswith("hydra"):
+        return
+    groups = [group for group in loader.list_groups("") if group != "hydra"]
+    if name not in groups:
+        plain = _top_level() - {"hydra"}
+        if name not in plain:
+            raise UserError(
+                f"`{name}` is neither a group nor a setting.{nearest(name, plain)} "
+                f"Groups: {', '.join(sorted(groups))}."
+            )
+        return
+    if override.type is OverrideType.DEL:
+        raise UserError(f"`~{name}`: a run needs its `{name}`; choose one with `{name}=...`.")
+    choices = sorted(loader.get_group_options(name, ObjectType.CONFIG))
+    if config_dir is not None:
+        choices += [path.stem for path in Path(config_dir, name).glob("*.yaml")]
+    for value in _values(override):
+        if value is not None and str(value) not in choices:
+            raise UserError(
+                f"`{name}={value}` is not a choice.{nearest(str(value), choices)} "
+                f"Choices of `{name}`: {', '.join(choices)}."
+            )
+
+
+def _values(override: Override) -> list[Any]:
+    """The values an override stands for: one, or those of a sweep (none for a continuous one)."""
+    if override.is_sweep_override():
+        if not override.is_discrete_sweep():
+            return []
+        return list(islice(override.sweep_iterator(), 1000))
+    value = override.value()
+    return list(value) if isinstance(value, list) and "." not in override.key_or_group else [value]
+
+
+def _jobs(overrides: list[Override]) -> list[list[str]]:
+    """Override lists that between them try each value of each sweep once, the others at their first."""
+    first: list[str] = []
+    alternatives: list[tuple[int, str]] = []
+    for override in overrides:
+        if not override.is_sweep_override():
+            first.append(str(override.input_line))
+            continue
+        if not override.is_discrete_sweep():
+            continue
+        lines = [
+            f"{override.get_key_element()}={value}"
+            for value in islice(override.sweep_string_iterator(), 1000)
+        ]
+        alternatives += [(len(first), line) for line in lines[1:]]
+        first.append(lines[0])
+    return [first, *(first[:at] + [line] + first[at + 1 :] for at, line in alternatives)]
+
+
+def _composed(overrides: list[str], config_name: str) -> DictConfig:
+    try:
+        return compose(config_name, overrides=overrides)
+    except HydraException as error:
+        raise _refusal(error, overrides, config_name) from error
+    except OmegaConfBaseException as error:
+        raise UserError(f"{_one_line(error)}.") from error
+
+
+def _refusal(error: HydraException, overrides: list[str], config_name: str) -> UserError:
+    """What to say of an override that Hydra refused: the key that is not there, and its neighbours."""
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    keys = [o for o in parsed if "." in o.key_or_group and not o.key_or_group.startswith("hydra.")]
+    rest = [str(o.input_line) for o in parsed if o not in keys]
+    try:
+        cfg = compose(config_name, overrides=rest)
+    except (HydraException, OmegaConfBaseException):
+        return UserError(f"{_one_line(error)}.")
+    for override in keys:
+        path = override.key_or_group
+        parent, _, name = path.rpartition(".")
+        node = OmegaConf.select(cfg, parent) if _selectable(cfg, parent) else None
+        if not isinstance(node, DictConfig):
+            known = [str(k) for k in cfg]
+            return UserError(f"`{path}` is not a setting.{nearest(path.split('.')[0], known)}")
+        if name in node or override.type is OverrideType.ADD:
+            continue
+        known = [str(k) for k in node if not str(k).startswith("_")]
+        hint = nearest(path, [f"{parent}.{k}" for k in known])
+        listed = f" Settings here: {', '.join(known)}." if known else ""
+        add = f" (`+{path}=...` adds an entry.)" if "." in parent else ""
+        return UserError(f"`{path}` is not a setting.{hint}{listed}{add}")
+    return UserError(f"{_one_line(error)}.")
+
+
+def _selectable(cfg: DictConfig, path: str) -> bool:
+    try:
+        OmegaConf.select(cfg, path)
+    except OmegaConfBaseException:
+        return False
+    return True
+
+
+def _extra_config_dir(config_dir: str | None) -> list[str]:
+    if config_dir is None:
+        return []
+    if not Path(config_dir).is_dir():
+        raise UserError(f"`--config-dir {config_dir}` is not a folder.")
+    return [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error) + (f" ({error.__cause__})" if error.__cause__ else "")
+    return " ".join(text.split()).rstrip(".")

@@ -1,0 +1,73 @@
+"""What a run says on the terminal: a header, a progress bar, one line an epoch."""
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+log = logging.getLogger(__name__)
+
+PERCENT = ("top1", "top5")
+
+
+class ProgressBar:
+    """A bar with loss, accuracy, clips/s and time left on a terminal; nothing elsewhere."""
+
+    def __init__(self, bar: Progress | None):
+        self._bar = bar
+        self._task = bar.add_task("", total=None, note="") if bar else None
+
+    def show(self, title: str, done: int, total: int, note: str = "") -> None:
+        """Draw `done` of `total` with a title before and a note behind."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description=title, completed=done, total=total, note=note)
+
+
+@contextmanager
+def progress_bar() -> Iterator[ProgressBar]:
+    """A bar for the time of the block; log lines appear above it."""
+    if not sys.stdout.isatty():
+        yield ProgressBar(None)
+        return
+    console = Console(file=sys.stdout)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.completed}/{task.total}"),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=console, transient=True, redirect_stdout=True) as bar:
+        yield ProgressBar(bar)
+
+
+def metric_line(metrics: Mapping[str, float], names: list[str] | None = None) -> str:
+    """`name value` pairs with a unit, in the order given."""
+    chosen = [name for name in (names or metrics) if name in metrics]
+    return "  ".join(f"{name} {formatted(name, metrics[name])}" for name in chosen)
+
+
+def formatted(name: str, value: float) -> str:
+    """A metric's value with as many digits as a reader needs."""
+    leaf = name.rpartition("/")[2]
+    if leaf.startswith(PERCENT):
+        return f"{value:.2f} %"
+    if leaf == "clips_per_second":
+        return f"{value:.0f}"
+    return f"{value:.4g}"
+
+
+def summary_lines(metrics: Mapping[str, float], splits: Sequence[str]) -> list[str]:
+    """The final accuracy of each split, one line each."""
+    return [
+        f"{split}: "
+        + "  ".join(
+            f"{name} {formatted(name, metrics[f'{split}/{name}'])}"
+            for name in ("top1", "top5", "loss")
+            if f"{split}/{name}" in metrics
+        )
+        for split in splits
+    ]

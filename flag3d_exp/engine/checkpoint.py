@@ -1,0 +1,130 @@
+"""Checkpoints: one `.npz` of plain arrays, written whole or not at all, verified when read.
+
+Members are `weights/<parameter>`, `optimizer/<parameter>`, `ema/<parameter>` and `meta`, a JSON text with
+the run's configuration, its progress and a SHA-256 of all arrays.
+"""
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flag3d_exp.errors import UserError
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds.
+
+    Args:
+        weights: every parameter of the model, running statistics included, by name.
+        optimizer: the optimizer's own parameters (moments, counters), by name; empty for weights only.
+        ema: moving averages of the weights, by name; empty without averaging.
+        meta: JSON values: `config` (YAML text of the run's configuration), `progress`, `tracking`.
+    """
+
+    weights: Arrays
+    optimizer: Arrays = field(default_factory=dict)
+    ema: Arrays = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def arrays(self) -> Arrays:
+        """All arrays under their names in the file."""
+        sections = {"weights": self.weights, "optimizer": self.optimizer, "ema": self.ema}
+        return {f"{s}/{name}": a for s, arrays in sections.items() for name, a in arrays.items()}
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint, keep: int = 1) -> None:
+    """Write `checkpoint` so that `path` is at any moment either the old file or the new one.
+
+    Args:
+        keep: how many files to keep: `path` and, of its predecessors, `<stem>-1`, `<stem>-2`, ...
+
+    Raises:
+        OSError: it could not be written (disk full, say); what was there before is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = checkpoint.arrays()
+    meta = checkpoint.meta | {"sha256": _digest(arrays)}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, meta=np.array(json.dumps(meta)), **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        _rotate(path, keep)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read and verify a checkpoint.
+
+    Raises:
+        UserError: the file is missing, is not a checkpoint, or is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            meta = json.loads(str(file["meta"]))
+            arrays = {name: file[name] for name in file.files if name != "meta"}
+    except FileNotFoundError:
+        raise UserError(f"There is no checkpoint at `{path}`.") from None
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        zipfile.BadZipFile,
+        NotImplementedError,
+    ) as error:
+        raise UserError(
+            f"`{path}` is not a checkpoint of this program, or is damaged ({error})."
+        ) from error
+    if not isinstance(meta, dict) or meta.pop("sha256", None) != _digest(arrays):
+        raise UserError(f"`{path}` is damaged: its contents do not match its checksum.")
+    sections: dict[str, Arrays] = {"weights": {}, "optimizer": {}, "ema": {}}
+    for name, array in arrays.items():
+        section, _, parameter = name.partition("/")
+        sections.setdefault(section, {})[parameter] = array
+    return Checkpoint(sections["weights"], sections["optimizer"], sections["ema"], meta)
+
+
+def _rotate(path: Path, keep: int) -> None:
+    """Shift `path` to `<stem>-1` and so on, `path` itself staying in place until it is replaced."""
+    names = [path, *(path.with_stem(f"{path.stem}-{i}") for i in range(1, keep))]
+    for older, newer in zip(reversed(names[1:]), reversed(names[:-1]), strict=True):
+        if newer is not path and newer.exists():
+            os.replace(newer, older)
+        elif newer.exists():
+            link = path.with_name(f".{path.name}.link")
+            link.unlink(missing_ok=True)
+            os.link(path, link)
+            os.replace(link, older)
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.data.cast("B") if array.size else b"")
+    return digest.hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

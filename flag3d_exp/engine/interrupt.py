@@ -1,0 +1,46 @@
+"""SIGTERM and SIGINT as a request to stop after the running step."""
+
+import os
+import signal
+from types import FrameType
+from typing import Any
+
+
+class Interrupted(Exception):
+    """The run was asked to stop by the signal `signum`; its state has been saved."""
+
+    def __init__(self, signum: int):
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        self.signum = signum
+
+
+class StopRequest:
+    """Catches SIGTERM and SIGINT while it is entered; a second signal stops the process at once."""
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopRequest":
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            self._previous[signum] = signal.signal(signum, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for signum, handler in self._previous.items():
+            signal.signal(signum, handler)
+
+    def check(self) -> None:
+        """Raise if a stop was requested.
+
+        Raises:
+            Interrupted: naming the signal.
+        """
+        if self.signum is not None:
+            raise Interrupted(self.signum)
+
+    def _note(self, signum: int, _: FrameType | None) -> None:
+        if self.signum is not None:
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+        self.signum = signum

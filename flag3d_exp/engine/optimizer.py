@@ -1,0 +1,143 @@
+"""Optimizers over all parameters of a model, weight decay on every one of them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from mindspore import Parameter, Tensor, nn, ops
+from mindspore import dtype as mstype
+
+from flag3d_exp.errors import UserError
+
+
+def parameter_groups(
+    parameters: Iterable[Parameter], head_lr: float | None, freeze_backbone: bool
+) -> list[dict[str, Any]]:
+    """The parameters to train in groups that share a learning rate.
+
+    Parameters named `head.` are the classifier. Groups, even a single one, also make MindSpore decay
+    every parameter: ungrouped, it silently exempts names with `gamma` or `beta`.
+
+    Args:
+        head_lr: the head's learning rate; None for the optimizer's.
+        freeze_backbone: leave out all but the head.
+    """
+    trained = [p for p in parameters if p.requires_grad]
+    head = [p for p in trained if p.name.startswith("head.")]
+    backbone = [] if freeze_backbone else [p for p in trained if not p.name.startswith("head.")]
+    if head_lr is None:
+        return [{"params": backbone + head}]
+    groups = [{"params": backbone}] if backbone else []
+    return [*groups, {"params": head, "lr": head_lr}]
+
+
+def sgd(
+    params: list[dict[str, Any]],
+    lr: float = 0.1,
+    momentum: float = 0.9,
+    nesterov: bool = True,
+    weight_decay: float = 5e-4,
+) -> nn.Optimizer:
+    """SGD with momentum; the decay is added to the gradient, as in PyTorch.
+
+    Args:
+        params: see `parameter_groups`.
+
+    Raises:
+        UserError: a negative rate, momentum or decay, or Nesterov without momentum.
+    """
+    _check(lr=lr, momentum=momentum, weight_decay=weight_decay)
+    if nesterov and momentum == 0:
+        raise UserError("`optimizer.nesterov=true` needs `optimizer.momentum` above 0; got 0.")
+    return nn.SGD(
+        params,
+        learning_rate=lr,
+        momentum=momentum,
+        nesterov=nesterov,
+        weight_decay=weight_decay,
+    )
+
+
+def adamw(
+    params: list[dict[str, Any]],
+    lr: float = 1e-3,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.01,
+) -> nn.Optimizer:
+    """AdamW (Loshchilov and Hutter, 2019).
+
+    Args:
+        params: see `parameter_groups`.
+
+    Raises:
+        UserError: a negative rate or decay, or a beta outside [0, 1).
+    """
+    _check(lr=lr, weight_decay=weight_decay, eps=eps)
+    for name, value in (("beta1", beta1), ("beta2", beta2)):
+        if not 0 <= value < 1:
+            raise UserError(f"`optimizer.{name}` must be at least 0 and below 1; got {value}.")
+    return AdamW(params, lr, beta1, beta2, eps, weight_decay)
+
+
+class AdamW(nn.Optimizer):
+    """Adam with bias correction and decoupled weight decay.
+
+    `nn.AdamWeightDecay` has no bias correction, `nn.Adam` couples the decay.
+    """
+
+    def __init__(self, params, lr, beta1, beta2, eps, weight_decay):
+        super().__init__(lr, params)
+        self.first_moment = self._parameters.clone(prefix="first_moment", init="zeros")
+        self.second_moment = self._parameters.clone(prefix="second_moment", init="zeros")
+        self.beta1_power = Parameter(Tensor(1.0, mstype.float32), name="beta1_power")
+        self.beta2_power = Parameter(Tensor(1.0, mstype.float32), name="beta2_power")
+        self.beta1, self.beta2, self.eps, self.decay = beta1, beta2, eps, weight_decay
+        self.adam = ops.Adam()
+
+    def construct(self, gradients):
+        rates = self.get_lr()
+        beta1_power = self.beta1_power * self.beta1
+        beta2_power = self.beta2_power * self.beta2
+        ops.assign(self.beta1_power, beta1_power)
+        ops.assign(self.beta2_power, beta2_power)
+        for i in range(len(self._parameters)):
+            weight = self._parameters[i]
+            lr = rates[i] if self.is_group_lr else rates
+            ops.assign(weight, weight * (1.0 - lr * self.decay))
+            self.adam(
+                weight,
+                self.first_moment[i],
+                self.second_moment[i],
+                beta1_power,
+                beta2_power,
+                lr,
+                self.beta1,
+                self.beta2,
+                self.eps,
+                gradients[i],
+            )
+        return True
+
+
+def learning_rates(optimizer: nn.Optimizer) -> list[float]:
+    """The current rate of each of the optimizer's rate parameters."""
+    return [float(parameter.asnumpy()) for parameter in _rate_parameters(optimizer)]
+
+
+def set_learning_rates(optimizer: nn.Optimizer, rates: Sequence[float]) -> None:
+    """Change the rates without recompiling: only `ops.assign` reaches a compiled step."""
+    for parameter, rate in zip(_rate_parameters(optimizer), rates, strict=True):
+        ops.assign(parameter, Tensor(np.float32(rate)))
+
+
+def _rate_parameters(optimizer: nn.Optimizer) -> Sequence[Parameter]:
+    grouped = optimizer.is_group_lr
+    return list(dict.fromkeys(optimizer.learning_rate)) if grouped else [optimizer.learning_rate]
+
+
+def _check(**settings: float) -> None:
+    for name, value in settings.items():
+        if not (np.isfinite(value) and value >= 0):
+            raise UserError(f"`optimizer.{name}` must be at least 0; got {value}.")

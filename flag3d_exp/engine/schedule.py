@@ -1,0 +1,73 @@
+"""Learning-rate schedules: the factor on the optimizer's rate at a fractional epoch."""
+
+from dataclasses import dataclass
+from math import cos, pi
+from typing import Protocol
+
+from flag3d_exp.errors import UserError
+
+
+class Schedule(Protocol):
+    """Maps (epochs done, with a fraction for the steps of the running one; total epochs) to a factor."""
+
+    def __call__(self, epoch: float, num_epochs: int) -> float: ...
+
+
+@dataclass(frozen=True)
+class Constant:
+    """1 throughout, after a linear warm-up of `warmup_epochs`."""
+
+    warmup_epochs: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_warmup(self.warmup_epochs)
+
+    def __call__(self, epoch: float, num_epochs: int) -> float:
+        return _warmup(epoch, self.warmup_epochs)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """From 1 to `floor` along half a cosine (Loshchilov and Hutter, 2017), after a linear warm-up."""
+
+    warmup_epochs: float = 0.0
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_warmup(self.warmup_epochs)
+        if not 0 <= self.floor <= 1:
+            raise UserError(f"`scheduler.floor` must be from 0 to 1; got {self.floor}.")
+
+    def __call__(self, epoch: float, num_epochs: int) -> float:
+        if epoch < self.warmup_epochs:
+            return _warmup(epoch, self.warmup_epochs)
+        span = max(num_epochs - self.warmup_epochs, 1e-9)
+        progress = min((epoch - self.warmup_epochs) / span, 1.0)
+        return self.floor + (1 - self.floor) * (1 + cos(pi * progress)) / 2
+
+
+@dataclass(frozen=True)
+class Step:
+    """Times `decay` at each of the `milestones` (in epochs), after a linear warm-up."""
+
+    milestones: tuple[int, ...] = (10, 20)
+    decay: float = 0.1
+    warmup_epochs: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_warmup(self.warmup_epochs)
+        if list(self.milestones) != sorted(self.milestones):
+            raise UserError(f"`scheduler.milestones` must ascend; got {list(self.milestones)}.")
+
+    def __call__(self, epoch: float, num_epochs: int) -> float:
+        passed = sum(epoch >= milestone for milestone in self.milestones)
+        return self.decay**passed * _warmup(epoch, self.warmup_epochs)
+
+
+def _warmup(epoch: float, warmup_epochs: float) -> float:
+    return min(epoch / warmup_epochs, 1.0) if warmup_epochs > 0 else 1.0
+
+
+def _check_warmup(warmup_epochs: float) -> None:
+    if warmup_epochs < 0:
+        raise UserError(f"`scheduler.warmup_epochs` must be at least 0; got {warmup_epochs}.")

@@ -1,0 +1,208 @@
+"""One optimizer update: loss, gradients, clipping, weights, moving averages.
+
+Legend: N clips in a batch, K classes, F features before the head.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+
+from flag3d_exp.engine.optimizer import learning_rates, set_learning_rates
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """How a batch becomes an update.
+
+    Args:
+        clip_norm: largest global L2 norm of the gradient; None for no clipping.
+        label_smoothing: share of each target spread evenly over all classes.
+        class_weights: (K,) weight of each class in the mean loss; None for equal ones.
+        accumulate: batches whose mean gradient makes one update.
+        ema_decay: decay of the moving average of the weights; None for no average.
+        skip_nonfinite: leave out an update whose loss or gradient is not finite.
+        jit: compile.
+    """
+
+    clip_norm: float | None = None
+    label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] | None = None
+    accumulate: int = 1
+    ema_decay: float | None = None
+    skip_nonfinite: bool = False
+    jit: bool = True
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """One forward and backward pass: clips (N, M, T, V, C), labels (N,), dropout_mask (N, F) or None."""
+
+    clips: np.ndarray
+    labels: np.ndarray
+    dropout_mask: np.ndarray | None
+
+
+class CrossEntropy(nn.Cell):
+    """Mean cross entropy of logits (N, K) and labels (N,), with smoothing and class weights."""
+
+    def __init__(self, label_smoothing: float, class_weights: tuple[float, ...] | None):
+        super().__init__()
+        self.label_smoothing = label_smoothing
+        weights = None if class_weights is None else np.asarray(class_weights, np.float32)
+        self.class_weights = None if weights is None else Tensor(weights)
+
+    def construct(self, logits, labels):
+        num_classes = logits.shape[1]
+        log_probabilities = ops.log_softmax(logits.astype(ms.float32), 1)  # (N, K)
+        on, off = 1.0 - self.label_smoothing, self.label_smoothing / num_classes
+        chosen = ops.one_hot(labels, num_classes, Tensor(1.0, ms.float32), Tensor(0.0, ms.float32))
+        losses = -((chosen * on + off) * log_probabilities).sum(1)  # (N,)
+        if self.class_weights is None:
+            return losses.mean()
+        weights = (chosen * self.class_weights).sum(1)  # (N,)
+        return (losses * weights).sum() / weights.sum()
+
+
+class TrainStep:
+    """Updates `model` through `optimizer`, one call an update; the model is put in training mode."""
+
+    def __init__(self, model: nn.Cell, optimizer: nn.Optimizer, settings: StepSettings):
+        self.model, self.optimizer, self.settings = model, optimizer, settings
+        self.base_rates = learning_rates(optimizer)
+        parameters = tuple(model.get_parameters())
+        own = {p.name for p in parameters}
+        self.optimizer_state = [p for p in optimizer.get_parameters() if p.name not in own]
+        self.statistics = [p for p in parameters if not p.requires_grad]
+        self.ema = self._averages(parameters) if settings.ema_decay is not None else ()
+        criterion = CrossEntropy(settings.label_smoothing, settings.class_weights)
+        gradients = gradient_function(model, optimizer, criterion)
+        apply = update_function(optimizer, settings.clip_norm)
+        compiled = ms.jit if settings.jit else _as_it_is
+        self.single = settings.accumulate == 1 and not settings.skip_nonfinite
+        if self.single:
+            self._update = compiled(_composed(gradients, apply))
+        else:
+            self._gradients, self._apply = compiled(gradients), compiled(apply)
+        self._average = compiled(average_function(parameters, self.ema, settings.ema_decay or 0.0))
+
+    def __call__(self, batches: list[MicroBatch], factor: float) -> tuple[Tensor, Tensor]:
+        """The mean loss before the update, and the number of right answers; still on the device.
+
+        Args:
+            batches: `accumulate` of them.
+            factor: what the optimizer's learning rates are multiplied with.
+
+        Returns:
+            A skipped update returns its non-finite loss.
+        """
+        self.model.set_train(True)
+        set_learning_rates(self.optimizer, [factor * rate for rate in self.base_rates])
+        if self.single:
+            loss, num_correct = self._update(*_tensors(batches[0]))
+        else:
+            loss, num_correct, applied = self._accumulated(batches)
+            if not applied:
+                return loss, num_correct
+        if self.ema:
+            self._average()
+        return loss, num_correct
+
+    def _accumulated(self, batches: list[MicroBatch]) -> tuple[Tensor, Tensor, bool]:
+        skip = self.settings.skip_nonfinite
+        before = [p.asnumpy().copy() for p in self.statistics] if skip else []
+        sums = [self._gradients(*_tensors(batch)) for batch in batches]
+        share = 1.0 / len(sums)
+        losses, counts, gradients = zip(*sums, strict=True)
+        mean = gradients[0]
+        if len(sums) > 1:
+            mean = tuple(sum(parts) * share for parts in zip(*gradients, strict=True))
+        loss, num_correct = sum(losses) * share, sum(counts)
+        if skip and not _finite(loss, mean):
+            for parameter, value in zip(self.statistics, before, strict=True):
+                ops.assign(parameter, Tensor(value))
+            return loss, num_correct, False
+        self._apply(mean)
+        return loss, num_correct, True
+
+    def _averages(self, parameters: tuple[Parameter, ...]) -> ParameterTuple:
+        return ParameterTuple(
+            [Parameter(Tensor(p.asnumpy()), name=f"ema.{p.name}") for p in parameters]
+        )
+
+
+def gradient_function(model: nn.Cell, optimizer: nn.Optimizer, criterion: nn.Cell) -> Callable:
+    """(clips, labels, mask) -> loss, number of right answers, gradients."""
+
+    def forward(clips, labels, dropout_mask):
+        logits = model(clips, dropout_mask)
+        num_correct = (logits.argmax(1) == labels).astype(ms.int32).sum()
+        return criterion(logits, labels), num_correct
+
+    with_gradients = ms.value_and_grad(forward, None, optimizer.parameters, has_aux=True)
+
+    def gradients(clips, labels, dropout_mask):
+        (loss, num_correct), found = with_gradients(clips, labels, dropout_mask)
+        return loss, num_correct, found
+
+    return gradients
+
+
+def update_function(optimizer: nn.Optimizer, clip_norm: float | None) -> Callable:
+    """(gradients) -> the optimizer's return value, weights updated."""
+
+    def apply(gradients):
+        if clip_norm is not None:
+            gradients = ops.clip_by_global_norm(gradients, clip_norm)
+        return optimizer(gradients)
+
+    return apply
+
+
+def average_function(parameters: tuple, averages: tuple, decay: float) -> Callable:
+    """() -> every moving average brought up to date; running statistics are averaged too."""
+
+    def average():
+        for i in range(len(averages)):
+            ops.assign(averages[i], averages[i] * decay + parameters[i] * (1.0 - decay))
+        return True
+
+    return average
+
+
+def dropout_mask(
+    shape: tuple[int, int], probability: float, rng: np.random.Generator
+) -> np.ndarray | None:
+    """(N, F) multipliers: 0 with `probability`, else 1 / (1 - probability); None without dropout.
+
+    Drawn on the host because MindSpore cannot restore a compiled step's own random state.
+    """
+    if probability == 0:
+        return None
+    keep = rng.random(shape, dtype=np.float32) >= probability
+    return keep.astype(np.float32) / np.float32(1 - probability)
+
+
+def _composed(gradients: Callable, apply: Callable) -> Callable:
+    def update(clips, labels, mask):
+        loss, num_correct, found = gradients(clips, labels, mask)
+        return ops.depend(loss, apply(found)), num_correct
+
+    return update
+
+
+def _tensors(batch: MicroBatch) -> tuple[Tensor, Tensor, Tensor | None]:
+    mask = None if batch.dropout_mask is None else Tensor(batch.dropout_mask)
+    return Tensor(batch.clips), Tensor(batch.labels.astype(np.int32)), mask
+
+
+def _finite(loss: Tensor, gradients: tuple[Tensor, ...]) -> bool:
+    return bool(np.isfinite(loss.asnumpy())) and all(
+        bool(ops.isfinite(g).all().asnumpy()) for g in gradients
+    )
+
+
+def _as_it_is(function: Callable) -> Callable:
+    return function

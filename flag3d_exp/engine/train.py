@@ -1,0 +1,278 @@
+"""The training loop: step, log, save, evaluate.
+
+It is given a step, batches and hooks; it knows nothing of datasets, models or tracking.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from mindspore import Tensor
+
+from flag3d_exp.engine.interrupt import Interrupted, StopRequest
+from flag3d_exp.engine.schedule import Schedule
+from flag3d_exp.engine.step import MicroBatch, TrainStep
+
+
+@dataclass
+class Totals:
+    """Sums over the steps of an interval or an epoch."""
+
+    loss: float = 0.0
+    num_steps: int = 0
+    num_correct: int = 0
+    num_clips: int = 0
+
+    def add(self, loss: float, num_correct: int, num_clips: int) -> None:
+        """Count one step in."""
+        self.loss += loss
+        self.num_steps += 1
+        self.num_correct += num_correct
+        self.num_clips += num_clips
+
+    def metrics(self) -> dict[str, float]:
+        """Mean loss and top-1 in percent."""
+        if not self.num_steps:
+            return {}
+        top1 = 100 * self.num_correct / self.num_clips
+        return {"train/loss": self.loss / self.num_steps, "train/top1": top1}
+
+
+@dataclass
+class Progress:
+    """Where a run stands: with weights and optimizer, all that the next step depends on.
+
+    Args:
+        epoch: epochs finished, evaluation included.
+        step: updates made in the running epoch.
+        best: best objective so far, None before the first evaluation.
+        best_epoch: the epoch, counted from 1, that reached it.
+        num_worse: evaluations since.
+        num_skipped: updates left out for a non-finite loss.
+        interval: sums since the last report.
+        running: sums of the running epoch.
+        metrics: the latest value of each metric.
+        best_metrics: all metrics of the best epoch.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+    num_worse: int = 0
+    num_skipped: int = 0
+    interval: Totals = field(default_factory=Totals)
+    running: Totals = field(default_factory=Totals)
+    metrics: dict[str, float] = field(default_factory=dict)
+    best_metrics: dict[str, float] = field(default_factory=dict)
+
+    def state(self) -> dict[str, Any]:
+        """The progress as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def restored(cls, state: dict[str, Any]) -> "Progress":
+        """The progress that `state()` described."""
+        totals = {name: Totals(**state[name]) for name in ("interval", "running")}
+        return cls(**(state | totals))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to train and how often to do what.
+
+    Args:
+        num_epochs: epochs in all.
+        steps_per_epoch: updates per epoch.
+        learning_rate: the optimizer's rate, as reported.
+        eval_every: epochs between evaluations; the last epoch is always evaluated.
+        log_every: updates between reports; None for one per epoch.
+        save_every: updates between checkpoints, besides the one after each epoch; None for none.
+        save_minutes: minutes between checkpoints, likewise.
+        objective: metric that decides what is best; lower is better if its name ends in `loss`.
+        early_stop: evaluations without improvement after which training ends; None for never.
+    """
+
+    num_epochs: int
+    steps_per_epoch: int
+    learning_rate: float
+    eval_every: int = 1
+    log_every: int | None = None
+    save_every: int | None = None
+    save_minutes: float | None = None
+    objective: str = "val/top1"
+    early_stop: int | None = None
+
+    def better(self, value: float, best: float | None) -> bool:
+        """Whether `value` of the objective beats `best`."""
+        if best is None:
+            return True
+        return value < best if self.objective.endswith("loss") else value > best
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """What one update is made from: its batches, and the indices of their recordings."""
+
+    micro_batches: list[MicroBatch]
+    indices: np.ndarray
+
+
+class Hooks(Protocol):
+    """What the loop calls back."""
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """Take the metrics of one moment, `step` updates into the run."""
+
+    def advance(self, progress: Progress) -> None:
+        """Show how far the epoch is."""
+
+    def evaluate(self) -> dict[str, float]:
+        """Metrics of every evaluation split."""
+        ...
+
+    def save(self, progress: Progress, is_best: bool) -> None:
+        """Keep the state of the run."""
+
+
+class NonFiniteLoss(Exception):
+    """The loss of update `step` (counted from 1 over the run) was not finite."""
+
+    def __init__(self, loss: float, epoch: int, step: int, indices: np.ndarray):
+        super().__init__(f"loss {loss} at update {step} (epoch {epoch + 1})")
+        self.loss, self.epoch, self.step, self.indices = loss, epoch, step, indices
+
+
+def train(
+    step: TrainStep,
+    batches: Callable[[int, int], Iterable[StepBatch]],
+    schedule: Schedule,
+    plan: Plan,
+    progress: Progress,
+    hooks: Hooks,
+    stop: StopRequest,
+) -> None:
+    """Train from `progress` to the end of the plan, bringing `progress` along.
+
+    Args:
+        batches: (epoch, updates to leave out) -> the batches of the epoch's other updates.
+
+    Raises:
+        Interrupted: a signal asked to stop; the state was saved first.
+        NonFiniteLoss: the loss was not finite and the step does not skip such updates.
+    """
+    for epoch in range(progress.epoch, plan.num_epochs):
+        window = Window(epoch, plan, skip_nonfinite=step.settings.skip_nonfinite)
+        saved = time.monotonic()
+        for batch in batches(epoch, progress.step):
+            factor = rate_factor(schedule, plan, epoch, progress.step)
+            window.add(step(batch.micro_batches, factor), batch)
+            progress.step += 1
+            hooks.advance(progress)
+
+            if due(plan.log_every, progress.step):
+                report(window, progress, plan, hooks, factor)
+            minutes = (time.monotonic() - saved) / 60
+            overdue = plan.save_minutes is not None and minutes >= plan.save_minutes
+            if stop.signum or overdue or due(plan.save_every, progress.step):
+                window.settle(progress)
+                hooks.save(progress, is_best=False)
+                saved = time.monotonic()
+            stop.check()
+        report(window, progress, plan, hooks, rate_factor(schedule, plan, epoch, progress.step))
+        progress.metrics |= progress.running.metrics()
+
+        is_best = False
+        if due(plan.eval_every, epoch + 1) or epoch + 1 == plan.num_epochs:
+            try:
+                metrics = hooks.evaluate()
+            except Interrupted:
+                hooks.save(progress, is_best=False)
+                raise
+            is_best = judge(metrics, epoch, progress, plan)
+            hooks.log((epoch + 1) * plan.steps_per_epoch, metrics)
+        progress.epoch, progress.step, progress.running = epoch + 1, 0, Totals()
+        hooks.save(progress, is_best)
+        stop.check()
+        if plan.early_stop is not None and progress.num_worse >= plan.early_stop:
+            break
+
+
+class Window:
+    """Steps whose loss is still on the device; reading it each step would make the device wait."""
+
+    def __init__(self, epoch: int, plan: Plan, skip_nonfinite: bool):
+        self.epoch, self.plan, self.skip_nonfinite = epoch, plan, skip_nonfinite
+        self.steps: list[tuple[Tensor, Tensor, StepBatch]] = []
+        self.started, self.num_clips = time.monotonic(), 0
+
+    def add(self, outcome: tuple[Tensor, Tensor], batch: StepBatch) -> None:
+        """Take the loss and number of right answers of one step."""
+        self.steps.append((*outcome, batch))
+
+    def settle(self, progress: Progress) -> None:
+        """Count the steps into `progress`.
+
+        Raises:
+            NonFiniteLoss: at the first step whose loss is not finite, unless such are skipped.
+        """
+        first = self.epoch * self.plan.steps_per_epoch + progress.step - len(self.steps) + 1
+        for number, (loss_tensor, correct, batch) in enumerate(self.steps, first):
+            loss = float(loss_tensor.asnumpy())
+            if not np.isfinite(loss):
+                if not self.skip_nonfinite:
+                    raise NonFiniteLoss(loss, self.epoch, number, batch.indices)
+                progress.num_skipped += 1
+                continue
+            for totals in (progress.interval, progress.running):
+                totals.add(loss, int(correct.asnumpy()), len(batch.indices))
+        self.num_clips += sum(len(batch.indices) for *_, batch in self.steps)
+        self.steps.clear()
+
+    def clips_per_second(self) -> float:
+        """Clips settled since the last call, by the clock."""
+        now = time.monotonic()
+        rate = self.num_clips / max(now - self.started, 1e-9)
+        self.started, self.num_clips = now, 0
+        return rate
+
+
+def report(window: Window, progress: Progress, plan: Plan, hooks: Hooks, factor: float) -> None:
+    """Close an interval and hand its metrics to the hooks."""
+    window.settle(progress)
+    metrics = progress.interval.metrics()
+    if not metrics:
+        return
+    metrics |= {
+        "lr": plan.learning_rate * factor,
+        "clips_per_second": window.clips_per_second(),
+    }
+    if progress.num_skipped:
+        metrics["train/skipped_updates"] = float(progress.num_skipped)
+    progress.metrics |= metrics
+    progress.interval = Totals()
+    hooks.log(progress.epoch * plan.steps_per_epoch + progress.step, metrics)
+
+
+def judge(metrics: dict[str, float], epoch: int, progress: Progress, plan: Plan) -> bool:
+    """Note the evaluation after `epoch` in `progress`; whether it is the best so far."""
+    progress.metrics |= metrics
+    value = metrics[plan.objective]
+    if not plan.better(value, progress.best):
+        progress.num_worse += 1
+        return False
+    progress.best, progress.best_epoch, progress.num_worse = value, epoch + 1, 0
+    progress.best_metrics = dict(progress.metrics)
+    return True
+
+
+def rate_factor(schedule: Schedule, plan: Plan, epoch: int, step: int) -> float:
+    """The schedule's factor for the update after `step` updates of `epoch`."""
+    return schedule(epoch + step / plan.steps_per_epoch, plan.num_epochs)
+
+
+def due(every: int | None, count: int) -> bool:
+    """Whether something that happens `every` so many times happens at `count`."""
+    return every is not None and count % every == 0

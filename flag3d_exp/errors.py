@@ -1,0 +1,14 @@
+"""What a user is told when something they gave cannot be used."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """A user's mistake; the message is the one line they see: the key, its value, what is accepted."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A question naming the likeliest of the `known` names, or nothing if none is near."""
+    close = get_close_matches(name, list(known), n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(f'`{match}`' for match in close)}?" if close else ""

@@ -1,0 +1,119 @@
+"""Predictions of a split, the currency of evaluation: read, checked, and paired by recording."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from flag3d_exp.errors import UserError
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of each recording of a split.
+
+    Attributes:
+        names: (n,) the recordings, each once.
+        labels: (n,) int64.
+        scores: (n, K) float, rows that sum to 1.
+    """
+
+    names: tuple[str, ...]
+    labels: np.ndarray
+    scores: np.ndarray
+
+    @property
+    def num_classes(self) -> int:
+        return self.scores.shape[1]
+
+    @property
+    def right(self) -> np.ndarray:
+        """(n,) whether the highest score is the label's."""
+        return self.scores.argmax(axis=1) == self.labels
+
+    def take(self, names: Sequence[str]) -> "Predictions":
+        """The predictions of these recordings, in this order."""
+        rows = {name: row for row, name in enumerate(self.names)}
+        chosen = np.array([rows[name] for name in names], np.int64)
+        return Predictions(tuple(names), self.labels[chosen], self.scores[chosen])
+
+
+def load_predictions(path: Path) -> Predictions:
+    """The predictions in `<split>.npz`: arrays `names`, `labels`, `scores`.
+
+    Raises:
+        UserError: the file is not such a file, or its numbers cannot be predictions.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names, labels, scores = (arrays[key] for key in ("names", "labels", "scores"))
+    except (OSError, ValueError, KeyError, BadZipFile, EOFError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"{path} holds no predictions (names, labels, scores): {reason}."
+        ) from error
+    if names.ndim != 1 or labels.shape != names.shape or scores.shape[:1] != names.shape:
+        raise UserError(
+            f"{path}: `names`, `labels` and `scores` must be (n,), (n,) and (n, K); "
+            f"got {names.shape}, {labels.shape} and {scores.shape}."
+        )
+    if scores.ndim != 2 or not scores.size:
+        raise UserError(f"{path}: `scores` must be (n, K) and not empty; got {scores.shape}.")
+    names = tuple(str(name) for name in names)
+    if len(set(names)) < len(names):
+        repeated = Counter(names).most_common(1)[0][0]
+        raise UserError(f"{path}: recording {repeated!r} occurs more than once.")
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= scores.shape[1]:
+        raise UserError(
+            f"{path}: `labels` must be integers in 0..{scores.shape[1] - 1}; "
+            f"got {labels.min()}..{labels.max()}."
+        )
+    scores = scores.astype(np.float64)
+    if not np.isfinite(scores).all() or scores.min() < 0:
+        raise UserError(f"{path}: `scores` must be finite and not negative.")
+    if np.abs(scores.sum(axis=1) - 1).max() > 1e-2:
+        raise UserError(f"{path}: each row of `scores` must sum to 1, as after softmax.")
+    return Predictions(names, labels.astype(np.int64), scores)
+
+
+def paired(predictions: Mapping[str, Predictions], split: str) -> dict[str, Predictions]:
+    """The runs' predictions of one split, in the first run's order of recordings.
+
+    Args:
+        predictions: by the run's name.
+        split: for messages.
+
+    Raises:
+        UserError: the runs differ in their recordings, their labels or their number of classes.
+    """
+    (first_name, first), *_ = predictions.items()
+    matched = {}
+    for name, other in predictions.items():
+        if other.num_classes != first.num_classes:
+            raise UserError(
+                f"{first_name} and {name} know different classes in split `{split}`: "
+                f"{first.num_classes} and {other.num_classes}."
+            )
+        here, there = set(first.names), set(other.names)
+        missing = [one for one in first.names if one not in there]
+        added = [one for one in other.names if one not in here]
+        if missing or added:
+            example = (missing or added)[0]
+            raise UserError(
+                f"{first_name} and {name} hold different recordings in split `{split}`: "
+                f"{len(missing)} only in the first, {len(added)} only in the second, "
+                f"such as {example!r}."
+            )
+        matched[name] = other.take(first.names)
+        differing = np.flatnonzero(matched[name].labels != first.labels)
+        if len(differing):
+            row = differing[0]
+            raise UserError(
+                f"{first_name} and {name} disagree on the labels of {len(differing)} recordings "
+                f"in split `{split}`, such as {first.names[row]!r}: "
+                f"{first.labels[row]} and {matched[name].labels[row]}."
+            )
+    return matched

@@ -1,0 +1,122 @@
+"""The files of a run: predictions, final metrics, the history of metrics, the lock.
+
+.hydra/config.yaml      the composed configuration
+run.log                 everything said, tracebacks included
+metrics.json            final value of each metric
+history.jsonl           every value reported, one line a report
+predictions/<split>.npz names, labels, scores
+checkpoints/            best.npz, last.npz and their predecessors
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from flag3d_exp.errors import UserError
+
+
+@dataclass(frozen=True)
+class Report:
+    """Metric values of one moment; `step` counts optimizer updates, `timestamp` is in milliseconds."""
+
+    step: int
+    timestamp: int
+    metrics: dict[str, float]
+
+
+class History:
+    """The reports of a run in the order they were made, kept in `history.jsonl`.
+
+    A resumed run repeats the steps after its checkpoint; reports it had already made are not made twice.
+    """
+
+    def __init__(self, folder: Path):
+        self.path = folder / "history.jsonl"
+        self.reports = list(_reports(self.path))
+        self._known = {(report.step, *sorted(report.metrics)) for report in self.reports}
+
+    def add(self, step: int, metrics: Mapping[str, float]) -> Report | None:
+        """Append a report and return it, or None if this step's was already there."""
+        key = (step, *sorted(metrics))
+        if key in self._known:
+            return None
+        report = Report(step, time.time_ns() // 1_000_000, dict(metrics))
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(report.__dict__) + "\n")
+        self._known.add(key)
+        self.reports.append(report)
+        return report
+
+    def series(self) -> dict[str, tuple[list[int], list[float]]]:
+        """Steps and values of each metric."""
+        found: dict[str, tuple[list[int], list[float]]] = {}
+        for report in self.reports:
+            for name, value in report.metrics.items():
+                steps, values = found.setdefault(name, ([], []))
+                steps.append(report.step)
+                values.append(value)
+        return found
+
+
+def save_predictions(
+    folder: Path, split: str, names: tuple[str, ...], labels: np.ndarray, scores: np.ndarray
+) -> Path:
+    """Write `predictions/<split>.npz`: names (n,), labels (n,), scores (n, K) after softmax."""
+    path = folder / "predictions" / f"{split}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{split}.tmp.npz")
+    np.savez(temporary, names=np.array(names), labels=labels, scores=scores)
+    os.replace(temporary, path)
+    return path
+
+
+def save_metrics(folder: Path, metrics: Mapping[str, float]) -> Path:
+    """Write `metrics.json`, the final value of each metric."""
+    path = folder / "metrics.json"
+    write_json(path, dict(sorted(metrics.items())))
+    return path
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the run folder for this process.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(
+            f"`{folder}` is in use by another run; choose another `hydra.run.dir`."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _reports(path: Path) -> Iterator[Report]:
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield Report(**json.loads(line))
+        except (ValueError, TypeError):  # the last line of a killed run may be cut
+            continue

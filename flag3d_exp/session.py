@@ -1,0 +1,174 @@
+"""A training run's side effects: evaluating, keeping state, reporting; the hooks of the training loop."""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flag3d_exp import metrics as measures
+from flag3d_exp.console import ProgressBar, metric_line
+from flag3d_exp.engine.checkpoint import Checkpoint, save_checkpoint
+from flag3d_exp.engine.evaluate import Predict, split_scores, weights_swapped
+from flag3d_exp.engine.interrupt import StopRequest
+from flag3d_exp.engine.parameters import parameter_values
+from flag3d_exp.engine.step import TrainStep
+from flag3d_exp.engine.train import Plan, Progress
+from flag3d_exp.run_folder import History, save_predictions
+from flag3d_exp.tracking import Tracker
+
+if TYPE_CHECKING:
+    from flag3d_exp.data.dataset import ClipDataset
+
+log = logging.getLogger(__name__)
+
+
+class Evaluator:
+    """Scores whole splits with one compiled function.
+
+    Args:
+        predict: clips -> logits.
+        batch_size: clips per forward pass.
+        limit_batches: batches per split; None for all.
+    """
+
+    def __init__(
+        self,
+        predict: Predict,
+        batch_size: int,
+        num_workers: int = 1,
+        limit_batches: int | None = None,
+        stop: StopRequest | None = None,
+        bar: ProgressBar | None = None,
+    ):
+        self.predict, self.batch_size, self.num_workers = predict, batch_size, num_workers
+        self.limit_batches, self.stop, self.bar = limit_batches, stop, bar
+
+    def scores(self, split: str, dataset: "ClipDataset") -> tuple[np.ndarray, np.ndarray]:
+        """Softmax scores (n, K) and labels (n,) of a split, in the order of its recordings.
+
+        Raises:
+            Interrupted: a stop was requested meanwhile.
+        """
+        from flag3d_exp.data.loader import batches
+
+        size = max(1, self.batch_size // len(dataset.clips(0)))
+        num_recordings = len(dataset)
+        if self.limit_batches is not None:
+            num_recordings = min(num_recordings, self.limit_batches * size)
+        order = np.arange(num_recordings)
+        loaded = batches(dataset, order, size, num_workers=self.num_workers)
+        return split_scores(
+            self.predict,
+            self._watched(split, loaded, num_recordings),
+            num_recordings,
+            self.batch_size,
+        )
+
+    def _watched(self, split: str, loaded: Iterable, num_recordings: int) -> Iterator:
+        done = 0
+        for batch in loaded:
+            if self.stop is not None:
+                self.stop.check()
+            yield batch
+            done += len(batch.labels)
+            if self.bar is not None:
+                self.bar.show(f"evaluating {split}", done, num_recordings)
+
+
+class Session:
+    """The hooks of one training run."""
+
+    def __init__(
+        self,
+        folder: Path,
+        step: TrainStep,
+        plan: Plan,
+        splits: Mapping[str, "ClipDataset"],
+        evaluator: Evaluator,
+        tracker: Tracker,
+        bar: ProgressBar,
+        meta: Mapping[str, Any],
+        keep_last: int = 1,
+        keep_best: int = 1,
+    ):
+        self.folder, self.model, self.step, self.plan = folder, step.model, step, plan
+        self.splits, self.evaluator = splits, evaluator
+        self.tracker, self.bar, self.meta = tracker, bar, dict(meta)
+        self.keep_last, self.keep_best = keep_last, keep_best
+        self.history = History(folder)
+        self.predictions: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """Keep and send the metrics of one moment."""
+        report = self.history.add(step, metrics)
+        if report is not None:
+            self.tracker.log_report(report)
+
+    def advance(self, progress: Progress) -> None:
+        """Draw the bar."""
+        note = metric_line(progress.metrics, ["train/loss", "train/top1", "clips_per_second"])
+        title = f"epoch {progress.epoch + 1}/{self.plan.num_epochs}"
+        self.bar.show(title, progress.step, self.plan.steps_per_epoch, note)
+
+    def evaluate(self) -> dict[str, float]:
+        """`<split>/top1`, `top5` and `loss` of every split; `<split>_ema/...` with moving averages."""
+        metrics = self._evaluate("")
+        if self.step.ema:
+            with weights_swapped(self.model, self._averages()):
+                metrics |= self._evaluate("_ema")
+        return metrics
+
+    def _evaluate(self, suffix: str) -> dict[str, float]:
+        metrics: dict[str, float] = {}
+        for split, dataset in self.splits.items():
+            scores, labels = self.evaluator.scores(split, dataset)
+            self.predictions[split + suffix] = (scores, labels)
+            metrics |= split_metrics(split + suffix, scores, labels)
+        return metrics
+
+    def save(self, progress: Progress, is_best: bool) -> None:
+        """Keep the state; a disk that is full costs the checkpoint, not the run."""
+        if progress.step == 0:
+            log.info(epoch_line(progress, self.plan, is_best))
+        checkpoint = Checkpoint(
+            parameter_values(self.model.get_parameters()),
+            parameter_values(self.step.optimizer_state),
+            self._averages(),
+            self.meta | {"progress": progress.state()},
+        )
+        try:
+            if is_best:
+                for split, (scores, labels) in self.predictions.items():
+                    dataset = self.splits[split.removesuffix("_ema")]
+                    names = dataset.names[: len(labels)]
+                    save_predictions(self.folder, split, names, labels, scores)
+                save_checkpoint(self.folder / "checkpoints/best.npz", checkpoint, self.keep_best)
+            save_checkpoint(self.folder / "checkpoints/last.npz", checkpoint, self.keep_last)
+        except OSError as error:
+            log.warning("No checkpoint of epoch %d: %s; training goes on.", progress.epoch, error)
+
+    def _averages(self) -> dict[str, np.ndarray]:
+        return {p.name.removeprefix("ema."): p.asnumpy().copy() for p in self.step.ema}
+
+
+def split_metrics(split: str, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """`<split>/loss` (mean negative log-likelihood), `<split>/top1` and `<split>/top5` in percent."""
+    return {
+        f"{split}/loss": float(measures.log_losses(scores, labels).mean()),
+        f"{split}/top1": 100 * measures.top_k_accuracy(scores, labels, 1),
+        f"{split}/top5": 100 * measures.top_k_accuracy(scores, labels, 5),
+    }
+
+
+def epoch_line(progress: Progress, plan: Plan, is_best: bool) -> str:
+    """One epoch in one line."""
+    shown = ["train/loss", "train/top1"]
+    shown += [name for name in progress.metrics if name.endswith("/top1") and name not in shown]
+    shown.append("clips_per_second")
+    width = len(str(plan.num_epochs))
+    line = (
+        f"epoch {progress.epoch:{width}}/{plan.num_epochs}  {metric_line(progress.metrics, shown)}"
+    )
+    return line + ("  best so far" if is_best else "")

@@ -1,0 +1,174 @@
+"""The arguments a configured object takes, read from its source without importing it.
+
+A config node names its object in `_target_`; the object's signature is the node's schema. Reading the
+source keeps MindSpore and MLflow out of the process until the configuration has been accepted.
+"""
+
+import ast
+import importlib.util
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument: its annotation as written (None if it has none) and whether it has a default."""
+
+    name: str
+    annotation: ast.expr | None
+    required: bool
+
+
+def arguments(target: str) -> dict[str, Argument] | None:
+    """The arguments of the class or function at the dotted path `target`, by name.
+
+    Returns:
+        None where the source cannot be read or the target takes arbitrary keywords.
+
+    Raises:
+        LookupError: the module is there but defines no such name.
+    """
+    module, _, name = target.rpartition(".")
+    source = _source_file(module)
+    if source is None:
+        return None
+    return _arguments_of(source, name, target)
+
+
+def _arguments_of(source: Path, name: str, target: str) -> dict[str, Argument] | None:
+    tree = _tree(source)
+    node = next((n for n in tree.body if getattr(n, "name", None) == name), None)
+    if isinstance(node, ast.FunctionDef):
+        return _parameters(node, skip=0)
+    if not isinstance(node, ast.ClassDef):
+        raise LookupError(f"`{target}` is not defined in {source.name}")
+    constructor = next(
+        (n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None
+    )
+    if constructor is not None:
+        return _parameters(constructor, skip=1)
+    return _inherited(tree, node) | _fields(node)
+
+
+def _source_file(module: str) -> Path | None:
+    root, *rest = module.split(".")
+    try:
+        spec = importlib.util.find_spec(root)
+    except (ImportError, ValueError):
+        return None
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder, *rest)
+        for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+            if candidate.is_file():
+                return candidate
+    return Path(spec.origin) if spec and spec.origin and not rest else None
+
+
+@cache
+def _tree(source: Path) -> ast.Module:
+    return ast.parse(source.read_text(encoding="utf-8"))
+
+
+def _parameters(function: ast.FunctionDef, skip: int) -> dict[str, Argument] | None:
+    spec = function.args
+    if spec.kwarg is not None:
+        return None
+    positional = (spec.posonlyargs + spec.args)[skip:]
+    num_required = len(positional) - len(spec.defaults)
+    found = [Argument(a.arg, a.annotation, i < num_required) for i, a in enumerate(positional)]
+    found += [
+        Argument(a.arg, a.annotation, default is None)
+        for a, default in zip(spec.kwonlyargs, spec.kw_defaults, strict=True)
+    ]
+    return {argument.name: argument for argument in found}
+
+
+def _inherited(tree: ast.Module, node: ast.ClassDef) -> dict[str, Argument]:
+    """Dataclass fields of the bases defined in the same file."""
+    names = [base.id for base in node.bases if isinstance(base, ast.Name)]
+    bases = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name in names]
+    found: dict[str, Argument] = {}
+    for base in bases:
+        found |= _inherited(tree, base) | _fields(base)
+    return found
+
+
+def _fields(node: ast.ClassDef) -> dict[str, Argument]:
+    return {
+        n.target.id: Argument(n.target.id, n.annotation, n.value is None)
+        for n in node.body
+        if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)
+    }
+
+
+def described(annotation: ast.expr) -> str:
+    """The annotation in words, for an error line."""
+    if isinstance(annotation, ast.BinOp):
+        return f"{described(annotation.left)} or {described(annotation.right)}"
+    if isinstance(annotation, ast.Constant) and annotation.value is None:
+        return "null"
+    if isinstance(annotation, ast.Subscript):
+        inner = annotation.slice
+        items = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+        match ast.unparse(annotation.value):
+            case "Literal":
+                return " or ".join(_spelled(ast.literal_eval(item)) for item in items)
+            case "list" | "tuple" | "Sequence":
+                return f"a list of {described(items[0])}"
+            case "dict" | "Mapping":
+                return f"a mapping of {described(items[0])} to {described(items[-1])}"
+    words = {"int": "an integer", "float": "a number", "bool": "true or false", "str": "text"}
+    return words.get(ast.unparse(annotation), ast.unparse(annotation))
+
+
+def _spelled(value: Any) -> str:
+    return (
+        str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
+    )
+
+
+def accepts(annotation: ast.expr | None, value: Any) -> bool:
+    """Whether `value`, as read from YAML, fits the annotation; true where the annotation is not plain."""
+    match annotation:
+        case None:
+            return True
+        case ast.Constant(value=None):
+            return value is None
+        case ast.BinOp():
+            return accepts(annotation.left, value) or accepts(annotation.right, value)
+        case ast.Subscript():
+            return _accepts_generic(annotation, value)
+    match ast.unparse(annotation):
+        case "int":
+            return isinstance(value, int) and not isinstance(value, bool)
+        case "float":
+            return isinstance(value, (int, float)) and not isinstance(value, bool)
+        case "bool":
+            return isinstance(value, bool)
+        case "str":
+            return isinstance(value, str)
+    return True
+
+
+def _accepts_generic(annotation: ast.Subscript, value: Any) -> bool:
+    inner = annotation.slice
+    items = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+    match ast.unparse(annotation.value):
+        case "Literal":
+            allowed = [ast.literal_eval(item) for item in items]
+            return any(type(value) is type(a) and value == a for a in allowed)
+        case "list" | "Sequence":
+            return isinstance(value, list) and all(accepts(items[0], v) for v in value)
+        case "tuple":
+            if not isinstance(value, list):
+                return False
+            if isinstance(items[-1], ast.Constant) and items[-1].value is ...:
+                return all(accepts(items[0], v) for v in value)
+            return len(value) == len(items) and all(map(accepts, items, value))
+        case "dict" | "Mapping":
+            return isinstance(value, dict) and all(
+                accepts(items[0], k) and accepts(items[1], v) for k, v in value.items()
+            )
+    return True

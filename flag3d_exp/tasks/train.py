@@ -1,0 +1,249 @@
+"""`task=train`: train a model, evaluate it on every split, keep and log everything."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from mindspore import nn
+from omegaconf import DictConfig
+
+from flag3d_exp import build, console, record, resume
+from flag3d_exp.data.loader import Batch, batches, training_order
+from flag3d_exp.engine.evaluate import predict_function
+from flag3d_exp.engine.interrupt import StopRequest
+from flag3d_exp.engine.optimizer import parameter_groups
+from flag3d_exp.engine.step import MicroBatch, StepSettings, TrainStep, dropout_mask
+from flag3d_exp.engine.train import NonFiniteLoss, Plan, Progress, StepBatch, train
+from flag3d_exp.errors import UserError, nearest
+from flag3d_exp.session import Evaluator, Session
+
+if TYPE_CHECKING:
+    from flag3d_exp.data.dataset import ClipDataset
+
+log = logging.getLogger(__name__)
+DROPOUT = 1  # tells dropout's chance from that of augmentation
+COUNTS = (
+    "epochs",
+    "batch_size",
+    "eval_batch_size",
+    "num_workers",
+    "eval_every",
+    "log_every",
+    "accumulate",
+    "early_stop",
+    "save_every",
+    "keep_last",
+    "keep_best",
+    "limit_batches",
+)
+
+
+@dataclass(frozen=True)
+class Train:
+    """Settings of `task=train`.
+
+    Args:
+        epochs: passes over the train split.
+        batch_size: clips per step and device.
+        eval_batch_size: clips per forward pass of an evaluation; None for `batch_size`.
+        num_workers: processes or threads that prepare clips.
+        eval_every: epochs between evaluations.
+        log_every: updates between reports; None for one per epoch.
+        objective: metric that decides which epoch is best; lower is better if it ends in `loss`.
+        clip_norm: largest global L2 norm of the gradient; None for no clipping.
+        label_smoothing: share of each target spread over all classes.
+        class_weights: `balanced` weighs each class by the inverse of its share of the train split.
+        accumulate: batches per update; the global batch is `batch_size * accumulate` per device.
+        ema_decay: decay of a moving average of the weights, evaluated as `<split>_ema`; None for none.
+        early_stop: evaluations without improvement after which training ends; None for never.
+        nonfinite: what a non-finite loss does: `stop` the run, or `skip` the update and count it.
+        save_every: updates between checkpoints, besides one after each epoch; None for none.
+        save_minutes: minutes between checkpoints, likewise.
+        keep_last: how many of the latest checkpoints to keep.
+        keep_best: how many of the best.
+        limit_batches: updates per epoch and batches per evaluation, for a quick look; None for all.
+        init_from: checkpoint whose weights to start from (fine-tuning).
+        freeze_backbone: train the head only.
+        head_lr: learning rate of the head; None for the optimizer's.
+        resume: run folder or MLflow run id to continue; `auto` continues what the run folder holds.
+    """
+
+    epochs: int = 30
+    batch_size: int = 16
+    eval_batch_size: int | None = None
+    num_workers: int = 1
+    eval_every: int = 1
+    log_every: int | None = None
+    objective: str = "val/top1"
+    clip_norm: float | None = None
+    label_smoothing: float = 0.0
+    class_weights: Literal["balanced"] | None = None
+    accumulate: int = 1
+    ema_decay: float | None = None
+    early_stop: int | None = None
+    nonfinite: Literal["stop", "skip"] = "stop"
+    save_every: int | None = None
+    save_minutes: float | None = None
+    keep_last: int = 2
+    keep_best: int = 1
+    limit_batches: int | None = None
+    init_from: str | None = None
+    freeze_backbone: bool = False
+    head_lr: float | None = None
+    resume: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in COUNTS:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"`task.{name}` must be at least 1; got {value}.")
+        if not 0 <= self.label_smoothing < 1:
+            raise UserError(
+                f"`task.label_smoothing` must be at least 0 and below 1; got {self.label_smoothing}."
+            )
+        for name in ("clip_norm", "save_minutes", "head_lr"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UserError(f"`task.{name}` must be above 0; got {value}.")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise UserError(f"`task.ema_decay` must be between 0 and 1; got {self.ema_decay}.")
+
+    def __call__(self, cfg: DictConfig) -> float:
+        """Train; the best value of the objective."""
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        resume.check_unused(folder, self.resume)
+        device, device_name = build.device(cfg)
+        datasets = build.datasets(cfg)
+        check_splits(datasets, self.objective, averaged=self.ema_decay is not None)
+        train_split = datasets["train"]
+        evaluated = {split: data for split, data in datasets.items() if split != "train"}
+        model = build.model(cfg)
+        if self.init_from:
+            resume.initialise(model, self.init_from)
+        compiled = device.jit is not False
+        step = self._step(cfg, model, train_split, compiled)
+        progress = resume.restored(folder, model, step) if self.resume else Progress()
+        plan = self._plan(len(train_split), step.base_rates[0])
+        log.info(build.header(cfg, device_name, model, datasets))
+        with (
+            record.tracked_run(cfg, folder, device_name, datasets) as tracker,
+            console.progress_bar() as bar,
+            StopRequest() as stop,
+        ):
+            size = self.eval_batch_size or self.batch_size
+            predict = predict_function(model, compiled)
+            evaluator = Evaluator(predict, size, self.num_workers, self.limit_batches, stop, bar)
+            keep = (self.keep_last, self.keep_best)
+            session = Session(
+                folder, step, plan, evaluated, evaluator, tracker, bar, record.meta(cfg), *keep
+            )
+            mask_shape = (self.batch_size, model.num_features)
+            load = self._loader(train_split, cfg.seed, mask_shape, model.dropout)
+            try:
+                train(step, load, instantiate(cfg.scheduler), plan, progress, session, stop)
+            except NonFiniteLoss as error:
+                raise record.explained(error, folder, train_split, tracker) from error
+            record.publish(
+                folder, session.history, plan, progress, record.class_names(cfg), tracker
+            )
+        for line in console.summary_lines(progress.best_metrics, list(evaluated)):
+            log.info(line)
+        log.info("run folder: %s", folder)
+        assert progress.best is not None
+        return progress.best
+
+    def _step(
+        self, cfg: DictConfig, model: nn.Cell, train_split: "ClipDataset", compiled: bool
+    ) -> TrainStep:
+        groups = parameter_groups(model.get_parameters(), self.head_lr, self.freeze_backbone)
+        weights = None
+        if self.class_weights == "balanced":
+            weights = balanced_weights(train_split.labels, cfg.dataset.num_classes)
+        settings = StepSettings(
+            clip_norm=self.clip_norm,
+            label_smoothing=self.label_smoothing,
+            class_weights=weights,
+            accumulate=self.accumulate,
+            ema_decay=self.ema_decay,
+            skip_nonfinite=self.nonfinite == "skip",
+            jit=compiled,
+        )
+        return TrainStep(model, instantiate(cfg.optimizer)(groups), settings)
+
+    def _plan(self, num_recordings: int, learning_rate: float) -> Plan:
+        steps = -(-num_recordings // (self.batch_size * self.accumulate))
+        return Plan(
+            num_epochs=self.epochs,
+            steps_per_epoch=min(steps, self.limit_batches or steps),
+            learning_rate=learning_rate,
+            eval_every=self.eval_every,
+            log_every=self.log_every,
+            save_every=self.save_every,
+            save_minutes=self.save_minutes,
+            objective=self.objective,
+            early_stop=self.early_stop,
+        )
+
+    def _loader(
+        self, train_split: "ClipDataset", seed: int, mask_shape: tuple[int, int], dropout: float
+    ) -> Callable[[int, int], Iterator[StepBatch]]:
+        """(epoch, updates to leave out) -> what each update of the epoch is made from."""
+
+        def load(epoch: int, done: int) -> Iterator[StepBatch]:
+            order = training_order(len(train_split), self.batch_size * self.accumulate, seed, epoch)
+            if self.limit_batches is not None:
+                order = order[: self.limit_batches * self.batch_size * self.accumulate]
+            skip = done * self.accumulate
+            loaded = batches(train_split, order, self.batch_size, epoch, self.num_workers, skip)
+            with closing(loaded):
+                for number, group in enumerate(grouped(loaded, self.accumulate), done):
+                    rng = np.random.default_rng((seed, epoch, number, DROPOUT))
+                    parts = [
+                        MicroBatch(b.clips[:, 0], b.labels, dropout_mask(mask_shape, dropout, rng))
+                        for b in group
+                    ]
+                    yield StepBatch(parts, np.concatenate([b.indices for b in group]))
+
+        return load
+
+
+def check_splits(datasets: Mapping[str, "ClipDataset"], objective: str, averaged: bool) -> None:
+    """Refuse to train without a `train` split, or towards an objective that no split yields.
+
+    Raises:
+        UserError: naming what there is.
+    """
+    evaluated = [split for split in datasets if split != "train"]
+    if "train" not in datasets or not evaluated:
+        raise UserError(
+            "`dataset.splits` must map `train` and at least one split to evaluate; "
+            f"got {', '.join(datasets) or 'none'}."
+        )
+    suffixes = ("", "_ema") if averaged else ("",)
+    known = [f"{s}{x}/{m}" for s in evaluated for x in suffixes for m in ("top1", "top5", "loss")]
+    if objective not in known:
+        raise UserError(
+            f"`task.objective={objective}` is not a metric of this run.{nearest(objective, known)} "
+            f"Metrics: {', '.join(known)}."
+        )
+
+
+def balanced_weights(labels: np.ndarray, num_classes: int) -> tuple[float, ...]:
+    """The inverse of each class's share, the mean over recordings 1; 0 for an absent class."""
+    counts = np.bincount(labels, minlength=num_classes)
+    present = np.maximum(counts, 1)
+    return tuple((len(labels) / (np.count_nonzero(counts) * present) * (counts > 0)).tolist())
+
+
+def grouped(loaded: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
+    """Consecutive batches in lists of `size`."""
+    iterator = iter(loaded)
+    while group := list(islice(iterator, size)):
+        yield group
