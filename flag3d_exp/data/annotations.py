@@ -199,7 +199,10 @@ def _numbers(annotation: dict, key: str) -> np.ndarray:
         got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
         got = "nothing" if array is None else got
         raise UserError(f"`{key}` must be an array of numbers; got {got}.")
-    return array if array.dtype in (np.float16, np.float32) else array.astype(np.float32)
+    if array.dtype in (np.float16, np.float32):
+        return array
+    with np.errstate(over="ignore"):  # found as infinite
+        return array.astype(np.float32)
 
 
 def _image_shape(annotation: dict) -> tuple[int, int] | None:

@@ -102,7 +102,10 @@ def build(
         if split not in settings.splits:
             known = ", ".join(settings.splits)
             raise UserError(f"`dataset.splits` has no {split!r}; there: {known}.")
-        recordings[split] = annotations.recordings(settings.splits[split])
+        try:
+            recordings[split] = annotations.recordings(settings.splits[split])
+        except UserError as error:
+            raise UserError(f"`dataset.splits.{split}`: {error}") from error
     check_disjoint(settings, annotations)
     layout = load_layout(settings.layout)
     check_fit(settings, layout, pipeline)

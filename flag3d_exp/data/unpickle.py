@@ -138,6 +138,8 @@ def _old_text(raw: memoryview) -> str:
 
 
 def _integer(raw: memoryview) -> int:
+    if len(raw) > 9:  # an unsigned 64-bit number and its sign
+        raise Malformed(f"it holds an integer of {len(raw)} bytes")
     return int.from_bytes(raw, "little", signed=True)
 
 

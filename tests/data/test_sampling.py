@@ -1,0 +1,76 @@
+"""Frame indices: in range, in order, evenly spread."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flag3d_exp.data.sampling import clip_indices, fixed_indices, random_indices, warped
+
+frames = st.integers(1, 2000)
+lengths = st.integers(1, 600)
+seeds = st.integers(0, 2**32)
+
+
+@given(frames, lengths, seeds, st.floats(0, 0.99))
+def test_random_clips_are_in_range_and_in_order(num_frames, clip_len, seed, tempo):
+    rng = np.random.default_rng(seed)
+    indices = random_indices(num_frames, clip_len, rng, tempo=tempo)
+    assert indices.shape == (clip_len,)
+    assert indices.min() >= 0
+    assert indices.max() < num_frames
+    if num_frames >= clip_len:
+        assert (np.diff(indices) >= (tempo == 0)).all()
+
+
+@given(st.integers(1, 99), seeds)
+def test_short_recordings_run_over_again(num_frames, seed):
+    indices = random_indices(num_frames, 100, np.random.default_rng(seed))
+    assert set(indices.tolist()) == set(range(num_frames))
+    np.testing.assert_array_equal(np.diff(indices) % num_frames, 1 % num_frames)
+
+
+@given(st.integers(1, 60), st.integers(2, 20), seeds)
+def test_long_recordings_give_a_frame_of_each_segment(clip_len, times, seed):
+    indices = clip_indices(clip_len * times, clip_len, np.random.default_rng(seed))
+    np.testing.assert_array_equal(indices // times, np.arange(clip_len))
+
+
+@given(frames, lengths, st.integers(1, 12))
+def test_fixed_clips_are_the_same_each_time(num_frames, clip_len, num_clips):
+    first = fixed_indices(num_frames, clip_len, num_clips)
+    assert first.shape == (num_clips, clip_len)
+    assert first.min() >= 0
+    assert first.max() < num_frames
+    np.testing.assert_array_equal(first, fixed_indices(num_frames, clip_len, num_clips))
+
+
+def test_fixed_clips_leave_the_global_generator_alone():
+    np.random.seed(1)  # noqa: NPY002
+    expected = np.random.random(3)  # noqa: NPY002
+    np.random.seed(1)  # noqa: NPY002
+    fixed_indices(900, 48, 10)
+    np.testing.assert_array_equal(np.random.random(3), expected)  # noqa: NPY002
+
+
+@given(frames, lengths, seeds)
+def test_a_part_is_shorter_than_the_whole(num_frames, clip_len, seed):
+    rng = np.random.default_rng(seed)
+    indices = random_indices(num_frames, clip_len, rng, part=(0.5, 0.5))
+    assert np.ptp(indices) < max(num_frames / 2, 1)
+
+
+def test_parts_begin_anywhere():
+    rng = np.random.default_rng(0)
+    begins = [random_indices(1000, 10, rng, part=(0.2, 0.2)).min() for _ in range(200)]
+    assert min(begins) < 100
+    assert max(begins) > 700
+
+
+@pytest.mark.parametrize("strength", [-0.8, -0.4, 0.4, 0.8])
+def test_a_change_of_tempo_keeps_the_ends_and_moves_the_middle(strength):
+    indices = np.arange(101)
+    changed = warped(indices, 101, strength)
+    assert (changed[0], changed[-1]) == (0, 100)
+    assert (changed[50] > 50) == (strength > 0)
+    assert changed[50] == round(50 + 25 * strength)
