@@ -120,7 +120,7 @@ def test_changes_of_joints_and_of_streams_agree(skeleton, angles):
 def test_body_normalisation_ignores_place_and_heading(offset, heading, seed):
     person = np.random.default_rng(seed).normal(size=(1, 3, 25, 3))
     # Upright, with level shoulders: otherwise what the two rotations give depends on the heading.
-    person[0, 0, [0, 1, 4, 8]] = [[0, 0, 0], [0, 0, 1], [-0.5, 0.1, 2], [0.4, 0.3, 2]]
+    person[0, 0, [0, 1, 4, 8]] = [[0.7, 0.7, 0], [0.7, 0.7, 1], [0.2, 0.8, 2], [1.1, 1, 2]]
     turn = transforms.rotation(np.array([0, 0, heading]))
     moved = transforms.mapped(person, turn) + offset
     np.testing.assert_allclose(
