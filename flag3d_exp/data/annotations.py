@@ -104,9 +104,7 @@ def open_annotations(path: str | Path, cache: str | None = "auto") -> Annotation
     folder = stores.folder(cache)
     try:
         digest = stores.digest(path, folder)
-        if not (stored := stores.place(folder, digest)).is_file():
-            stores.write(stored, *read_annotations(path))
-        return Annotations(path, digest, *_stored(stored))
+        return Annotations(path, digest, *_stored(path, stores.place(folder, digest)))
     except OSError as error:
         reason = f"the cache folder {folder} can't be used: {error.strerror or error}"
         if cache != "auto":
@@ -148,9 +146,16 @@ def read_annotations(path: Path) -> tuple[dict[str, tuple[str, ...]], list[Recor
     return splits, recordings
 
 
-def _stored(stored: Path) -> tuple[dict[str, tuple[str, ...]], list[Recording]]:
-    splits, columns = stores.read(stored)
-    return splits, [Recording(*row) for row in columns]
+def _stored(path: Path, place: Path) -> tuple[dict[str, tuple[str, ...]], list[Recording]]:
+    """Splits and recordings from the cache, where they are put if they are not there yet."""
+    try:
+        splits, rows = stores.read(place)
+    except (FileNotFoundError, ValueError) as error:
+        if isinstance(error, ValueError):
+            log.warning("%s; it is made anew.", error)
+        stores.write(place, *read_annotations(path))
+        splits, rows = stores.read(place)
+    return splits, [Recording(*row) for row in rows]
 
 
 def _recording(annotation: Any) -> Recording:

@@ -79,10 +79,18 @@ def write(place: Path, splits: dict[str, tuple[str, ...]], recordings: Sequence[
 
 
 def read(place: Path) -> tuple[dict[str, tuple[str, ...]], Iterator[tuple[Any, ...]]]:
-    """The splits, and for each recording its fields in order; arrays are views of the file."""
+    """The splits, and for each recording its fields in order; arrays are views of the file.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
     with place.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if len(mapped) < len(MAGIC) + TAIL.size or mapped[: len(MAGIC)] != MAGIC:
+        raise ValueError(f"{place} does not begin as one of our files")
     begin, length = TAIL.unpack(mapped[-TAIL.size :])
+    if begin + length + TAIL.size != len(mapped):
+        raise ValueError(f"{place} does not end as one of our files")
     index = json.loads(mapped[begin : begin + length])
 
     def array(stored: list | None) -> np.ndarray | None:

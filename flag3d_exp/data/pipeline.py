@@ -77,7 +77,7 @@ class GraphPipeline:
         """(1, M, T, V, C) float32: a random clip."""
         keypoints = self._prepared(recording, stream)
         indices = random_indices(keypoints.shape[1], self.clip_len, rng, self.part, self.tempo)
-        clip = self._changed(keypoints[:, indices], rng)
+        clip = self._changed(keypoints.take(indices, axis=1), rng)
         return transforms.with_persons(clip, self.num_persons)[None]
 
     def test_clips(self, recording: Recording, stream: Stream) -> np.ndarray:
@@ -85,7 +85,7 @@ class GraphPipeline:
         keypoints = self._prepared(recording, stream)
         indices = fixed_indices(keypoints.shape[1], self.clip_len, self.num_clips, self.part)
         keypoints = transforms.with_persons(keypoints, self.num_persons)
-        clips = keypoints[:, indices].swapaxes(0, 1)  # (num_clips, M, T, V, C)
+        clips = keypoints.take(indices, axis=1).swapaxes(0, 1)  # (num_clips, M, T, V, C)
         if self.test_mirrored:
             return np.concatenate([clips, transforms.mirrored(clips, self.skeleton.mirror_order)])
         return np.ascontiguousarray(clips)
@@ -220,8 +220,8 @@ class HeatmapPipeline:
         self, recording: Recording, indices: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray | None, tuple[int, int]]:
         """Keypoints (M, T, V, 2) in the persons' box, their scores, and the shape of the box."""
-        keypoints = recording.keypoints[:, indices].astype(np.float32)
-        scores = recording.scores if recording.scores is None else recording.scores[:, indices]
+        keypoints = recording.keypoints.take(indices, axis=1).astype(np.float32)
+        scores = None if recording.scores is None else recording.scores.take(indices, axis=1)
         keypoints, shape = boxes.compact(keypoints, _image_shape(recording), self.padding)
         return keypoints, scores, shape
 

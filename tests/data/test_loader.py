@@ -1,0 +1,106 @@
+"""Orders of epochs and batches of clips."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.dataset import ClipDataset
+from flag3d_exp.data.loader import batches, training_order
+from flag3d_exp.data.pipeline import GraphPipeline
+from flag3d_exp.data.transforms import Stream
+from flag3d_exp.errors import UserError
+
+
+@pytest.fixture
+def dataset():
+    """23 recordings of different lengths, drawn from with every augmentation."""
+    draw = np.random.default_rng(0)
+    recordings = [
+        Recording(f"r{n}", n % 3, draw.normal(size=(1, 20 + n, 25, 3)).astype(np.float32))
+        for n in range(23)
+    ]
+    pipeline = GraphPipeline("nturgb+d", clip_len=8, rotation=0.3, scale=0.1, mirror=0.5, tempo=0.3)
+    return ClipDataset(recordings, pipeline, Stream("joint"), seed=5, training=True)
+
+
+def assert_equal(found, expected):
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        for array, same in zip(one, other, strict=True):
+            assert array.dtype == same.dtype
+            np.testing.assert_array_equal(array, same)
+
+
+@given(st.integers(1, 200), st.integers(1, 16), st.integers(0, 99), st.integers(1, 4))
+def test_an_epoch_has_every_recording_in_full_batches(num_recordings, batch_size, epoch, world):
+    ranks = [
+        training_order(num_recordings, batch_size, 0, epoch, rank, world) for rank in range(world)
+    ]
+    single = training_order(num_recordings, batch_size * world, 0, epoch)
+    assert len(single) % (batch_size * world) == 0
+    assert len(single) < num_recordings + batch_size * world
+    assert set(single.tolist()) == set(range(num_recordings))
+    # The ranks' batches of a step, side by side, are the batch of a single process.
+    steps = np.stack([rank.reshape(-1, batch_size) for rank in ranks], 1)
+    np.testing.assert_array_equal(steps.reshape(-1), single)
+
+
+def test_epochs_and_seeds_have_different_orders():
+    orders = [training_order(50, 10, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
+    assert len({order.tobytes() for order in orders}) == 4
+    np.testing.assert_array_equal(orders[1], training_order(50, 10, 0, 1))
+
+
+def test_batches_hold_the_clips_of_their_indices(dataset):
+    order = np.arange(23)[::-1]
+    found = list(batches(dataset, order, batch_size=5, epoch=3))
+    assert [len(batch.labels) for batch in found] == [5, 5, 5, 5, 3]
+    assert found[0].clips.shape == (5, 1, 1, 8, 25, 3)
+    assert (found[0].clips.dtype, found[0].labels.dtype) == (np.float32, np.int32)
+    np.testing.assert_array_equal(np.concatenate([batch.indices for batch in found]), order)
+    for batch in found:
+        np.testing.assert_array_equal(batch.labels, dataset.labels[batch.indices])
+        clips = np.stack([dataset.clips(index, 3) for index in batch.indices])
+        np.testing.assert_array_equal(batch.clips, clips)
+
+
+@pytest.mark.parametrize("num_workers", [2, 4])
+def test_workers_do_not_change_the_batches(dataset, num_workers):
+    order = training_order(23, 5, seed=5, epoch=1)
+    alone = list(batches(dataset, order, 5, epoch=1))
+    assert_equal(list(batches(dataset, order, 5, epoch=1, num_workers=num_workers)), alone)
+
+
+def test_resuming_within_an_epoch_gives_the_batches_left(dataset):
+    order = training_order(23, 5, seed=5, epoch=1)
+    whole = list(batches(dataset, order, 5, epoch=1))
+    assert_equal(list(batches(dataset, order, 5, epoch=1, skip=2)), whole[2:])
+    assert list(batches(dataset, order, 5, epoch=1, skip=5)) == []
+
+
+def test_an_iteration_can_be_left_early(dataset):
+    order = training_order(23, 5, seed=5, epoch=1)
+    expected = list(batches(dataset, order, 5, epoch=1))[:2]
+    found = []
+    for batch in batches(dataset, order, 5, epoch=1, num_workers=2):
+        found.append(batch)
+        if len(found) == 2:
+            break
+    assert_equal(found, expected)
+
+
+def test_an_error_in_a_recording_reaches_the_user(dataset):
+    flat = ClipDataset(
+        [Recording("flat", 0, np.zeros((1, 9, 17, 2), np.float16))],
+        GraphPipeline("coco", normalise="image"),
+        Stream("joint"),
+    )
+    with pytest.raises(UserError, match="recording 'flat' has no `img_shape`"):
+        list(batches(flat, np.arange(1), 1))
+
+
+def test_no_worker_is_refused(dataset):
+    with pytest.raises(UserError, match="`num_workers` must be at least 1; got 0"):
+        list(batches(dataset, np.arange(3), 1, num_workers=0))

@@ -1,0 +1,187 @@
+"""Clips of recordings: what the settings do to them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from flag3d_exp.data import boxes, transforms
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.dataset import ClipDataset
+from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline
+from flag3d_exp.data.transforms import Stream
+from flag3d_exp.errors import UserError
+from flag3d_exp.skeleton import load_layout
+
+JOINT, BONE = Stream("joint"), Stream("bone", bones=True)
+COCO = load_layout("coco")
+
+
+@pytest.fixture
+def recording():
+    """Two persons of 17 joints in 90 frames of a 480 x 854 video, in half precision."""
+    rng = np.random.default_rng(7)
+    keypoints = rng.uniform([200, 100], [600, 400], (2, 90, 17, 2)).astype(np.float16)
+    scores = rng.uniform(0, 1, (2, 90, 17)).astype(np.float16)
+    return Recording("r", 0, keypoints, scores, (480, 854))
+
+
+@pytest.fixture
+def solid():
+    """One person of 25 joints in 3D."""
+    keypoints = np.random.default_rng(8).normal(size=(1, 120, 25, 3)).astype(np.float32)
+    return Recording("s", 0, keypoints)
+
+
+def rng():
+    return np.random.default_rng(3)
+
+
+def test_graph_clips_have_the_shape_that_networks_take(recording, solid):
+    flat = GraphPipeline(
+        "coco", num_persons=2, normalise="image", score_channel=True, clip_len=20, num_clips=3
+    )
+    for clips, num_clips in (
+        (flat.train_clips(recording, BONE, rng()), 1),
+        (flat.test_clips(recording, BONE), 3),
+    ):
+        assert clips.shape == (num_clips, 2, 20, 17, 3)
+        assert clips.dtype == np.float32
+        assert clips.flags.c_contiguous
+    clips = GraphPipeline("nturgb+d", num_persons=2, clip_len=20).test_clips(solid, JOINT)
+    assert clips.shape == (1, 2, 20, 25, 3)
+    assert not clips[:, 1].any()
+
+
+def test_a_joint_clip_is_frames_of_the_recording(solid):
+    clip = GraphPipeline("nturgb+d", clip_len=10).train_clips(solid, JOINT, rng())[0, 0]
+    frames = {frame.tobytes() for frame in solid.keypoints[0]}
+    assert {frame.tobytes() for frame in clip} <= frames
+
+
+def test_a_motion_clip_is_of_neighbouring_frames_of_the_recording(solid):
+    stream = Stream("joint_motion", motion=True)
+    clip = GraphPipeline("nturgb+d", clip_len=10).test_clips(solid, stream)[0, 0]
+    changes = {change.tobytes() for change in np.diff(solid.keypoints[0], axis=0)}
+    assert {frame.tobytes() for frame in clip} <= changes
+
+
+@pytest.mark.parametrize(
+    "setting", ["rotation", "scale", "shear", "mirror", "joint_dropout", "tempo"]
+)
+def test_every_augmentation_changes_the_clip_and_repeats_itself(solid, setting):
+    plain = GraphPipeline("nturgb+d", clip_len=30)
+    changed = replace(plain, **{setting: 0.7})
+    clips = [
+        np.stack([pipeline.train_clips(solid, JOINT, np.random.default_rng(n)) for n in range(5)])
+        for pipeline in (plain, changed, changed)
+    ]
+    assert (clips[0] != clips[1]).any()
+    np.testing.assert_array_equal(clips[1], clips[2])
+
+
+def test_augmentation_leaves_scores_alone(recording):
+    pipeline = GraphPipeline("coco", num_persons=2, normalise="image", score_channel=True)
+    strong = replace(pipeline, rotation=0.5, scale=0.3, shear=0.3)
+    plain, changed = (p.train_clips(recording, JOINT, rng()) for p in (pipeline, strong))
+    np.testing.assert_array_equal(changed[..., 2], plain[..., 2])
+    assert (changed[..., :2] != plain[..., :2]).any()
+
+
+def test_mirroring_for_certain_mirrors_every_clip(solid):
+    plain = GraphPipeline("nturgb+d", clip_len=30)
+    always = replace(plain, mirror=1.0)
+    for seed in range(5):
+        clip = plain.train_clips(solid, BONE, np.random.default_rng(seed))
+        mirrored = always.train_clips(solid, BONE, np.random.default_rng(seed))
+        expected = transforms.mirrored(clip, plain.skeleton.mirror_order)
+        np.testing.assert_array_equal(mirrored, expected)
+
+
+def test_mirrored_test_clips_come_after_the_others(recording, solid):
+    pipeline = GraphPipeline("nturgb+d", clip_len=30, num_clips=2, test_mirrored=True)
+    clips = pipeline.test_clips(solid, JOINT)
+    assert len(clips) == 4
+    expected = transforms.mirrored(clips[:2], pipeline.skeleton.mirror_order)
+    np.testing.assert_array_equal(clips[2:], expected)
+    heat = HeatmapPipeline("coco", clip_len=8, num_clips=2, test_mirrored=True)
+    clips = heat.test_clips(recording, JOINT)
+    np.testing.assert_array_equal(clips[2:], boxes.flipped(clips[:2], 63, COCO.mirror_order))
+
+
+def test_dropping_every_joint_leaves_nothing(solid, recording):
+    pipeline = GraphPipeline("nturgb+d", joint_dropout=1.0)
+    assert not pipeline.train_clips(solid, JOINT, rng()).any()
+    pipeline = HeatmapPipeline("coco", joint_dropout=1.0)
+    assert not pipeline.train_clips(recording, JOINT, rng())[..., 2].any()
+
+
+def test_heatmap_test_clips_fill_the_box_with_its_padding(recording):
+    clips = HeatmapPipeline("coco", num_persons=2, clip_len=90).test_clips(recording, JOINT)
+    assert clips.shape == (1, 2, 90, 17, 3)
+    # 25 % wider: the joints span 1 / 1.25 of the longer side, in its middle.
+    low, high = clips[..., 0].min(), clips[..., 0].max()
+    assert (low, high) == pytest.approx((6.4, 57.6), abs=0.3)
+    np.testing.assert_array_equal(clips[0, ..., 2], recording.scores)
+
+
+def test_heatmap_training_crops_differ_and_show_at_least_the_least_share(recording):
+    pipeline = HeatmapPipeline("coco", num_persons=2, clip_len=90, mirror=0)
+    spans = [
+        np.ptp(pipeline.train_clips(recording, JOINT, np.random.default_rng(n))[..., 0])
+        for n in range(50)
+    ]
+    whole = 56 / 1.25
+    assert min(spans) > whole * 0.95
+    assert max(spans) < whole / np.sqrt(0.56 * 0.75) * 1.05
+    assert np.std(spans) > 1
+
+
+def test_a_missing_person_has_score_zero(recording):
+    single = replace(recording, keypoints=recording.keypoints[:1], scores=recording.scores[:1])
+    clips = HeatmapPipeline("coco", num_persons=2, clip_len=8).test_clips(single, JOINT)
+    assert not clips[:, 1].any()
+
+
+def test_missing_scores_count_as_certain(recording):
+    bare = replace(recording, scores=None)
+    clips = HeatmapPipeline("coco", clip_len=8).test_clips(bare, JOINT)
+    assert (clips[..., 2] == 1).all()
+
+
+def test_a_draw_depends_on_seed_epoch_and_index_alone(solid, recording):
+    pipeline = GraphPipeline("nturgb+d", clip_len=30, rotation=0.3)
+    first = ClipDataset([solid] * 3, pipeline, JOINT, seed=1, training=True)
+    again = ClipDataset([solid] * 3, pipeline, JOINT, seed=1, training=True)
+    other = ClipDataset([solid] * 3, pipeline, JOINT, seed=2, training=True)
+    expected = first.clips(1, epoch=2)
+    again.clips(0, epoch=0)
+    np.testing.assert_array_equal(again.clips(1, epoch=2), expected)
+    for clips in (again.clips(1, epoch=3), again.clips(2, epoch=2), other.clips(1, epoch=2)):
+        assert (clips != expected).any()
+
+
+def test_clips_of_a_test_do_not_depend_on_epoch_or_seed(solid):
+    pipeline = GraphPipeline("nturgb+d", clip_len=30, rotation=0.3, mirror=1.0)
+    one = ClipDataset([solid], pipeline, JOINT, seed=1).clips(0, epoch=1)
+    two = ClipDataset([solid], pipeline, JOINT, seed=2).clips(0, epoch=2)
+    np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "expected"),
+    [
+        (GraphPipeline, {"clip_len": 0}, "`pipeline.clip_len` must be at least 1; got 0"),
+        (GraphPipeline, {"num_clips": 0}, "`pipeline.num_clips`"),
+        (GraphPipeline, {"tempo": 1.0}, "`pipeline.tempo` must be at least 0 and below 1"),
+        (GraphPipeline, {"mirror": 1.5}, "`pipeline.mirror` must be from 0 to 1; got 1.5"),
+        (GraphPipeline, {"rotation": -1.0}, "`pipeline.rotation` must be at least 0"),
+        (GraphPipeline, {"part": (0.0, 1.0)}, "`pipeline.part` must be two rising numbers"),
+        (HeatmapPipeline, {"part": (0.9, 0.5)}, "`pipeline.part`"),
+        (HeatmapPipeline, {"area": (0.5, 1.5)}, "`pipeline.area`"),
+        (HeatmapPipeline, {"train_size": 0}, "`pipeline.train_size` must be at least 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(kind, settings, expected):
+    with pytest.raises(UserError, match=expected):
+        kind("coco", **settings)
