@@ -1,8 +1,8 @@
 """Refusing a wrong configuration: in one line, with the nearest valid names, before anything heavy.
 
 Hydra accepts `+new_key=1` and reports a mistyped name with a page of text; here every override is
-looked up before the run starts, and every value is held against the signature of the object that will
-receive it (see `signature`).
+looked up before the run starts, and every value is held against the signature of the object that
+will receive it (see `signature`).
 """
 
 from itertools import islice
@@ -38,7 +38,7 @@ def check_command_line(argv: list[str]) -> None:
     try:
         overrides = OverridesParser.create().parse_overrides(flags.overrides)
     except HydraException as error:
-        raise UserError(f"{_one_line(error)} (write overrides as `key=value`)") from error
+        raise UserError(f"{one_line(error)} (write overrides as `key=value`)") from error
     search_path = _extra_config_dir(flags.config_dir)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for override in overrides:
@@ -61,17 +61,8 @@ def check(cfg: DictConfig) -> None:
     for key in cfg:
         if str(key) not in known:
             raise UserError(f"`{key}` is not a setting.{nearest(str(key), known)}")
-    if not accepts_int(cfg.get("seed")):
+    if type(cfg.seed) is not int or cfg.seed < 0:
         raise UserError(f"`seed` must be an integer of at least 0; got {cfg.seed!r}.")
-
-
-def accepts_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def chosen(overrides: list[str], group: str) -> bool:
-    """Whether the command line picked a file of `group`."""
-    return any(line.lstrip("+").split("=")[0] == group for line in overrides)
 
 
 def _check_node(key: str, cfg: DictConfig) -> None:
@@ -85,6 +76,9 @@ def _check_node(key: str, cfg: DictConfig) -> None:
         raise UserError(f"`{key}._target_` names nothing: {error}.") from error
     if known is None:
         return
+    partial = bool(node.get("_partial_"))
+    if partial:  # what the program itself will fill in is no setting
+        known = {name: a for name, a in known.items() if name in node or not a.required}
     for name in node:
         if name in ("_target_", "_partial_"):
             continue
@@ -99,9 +93,8 @@ def _check_node(key: str, cfg: DictConfig) -> None:
         value = _resolved(cfg, path)
         if annotation is not None and not accepts(annotation, value):
             raise UserError(f"`{path}` must be {described(annotation)}; got {value!r}.")
-    partial = bool(node.get("_partial_"))
     for name, argument in known.items():
-        if argument.required and not partial and name not in node:
+        if argument.required and name not in node:
             raise UserError(f"`{key}.{name}` must be given: `{key}.{name}=...`.")
 
 
@@ -110,7 +103,7 @@ def _resolved(cfg: DictConfig, path: str) -> Any:
         value = OmegaConf.select(cfg, path, throw_on_missing=True)
         return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     except OmegaConfBaseException as error:
-        raise UserError(f"`{path}` cannot be worked out: {_one_line(error)}.") from error
+        raise UserError(f"`{path}` cannot be worked out: {one_line(error)}.") from error
 
 
 def _top_level() -> set[str]:
@@ -160,7 +153,7 @@ def _values(override: Override) -> list[Any]:
 
 
 def _jobs(overrides: list[Override]) -> list[list[str]]:
-    """Override lists that between them try each value of each sweep once, the others at their first."""
+    """Override lists that try each value of each sweep once, the other sweeps at their first."""
     first: list[str] = []
     alternatives: list[tuple[int, str]] = []
     for override in overrides:
@@ -184,18 +177,18 @@ def _composed(overrides: list[str], config_name: str) -> DictConfig:
     except HydraException as error:
         raise _refusal(error, overrides, config_name) from error
     except OmegaConfBaseException as error:
-        raise UserError(f"{_one_line(error)}.") from error
+        raise UserError(f"{one_line(error)}.") from error
 
 
 def _refusal(error: HydraException, overrides: list[str], config_name: str) -> UserError:
-    """What to say of an override that Hydra refused: the key that is not there, and its neighbours."""
+    """What to say of an override that Hydra refused: the missing key, and its neighbours."""
     parsed = OverridesParser.create().parse_overrides(overrides)
     keys = [o for o in parsed if "." in o.key_or_group and not o.key_or_group.startswith("hydra.")]
     rest = [str(o.input_line) for o in parsed if o not in keys]
     try:
         cfg = compose(config_name, overrides=rest)
     except (HydraException, OmegaConfBaseException):
-        return UserError(f"{_one_line(error)}.")
+        return UserError(f"{one_line(error)}.")
     for override in keys:
         path = override.key_or_group
         parent, _, name = path.rpartition(".")
@@ -210,7 +203,7 @@ def _refusal(error: HydraException, overrides: list[str], config_name: str) -> U
         listed = f" Settings here: {', '.join(known)}." if known else ""
         add = f" (`+{path}=...` adds an entry.)" if "." in parent else ""
         return UserError(f"`{path}` is not a setting.{hint}{listed}{add}")
-    return UserError(f"{_one_line(error)}.")
+    return UserError(f"{one_line(error)}.")
 
 
 def _selectable(cfg: DictConfig, path: str) -> bool:
@@ -229,6 +222,7 @@ def _extra_config_dir(config_dir: str | None) -> list[str]:
     return [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """The error's text and its cause's, in one line."""
     text = str(error) + (f" ({error.__cause__})" if error.__cause__ else "")
     return " ".join(text.split()).rstrip(".")

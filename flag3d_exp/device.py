@@ -1,4 +1,4 @@
-"""What runs where: picking the device, and what MindSpore must be told before its import and after."""
+"""What runs where: picking the device and telling MindSpore what it must know of it."""
 
 import os
 import platform

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """A user's mistake; the message is the one line they see: the key, its value, what is accepted."""
+    """A user's mistake; the message is the one line they see: key, value, what is accepted."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

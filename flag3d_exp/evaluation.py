@@ -36,13 +36,22 @@ class Evaluation:
     subjects: dict[str, Estimate]
 
 
-def evaluate(predictions: Predictions, class_names: Sequence[str]) -> Evaluation:
-    """All numbers of a split's predictions."""
+def evaluate(
+    predictions: Predictions,
+    class_names: Sequence[str],
+    subjects: Mapping[str, str] | None = None,
+) -> Evaluation:
+    """All numbers of a split's predictions.
+
+    Args:
+        subjects: who moves in a recording, by its name; names in FLAG3D's style tell it themselves.
+    """
+    subjects = subjects or {}
     scores, labels, right = predictions.scores, predictions.labels, predictions.right
     confusion = metrics.confusion_matrix(metrics.predictions(scores), labels, scores.shape[1])
     names = [class_names[label] for label in labels]
     parts = [BODY_PART_OF.get(name) for name in names]
-    people = [subject(name) for name in predictions.names]
+    people = [subjects.get(name) or subject(name) for name in predictions.names]
     by_part = _by_group(right, parts)
     return Evaluation(
         predictions,

@@ -101,7 +101,7 @@ class Published:
     total: int | None = None
 
 
-_PAPER = "FLAG3D, CVPR 2023"
+_PAPER = "published, CVPR 2023"
 _MINDSPORE = "published, MindSpore 2023"
 PUBLISHED: tuple[Published, ...] = (
     Published("ST-GCN", "in_domain", _PAPER, 0.978),

@@ -4,46 +4,77 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
+from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from flag3d_exp import config, run_folder
+from flag3d_exp import build, config, run_folder
 from flag3d_exp.device import set_environment
+from flag3d_exp.engine.interrupt import Interrupted
 from flag3d_exp.errors import UserError
+from flag3d_exp.recall import with_recalled_choices
 
 log = logging.getLogger("flag3d_exp")
+WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 def run(cfg: DictConfig) -> float | None:
     """Run the task of a composed configuration in the run folder; its objective, if it has one.
 
+    A single run that fails ends the process here, with its one line, because Hydra would print the
+    overrides and a traceback; a job of a multirun raises, for the sweeper to see.
+
     Raises:
         UserError: what the configuration asks for is not there.
     """
-    config.check(cfg)
-    set_environment(cfg.device.verbose)
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
+        config.check(cfg)
+        set_environment(cfg.device.verbose)
         with run_folder.locked(folder):
-            return instantiate(cfg.task)(cfg)
-    except UserError:
-        log.debug("refused", exc_info=True)
-        raise
+            return build.instantiated(cfg.task)(cfg)
+    except Exception as error:
+        log.debug("the run failed", exc_info=True)
+        if HydraConfig.get().mode == RunMode.MULTIRUN or WANTS_TRACEBACK:
+            raise
+        leave(error, folder)
 
 
 def main() -> None:
     """`python -m flag3d_exp` and `flag3d-exp`."""
-    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises instead of printing a page
     try:
+        sys.argv[1:] = with_recalled_choices(sys.argv[1:])
         config.check_command_line(sys.argv[1:])
         app = hydra.main(config_path=str(config.CONF), config_name="config", version_base="1.3")
         app(run)()
-    except UserError as error:
-        if wants_traceback:
+    except Exception as error:
+        if WANTS_TRACEBACK:
             raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        leave(error)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def leave(error: Exception, folder: Path | None = None) -> NoReturn:
+    """Say what went wrong in one line and end the process with 1, or 128 + the signal."""
+    match error:
+        case Interrupted():
+            print(f"{error}; continue with `task.resume={folder}`", file=sys.stderr)
+            sys.exit(128 + error.signum)
+        case UserError():
+            print(f"error: {error}", file=sys.stderr)
+        case HydraException() | OmegaConfBaseException():
+            print(f"error: {config.one_line(error)}.", file=sys.stderr)
+        case OSError():
+            print(f"error: {error.strerror or error}: `{error.filename}`.", file=sys.stderr)
+        case _:
+            where = f"is in {folder}/run.log" if folder else "shows with HYDRA_FULL_ERROR=1"
+            what = f"{type(error).__name__}: {config.one_line(error)}"
+            print(f"error: {what}; the traceback {where}.", file=sys.stderr)
+    sys.exit(1)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from flag3d_exp.errors import UserError
 from flag3d_exp.metrics import confusion_matrix, predictions
 from flag3d_exp.provenance import provenance
 from flag3d_exp.report.figures import confusion_figure, curves_figure
-from flag3d_exp.run_folder import History, save_metrics, write_json
+from flag3d_exp.run_folder import History, Report, save_metrics, write_json
 from flag3d_exp.tracking import Tracker, Tracking
 
 if TYPE_CHECKING:
@@ -114,19 +115,30 @@ def publish(
         for name, series in history.series().items()
     }
     curves_figure(curves).savefig(figures / "curves.png", dpi=150)
+    publish_predictions(folder, class_names, tracker)
+    for name in ("best.npz", "last.npz"):
+        if (folder / "checkpoints" / name).exists():
+            tracker.log_artifact(folder / "checkpoints" / name, "checkpoints")
+
+
+def publish_predictions(folder: Path, class_names: list[str], tracker: Tracker) -> None:
+    """Draw the confusion matrix of every split's predictions; log figures and predictions."""
+    figures = folder / "figures"
+    figures.mkdir(exist_ok=True)
     for path in sorted((folder / "predictions").glob("*.npz")):
         with np.load(path) as kept:
-            confusion = confusion_matrix(
-                predictions(kept["scores"]), kept["labels"], kept["scores"].shape[1]
-            )
+            scores, labels = kept["scores"], kept["labels"]
+        confusion = confusion_matrix(predictions(scores), labels, scores.shape[1])
         figure = confusion_figure(confusion, class_names)
         figure.savefig(figures / f"confusion_{path.stem}.png", dpi=150)
         tracker.log_artifact(path, "predictions")
     for path in sorted(figures.glob("*.png")):
         tracker.log_artifact(path, "figures")
-    for name in ("best.npz", "last.npz"):
-        if (folder / "checkpoints" / name).exists():
-            tracker.log_artifact(folder / "checkpoints" / name, "checkpoints")
+
+
+def final_report(metrics: Mapping[str, float]) -> Report:
+    """Metrics of a run that has one moment only."""
+    return Report(0, time.time_ns() // 1_000_000, dict(metrics))
 
 
 def class_names(cfg: DictConfig) -> list[str]:

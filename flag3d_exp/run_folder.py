@@ -25,7 +25,7 @@ from flag3d_exp.errors import UserError
 
 @dataclass(frozen=True)
 class Report:
-    """Metric values of one moment; `step` counts optimizer updates, `timestamp` is in milliseconds."""
+    """Metric values of one moment; `step` counts updates, `timestamp` is in milliseconds."""
 
     step: int
     timestamp: int
@@ -35,7 +35,7 @@ class Report:
 class History:
     """The reports of a run in the order they were made, kept in `history.jsonl`.
 
-    A resumed run repeats the steps after its checkpoint; reports it had already made are not made twice.
+    A resumed run repeats the steps after its checkpoint; a report already made is not made twice.
     """
 
     def __init__(self, folder: Path):

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.flag3d import CLASSES
@@ -174,8 +175,17 @@ def _config(folder: Path) -> dict[str, Any]:
         return json.loads(fusion.read_text(encoding="utf-8"))["config"]
     for path in (folder / ".hydra" / "config.yaml", folder / "config" / "config.yaml"):
         if path.exists():
-            return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            return _plain(OmegaConf.load(path))
     return {}
+
+
+def _plain(loaded: Any) -> dict[str, Any]:
+    """A composed configuration as plain values; references that cannot be resolved stay text."""
+    try:
+        plain = OmegaConf.to_container(loaded, resolve=True)
+    except OmegaConfBaseException:
+        plain = OmegaConf.to_container(loaded, resolve=False)
+    return {str(key): value for key, value in plain.items()} if isinstance(plain, dict) else {}
 
 
 def _title(folder: Path, config: dict[str, Any]) -> str:

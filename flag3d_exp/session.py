@@ -1,4 +1,4 @@
-"""A training run's side effects: evaluating, keeping state, reporting; the hooks of the training loop."""
+"""A training run's side effects, the hooks of its loop: evaluating, keeping state, reporting."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
@@ -113,7 +113,7 @@ class Session:
         self.bar.show(title, progress.step, self.plan.steps_per_epoch, note)
 
     def evaluate(self) -> dict[str, float]:
-        """`<split>/top1`, `top5` and `loss` of every split; `<split>_ema/...` with moving averages."""
+        """`<split>/top1`, `top5` and `loss` of every split; `<split>_ema/...` for averages."""
         metrics = self._evaluate("")
         if self.step.ema:
             with weights_swapped(self.model, self._averages()):
@@ -154,7 +154,7 @@ class Session:
 
 
 def split_metrics(split: str, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """`<split>/loss` (mean negative log-likelihood), `<split>/top1` and `<split>/top5` in percent."""
+    """`<split>/loss` (mean negative log-likelihood), `<split>/top1`, `<split>/top5` in percent."""
     return {
         f"{split}/loss": float(measures.log_losses(scores, labels).mean()),
         f"{split}/top1": 100 * measures.top_k_accuracy(scores, labels, 1),

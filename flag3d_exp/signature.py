@@ -1,7 +1,7 @@
 """The arguments a configured object takes, read from its source without importing it.
 
-A config node names its object in `_target_`; the object's signature is the node's schema. Reading the
-source keeps MindSpore and MLflow out of the process until the configuration has been accepted.
+A config node names its object in `_target_`; the object's signature is the node's schema. Reading
+the source keeps MindSpore and MLflow out of the process until the configuration is accepted.
 """
 
 import ast
@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument: its annotation as written (None if it has none) and whether it has a default."""
+    """One argument: its annotation as written, if it has one, and whether it must be given."""
 
     name: str
     annotation: ast.expr | None
@@ -115,10 +115,12 @@ def described(annotation: ast.expr) -> str:
         match ast.unparse(annotation.value):
             case "Literal":
                 return " or ".join(_spelled(ast.literal_eval(item)) for item in items)
+            case "tuple" if items[-1:] and ast.unparse(items[-1]) != "...":
+                return f"a list of {len(items)}: {', '.join(described(item) for item in items)}"
             case "list" | "tuple" | "Sequence":
-                return f"a list of {described(items[0])}"
+                return f"a list, each {described(items[0])}"
             case "dict" | "Mapping":
-                return f"a mapping of {described(items[0])} to {described(items[-1])}"
+                return f"a mapping, each value {described(items[-1])}"
     words = {"int": "an integer", "float": "a number", "bool": "true or false", "str": "text"}
     return words.get(ast.unparse(annotation), ast.unparse(annotation))
 
@@ -130,7 +132,7 @@ def _spelled(value: Any) -> str:
 
 
 def accepts(annotation: ast.expr | None, value: Any) -> bool:
-    """Whether `value`, as read from YAML, fits the annotation; true where the annotation is not plain."""
+    """Whether `value`, as read from YAML, fits the annotation; true if that is not plain."""
     match annotation:
         case None:
             return True

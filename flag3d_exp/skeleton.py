@@ -108,6 +108,25 @@ def adjacency(
     return np.stack(subsets).astype(np.float32)
 
 
+def multi_scale(connected: np.ndarray, num_scales: int) -> np.ndarray:
+    """(num_scales, V, V) float32: self, then for each hop count the joints exactly so far away,
+    with self loops and normalised columns (MS-G3D, arXiv 2003.14111).
+
+    Args:
+        connected: symmetric (V, V) of 0 and 1.
+    """
+    hops = hop_distance(connected)
+    own = np.eye(len(connected))
+    scales = [np.maximum(hops == hop, own) for hop in range(num_scales)]
+    return normalised(np.stack(scales).astype(float)).astype(np.float32)
+
+
+def over_window(connected: np.ndarray, num_frames: int) -> np.ndarray:
+    """(num_frames * V, num_frames * V): joints of all frames, connected as within one frame."""
+    own = np.eye(len(connected))
+    return np.tile(np.maximum(connected, own), (num_frames, num_frames))
+
+
 def hop_distance(connected: np.ndarray) -> np.ndarray:
     """(V, V) number of hops between joints over a symmetric 0/1 matrix; inf without a path."""
     hops = np.full(connected.shape, np.inf)

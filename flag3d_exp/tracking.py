@@ -1,14 +1,15 @@
 """MLflow, and nothing else knows it: a run's configuration, metrics, data and artifacts.
 
-Everything after the run's creation is delivered by a background thread from a queue, so that training
-never waits for the server. A server that goes away is tried again until it is back; what is still
-undelivered at the end is on disk in the run folder and delivered when the run is resumed.
+Everything after the run's creation is delivered by a background thread from a queue, so that
+training never waits for the server. A server that goes away is tried again until it is back; what
+is still undelivered at the end is on disk in the run folder, for when the run is resumed.
 """
 
 import json
 import logging
 import os
 import queue
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -112,7 +113,7 @@ class Tracker:
         if self._thread.is_alive():
             self._abandoned.set()
             log.warning(
-                "The tracking server did not answer; what it lacks is in the run folder and will be "
+                "The tracking server did not answer; what it lacks is in the run folder and is "
                 "delivered when the run is resumed."
             )
             return False
@@ -201,6 +202,40 @@ def connect(uri: str) -> "MlflowClient":
     except (*_mlflow_errors(), OSError, ImportError) as error:
         raise _unreachable(uri, error) from error
     return client
+
+
+def run_artifact(run_id: str, name: str, uri: str | None = None) -> Path | None:
+    """A file of a run, from its run folder if that is on this machine, else downloaded.
+
+    Args:
+        uri: the store that knows the run; None for the default one.
+
+    Raises:
+        UserError: the store cannot be opened or does not know the run.
+    """
+    folder = run_folder(run_id, uri)
+    return folder / name if (folder / name).is_file() else None
+
+
+def run_folder(run_id: str, uri: str | None = None) -> Path:
+    """The run folder of an MLflow run: the one on this machine, else its artifacts, downloaded.
+
+    Raises:
+        UserError: the store cannot be opened or does not know the run.
+    """
+    uri = uri or Tracking.uri
+    assert uri is not None
+    client = connect(uri)
+    try:
+        tags = client.get_run(run_id).data.tags
+        folder = Path(tags.get("run_folder", ""))
+        if "run_folder" in tags and folder.is_dir():
+            return folder
+        target = Path(tempfile.gettempdir()) / f"flag3d_exp-{run_id}"
+        target.mkdir(exist_ok=True)
+        return Path(client.download_artifacts(run_id, "", str(target)))
+    except _mlflow_errors() as error:
+        raise UserError(f"MLflow run `{run_id}` at {uri}: {_first_line(error)}") from error
 
 
 def _experiment_id(client: "MlflowClient", name: str) -> str:

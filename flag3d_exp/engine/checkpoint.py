@@ -1,13 +1,14 @@
 """Checkpoints: one `.npz` of plain arrays, written whole or not at all, verified when read.
 
-Members are `weights/<parameter>`, `optimizer/<parameter>`, `ema/<parameter>` and `meta`, a JSON text with
-the run's configuration, its progress and a SHA-256 of all arrays.
+Members are `weights/<parameter>`, `optimizer/<parameter>`, `ema/<parameter>` and `meta`, a JSON
+text with the run's configuration, its progress and a SHA-256 of all arrays.
 """
 
 import hashlib
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,17 @@ import numpy as np
 from flag3d_exp.errors import UserError
 
 Arrays = dict[str, np.ndarray]
+# What NumPy raises on files that are something else, or cut, or changed.
+NOT_A_CHECKPOINT = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    AttributeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -26,7 +38,7 @@ class Checkpoint:
 
     Args:
         weights: every parameter of the model, running statistics included, by name.
-        optimizer: the optimizer's own parameters (moments, counters), by name; empty for weights only.
+        optimizer: the optimizer's own parameters (moments, counters), by name; may be empty.
         ema: moving averages of the weights, by name; empty without averaging.
         meta: JSON values: `config` (YAML text of the run's configuration), `progress`, `tracking`.
     """
@@ -73,30 +85,41 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         UserError: the file is missing, is not a checkpoint, or is damaged.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            meta = json.loads(str(file["meta"]))
-            arrays = {name: file[name] for name in file.files if name != "meta"}
-    except FileNotFoundError:
-        raise UserError(f"There is no checkpoint at `{path}`.") from None
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        zipfile.BadZipFile,
-        NotImplementedError,
-    ) as error:
-        raise UserError(
-            f"`{path}` is not a checkpoint of this program, or is damaged ({error})."
-        ) from error
-    if not isinstance(meta, dict) or meta.pop("sha256", None) != _digest(arrays):
+    found = _read(path, meta_only=False)
+    meta = found.pop("meta")
+    if meta.pop("sha256", None) != _digest(found):
         raise UserError(f"`{path}` is damaged: its contents do not match its checksum.")
     sections: dict[str, Arrays] = {"weights": {}, "optimizer": {}, "ema": {}}
-    for name, array in arrays.items():
+    for name, array in found.items():
         section, _, parameter = name.partition("/")
         sections.setdefault(section, {})[parameter] = array
     return Checkpoint(sections["weights"], sections["optimizer"], sections["ema"], meta)
+
+
+def load_meta(path: Path) -> dict[str, Any]:
+    """Only a checkpoint's `meta`.
+
+    Raises:
+        UserError: the file is missing or is not a checkpoint.
+    """
+    return _read(path, meta_only=True)["meta"]
+
+
+def _read(path: Path, meta_only: bool) -> dict[str, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names = ["meta"] if meta_only else file.files
+            found: dict[str, Any] = {name: file[name] for name in names}
+        found["meta"] = json.loads(str(found["meta"]))
+    except FileNotFoundError:
+        raise UserError(f"There is no checkpoint at `{path}`.") from None
+    except NOT_A_CHECKPOINT as error:
+        raise UserError(
+            f"`{path}` is not a checkpoint of this program, or is damaged ({error})."
+        ) from error
+    if not isinstance(found["meta"], dict):
+        raise UserError(f"`{path}` is not a checkpoint of this program.")
+    return found
 
 
 def _rotate(path: Path, keep: int) -> None:

@@ -20,8 +20,8 @@ Predict = Callable[[np.ndarray], np.ndarray]
 def predict_function(model: nn.Cell, jit: bool) -> Predict:
     """clips (N, M, T, V, C) -> logits (N, K), the model in evaluation mode.
 
-    A function of its own, never shared with training: a compiled function keeps the mode in which it
-    was first called.
+    A function of its own, never shared with training: a compiled function keeps the mode in which
+    it was first called.
     """
 
     def forward(clips):
@@ -42,8 +42,8 @@ def split_scores(
     """Softmax scores (n, K) averaged over clips, and labels (n,), in the order of the recordings.
 
     Args:
-        batches: yields objects with `clips` (N, num_clips, M, T, V, C), `labels` (N,) and `indices` (N,).
-        batch_size: clips per forward pass; a short one is padded, so that only one shape is compiled.
+        batches: with `clips` (N, num_clips, M, T, V, C), `labels` (N,) and `indices` (N,).
+        batch_size: clips per forward pass; a short one is padded, so that one shape is compiled.
     """
     scores: np.ndarray | None = None
     labels = np.full(num_recordings, -1, np.int64)

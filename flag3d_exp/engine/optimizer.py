@@ -15,8 +15,8 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """The parameters to train in groups that share a learning rate.
 
-    Parameters named `head.` are the classifier. Groups, even a single one, also make MindSpore decay
-    every parameter: ungrouped, it silently exempts names with `gamma` or `beta`.
+    Parameters named `head.` are the classifier. Groups, even a single one, also make MindSpore
+    decay every parameter: ungrouped, it silently exempts names with `gamma` or `beta`.
 
     Args:
         head_lr: the head's learning rate; None for the optimizer's.

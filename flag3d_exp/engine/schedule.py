@@ -8,7 +8,7 @@ from flag3d_exp.errors import UserError
 
 
 class Schedule(Protocol):
-    """Maps (epochs done, with a fraction for the steps of the running one; total epochs) to a factor."""
+    """Maps epochs done (a fraction for the steps of the running one) of all epochs to a factor."""
 
     def __call__(self, epoch: float, num_epochs: int) -> float: ...
 
@@ -28,7 +28,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Cosine:
-    """From 1 to `floor` along half a cosine (Loshchilov and Hutter, 2017), after a linear warm-up."""
+    """From 1 to `floor` along half a cosine (Loshchilov and Hutter, 2017), after a warm-up."""
 
     warmup_epochs: float = 0.0
     floor: float = 0.0

@@ -38,7 +38,7 @@ class StepSettings:
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """One forward and backward pass: clips (N, M, T, V, C), labels (N,), dropout_mask (N, F) or None."""
+    """One pass: clips (N, M, T, V, C), labels (N,), dropout_mask (N, F) or None."""
 
     clips: np.ndarray
     labels: np.ndarray
@@ -67,7 +67,7 @@ class CrossEntropy(nn.Cell):
 
 
 class TrainStep:
-    """Updates `model` through `optimizer`, one call an update; the model is put in training mode."""
+    """Updates `model` through `optimizer`, one call an update; puts it in training mode."""
 
     def __init__(self, model: nn.Cell, optimizer: nn.Optimizer, settings: StepSettings):
         self.model, self.optimizer, self.settings = model, optimizer, settings

@@ -61,7 +61,7 @@ class Train:
         label_smoothing: share of each target spread over all classes.
         class_weights: `balanced` weighs each class by the inverse of its share of the train split.
         accumulate: batches per update; the global batch is `batch_size * accumulate` per device.
-        ema_decay: decay of a moving average of the weights, evaluated as `<split>_ema`; None for none.
+        ema_decay: decay of a moving average of the weights, evaluated as `<split>_ema`; None: none.
         early_stop: evaluations without improvement after which training ends; None for never.
         nonfinite: what a non-finite loss does: `stop` the run, or `skip` the update and count it.
         save_every: updates between checkpoints, besides one after each epoch; None for none.
@@ -106,7 +106,7 @@ class Train:
                 raise UserError(f"`task.{name}` must be at least 1; got {value}.")
         if not 0 <= self.label_smoothing < 1:
             raise UserError(
-                f"`task.label_smoothing` must be at least 0 and below 1; got {self.label_smoothing}."
+                f"`task.label_smoothing` must be from 0 to below 1; got {self.label_smoothing}."
             )
         for name in ("clip_norm", "save_minutes", "head_lr"):
             value = getattr(self, name)

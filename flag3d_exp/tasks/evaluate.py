@@ -1,0 +1,104 @@
+"""`task=evaluate`: the scores of a checkpoint, with its run's own configuration."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hydra.core.hydra_config import HydraConfig
+from mindspore import nn
+from omegaconf import DictConfig, OmegaConf
+
+from flag3d_exp import build, console, record
+from flag3d_exp.engine.checkpoint import Checkpoint, load_checkpoint
+from flag3d_exp.engine.evaluate import predict_function
+from flag3d_exp.engine.interrupt import StopRequest
+from flag3d_exp.engine.parameters import assign_parameters
+from flag3d_exp.errors import UserError
+from flag3d_exp.recall import checkpoint_path, recalled
+from flag3d_exp.run_folder import save_metrics, save_predictions
+from flag3d_exp.session import Evaluator, split_metrics
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Settings of `task=evaluate`.
+
+    Args:
+        checkpoint: a checkpoint file, a run folder (its best one) or an MLflow run id.
+        splits: which of the dataset's splits; None for all but `train`.
+        weights: the trained ones, or their moving average where the run kept one.
+        batch_size: clips per forward pass; None for the run's own.
+        num_workers: processes or threads that prepare clips.
+        limit_batches: batches per split, for a quick look; None for all.
+    """
+
+    checkpoint: str
+    splits: list[str] | None = None
+    weights: Literal["raw", "ema"] = "raw"
+    batch_size: int | None = None
+    num_workers: int = 1
+    limit_batches: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "num_workers", "limit_batches"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"`task.{name}` must be at least 1; got {value}.")
+
+    def __call__(self, cfg: DictConfig) -> float | None:
+        """Evaluate; the top-1 of `val` in percent, if that split is evaluated."""
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        path = checkpoint_path(self.checkpoint, cfg.tracking.uri)
+        checkpoint = load_checkpoint(path)
+        cfg = recalled(cfg, checkpoint.meta, list(HydraConfig.get().overrides.task))
+        device, device_name = build.device(cfg)
+        splits = self.splits or [split for split in cfg.dataset.splits if split != "train"]
+        datasets = build.datasets(cfg, splits)
+        model = restored_model(cfg, checkpoint, self.weights)
+        batch_size = self.batch_size or trained_batch_size(checkpoint)
+        predict = predict_function(model, jit=device.jit is not False)
+        log.info(build.header(cfg, device_name, model, datasets))
+        metrics: dict[str, float] = {}
+        with (
+            record.tracked_run(cfg, folder, device_name, datasets) as tracker,
+            console.progress_bar() as bar,
+            StopRequest() as stop,
+        ):
+            evaluator = Evaluator(
+                predict, batch_size, self.num_workers, self.limit_batches, stop, bar
+            )
+            for split, dataset in datasets.items():
+                scores, labels = evaluator.scores(split, dataset)
+                save_predictions(folder, split, dataset.names[: len(labels)], labels, scores)
+                metrics |= split_metrics(split, scores, labels)
+            tracker.log_report(record.final_report(metrics))
+            tracker.log_artifact(save_metrics(folder, metrics))
+            record.publish_predictions(folder, record.class_names(cfg), tracker)
+        for line in console.summary_lines(metrics, list(datasets)):
+            log.info(line)
+        log.info("run folder: %s", folder)
+        return metrics.get("val/top1")
+
+
+def restored_model(cfg: DictConfig, checkpoint: Checkpoint, weights: str = "raw") -> nn.Cell:
+    """The configured model with a checkpoint's weights.
+
+    Raises:
+        UserError: they do not fit, or there is no moving average.
+    """
+    if weights == "ema" and not checkpoint.ema:
+        raise UserError("`task.weights=ema`: the run kept no moving average (`task.ema_decay`).")
+    model = build.model(cfg)
+    values = checkpoint.ema if weights == "ema" else checkpoint.weights
+    assign_parameters(model.get_parameters(), values)
+    return model
+
+
+def trained_batch_size(checkpoint: Checkpoint) -> int:
+    """Clips per forward pass in the evaluations of the checkpoint's own run; 16 if it had none."""
+    saved = OmegaConf.create(checkpoint.meta.get("config", ""))
+    task = OmegaConf.select(saved, "task") or {}
+    return task.get("eval_batch_size") or task.get("batch_size") or 16

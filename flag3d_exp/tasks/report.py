@@ -1,0 +1,214 @@
+"""`task=report`: runs as one self-contained page, with its Markdown twin and its numbers."""
+
+import logging
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from flag3d_exp import comparison, evaluation, metrics, run_folder
+from flag3d_exp.errors import UserError
+from flag3d_exp.evaluation import Evaluation
+from flag3d_exp.predictions import Predictions, paired
+from flag3d_exp.recordings import Recordings, find_recordings
+from flag3d_exp.report import figures, sections
+from flag3d_exp.report.animation import animations, upward_axis
+from flag3d_exp.report.document import (
+    Code,
+    Markup,
+    Picture,
+    Section,
+    Text,
+    to_html,
+    to_markdown,
+)
+from flag3d_exp.runs import Run, check_same_classes, common_splits, open_runs, protocol
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Settings of `task=report`.
+
+    Args:
+        runs: run folders or MLflow run ids.
+        splits: the splits to report on; None for all that the runs have in common.
+        num_worst: recordings shown as animations per split.
+        attach: log the page to the MLflow runs it is about.
+    """
+
+    runs: list[str]
+    splits: list[str] | None = None
+    num_worst: int = 8
+    attach: bool = True
+
+    def __post_init__(self) -> None:
+        if self.num_worst < 0:
+            raise UserError(f"`task.num_worst` must be at least 0; got {self.num_worst}.")
+
+    def __call__(self, cfg: DictConfig) -> None:
+        """Write `report.html`, `report.md` and `metrics.json` to the task's own folder."""
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        runs = open_runs(self.runs, cfg.tracking.uri)
+        page = write_report(folder, runs, self.splits, self.num_worst)
+        if self.attach:
+            for run in runs:
+                attach(run, [page, page.with_suffix(".md")], cfg.tracking.uri)
+        print(f"report: {page}")
+
+
+def write_report(
+    folder: Path, runs: Sequence[Run], splits: Sequence[str] | None = None, num_worst: int = 8
+) -> Path:
+    """The page `report.html` in `folder`, with `report.md` and `metrics.json` beside it.
+
+    Raises:
+        UserError: the runs are not of the same recordings and classes.
+    """
+    check_same_classes(runs)
+    chosen = common_splits(runs, splits)
+    predictions = {
+        split: paired({run.title: run.predictions[split] for run in runs}, split)
+        for split in chosen
+    }
+    recordings = find_recordings(runs)
+    subjects = recordings.subjects if recordings else {}
+    classes = runs[0].classes
+    evaluations = {
+        run.title: {
+            split: evaluation.evaluate(predictions[split][run.title], classes, subjects)
+            for split in chosen
+        }
+        for run in runs
+    }
+    content = _sections(runs, predictions, evaluations, recordings, num_worst)
+    title = " and ".join(dict.fromkeys(run.dataset or run.title for run in runs))
+    lead = _lead(runs)
+    folder.mkdir(parents=True, exist_ok=True)
+    page = folder / "report.html"
+    page.write_text(to_html(f"Report on {title}", lead, content), encoding="utf-8")
+    markdown = to_markdown(f"Report on {title}", lead, content)
+    (folder / "report.md").write_text(markdown, encoding="utf-8")
+    run_folder.save_metrics(folder, metric_values(evaluations))
+    return page
+
+
+def metric_values(evaluations: dict[str, dict[str, Evaluation]]) -> dict[str, float]:
+    """The first run's values as `<split>/top1`, the further ones' as `<run>/<split>/top1`."""
+    values: dict[str, float] = {}
+    for number, (title, results) in enumerate(evaluations.items()):
+        own: dict[str, float] = {}
+        for split, one in results.items():
+            own |= evaluation.metric_values(split, one)
+        for split in evaluation.gap_splits(list(results)):
+            drop = evaluation.gap(results["val"], results[split])["overall"]["overall"]
+            own |= evaluation.gap_values(split, drop)
+        values |= own if number == 0 else {f"{title}/{key}": value for key, value in own.items()}
+    return values
+
+
+def attach(run: Run, paths: Sequence[Path], uri: str | None) -> None:
+    """Log files to the run's MLflow run, if it has one; a store that is away costs only that."""
+    from flag3d_exp.tracking import attach_artifacts
+
+    try:
+        attach_artifacts(run.reference, run.folder, uri, paths, "report")
+    except UserError as error:
+        log.warning("The report is not attached to %s: %s", run.title, error)
+
+
+def _sections(
+    runs: Sequence[Run],
+    predictions: dict[str, dict[str, Predictions]],
+    evaluations: dict[str, dict[str, Evaluation]],
+    recordings: Recordings | None,
+    num_worst: int,
+) -> list[Section]:
+    classes = runs[0].classes
+    protocols = {
+        split: protocol(next(iter(found.values()))) for split, found in predictions.items()
+    }
+    content = [sections.summary(evaluations, protocols)]
+    if gaps := sections.gaps(evaluations):
+        content.append(gaps)
+    if len(runs) > 1:
+        pairs = {split: comparison.compare(found, classes) for split, found in predictions.items()}
+        wrong = {split: comparison.wrong_by_all(found) for split, found in predictions.items()}
+        content.append(sections.comparisons(pairs, wrong))
+    if curves := _curves(runs):
+        content.append(curves)
+    for split, found in predictions.items():
+        here = {title: results[split] for title, results in evaluations.items()}
+        section = sections.split_section(split, here, classes)
+        if recordings and num_worst:
+            section.blocks.extend(_worst(found, classes, recordings, num_worst))
+        content.append(section)
+    content.append(_reproduction(runs))
+    return content
+
+
+def _lead(runs: Sequence[Run]) -> str:
+    named = ", ".join(f"{run.title} ({run.reference})" for run in runs)
+    synthetic = any("synthetic" in (run.dataset or "") for run in runs)
+    return named + (". The data are synthetic: made, not recorded." if synthetic else ".")
+
+
+def _curves(runs: Sequence[Run]) -> Section | None:
+    blocks = []
+    for run in runs:
+        series = run_folder.History(run.folder).series()
+        curves = {key: list(zip(*pair, strict=True)) for key, pair in series.items()}
+        if curves:
+            figure = figures.curves_figure(curves, unit="optimizer updates")
+            blocks.append(Picture(figure, f"Training of {run.title}", wide=True))
+    return Section("Training", blocks) if blocks else None
+
+
+def _worst(
+    found: dict[str, Predictions], classes: Sequence[str], recordings: Recordings, limit: int
+) -> list[Text | Markup]:
+    """The recordings on which the runs are surest of a wrong class, as animations."""
+    first = next(iter(found.values()))
+    losses = np.mean([metrics.log_losses(p.scores, p.labels) for p in found.values()], axis=0)
+    wrong = ~np.all([p.right for p in found.values()], axis=0)
+    order = [row for row in np.argsort(-losses, kind="stable") if wrong[row]]
+    order = [row for row in order if first.names[row] in recordings.by_name][:limit]
+    if not order:
+        return []
+    captions = []
+    for row in order:
+        lines = [first.names[row], f"label: {classes[first.labels[row]]}"]
+        for title, one in found.items():
+            guess = int(one.scores[row].argmax())
+            who = f"{title}: " if len(found) > 1 else "predicted: "
+            lines.append(f"{who}{classes[guess]} ({100 * one.scores[row, guess]:.0f} %)")
+        captions.append("\n".join(lines))
+    shown = [recordings.by_name[first.names[row]] for row in order]
+    up = upward_axis(shown, recordings.layout)
+    return [
+        Text("Recordings the runs were surest to be something else; left blue, right orange."),
+        Markup(animations(shown, captions, recordings.layout, up)),
+    ]
+
+
+def _reproduction(runs: Sequence[Run]) -> Section:
+    blocks: list[Text | Code] = []
+    for run in runs:
+        overrides = run.folder / ".hydra" / "overrides.yaml"
+        if overrides.exists():
+            words = yaml.safe_load(overrides.read_text(encoding="utf-8")) or []
+            command = shlex.join(["python", "-m", "flag3d_exp", *map(str, words)])
+            blocks.append(Code(command, f"{run.title} was made in {run.folder} by"))
+        else:
+            blocks.append(Text(f"{run.title}: {run.folder} does not tell how it was made."))
+        if run.config:
+            blocks.append(
+                Code(yaml.safe_dump(run.config), f"Configuration of {run.title}", folded=True)
+            )
+    return Section("Configuration and how to reproduce it", list(blocks))
