@@ -93,6 +93,15 @@ def log_losses(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return -np.log(np.maximum(own, 1e-12))
 
 
+def split_metrics(split: str, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """`<split>/loss` (mean negative log-likelihood), `<split>/top1`, `<split>/top5` in percent."""
+    return {
+        f"{split}/loss": float(log_losses(scores, labels).mean()),
+        f"{split}/top1": 100 * top_k_accuracy(scores, labels, 1),
+        f"{split}/top5": 100 * top_k_accuracy(scores, labels, 5),
+    }
+
+
 @dataclass(frozen=True)
 class Calibration:
     """Confidence against accuracy in B equal bins of confidence; (B,) each, NaN where empty."""

@@ -89,11 +89,13 @@ def open_run(reference: str, uri: str | None = None) -> Run:
         )
     predictions = {path.stem: load_predictions(path) for path in paths}
     config = _config(folder)
+    fusion = _fusion(folder)
     counts = {split: one.num_classes for split, one in predictions.items()}
     if len(set(counts.values())) > 1:
         raise UserError(f"run {reference}: its splits differ in the number of classes: {counts}.")
     classes = _classes(config, predictions)
-    return Run(reference, folder, _title(folder, config), predictions, config, classes)
+    title = fusion.get("title") or _title(folder, config)
+    return Run(reference, folder, title, predictions, config, classes)
 
 
 def common_splits(runs: Sequence[Run], chosen: Sequence[str] | None = None) -> list[str]:
@@ -170,13 +172,18 @@ def _folder(reference: str, uri: str | None) -> Path:
 
 def _config(folder: Path) -> dict[str, Any]:
     """The run's configuration; of a fused run, what its members have in common."""
-    fusion = folder / FUSION
-    if fusion.exists():
-        return json.loads(fusion.read_text(encoding="utf-8"))["config"]
+    if fusion := _fusion(folder):
+        return fusion["config"]
     for path in (folder / ".hydra" / "config.yaml", folder / "config" / "config.yaml"):
         if path.exists():
             return _plain(OmegaConf.load(path))
     return {}
+
+
+def _fusion(folder: Path) -> dict[str, Any]:
+    """What `fusion.json` says of a fused run; nothing for other runs."""
+    path = folder / FUSION
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def _plain(loaded: Any) -> dict[str, Any]:

@@ -238,6 +238,20 @@ def run_folder(run_id: str, uri: str | None = None) -> Path:
         raise UserError(f"MLflow run `{run_id}` at {uri}: {_first_line(error)}") from error
 
 
+def attach(run_id: str, uri: str, paths: Sequence[Path], folder: str) -> None:
+    """Log files to a run that has ended.
+
+    Raises:
+        UserError: the store cannot be opened or does not take them.
+    """
+    client = connect(uri)
+    try:
+        for path in paths:
+            client.log_artifact(run_id, str(path), folder)
+    except _mlflow_errors() as error:
+        raise UserError(f"MLflow run `{run_id}` at {uri}: {_first_line(error)}") from error
+
+
 def _experiment_id(client: "MlflowClient", name: str) -> str:
     experiment = client.get_experiment_by_name(name)
     return experiment.experiment_id if experiment else client.create_experiment(name)

@@ -24,21 +24,24 @@ HATCHES = ("", "///", "...", "xxx", "\\\\\\", "++", "oo")
 Curves = Mapping[str, Sequence[tuple[float, float]]]
 
 
-def curves_figure(curves: Curves) -> Figure:
+def curves_figure(curves: Curves, unit: str = "epoch") -> Figure:
     """Curves of one run over epochs, one panel per quantity.
 
     Args:
         curves: metric key (`train/loss`, `val/top1`, `lr`) to its (epoch, value) pairs.
+        unit: what the pairs' first number counts.
     """
     panels: dict[str, list[str]] = {}
     for key in curves:
         panels.setdefault(key.rsplit("/", 1)[-1], []).append(key)
     order = [name for name in ("loss", "top1", "top5") if name in panels]
     order += [name for name in panels if name not in order]
-    figure = Figure(figsize=(4.6 * max(len(order), 1), 3.4), layout="constrained")
+    num_columns = max(min(len(order), 3), 1)
+    num_rows = -(-len(order) // num_columns)
+    figure = Figure(figsize=(4.4 * num_columns, 3.3 * num_rows), layout="constrained")
     splits = list(dict.fromkeys(key.rsplit("/", 1)[0] for key in curves if "/" in key))
-    for column, name in enumerate(order):
-        axes = figure.add_subplot(1, len(order), column + 1)
+    for place, name in enumerate(order, start=1):
+        axes = figure.add_subplot(num_rows, num_columns, place)
         for key in panels[name]:
             style = splits.index(key.rsplit("/", 1)[0]) if "/" in key else 0
             epochs, values = zip(*curves[key], strict=True)
@@ -50,7 +53,7 @@ def curves_figure(curves: Curves) -> Figure:
                 markersize=4,
                 label=key,
             )
-        axes.set_xlabel("epoch")
+        axes.set_xlabel(unit)
         axes.set_title(TITLES.get(name, name))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize=8)
@@ -124,7 +127,8 @@ def accuracy_figure(rows: Sequence[str], runs: Mapping[str, Sequence[Estimate | 
             hatch=HATCHES[index % len(HATCHES)],
             edgecolor="white",
             linewidth=0,
-            error_kw={"elinewidth": 0.9, "ecolor": "0.2"},
+            alpha=0.75,
+            error_kw={"elinewidth": 1.2, "ecolor": "black"},
             label=name,
         )
     axes.set_yticks(range(len(rows)), [shorten(row) for row in rows], fontsize=7.5)

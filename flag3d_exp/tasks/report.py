@@ -1,5 +1,6 @@
 """`task=report`: runs as one self-contained page, with its Markdown twin and its numbers."""
 
+import json
 import logging
 import shlex
 from collections.abc import Sequence
@@ -59,7 +60,7 @@ class Report:
         page = write_report(folder, runs, self.splits, self.num_worst)
         if self.attach:
             for run in runs:
-                attach(run, [page, page.with_suffix(".md")], cfg.tracking.uri)
+                attach(run, [page, page.with_suffix(".md")])
         print(f"report: {page}")
 
 
@@ -113,12 +114,16 @@ def metric_values(evaluations: dict[str, dict[str, Evaluation]]) -> dict[str, fl
     return values
 
 
-def attach(run: Run, paths: Sequence[Path], uri: str | None) -> None:
+def attach(run: Run, paths: Sequence[Path]) -> None:
     """Log files to the run's MLflow run, if it has one; a store that is away costs only that."""
-    from flag3d_exp.tracking import attach_artifacts
+    from flag3d_exp import tracking
 
+    known = run.folder / "mlflow.json"
+    place = json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}
+    if not place.get("run_id") or not place.get("uri"):
+        return
     try:
-        attach_artifacts(run.reference, run.folder, uri, paths, "report")
+        tracking.attach(place["run_id"], place["uri"], paths, "report")
     except UserError as error:
         log.warning("The report is not attached to %s: %s", run.title, error)
 

@@ -1,0 +1,130 @@
+"""Recordings as small skeleton animations that a page can hold: numbers and one short script.
+
+Sizes: M persons, T frames, V joints, C coordinates.
+"""
+
+import html
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.skeleton import Layout
+
+MAX_FRAMES = 60
+LEFT, RIGHT, MIDDLE = "#0072B2", "#D55E00", "#333333"
+
+SCRIPT = """<script>
+for (const canvas of document.querySelectorAll("canvas[data-skeleton]")) {
+  const clip = JSON.parse(canvas.dataset.skeleton), pen = canvas.getContext("2d");
+  const place = (joint) => [12 + joint[0] * 0.386, 12 + joint[1] * 0.386];
+  const draw = (time) => {
+    const frame = clip.frames[Math.floor(time / clip.milliseconds) % clip.frames.length];
+    pen.clearRect(0, 0, canvas.width, canvas.height);
+    pen.lineWidth = 3; pen.lineCap = "round";
+    for (const person of frame) for (const [from, to, colour] of clip.bones) {
+      if (!person[from] || !person[to]) continue;
+      pen.strokeStyle = colour;
+      pen.beginPath(); pen.moveTo(...place(person[from])); pen.lineTo(...place(person[to]));
+      pen.stroke();
+    }
+  };
+  draw(clip.milliseconds * clip.frames.length / 2);
+  if (!matchMedia("(prefers-reduced-motion: reduce)").matches) {
+    const step = (time) => { draw(time); requestAnimationFrame(step); };
+    requestAnimationFrame(step);
+  }
+}
+</script>"""
+
+
+def animations(
+    recordings: Sequence[Recording], captions: Sequence[str], layout: Layout, up: int
+) -> str:
+    """HTML that plays the recordings side by side, each with its caption.
+
+    Args:
+        recordings: at full length; they are thinned to at most 60 frames.
+        captions: one for each, plain text; a new line breaks.
+        layout: of their joints.
+        up: the upward axis of 3D coordinates, see `upward_axis`.
+    """
+    figures = []
+    for recording, caption in zip(recordings, captions, strict=True):
+        clip = html.escape(json.dumps(_clip(recording, layout, up), separators=(",", ":")))
+        text = html.escape(caption).replace("\n", "<br>")
+        figures.append(
+            f'<figure><canvas width="410" height="410" data-skeleton="{clip}"></canvas>'
+            f"<figcaption>{text}</figcaption></figure>"
+        )
+    return f'<div class="skeletons">{"".join(figures)}</div>{SCRIPT}'
+
+
+def upward_axis(recordings: Sequence[Recording], layout: Layout) -> int:
+    """The axis that runs from feet to heads, as 0, 1, 2; as -1, -2, -3 where it points down.
+
+    2D keypoints are pixels, whose second axis points down.
+    """
+    if recordings[0].keypoints.shape[-1] == 2:
+        return -2
+    head = [j for j, name in enumerate(layout.joints) if "head" in name or "nose" in name]
+    feet = [j for j, name in enumerate(layout.joints) if "ankle" in name or "foot" in name]
+    if not head or not feet:
+        return 2
+    height = np.zeros(3)
+    for recording in recordings:
+        first = recording.keypoints[0].astype(np.float64).mean(axis=0)  # (V, C)
+        height += first[head].mean(axis=0) - first[feet].mean(axis=0)
+    axis = int(np.abs(height).argmax())
+    return axis if height[axis] > 0 else -1 - axis
+
+
+def _clip(recording: Recording, layout: Layout, up: int) -> dict:
+    keypoints = recording.keypoints
+    stride = -(-keypoints.shape[1] // MAX_FRAMES)
+    points = keypoints[:, ::stride].astype(np.float64)  # (M, T, V, C)
+    seen = np.abs(points).sum(axis=-1) > 0
+    if recording.scores is not None:
+        seen &= recording.scores[:, ::stride] > 0.05
+    flat = _projected(points, up)  # (M, T, V, 2)
+    low, high = flat[seen].min(axis=0), flat[seen].max(axis=0)
+    scale = 1000 / max(float((high - low).max()), 1e-9)
+    # Centred in a square of 1000 units.
+    corner = (low + high) / 2 - 500 / scale
+    pixels = np.rint((flat - corner) * scale).astype(int)
+    frames = [
+        [
+            [
+                pixels[person, frame, joint].tolist() if seen[person, frame, joint] else 0
+                for joint in range(flat.shape[2])
+            ]
+            for person in range(len(flat))
+            if seen[person, frame].any()
+        ]
+        for frame in range(flat.shape[1])
+    ]
+    return {"frames": frames, "bones": _bones(layout), "milliseconds": 60}
+
+
+def _projected(points: np.ndarray, up: int) -> np.ndarray:
+    """Two axes of a picture, right and down, seen a little from the side."""
+    if points.shape[-1] == 2:
+        return points
+    axis = up if up >= 0 else -1 - up
+    upward = points[..., axis] * (1 if up >= 0 else -1)
+    across, depth = (points[..., other] for other in range(3) if other != axis)
+    turn = np.radians(30)
+    right = across * np.cos(turn) + depth * np.sin(turn)
+    return np.stack([right, -upward - 0.15 * (depth * np.cos(turn) - across * np.sin(turn))], -1)
+
+
+def _bones(layout: Layout) -> list[list]:
+    """What is drawn, [from, to, colour]: the limbs, left and right in colours of their own."""
+    bones = []
+    for joint, other in layout.limbs:
+        names = layout.joints[joint] + layout.joints[other]
+        one_side = ("left" in names) != ("right" in names)
+        colour = (LEFT if "left" in names else RIGHT) if one_side else MIDDLE
+        bones.append([joint, other, colour])
+    return bones

@@ -1,0 +1,126 @@
+"""`task=fuse`: several runs' scores as one; the result is a run like any other."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from flag3d_exp import build, console, evaluation, fusion, metrics, run_folder
+from flag3d_exp.errors import UserError
+from flag3d_exp.predictions import Predictions, paired
+from flag3d_exp.provenance import provenance
+from flag3d_exp.runs import FUSION, Run, check_same_classes, common_splits, open_runs
+from flag3d_exp.tracking import Tracker, Tracking
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fuse:
+    """Settings of `task=fuse`.
+
+    Args:
+        runs: two or more run folders or MLflow run ids.
+        weights: one per run; only their ratios matter. None weighs all alike.
+        fit_on: split on which the weights are fitted; it is then not reported on.
+        splits: the splits to fuse; None for all that the runs have in common.
+    """
+
+    runs: list[str]
+    weights: list[float] | None = None
+    fit_on: str | None = None
+    splits: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.weights is not None and self.fit_on is not None:
+            raise UserError("`task.weights` and `task.fit_on` exclude each other; give one.")
+        if self.fit_on is not None and self.fit_on in (self.splits or ()):
+            raise UserError(
+                f"`task.splits` must not hold `{self.fit_on}`, on which `task.fit_on` fits."
+            )
+
+    def __call__(self, cfg: DictConfig) -> float | None:
+        """Fuse; the top-1 of `val` in percent, if that split is fused."""
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        runs = open_runs(self.runs, cfg.tracking.uri)
+        found = fuse_runs(folder, runs, self.weights, self.fit_on, self.splits)
+        track(cfg, folder, found)
+        return found.get("val/top1")
+
+
+def fuse_runs(
+    folder: Path,
+    runs: Sequence[Run],
+    weights: Sequence[float] | None = None,
+    fit_on: str | None = None,
+    splits: Sequence[str] | None = None,
+) -> dict[str, float]:
+    """Write the fused run into `folder`; its metrics.
+
+    Raises:
+        UserError: the runs or the weights do not fit together.
+    """
+    if len(runs) < 2:
+        raise UserError(f"`task.runs` must name at least two runs to fuse; got {len(runs)}.")
+    check_same_classes(runs)
+    if fit_on is not None:
+        weights = fusion.fit_weights(_members(runs, common_splits(runs, [fit_on])[0]))
+    weights = list(weights) if weights is not None else [1.0] * len(runs)
+    fusion.check_weights(weights, len(runs))
+    chosen = [split for split in common_splits(runs, splits) if split != fit_on]
+    if not chosen:
+        raise UserError(f"no split is left to report on besides `task.fit_on={fit_on}`.")
+    found: dict[str, float] = {}
+    for split in chosen:
+        fused = fusion.fuse(_members(runs, split), weights)
+        run_folder.save_predictions(folder, split, fused.names, fused.labels, fused.scores)
+        found |= metrics.split_metrics(split, fused.scores, fused.labels)
+    found |= evaluation.gap_metrics(found)
+    run_folder.write_json(folder / FUSION, _description(runs, weights, fit_on))
+    run_folder.save_metrics(folder, found)
+    for run, weight in zip(runs, weights, strict=True):
+        log.info("%s: weight %.3g", run.title, weight)
+    for line in console.summary_lines(found, chosen):
+        log.info(line)
+    return found
+
+
+def track(cfg: DictConfig, folder: Path, found: dict[str, float]) -> None:
+    """Log the fused run to MLflow."""
+    tracking: Tracking = build.instantiated(cfg.tracking)
+    tags = provenance() | {
+        "task": "fuse",
+        "run_folder": str(folder),
+        "command": " ".join(HydraConfig.get().overrides.task),
+    }
+    tracker: Tracker = tracking.start(f"fused-{folder.name}", tags)
+    run_folder.write_json(folder / "mlflow.json", {"uri": tracking.uri, "run_id": tracker.run_id})
+    if report := run_folder.History(folder).add(0, found):
+        tracker.log_report(report)
+    for path in (folder / FUSION, folder / "metrics.json"):
+        tracker.log_artifact(path)
+    for path in sorted((folder / "predictions").glob("*.npz")):
+        tracker.log_artifact(path, "predictions")
+    tracker.finish("FINISHED")
+
+
+def _members(runs: Sequence[Run], split: str) -> list[Predictions]:
+    named = {run.title: run.predictions[split] for run in runs}
+    return list(paired(named, split).values())
+
+
+def _description(
+    runs: Sequence[Run], weights: Sequence[float], fit_on: str | None
+) -> dict[str, Any]:
+    """What `fusion.json` says: how the run was made, and the data that it is of."""
+    members = [
+        {"run": run.reference, "folder": str(run.folder), "title": run.title, "weight": weight}
+        for run, weight in zip(runs, weights, strict=True)
+    ]
+    shared = {"dataset": runs[0].config["dataset"]} if "dataset" in runs[0].config else {}
+    title = " + ".join(run.title for run in runs)
+    return {"title": title, "members": members, "weights_fitted_on": fit_on, "config": shared}

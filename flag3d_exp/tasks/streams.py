@@ -1,0 +1,140 @@
+"""`task=streams`: one model per stream, trained or found, and their scores fused (2s-AGCN)."""
+
+import logging
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from flag3d_exp import fusion
+from flag3d_exp.errors import UserError
+from flag3d_exp.runs import Run, open_run, open_runs
+from flag3d_exp.tasks.fuse import fuse_runs, track
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Settings of `task=streams`.
+
+    Args:
+        streams: names of the `stream` group, each trained by a run of its own.
+        weights: one per stream; only their ratios matter. None weighs all alike.
+        runs: run folders or MLflow run ids to take instead of training their stream.
+        train: settings of `task=train` for the training runs, such as `epochs=16`.
+    """
+
+    streams: list[str]
+    weights: list[float] | None = None
+    runs: list[str] = field(default_factory=list)
+    train: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if len(self.streams) < 2 or len(set(self.streams)) < len(self.streams):
+            raise UserError(f"`task.streams` must name different streams; got {self.streams}.")
+        if self.weights is not None:
+            fusion.check_weights(self.weights, len(self.streams))
+        for setting in self.train:
+            if "=" not in setting:
+                raise UserError(
+                    f"`task.train` must list settings such as epochs=16; got {setting}."
+                )
+
+    def __call__(self, cfg: DictConfig) -> float | None:
+        """Train what is missing and fuse; the top-1 of `val` in percent."""
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        overrides = list(HydraConfig.get().overrides.task)
+        found = self._found(cfg)
+        for stream in self.streams:
+            own = folder / stream
+            if stream in found:
+                log.info("%s: taken from %s", stream, found[stream].reference)
+            elif (own / "metrics.json").exists():
+                log.info("%s: trained already, in %s", stream, own)
+            else:
+                train(own, child_overrides(overrides, cfg, stream, self.train))
+        references = [
+            found[stream].reference if stream in found else str(folder / stream)
+            for stream in self.streams
+        ]
+        metrics = fuse_runs(folder, open_runs(references, cfg.tracking.uri), self.weights)
+        track(cfg, folder, metrics)
+        return metrics.get("val/top1")
+
+    def _found(self, cfg: DictConfig) -> dict[str, Run]:
+        """The runs given, by their stream."""
+        found: dict[str, Run] = {}
+        for reference in self.runs:
+            run = open_run(reference, cfg.tracking.uri)
+            stream = run.config.get("stream", {}).get("name")
+            if stream not in self.streams:
+                raise UserError(
+                    f"`task.runs`: {reference} is of stream {stream}; "
+                    f"accepted: {', '.join(self.streams)}."
+                )
+            if stream in found:
+                raise UserError(
+                    f"`task.runs`: {found[stream].reference} and {reference} are both of "
+                    f"stream {stream}."
+                )
+            found[stream] = run
+        return found
+
+
+def child_overrides(
+    overrides: Sequence[str], cfg: DictConfig, stream: str, settings: Sequence[str]
+) -> list[str]:
+    """The command line of one stream's training run.
+
+    Args:
+        overrides: those of this run; what they choose for task, stream and experiment is replaced.
+        settings: of `task=train`.
+    """
+    replaced = ("task", "stream", "experiment", "hydra", "model")
+    kept = [
+        line for line in overrides if line.lstrip("+~").split("=")[0].split(".")[0] not in replaced
+    ]
+    model = HydraConfig.get().runtime.choices["model"]
+    models = [line for line in overrides if line.lstrip("+~").startswith("model.")]
+    own = ["task=train", f"stream={stream}", f"model={model}", *models]
+    return [*own, *kept, *(f"task.{setting}" for setting in settings)]
+
+
+def train(folder: Path, overrides: Sequence[str]) -> None:
+    """Train in a process of its own, for MindSpore and Hydra each serve one run a process.
+
+    Raises:
+        UserError: the training run failed; it has said why.
+    """
+    command = [sys.executable, "-m", "flag3d_exp", *overrides, f"hydra.run.dir={folder}"]
+    log.info("%s", shlex.join(["python", *command[1:]]))
+    with subprocess.Popen(command) as process, _passing_on_signals(process):
+        code = process.wait()
+    if code:
+        raise UserError(f"the training run in {folder} ended with exit code {code}.")
+
+
+@contextmanager
+def _passing_on_signals(process: subprocess.Popen) -> Iterator[None]:
+    """SIGTERM goes to the training run, which saves its state; Ctrl-C reaches it anyway."""
+
+    def pass_on(number: int, frame: object) -> None:
+        process.send_signal(number)
+
+    before = {
+        signal.SIGTERM: signal.signal(signal.SIGTERM, pass_on),
+        signal.SIGINT: signal.signal(signal.SIGINT, lambda number, frame: None),
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
