@@ -48,7 +48,7 @@ def load_predictions(path: Path) -> Predictions:
         UserError: the file is not such a file, or its numbers cannot be predictions.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             names, labels, scores = (arrays[key] for key in ("names", "labels", "scores"))
     except (OSError, ValueError, KeyError, BadZipFile, EOFError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
