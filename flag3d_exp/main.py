@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from textwrap import shorten
 from typing import NoReturn
 
 import hydra
@@ -72,9 +73,10 @@ def leave(error: Exception, folder: Path | None = None) -> NoReturn:
         case HydraException() | OmegaConfBaseException():
             print(f"error: {config.one_line(error)}.", file=sys.stderr)
         case OSError():
-            print(f"error: {error.strerror or error}: `{error.filename}`.", file=sys.stderr)
+            key = "" if folder else "`hydra.run.dir`: "
+            print(f"error: {key}{error.strerror or error}: `{error.filename}`.", file=sys.stderr)
         case _:
             where = f"is in {folder}/run.log" if folder else "shows with HYDRA_FULL_ERROR=1"
-            what = f"{type(error).__name__}: {config.one_line(error)}"
+            what = f"{type(error).__name__}: {shorten(config.one_line(error), 300)}"
             print(f"error: {what}; the traceback {where}.", file=sys.stderr)
     sys.exit(1)

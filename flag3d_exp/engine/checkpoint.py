@@ -107,7 +107,7 @@ def load_meta(path: Path) -> dict[str, Any]:
 
 def _read(path: Path, meta_only: bool) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             names = ["meta"] if meta_only else file.files
             found: dict[str, Any] = {name: file[name] for name in names}
         found["meta"] = json.loads(str(found["meta"]))

@@ -1,0 +1,35 @@
+# The environment is .venv; PYTHON picks the interpreter (3.10 to 3.12) that makes it.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: demo install test check clean
+
+demo: .venv/installed  ## install, train on the embedded synthetic data, say how to look at the run
+	$(BIN)/python -m flag3d_exp
+	@echo "Look at the run:  $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db"
+
+install: .venv/installed-dev  ## the environment with the tools of development
+
+test: .venv/installed-dev check  ## everything that CI runs
+	$(BIN)/python -m pytest
+
+check: .venv/installed-dev  ## style, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv
+
+.venv/bin/python:
+	$(PYTHON) -c "import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12) and 'Python 3.10 to 3.12 is needed: make PYTHON=python3.11')"
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/installed-dev: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@ .venv/installed

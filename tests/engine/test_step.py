@@ -1,0 +1,173 @@
+import numpy as np
+import pytest
+from engine.toy import Linear, batch, loss_and_gradient, train_step
+
+from flag3d_exp.engine.optimizer import adamw, learning_rates, parameter_groups, sgd
+from flag3d_exp.engine.parameters import assign_parameters, parameter_values
+from flag3d_exp.engine.step import MicroBatch, StepSettings, TrainStep, dropout_mask
+from flag3d_exp.errors import UserError
+
+
+def values(step: TrainStep) -> dict[str, np.ndarray]:
+    return parameter_values(step.model.get_parameters())
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_sgd_follows_the_formula_with_decay_on_every_parameter(jit):
+    step = train_step(StepSettings(jit=jit), lr=0.1, momentum=0.9, weight_decay=0.01)
+    weight, bias = values(step)["head.weight"], values(step)["head.bias"]
+    velocity = [np.zeros_like(weight), np.zeros_like(bias)]
+    for number in range(4):
+        one = batch(number)
+        expected, *gradients = loss_and_gradient(weight, bias, one, np.eye(2)[one.labels])
+        factor = 1.0 - 0.2 * number
+        loss, _ = step([one], factor)
+        assert float(loss) == pytest.approx(expected, abs=5e-6)
+        for i, parameter in enumerate((weight, bias)):
+            slope = gradients[i] + 0.01 * parameter
+            velocity[i] = slope if number == 0 else 0.9 * velocity[i] + slope
+            parameter -= 0.1 * factor * (slope + 0.9 * velocity[i])
+        np.testing.assert_allclose(values(step)["head.weight"], weight, atol=1e-6)
+        np.testing.assert_allclose(values(step)["head.bias"], bias, atol=1e-6)
+
+
+def test_adamw_follows_the_formula():
+    model = Linear()
+    groups = parameter_groups(model.get_parameters(), None, False)
+    step = TrainStep(model, adamw(groups, lr=0.01, weight_decay=0.1), StepSettings(jit=True))
+    weight, bias = values(step)["head.weight"], values(step)["head.bias"]
+    moments = [[np.zeros_like(p), np.zeros_like(p)] for p in (weight, bias)]
+    for number in range(1, 4):
+        one = batch(number)
+        _, *gradients = loss_and_gradient(weight, bias, one, np.eye(2)[one.labels])
+        step([one], 1.0)
+        for parameter, slope, moment in zip((weight, bias), gradients, moments, strict=True):
+            moment[0] = 0.9 * moment[0] + 0.1 * slope
+            moment[1] = 0.999 * moment[1] + 0.001 * slope**2
+            first, second = moment[0] / (1 - 0.9**number), moment[1] / (1 - 0.999**number)
+            parameter *= 1 - 0.01 * 0.1
+            parameter -= 0.01 * first / (np.sqrt(second) + 1e-8)
+        np.testing.assert_allclose(values(step)["head.weight"], weight, atol=2e-6)
+        np.testing.assert_allclose(values(step)["head.bias"], bias, atol=2e-6)
+
+
+def test_accumulated_batches_equal_one_large_batch():
+    first, second = batch(1), batch(2)
+    both = MicroBatch(
+        np.concatenate([first.clips, second.clips]),
+        np.concatenate([first.labels, second.labels]),
+        None,
+    )
+    whole, parts = train_step(), train_step(StepSettings(accumulate=2, jit=False))
+    for _ in range(3):
+        loss, num_correct = whole([both], 1.0)
+        mean_loss, sum_correct = parts([first, second], 1.0)
+    assert float(mean_loss) == pytest.approx(float(loss), abs=1e-6)
+    assert int(sum_correct) == int(num_correct)
+    np.testing.assert_allclose(
+        values(parts)["head.weight"], values(whole)["head.weight"], atol=1e-6
+    )
+
+
+def test_clipping_bounds_the_global_norm_of_the_update():
+    step = train_step(StepSettings(clip_norm=0.01, jit=False), lr=1.0, momentum=0, nesterov=False,
+                      weight_decay=0)
+    before = values(step)
+    step([batch(0)], 1.0)
+    moved = [values(step)[name] - before[name] for name in ("head.weight", "head.bias")]
+    assert np.sqrt(sum((change**2).sum() for change in moved)) == pytest.approx(0.01, rel=1e-4)
+
+
+def test_label_smoothing_and_class_weights_enter_the_loss():
+    one = batch(3)
+    step = train_step(StepSettings(label_smoothing=0.2, class_weights=(1.0, 3.0), jit=False))
+    before = values(step)
+    targets = np.eye(2)[one.labels] * 0.8 + 0.1
+    losses = [
+        loss_and_gradient(
+            before["head.weight"],
+            before["head.bias"],
+            MicroBatch(one.clips[i : i + 1], one.labels[i : i + 1], None),
+            targets[i : i + 1],
+        )[0]
+        for i in range(4)
+    ]
+    loss, _ = step([one], 1.0)
+    expected = np.average(losses, weights=np.array([1.0, 3.0])[one.labels])
+    assert float(loss) == pytest.approx(expected, abs=5e-6)
+
+
+def test_moving_averages_follow_weights_and_statistics():
+    step = train_step(StepSettings(ema_decay=0.75, jit=True))
+    expected = values(step)
+    for number in range(3):
+        step([batch(number)], 1.0)
+        after = values(step)
+        expected = {name: 0.75 * expected[name] + 0.25 * after[name] for name in after}
+    for average in step.ema:
+        np.testing.assert_allclose(
+            average.asnumpy(), expected[average.name.removeprefix("ema.")], atol=1e-6
+        )
+
+
+def test_a_skipped_update_leaves_everything_as_it_was():
+    step = train_step(StepSettings(skip_nonfinite=True, ema_decay=0.5, jit=True))
+    step([batch(0)], 1.0)
+    kept = [p.asnumpy().copy() for p in (*step.model.get_parameters(), *step.optimizer_state)]
+    averages = [p.asnumpy().copy() for p in step.ema]
+    bad = MicroBatch(np.full((4, 3), np.nan, np.float32), np.zeros(4, np.int32), None)
+    loss, _ = step([bad], 1.0)
+    assert not np.isfinite(float(loss))
+    now = [p.asnumpy() for p in (*step.model.get_parameters(), *step.optimizer_state)]
+    for before, after in zip(kept + averages, now + [p.asnumpy() for p in step.ema], strict=True):
+        np.testing.assert_array_equal(after, before)
+    loss, _ = step([batch(1)], 1.0)
+    assert np.isfinite(float(loss))
+
+
+def test_the_head_can_learn_alone_or_at_its_own_rate():
+    model = Linear()
+    model.weight.name = "backbone.weight"
+    alone = parameter_groups(model.get_parameters(), None, True)
+    assert [p.name for p in alone[0]["params"]] == ["head.bias"]
+    optimizer = sgd(parameter_groups(model.get_parameters(), 1.0, False), lr=0.1)
+    step = TrainStep(model, optimizer, StepSettings(jit=True))
+    assert sorted(learning_rates(optimizer)) == pytest.approx([0.1, 1.0])
+    step([batch(0)], 0.5)
+    assert sorted(learning_rates(optimizer)) == pytest.approx([0.05, 0.5])
+
+
+def test_dropout_keeps_the_mean_and_drops_its_share():
+    rng = np.random.default_rng(0)
+    mask = dropout_mask((400, 50), 0.25, rng)
+    assert mask is not None
+    assert set(np.unique(mask)) == {0, np.float32(1 / 0.75)}
+    assert mask.mean() == pytest.approx(1, abs=0.02)
+    assert dropout_mask((4, 5), 0.0, rng) is None
+
+
+def test_weights_that_do_not_fit_are_listed_and_nothing_is_changed():
+    model = Linear()
+    before = parameter_values(model.get_parameters())
+    wrong = {"head.weight": np.zeros((5, 3), np.float32), "other": np.zeros(2, np.float32)}
+    with pytest.raises(UserError) as caught:
+        assign_parameters(model.get_parameters(), wrong)
+    for part in ("2 missing (head.bias, running_mean)", "1 unknown (other)", "(5, 3) instead of"):
+        assert part in str(caught.value)
+    for name, value in parameter_values(model.get_parameters()).items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: sgd([], lr=-1),
+        lambda: sgd([], lr=float("nan")),
+        lambda: sgd([], momentum=0.0, nesterov=True),
+        lambda: adamw([], beta1=1.0),
+        lambda: adamw([], weight_decay=-0.1),
+    ],
+)
+def test_a_setting_out_of_range_is_named(wrong):
+    with pytest.raises(UserError, match="`optimizer"):
+        wrong()

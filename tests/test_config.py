@@ -1,0 +1,93 @@
+import subprocess
+import sys
+import time
+
+import pytest
+
+from flag3d_exp.config import check_command_line
+from flag3d_exp.errors import UserError
+
+
+def refusal(*arguments: str) -> str:
+    with pytest.raises(UserError) as caught:
+        check_command_line(list(arguments))
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["model=posec3d", "dataset=demo_out_domain"],
+        ["model=stgcn,aagcn", "seed=1,2,3", "-m"],
+        ["optimizer.lr=tag(log,interval(0.001,1))", "-m"],
+        ["dataset=uiprmd", "dataset.path=x.pkl", "experiment=uiprmd_stgcn"],
+        ["+dataset.splits.other=val"],
+        ["hydra.run.dir=elsewhere"],
+        ["--help"],
+    ],
+)
+def test_what_is_right_is_let_through(arguments):
+    check_command_line(arguments)
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("optimizer.lrr=1", ["`optimizer.lrr`", "`optimizer.lr`", "weight_decay"]),
+        ("+optimizer.foo=1", ["`optimizer.foo`", "weight_decay"]),
+        ("+new_key=1", ["`new_key`", "dataset"]),
+        ("modle=stgcn", ["`modle`", "Did you mean `model`"]),
+        ("model=stgc", ["`model=stgc`", "`stgcn`", "posec3d"]),
+        ("model=stgcn,aagn", ["`model=aagn`", "`aagcn`"]),
+        ("~model", ["`~model`"]),
+        ("task.epochs=many", ["`task.epochs`", "an integer", "'many'"]),
+        ("task.epochs=1.5", ["`task.epochs`", "an integer", "1.5"]),
+        ("task.nonfinite=ignore", ["`task.nonfinite`", "stop or skip", "'ignore'"]),
+        ("model.widen_at=3", ["`model.widen_at`", "a list", "3"]),
+        ("dataset.splits.foo=val", ["`dataset.splits.foo`", "+dataset.splits.foo"]),
+        ("dataset=uiprmd", ["`dataset.path`", "must be given"]),
+        ("task=evaluate", ["`task.checkpoint`", "must be given"]),
+        ("seed=-1", ["`seed`", "at least 0", "-1"]),
+        ("seed=x", ["`seed`", "'x'"]),
+        ("model=", ["`model="]),
+        ("lr", ["key=value"]),
+        ("model._target_=flag3d_exp.models.stgcn.STGCM", ["`model._target_`", "STGCM"]),
+        ("experiment=nope", ["`experiment=nope`", "uiprmd_stgcn"]),
+        ("hydra.run.dirr=x", ["dirr"]),
+    ],
+)
+def test_what_is_wrong_is_named_with_what_would_be_right(argument, expected):
+    line = refusal(argument)
+    for part in expected:
+        assert part in line
+
+
+def test_a_sweep_is_checked_value_by_value():
+    assert "`optimizer.lr`" in refusal("-m", "optimizer.lr=0.1,much")
+
+
+def test_a_folder_of_further_choices_is_searched(tmp_path):
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "mine.yaml").write_text("defaults: [custom, _self_]\nname: mine\n")
+    line = refusal("--config-dir", str(tmp_path), "dataset=mine")
+    assert "`dataset.path` must be given" in line
+    assert "is not a folder" in refusal("--config-dir", str(tmp_path / "absent"))
+
+
+def test_a_refusal_comes_within_two_seconds_and_before_heavy_imports():
+    code = (
+        "import sys\n"
+        "from flag3d_exp.main import main\n"
+        "sys.argv[1:] = ['optimizer.lrr=1']\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    assert end.code == 1\n"
+        "assert not {'mindspore', 'mlflow', 'matplotlib'} & set(sys.modules)\n"
+    )
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert time.monotonic() - started < 10  # a hang, not a benchmark
