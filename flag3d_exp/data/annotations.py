@@ -135,7 +135,7 @@ def read_annotations(path: Path) -> tuple[dict[str, tuple[str, ...]], list[Recor
     recordings = []
     for number, annotation in enumerate(annotations):
         try:
-            recordings.append(_recording(annotation))
+            recordings.append(recording_of(annotation))
         except UserError as error:
             name = annotation.get("frame_dir") if isinstance(annotation, dict) else None
             which = _short(name) if isinstance(name, str) else f"number {number}"
@@ -153,12 +153,13 @@ def _stored(path: Path, place: Path) -> tuple[dict[str, tuple[str, ...]], list[R
     except (FileNotFoundError, ValueError) as error:
         if isinstance(error, ValueError):
             log.warning("%s; it is made anew.", error)
+        log.info("Converting %s once, for later starts, to %s", path, place)
         stores.write(place, *read_annotations(path))
         splits, rows = stores.read(place)
     return splits, [Recording(*row) for row in rows]
 
 
-def _recording(annotation: Any) -> Recording:
+def recording_of(annotation: Any) -> Recording:
     if not isinstance(annotation, dict):
         raise UserError(f"it must be a dict; got {type(annotation).__name__}.")
     name = annotation.get("frame_dir", annotation.get("filename"))
