@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from flag3d_exp.errors import UserError
-from flag3d_exp.skeleton import LAYOUTS, adjacency, hop_distance, load_layout
+from flag3d_exp.skeleton import (
+    LAYOUTS,
+    adjacency,
+    hop_distance,
+    load_layout,
+    multi_scale,
+    over_window,
+)
 
 CHAIN = """\
 joints: {hip: null, left knee: hip, right knee: hip, toe: left knee}
@@ -53,6 +60,21 @@ def test_two_hops_equal_the_reference(shared):
     layout = load_layout("coco")
     two_hops = adjacency(layout, "stgcn_spatial", max_hop=2)
     np.testing.assert_allclose(two_hops, graphs["coco/stgcn_spatial_hop2"], atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["nturgb+d", "coco"])
+def test_multi_scale_graphs_equal_the_reference(shared, name):
+    graphs = np.load(shared / "parity/graphs.npz")
+    connected = adjacency(load_layout(name), "binary_adj")[0]
+    np.testing.assert_allclose(
+        multi_scale(connected, 13), graphs[f"{name}/msg3d_13_scales"], atol=1e-7
+    )
+    for window in (3, 5):
+        np.testing.assert_allclose(
+            multi_scale(over_window(connected, window), 6),
+            graphs[f"{name}/msg3d_6_scales_window{window}"],
+            atol=1e-7,
+        )
 
 
 def test_adjacency_of_a_chain_worked_out_by_hand(chain):

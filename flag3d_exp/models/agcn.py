@@ -20,6 +20,8 @@ from flag3d_exp.models.layers import (
     Head,
     KeypointNorm,
     block_channels,
+    stacked_init,
+    tanh,
 )
 from flag3d_exp.skeleton import adjacency, load_layout
 
@@ -32,9 +34,9 @@ class JointSimilarity(nn.Cell):
 
     def __init__(self, in_channels: int, out_channels: int, num_subsets: int):
         super().__init__()
-        embedded = num_subsets * (out_channels // 4)
-        self.source = Conv(in_channels, embedded)
-        self.target = Conv(in_channels, embedded)
+        widths = [out_channels // 4] * num_subsets
+        self.source = Conv(in_channels, sum(widths), init=stacked_init(widths, in_channels))
+        self.target = Conv(in_channels, sum(widths), init=stacked_init(widths, in_channels))
         self.num_subsets = num_subsets
         self.product = ops.BatchMatMul(transpose_a=True)
 
@@ -63,7 +65,7 @@ class GraphUnit(nn.Cell):
             self.shortcut = ConvNorm(in_channels, out_channels)
 
     def construct(self, x):
-        edges = self.adjacency + self.gate * ops.tanh(self.similarity(x))  # (N, K, V, V)
+        edges = self.adjacency + self.gate * tanh(self.similarity(x))  # (N, K, V, V)
         out = self.norm(self.conv(x, ops.unbind(edges, 1)))
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 

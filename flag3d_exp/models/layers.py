@@ -6,9 +6,11 @@ Convolutions on a CPU are written as matrix products, which MindSpore's CPU kern
 other devices use their native kernels on the same weights.
 """
 
+from collections.abc import Sequence
+
 import mindspore as ms
 import numpy as np
-from mindspore import Parameter, nn, ops
+from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import HeNormal, Initializer, Normal, initializer
 
 
@@ -16,6 +18,7 @@ class Conv(nn.Cell):
     """Convolution of (N, C, H, W), padded so that stride 1 keeps the size.
 
     Args:
+        init: of the weight; None: Kaiming normal by fan-out.
         native: use the device's convolution instead of the matrix product; None: unless on a CPU.
     """
 
@@ -27,12 +30,13 @@ class Conv(nn.Cell):
         stride: tuple[int, int] = (1, 1),
         dilation: tuple[int, int] = (1, 1),
         bias: bool = True,
-        init: Initializer | None = None,
+        init: Initializer | Tensor | str | None = None,
         native: bool | None = None,
     ):
         super().__init__()
         shape = (out_channels, in_channels, *kernel)
-        self.weight = Parameter(initializer(init or HeNormal(mode="fan_out"), shape), name="weight")
+        init = HeNormal(mode="fan_out") if init is None else init
+        self.weight = Parameter(initializer(init, shape), name="weight")
         self.bias = Parameter(initializer("zeros", out_channels), name="bias") if bias else None
         self.kernel, self.stride, self.dilation = kernel, stride, dilation
         self.padding = tuple((k - 1) * d // 2 for k, d in zip(kernel, dilation, strict=True))
@@ -94,9 +98,10 @@ class ConvNorm(nn.Cell):
         stride: tuple[int, int] = (1, 1),
         dilation: tuple[int, int] = (1, 1),
         bias: bool = True,
+        init: Initializer | Tensor | str | None = None,
     ):
         super().__init__()
-        self.conv = Conv(in_channels, out_channels, kernel, stride, dilation, bias)
+        self.conv = Conv(in_channels, out_channels, kernel, stride, dilation, bias, init)
         self.norm = BatchNorm(out_channels)
 
     def construct(self, x):
@@ -224,6 +229,20 @@ def graph_product(x, adjacency):
         rows = x.reshape(n, c * t, v)
         products = [ops.bmm(rows, matrix).reshape(n, c, t, v) for matrix in adjacency]
     return ops.concat(products, 1)
+
+
+def tanh(x):
+    """Hyperbolic tangent. MindSpore's own is off by up to 1e-4 on a CPU."""
+    return 2 * ops.sigmoid(2 * x) - 1
+
+
+def stacked_init(widths: Sequence[int], in_channels: int) -> Tensor:
+    """(sum of widths, C, 1, 1): weights of convolutions that are computed as one, side by side.
+
+    Kaiming normal by the fan-out of each.
+    """
+    kaiming = HeNormal(mode="fan_out")
+    return ops.concat([initializer(kaiming, (n, in_channels, 1, 1)).init_data() for n in widths])
 
 
 def native_kernels() -> bool:

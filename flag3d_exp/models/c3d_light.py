@@ -1,0 +1,83 @@
+"""C3D-light over heatmaps: PoseC3D's smaller plain network (arXiv 2104.13586).
+
+Sizes: N clips, M persons, T frames, V joints or limbs, C channels; volumes are (N * T, C, H, W).
+"""
+
+from mindspore import nn
+
+from flag3d_exp.models.heatmap import Heatmaps
+from flag3d_exp.models.layers import Head
+from flag3d_exp.models.volume import VolumeUnit
+from flag3d_exp.skeleton import load_layout
+
+
+class C3D(nn.Cell):
+    """Heatmaps (N * T, V, H, W) -> features (N * T, C, H / 8, W / 8).
+
+    3x3x3 convolutions; stages after the first are preceded by a mean over 2 x 2 pixels.
+    """
+
+    def __init__(self, in_channels: int, base_channels: int, stage_convs: tuple[int, ...]):
+        super().__init__()
+        stages, channels, width = [], in_channels, base_channels
+        for count in stage_convs:
+            widths = [channels] + [width] * (count - 1)
+            stages.append(nn.CellList([VolumeUnit(n, width, (3, 3, 3)) for n in widths]))
+            channels, width = width, 2 * width
+        self.stages = nn.CellList(stages)
+        self.num_features = channels
+
+    def construct(self, x, num_frames):
+        for number, stage in enumerate(self.stages):
+            if number > 0:
+                x = mean_of_pixels(x)
+            for conv in stage:
+                x = conv(x, num_frames)
+        return x
+
+
+class C3DLight(nn.Cell):
+    """keypoints (N, M, T, V, 3) of x, y in heatmap pixels and score -> logits (N, num_classes).
+
+    Args:
+        layout: name or YAML file of the joints' layout.
+        limbs: draw limbs instead of joints.
+        train_size, test_size: side of the heatmaps, in pixels, in training and otherwise.
+        sigma: of the heatmaps' Gaussians, in pixels.
+        stage_convs: convolutions of each stage; widths double from stage to stage.
+        dropout: share of the head's features that training drops; the trainer draws the mask.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        layout: str,
+        limbs: bool = False,
+        train_size: int = 56,
+        test_size: int = 64,
+        sigma: float = 0.6,
+        base_channels: int = 32,
+        stage_convs: tuple[int, ...] = (1, 1, 2, 2),
+        dropout: float = 0.5,
+    ):
+        super().__init__()
+        self.heatmaps = Heatmaps(load_layout(layout), limbs, train_size, test_size, sigma)
+        self.network = C3D(self.heatmaps.num_maps, base_channels, stage_convs)
+        self.num_features, self.dropout = self.network.num_features, dropout
+        self.head = Head(self.num_features, num_classes)
+
+    def construct(self, keypoints, dropout_mask=None):
+        """dropout_mask: (N, num_features), already scaled by 1 / (1 - dropout)."""
+        return self.classify(self.heatmaps(keypoints), keypoints.shape[0], dropout_mask)
+
+    def classify(self, heatmaps, num_clips, dropout_mask=None):
+        """heatmaps (N * T, V, H, W) -> logits (N, num_classes)."""
+        features = self.network(heatmaps, heatmaps.shape[0] // num_clips)
+        return self.head(features, num_clips, dropout_mask)
+
+
+def mean_of_pixels(x):
+    """(N * T, C, H, W) -> (N * T, C, H // 2, W // 2)."""
+    nt, c, h, w = x.shape
+    x = x[:, :, : h // 2 * 2, : w // 2 * 2]
+    return x.reshape(nt, c, h // 2, 2, w // 2, 2).mean((3, 5))

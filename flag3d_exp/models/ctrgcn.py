@@ -1,0 +1,129 @@
+"""CTR-GCN: Channel-wise Topology Refinement Graph Convolution (arXiv 2107.12213).
+
+Sizes: N clips, M persons, T frames, V joints, C channels, K neighbour subsets, R reduced channels.
+"""
+
+import numpy as np
+from mindspore import Parameter, nn, ops
+
+from flag3d_exp.models.layers import (
+    BatchNorm,
+    Block,
+    Conv,
+    ConvNorm,
+    Head,
+    KeypointNorm,
+    block_channels,
+    stacked_init,
+    tanh,
+)
+from flag3d_exp.models.temporal import Branches
+from flag3d_exp.skeleton import adjacency, load_layout
+
+
+class GraphUnit(nn.Cell):
+    """Graph convolution whose edges are refined for every channel by how joints differ."""
+
+    def __init__(self, in_channels: int, out_channels: int, graph: np.ndarray):
+        super().__init__()
+        k = len(graph)
+        reduced = [8 if in_channels <= 16 else in_channels // 8] * k
+        wide = [out_channels] * k
+        self.adjacency = Parameter(graph.copy(), name="adjacency")
+        self.gate = Parameter(np.zeros(1, np.float32), name="gate")
+        self.source = Conv(in_channels, sum(reduced), init=stacked_init(reduced, in_channels))
+        self.target = Conv(in_channels, sum(reduced), init=stacked_init(reduced, in_channels))
+        self.value = Conv(in_channels, sum(wide), init=stacked_init(wide, in_channels))
+        self.refine = SubsetConv(reduced[0], out_channels, k)
+        self.norm = BatchNorm(out_channels, scale=1e-6)
+        self.shortcut = None
+        if in_channels != out_channels:
+            self.shortcut = ConvNorm(in_channels, out_channels)
+
+    def construct(self, x):
+        n, _, t, v = x.shape
+        k = self.adjacency.shape[0]
+        mean = x.mean(2, keep_dims=True)  # (N, C, 1, V)
+        source = self.source(mean).reshape(n, -1, v, 1)
+        target = self.target(mean).reshape(n, -1, 1, v)
+        refined = self.refine(tanh(source - target).reshape(n, k, -1, v * v))
+        edges = self.adjacency.expand_dims(1) + self.gate * refined.reshape(n, k, -1, v, v)
+        value = self.value(x).reshape(n, k, -1, t, v)
+        out = self.norm(ops.bmm(value, edges).sum(1))  # (N, C, T, V)
+        return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
+
+
+class SubsetConv(nn.Cell):
+    """A 1x1 convolution of its own for each of K subsets: (N, K, R, L) -> (N, K, C, L)."""
+
+    def __init__(self, in_channels: int, out_channels: int, num_subsets: int):
+        super().__init__()
+        widths = [out_channels] * num_subsets
+        self.weight = Parameter(stacked_init(widths, in_channels), name="weight")
+        self.bias = Parameter(np.zeros(sum(widths), np.float32), name="bias")
+
+    def construct(self, x):
+        n, k, r, _ = x.shape
+        weight = ops.tile(self.weight.reshape(1, k, -1, r), (n, 1, 1, 1))
+        return ops.bmm(weight, x) + self.bias.reshape(1, k, -1, 1)
+
+
+class TemporalUnit(nn.Cell):
+    """Branches over five frames, next and next but one; batch norm, ReLU."""
+
+    def __init__(self, num_channels: int, stride: int):
+        super().__init__()
+        self.branches = Branches(num_channels, num_channels, stride, kernel=5, dilations=(1, 2))
+        self.norm = BatchNorm(num_channels)
+
+    def construct(self, x):
+        return ops.relu(self.norm(self.branches(x)))
+
+
+class CTRGCN(nn.Cell):
+    """keypoints (N, M, T, V, C) -> logits (N, num_classes).
+
+    Args:
+        layout: name or YAML file of the joints' layout.
+        widen_at: blocks, counted from 1, that double the channels and halve the frames.
+        dropout: share of the head's features that training drops; the trainer draws the mask.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        layout: str,
+        num_channels: int = 3,
+        num_persons: int = 1,
+        base_channels: int = 64,
+        num_blocks: int = 10,
+        widen_at: tuple[int, ...] = (5, 8),
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        skeleton = load_layout(layout)
+        graph = adjacency(skeleton, "spatial")
+        plan = block_channels(num_channels, base_channels, num_blocks, widen_at)
+        self.norm = KeypointNorm(skeleton.num_joints, num_channels, num_persons)
+        self.blocks = nn.CellList(
+            [
+                Block(
+                    GraphUnit(in_channels, out_channels, graph),
+                    TemporalUnit(out_channels, stride),
+                    in_channels,
+                    out_channels,
+                    stride,
+                    residual=number > 0,
+                )
+                for number, (in_channels, out_channels, stride) in enumerate(plan)
+            ]
+        )
+        self.num_features, self.dropout = plan[-1][1], dropout
+        self.head = Head(self.num_features, num_classes)
+
+    def construct(self, keypoints, dropout_mask=None):
+        """dropout_mask: (N, num_features), already scaled by 1 / (1 - dropout)."""
+        x = self.norm(keypoints)  # (N * M, C, T, V)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x, keypoints.shape[0], dropout_mask)

@@ -1,0 +1,134 @@
+"""DG-STGCN: Dynamic Spatial-Temporal Modeling for Skeleton-based Action Recognition
+(arXiv 2210.05895).
+
+Sizes: N clips, M persons, T frames, V joints, C channels, K learned graphs, R channels of each.
+"""
+
+import numpy as np
+from mindspore import Parameter, nn, ops
+from mindspore.common.initializer import Normal, initializer
+
+from flag3d_exp.models.layers import (
+    BatchNorm,
+    Block,
+    Conv,
+    ConvNorm,
+    Head,
+    KeypointNorm,
+    block_channels,
+    tanh,
+)
+from flag3d_exp.models.temporal import Branches
+from flag3d_exp.skeleton import load_layout
+
+
+class GraphUnit(nn.Cell):
+    """Graph convolution over learned graphs, plus edges by channel and edges by joint, each gated.
+
+    Both kinds are drawn from the mean over frames: by channel the tanh of how joints differ, by
+    joint the softmax of how alike they are. A gate has a value per graph, of which the published
+    network uses the first for all.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, num_joints: int, num_graphs: int, ratio: float
+    ):
+        super().__init__()
+        width = num_graphs * int(ratio * out_channels)
+        self.adjacency = Parameter(
+            initializer(Normal(0.02, 0.04), (num_graphs, num_joints, num_joints)), name="adjacency"
+        )
+        self.channel_gate = Parameter(np.zeros(num_graphs, np.float32), name="channel_gate")
+        self.joint_gate = Parameter(np.zeros(num_graphs, np.float32), name="joint_gate")
+        self.value = ConvNorm(in_channels, width)
+        self.source = Conv(in_channels, width)
+        self.target = Conv(in_channels, width)
+        self.mix = Conv(width, out_channels)
+        self.norm = BatchNorm(out_channels)
+        self.shortcut = None
+        if in_channels != out_channels:
+            self.shortcut = ConvNorm(in_channels, out_channels)
+        self.product = ops.BatchMatMul(transpose_a=True)
+
+    def construct(self, x):
+        n, _, t, v = x.shape
+        k = self.adjacency.shape[0]
+        mean = x.mean(2, keep_dims=True)  # (N, C, 1, V)
+        source = self.source(mean).reshape(n, k, -1, v)  # (N, K, R, V)
+        target = self.target(mean).reshape(n, k, -1, v)
+        by_channel = tanh(source.expand_dims(-1) - target.expand_dims(-2))  # (N, K, R, V, V)
+        by_joint = ops.softmax(self.product(source, target), -2)  # (N, K, V, V)
+        by_joint = self.adjacency + self.joint_gate[0] * by_joint
+        edges = self.channel_gate[0] * by_channel + by_joint.expand_dims(2)
+        value = ops.relu(self.value(x)).reshape(n, k, -1, t, v)
+        out = self.norm(self.mix(ops.bmm(value, edges).reshape(n, -1, t, v)))
+        return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
+
+
+class TemporalUnit(nn.Cell):
+    """ST-GCN++'s temporal unit, in which joints also receive the mean joint's features."""
+
+    def __init__(self, num_channels: int, stride: int, num_joints: int):
+        super().__init__()
+        self.branches = Branches(num_channels, num_channels, stride)
+        self.share = Parameter(np.zeros(num_joints, np.float32), name="share")
+        self.norm = BatchNorm(num_channels)
+        self.mix = ConvNorm(num_channels, num_channels)
+
+    def construct(self, x):
+        v = x.shape[3]
+        out = self.branches(ops.concat([x, x.mean(3, keep_dims=True)], 3))  # (N, C, T, V + 1)
+        joints, body = ops.split(out, [v, 1], 3)
+        return self.mix(ops.relu(self.norm(joints + body * self.share)))
+
+
+class DGSTGCN(nn.Cell):
+    """keypoints (N, M, T, V, C) -> logits (N, num_classes).
+
+    Args:
+        layout: name or YAML file of the joints' layout.
+        num_graphs: learned graphs K.
+        ratio: channels of each graph, per output channel.
+        widen_at: blocks, counted from 1, that double the channels and halve the frames.
+        dropout: share of the head's features that training drops; the trainer draws the mask.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        layout: str,
+        num_channels: int = 3,
+        num_persons: int = 1,
+        base_channels: int = 64,
+        num_blocks: int = 10,
+        widen_at: tuple[int, ...] = (5, 8),
+        num_graphs: int = 8,
+        ratio: float = 0.125,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        num_joints = load_layout(layout).num_joints
+        plan = block_channels(num_channels, base_channels, num_blocks, widen_at)
+        self.norm = KeypointNorm(num_joints, num_channels)
+        self.blocks = nn.CellList(
+            [
+                Block(
+                    GraphUnit(in_channels, out_channels, num_joints, num_graphs, ratio),
+                    TemporalUnit(out_channels, stride, num_joints),
+                    in_channels,
+                    out_channels,
+                    stride,
+                    residual=number > 0,
+                )
+                for number, (in_channels, out_channels, stride) in enumerate(plan)
+            ]
+        )
+        self.num_features, self.dropout = plan[-1][1], dropout
+        self.head = Head(self.num_features, num_classes)
+
+    def construct(self, keypoints, dropout_mask=None):
+        """dropout_mask: (N, num_features), already scaled by 1 / (1 - dropout)."""
+        x = self.norm(keypoints)  # (N * M, C, T, V)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x, keypoints.shape[0], dropout_mask)

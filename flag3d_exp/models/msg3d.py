@@ -1,0 +1,160 @@
+"""MS-G3D: Disentangling and Unifying Graph Convolutions for Skeleton-Based Action Recognition
+(arXiv 2003.14111).
+
+Sizes: N clips, M persons, T frames, V joints, C channels, K scales, W frames of a window.
+"""
+
+import numpy as np
+from mindspore import Parameter, nn, ops
+from mindspore.common.initializer import Uniform, initializer
+
+from flag3d_exp.models.layers import (
+    BatchNorm,
+    ConvNorm,
+    Head,
+    KeypointNorm,
+    graph_product,
+)
+from flag3d_exp.models.temporal import Branches
+from flag3d_exp.skeleton import adjacency, load_layout, multi_scale, over_window
+
+
+class ScaleConv(nn.Cell):
+    """Graph convolution over all scales, each with learned deviations; batch norm, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, graphs: np.ndarray):
+        super().__init__()
+        self.adjacency = Parameter(graphs.copy(), name="adjacency", requires_grad=False)
+        self.deviation = Parameter(initializer(Uniform(1e-6), graphs.shape), name="deviation")
+        self.conv = ConvNorm(len(graphs) * in_channels, out_channels)
+
+    def construct(self, x):
+        edges = ops.unbind(self.adjacency + self.deviation)
+        return ops.relu(self.conv(graph_product(x, edges)))
+
+
+class TemporalUnit(nn.Cell):
+    """Branches over three frames at four dilations, plus the input; batch norm before."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, relu: bool = True):
+        super().__init__()
+        self.branches = Branches(in_channels, out_channels, stride)
+        self.norm = BatchNorm(out_channels)
+        self.shortcut = None
+        if in_channels != out_channels or stride != 1:
+            self.shortcut = ConvNorm(in_channels, out_channels, stride=(stride, 1))
+        self.relu = relu
+
+    def construct(self, x):
+        out = self.norm(self.branches(x)) + (x if self.shortcut is None else self.shortcut(x))
+        return ops.relu(out) if self.relu else out
+
+
+class WindowUnit(nn.Cell):
+    """Graph convolution over the joints of W frames at once, then over the window."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, graphs: np.ndarray, window: int, stride: int
+    ):
+        super().__init__()
+        width = out_channels if in_channels == 3 else in_channels
+        self.scales = ScaleConv(in_channels, width, graphs)
+        self.collapse = ConvNorm(window * width, out_channels)
+        self.window, self.stride = window, stride
+
+    def construct(self, x):
+        n, c, t, v = x.shape
+        w = self.window
+        t = (t - 1) // self.stride + 1
+        x = ops.unfold(x, (w, 1), 1, (w // 2, 0), (self.stride, 1))
+        x = x.reshape(n, c, w, t, v).transpose(0, 1, 3, 2, 4).reshape(n, c, t, w * v)
+        x = self.scales(x).reshape(n, -1, t, w, v)
+        return self.collapse(x.transpose(0, 1, 3, 2, 4).reshape(n, -1, t, v))
+
+
+class Stage(nn.Cell):
+    """Sum of the spatial-then-temporal path and of one windowed path per window size."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        graphs: np.ndarray,
+        window_graphs: dict[int, np.ndarray],
+    ):
+        super().__init__()
+        width = out_channels if in_channels == 3 else in_channels
+        self.scales = ScaleConv(in_channels, width, graphs)
+        self.first = TemporalUnit(width, out_channels, stride)
+        self.second = TemporalUnit(out_channels, out_channels, relu=False)
+        self.windows = nn.CellList(
+            [
+                WindowUnit(in_channels, out_channels, window_graph, window, stride)
+                for window, window_graph in window_graphs.items()
+            ]
+        )
+        self.temporal = TemporalUnit(out_channels, out_channels)
+
+    def construct(self, x):
+        out = self.second(self.first(self.scales(x)))
+        for window in self.windows:
+            out = out + window(x)
+        return self.temporal(ops.relu(out))
+
+
+class MSG3D(nn.Cell):
+    """keypoints (N, M, T, V, C) -> logits (N, num_classes).
+
+    Args:
+        layout: name or YAML file of the joints' layout.
+        num_stages: each after the first doubles the channels and halves the frames.
+        num_scales, num_window_scales: hop distances of the two kinds of path, 0 included.
+        window_sizes: frames of each windowed path; odd.
+        dropout: share of the head's features that training drops; the trainer draws the mask.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        layout: str,
+        num_channels: int = 3,
+        num_persons: int = 1,
+        base_channels: int = 96,
+        num_stages: int = 3,
+        num_scales: int = 13,
+        num_window_scales: int = 6,
+        window_sizes: tuple[int, ...] = (3, 5),
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        skeleton = load_layout(layout)
+        connected = adjacency(skeleton, "binary_adj")[0]
+        graphs = multi_scale(connected, num_scales)
+        window_graphs = {
+            size: multi_scale(over_window(connected, size), num_window_scales)
+            for size in window_sizes
+        }
+        self.norm = KeypointNorm(skeleton.num_joints, num_channels, num_persons)
+        channels = [num_channels, *(base_channels * 2**number for number in range(num_stages))]
+        self.stages = nn.CellList(
+            [
+                Stage(
+                    channels[number],
+                    channels[number + 1],
+                    min(number, 1) + 1,
+                    graphs,
+                    window_graphs,
+                )
+                for number in range(num_stages)
+            ]
+        )
+        self.num_features, self.dropout = channels[-1], dropout
+        self.head = Head(self.num_features, num_classes)
+
+    def construct(self, keypoints, dropout_mask=None):
+        """dropout_mask: (N, num_features), already scaled by 1 / (1 - dropout)."""
+        x = self.norm(keypoints)  # (N * M, C, T, V)
+        for stage in self.stages:
+            x = stage(x)
+        return self.head(x, keypoints.shape[0], dropout_mask)

@@ -1,0 +1,64 @@
+"""Temporal units that look at several ranges of frames at once, for (N, C, T, V)."""
+
+from mindspore import nn, ops
+
+from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, stacked_init
+
+
+class Branches(nn.Cell):
+    """Dilated convolutions, a maximum over three frames and a plain 1x1 convolution, side by side.
+
+    All but the last branch start with a 1x1 convolution, batch norm and ReLU. The channels are
+    shared out evenly; the first branch takes what is left over. Every `stride`th frame is kept.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        kernel: int = 3,
+        dilations: tuple[int, ...] = (1, 2, 3, 4),
+    ):
+        super().__init__()
+        count = len(dilations) + 2
+        share = out_channels // count
+        widths = [out_channels - share * (count - 1)] + [share] * (count - 1)
+        self.widths, self.stride = widths[:-1], stride
+        entries = stacked_init(self.widths, in_channels)
+        self.entry = ConvNorm(in_channels, out_channels - share, init=entries)
+        self.convs = nn.CellList(
+            [
+                Conv(width, width, (kernel, 1), (stride, 1), (dilation, 1))
+                for width, dilation in zip(widths, dilations, strict=False)
+            ]
+        )
+        self.plain = Conv(in_channels, share, stride=(stride, 1))
+
+    def construct(self, x):
+        *narrow, last = ops.split(ops.relu(self.entry(x)), self.widths, 1)
+        out = [conv(part) for conv, part in zip(self.convs, narrow)]  # noqa: B905  jit knows no strict
+        return ops.concat([*out, max_of_three_frames(last, self.stride), self.plain(x)], 1)
+
+
+class MultiBranch(nn.Cell):
+    """Branches, batch norm, ReLU, a 1x1 convolution that mixes them, batch norm (ST-GCN++)."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1):
+        super().__init__()
+        self.branches = Branches(in_channels, out_channels, stride)
+        self.norm = BatchNorm(out_channels)
+        self.mix = ConvNorm(out_channels, out_channels)
+
+    def construct(self, x):
+        return self.mix(ops.relu(self.norm(self.branches(x))))
+
+
+def max_of_three_frames(x, stride):
+    """Largest of each frame and its neighbours, of values that are not negative."""
+    n, c, t, v = x.shape
+    zeros = ops.zeros((n, c, 1, v), x.dtype)
+    before = ops.concat([zeros, x[:, :, : t - 1]], 2)
+    after = ops.concat([x[:, :, 1:], zeros], 2)
+    x = ops.maximum(ops.maximum(before, x), after)
+    return x if stride == 1 else ops.gather(x, ops.arange(0, t, stride), 2)

@@ -1,0 +1,107 @@
+"""X3D-shallow over heatmaps: PoseC3D's smallest network (arXiv 2104.13586, 2004.04730).
+
+X3D without squeeze-and-excitation and swish, cut to three stages.
+Sizes: N clips, M persons, T frames, V joints or limbs, C channels; volumes are (N * T, C, H, W).
+"""
+
+from mindspore import nn, ops
+
+from flag3d_exp.models.heatmap import Heatmaps
+from flag3d_exp.models.layers import Head
+from flag3d_exp.models.volume import VolumeConv, VolumeUnit
+from flag3d_exp.skeleton import load_layout
+
+
+class Bottleneck(nn.Cell):
+    """Widen, convolve each channel by itself, narrow, add the input."""
+
+    def __init__(self, in_channels: int, out_channels: int, factor: float, stride: int):
+        super().__init__()
+        width = int(factor * out_channels)
+        self.widen = VolumeUnit(in_channels, width)
+        self.conv = VolumeUnit(width, width, (3, 3, 3), stride, relu=False, depthwise=True)
+        self.narrow = VolumeUnit(width, out_channels, relu=False, scale=0.0)
+        self.shortcut = None
+        if in_channels != out_channels or stride != 1:
+            self.shortcut = VolumeUnit(in_channels, out_channels, stride=stride, relu=False)
+
+    def construct(self, x, num_frames):
+        out = self.narrow(self.conv(self.widen(x, num_frames), num_frames), num_frames)
+        return ops.relu(out + (x if self.shortcut is None else self.shortcut(x, num_frames)))
+
+
+class X3D(nn.Cell):
+    """Heatmaps (N * T, V, H, W) -> features (N * T, C, H', W')."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        base_channels: int,
+        factor: float,
+        stage_blocks: tuple[int, ...],
+        spatial_strides: tuple[int, ...],
+    ):
+        super().__init__()
+        self.stem = VolumeConv(in_channels, base_channels, (1, 3, 3), stride=2)
+        self.stem_frames = VolumeUnit(base_channels, base_channels, (5, 1, 1), depthwise=True)
+        stages, channels, width = [], base_channels, base_channels
+        for count, stride in zip(stage_blocks, spatial_strides, strict=True):
+            blocks = [Bottleneck(channels, width, factor, stride)]
+            blocks += [Bottleneck(width, width, factor, 1) for _ in range(count - 1)]
+            stages.append(nn.CellList(blocks))
+            channels, width = width, 2 * width
+        self.stages = nn.CellList(stages)
+        self.num_features = int(factor * channels)
+        self.last = VolumeUnit(channels, self.num_features)
+
+    def construct(self, x, num_frames):
+        x = self.stem_frames(self.stem(x, num_frames), num_frames)
+        for stage in self.stages:
+            for block in stage:
+                x = block(x, num_frames)
+        return self.last(x, num_frames)
+
+
+class X3DShallow(nn.Cell):
+    """keypoints (N, M, T, V, 3) of x, y in heatmap pixels and score -> logits (N, num_classes).
+
+    Args:
+        layout: name or YAML file of the joints' layout.
+        limbs: draw limbs instead of joints.
+        train_size, test_size: side of the heatmaps, in pixels, in training and otherwise.
+        sigma: of the heatmaps' Gaussians, in pixels.
+        factor: width of a block's middle, and of the last layer, relative to the block's output.
+        stage_blocks, spatial_strides: of each stage; widths double from stage to stage.
+        dropout: share of the head's features that training drops; the trainer draws the mask.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        layout: str,
+        limbs: bool = False,
+        train_size: int = 56,
+        test_size: int = 64,
+        sigma: float = 0.6,
+        base_channels: int = 24,
+        factor: float = 2.25,
+        stage_blocks: tuple[int, ...] = (2, 5, 3),
+        spatial_strides: tuple[int, ...] = (2, 2, 2),
+        dropout: float = 0.5,
+    ):
+        super().__init__()
+        self.heatmaps = Heatmaps(load_layout(layout), limbs, train_size, test_size, sigma)
+        self.network = X3D(
+            self.heatmaps.num_maps, base_channels, factor, stage_blocks, spatial_strides
+        )
+        self.num_features, self.dropout = self.network.num_features, dropout
+        self.head = Head(self.num_features, num_classes)
+
+    def construct(self, keypoints, dropout_mask=None):
+        """dropout_mask: (N, num_features), already scaled by 1 / (1 - dropout)."""
+        return self.classify(self.heatmaps(keypoints), keypoints.shape[0], dropout_mask)
+
+    def classify(self, heatmaps, num_clips, dropout_mask=None):
+        """heatmaps (N * T, V, H, W) -> logits (N, num_classes)."""
+        features = self.network(heatmaps, heatmaps.shape[0] // num_clips)
+        return self.head(features, num_clips, dropout_mask)
