@@ -87,7 +87,7 @@ def _clip(recording: Recording, layout: Layout, up: int) -> dict:
     seen = np.abs(points).sum(axis=-1) > 0
     if recording.scores is not None:
         seen &= recording.scores[:, ::stride] > 0.05
-    flat = _projected(points, up)  # (M, T, V, 2)
+    flat = projected(points, up)  # (M, T, V, 2)
     low, high = flat[seen].min(axis=0), flat[seen].max(axis=0)
     scale = 1000 / max(float((high - low).max()), 1e-9)
     # Centred in a square of 1000 units.
@@ -107,7 +107,7 @@ def _clip(recording: Recording, layout: Layout, up: int) -> dict:
     return {"frames": frames, "bones": _bones(layout), "milliseconds": 60}
 
 
-def _projected(points: np.ndarray, up: int) -> np.ndarray:
+def projected(points: np.ndarray, up: int) -> np.ndarray:
     """Two axes of a picture, right and down, seen a little from the side."""
     if points.shape[-1] == 2:
         return points

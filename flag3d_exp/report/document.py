@@ -84,7 +84,8 @@ figcaption { color: #55606b; font-size: .88rem; }
 pre { background: #f4f6f8; padding: .7rem; overflow-x: auto; font-size: .85rem; }
 .scroll { overflow-x: auto; }
 .skeletons { display: flex; flex-wrap: wrap; gap: .8rem; }
-.skeletons figure { width: 205px; margin: 0; }
+.skeletons figure { width: 205px; margin: 0; overflow-wrap: anywhere; }
+.skeletons figcaption { font-size: .8rem; }
 .skeletons canvas { border: 1px solid #d5dae0; width: 205px; height: 205px; }
 @media print { body { max-width: none; margin: 0; font-size: 11px; }
   nav { display: none; } h2 { break-after: avoid; } figure, table { break-inside: avoid; } }

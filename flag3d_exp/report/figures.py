@@ -57,7 +57,7 @@ def curves_figure(curves: Curves, unit: str = "epoch") -> Figure:
         axes.set_title(TITLES.get(name, name))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize=8)
-        _lighten(axes)
+        lighten(axes)
     return figure
 
 
@@ -71,7 +71,7 @@ def confusion_figure(confusion: np.ndarray, class_names: Sequence[str]) -> Figur
     counts = np.asarray(confusion)[np.ix_(order, order)]
     share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     num_classes = len(order)
-    size = 2.8 + 0.2 * max(num_classes, 10)
+    size = 3.2 + (0.36 if num_classes <= 20 else 0.2) * num_classes
     figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
@@ -138,7 +138,7 @@ def accuracy_figure(rows: Sequence[str], runs: Mapping[str, Sequence[Estimate | 
     axes.set_xlabel("top-1, with 95 % interval")
     if len(runs) > 1:
         figure.legend(loc="outside upper center", ncols=min(len(runs), 3), fontsize=8)
-    _lighten(axes)
+    lighten(axes)
     return figure
 
 
@@ -174,7 +174,7 @@ def gap_figure(rows: Sequence[str], gaps: Mapping[str, Sequence[Estimate | None]
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_xlabel("drop in top-1 (positive: worse than in-domain), with 95 % interval")
     axes.legend(fontsize=8)
-    _lighten(axes)
+    lighten(axes)
     return figure
 
 
@@ -201,7 +201,7 @@ def reliability_figure(runs: Mapping[str, Calibration]) -> Figure:
     for axes in (upper, lower):
         axes.set_xlim(0, 1)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-        _lighten(axes)
+        lighten(axes)
     upper.set_ylim(0, 1.02)
     upper.yaxis.set_major_formatter(PercentFormatter(1.0))
     upper.legend(fontsize=8, loc="upper left")
@@ -222,7 +222,7 @@ def shorten(name: str, length: int = 36) -> str:
     return name if len(name) <= length else name[: length - 1].rstrip() + "…"
 
 
-def _lighten(axes: Axes) -> None:
+def lighten(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3, linewidth=0.6)
     axes.set_axisbelow(True)

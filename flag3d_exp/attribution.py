@@ -1,0 +1,93 @@
+"""Which joints and frames a score rests on: integrated gradients, and deletion to check them.
+
+What a joint contributes is what its motion adds: the baseline is the skeleton frozen at its mean
+pose. Sizes: N clips of one recording, M persons, T frames, V joints, C channels.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# clips (B, M, T, V, C) -> gradient of each clip's log-score of the label with respect to it.
+Gradient = Callable[[np.ndarray], np.ndarray]
+# clips (B, M, T, V, C) -> the label's score, (B,).
+Score = Callable[[np.ndarray], np.ndarray]
+BATCH_SIZE = 8
+
+
+@dataclass(frozen=True)
+class DeletionCheck:
+    """The label's score as joints are frozen one after the other.
+
+    Attributes:
+        by_importance: (V + 1,) most important joints first.
+        at_random: (V + 1,) mean over random orders.
+    """
+
+    by_importance: np.ndarray
+    at_random: np.ndarray
+
+    @property
+    def areas(self) -> tuple[float, float]:
+        """The mean score under both curves; the lower, the faster the score falls."""
+        return float(self.by_importance.mean()), float(self.at_random.mean())
+
+    @property
+    def passed(self) -> bool:
+        """Whether freezing the joints named important lowers the score faster than chance."""
+        by_importance, at_random = self.areas
+        return by_importance < at_random
+
+
+def integrated_gradients(gradient: Gradient, clips: np.ndarray, num_steps: int) -> np.ndarray:
+    """Attribution (T, V) of a recording: what each joint adds to the log-score at each moment.
+
+    Integrated gradients (Sundararajan et al. 2017) from the frozen skeleton, midpoint rule, summed
+    over persons and channels and averaged over clips. Their sum is about the difference of the
+    log-score between the recording and its frozen skeleton.
+    """
+    baseline = frozen(clips, range(clips.shape[3]))
+    change = clips - baseline
+    shares = (np.arange(num_steps, dtype=np.float32) + 0.5) / num_steps
+    path = baseline + shares[:, None, None, None, None, None] * change
+    slopes = in_batches(gradient, path.reshape(-1, *clips.shape[1:])).reshape(path.shape)
+    attribution = slopes.mean(axis=0, dtype=np.float64) * change  # (N, M, T, V, C)
+    return attribution.sum(axis=(1, 4)).mean(axis=0)
+
+
+def frozen(clips: np.ndarray, joints: Sequence[int]) -> np.ndarray:
+    """The clips with these joints held at their mean over time."""
+    held = clips.copy()
+    chosen = list(joints)
+    held[:, :, :, chosen] = clips[:, :, :, chosen].mean(axis=2, keepdims=True)
+    return held
+
+
+def deletion_curve(score: Score, clips: np.ndarray, order: Sequence[int]) -> np.ndarray:
+    """The label's score (V + 1,) with none, the first, the first two ... joints frozen."""
+    steps = np.stack([frozen(clips, order[:count]) for count in range(len(order) + 1)])
+    scores = in_batches(score, steps.reshape(-1, *clips.shape[1:]))
+    return scores.reshape(len(steps), len(clips)).mean(axis=1)
+
+
+def check_by_deletion(
+    score: Score, clips: np.ndarray, attribution: np.ndarray, num_random: int, seed: int = 0
+) -> DeletionCheck:
+    """Freeze joints in the order of their attribution (T, V), and in random orders."""
+    rng = np.random.default_rng(seed)
+    importance = attribution.sum(axis=0)
+    ordered = deletion_curve(score, clips, np.argsort(-importance, kind="stable").tolist())
+    orders = [rng.permutation(len(importance)).tolist() for _ in range(num_random)]
+    random = np.mean([deletion_curve(score, clips, order) for order in orders], axis=0)
+    return DeletionCheck(ordered, random)
+
+
+def in_batches(function: Callable[[np.ndarray], np.ndarray], clips: np.ndarray) -> np.ndarray:
+    """The function of all clips; the last batch is filled up, so that there is one shape."""
+    found = []
+    for start in range(0, len(clips), BATCH_SIZE):
+        part = clips[start : start + BATCH_SIZE]
+        filled = np.concatenate([part, np.repeat(part[-1:], BATCH_SIZE - len(part), axis=0)])
+        found.append(function(filled)[: len(part)])
+    return np.concatenate(found)

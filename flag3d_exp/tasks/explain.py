@@ -1,0 +1,137 @@
+"""`task=explain`: which joints and which frames decided, drawn and checked."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from hydra.core.hydra_config import HydraConfig
+from mindspore import Tensor, nn, ops
+from omegaconf import DictConfig
+
+from flag3d_exp import attribution, build, record
+from flag3d_exp.attribution import Gradient
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.dataset import ClipDataset
+from flag3d_exp.engine.checkpoint import load_checkpoint
+from flag3d_exp.engine.evaluate import predict_function
+from flag3d_exp.errors import UserError, nearest
+from flag3d_exp.metrics import softmax
+from flag3d_exp.recall import checkpoint_path, recalled
+from flag3d_exp.report.explanation import explanation_figure
+from flag3d_exp.run_folder import write_json
+from flag3d_exp.skeleton import load_layout
+from flag3d_exp.tasks.evaluate import restored_model
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Explain:
+    """Settings of `task=explain`.
+
+    Args:
+        checkpoint: a checkpoint file, a run folder (its best one) or an MLflow run id.
+        recording: the name of a recording of the dataset.
+        label: the class to explain, by number; None for the predicted one.
+        num_steps: of the integral from the frozen to the moving skeleton.
+        num_random: random orders of deletion to compare with.
+    """
+
+    checkpoint: str
+    recording: str
+    label: int | None = None
+    num_steps: int = 24
+    num_random: int = 10
+
+    def __post_init__(self) -> None:
+        for name in ("num_steps", "num_random"):
+            if getattr(self, name) < 1:
+                raise UserError(f"`task.{name}` must be at least 1; got {getattr(self, name)}.")
+
+    def __call__(self, cfg: DictConfig) -> None:
+        """Write `explain.png` and `explain.json`."""
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        checkpoint = load_checkpoint(checkpoint_path(self.checkpoint, cfg.tracking.uri))
+        cfg = recalled(cfg, checkpoint.meta, list(HydraConfig.get().overrides.task))
+        device, _ = build.device(cfg)
+        settings = build.instantiated(cfg.dataset)
+        recording = find_recording(settings.open().by_name, self.recording)
+        pipeline, stream = build.instantiated(cfg.pipeline), build.instantiated(cfg.stream)
+        clips = ClipDataset([recording], pipeline, stream, cfg.seed).clips(0)
+        model = restored_model(cfg, checkpoint)
+        predict = predict_function(model, jit=device.jit is not False)
+        scores = softmax(attribution.in_batches(predict, clips)).mean(axis=0)
+        classes = record.class_names(cfg)
+        label = int(scores.argmax()) if self.label is None else self.label
+        if not 0 <= label < len(classes):
+            raise UserError(f"`task.label` must be in 0..{len(classes) - 1}; got {label}.")
+
+        found = attribution.integrated_gradients(
+            gradient_function(model, label), clips, self.num_steps
+        )
+        check = attribution.check_by_deletion(
+            lambda changed: softmax(predict(changed))[:, label],
+            *(clips, found, self.num_random, cfg.seed),
+        )
+        layout = load_layout(settings.layout)
+        title = f"{recording.name}: {classes[label]} ({100 * scores[label]:.1f} %)"
+        figure = explanation_figure(title, recording, layout, found, check)
+        figure.savefig(folder / "explain.png", dpi=130)
+        joints = dict(zip(layout.joints, found.sum(axis=0).tolist(), strict=True))
+        by_importance, at_random = check.areas
+        write_json(
+            folder / "explain.json",
+            {
+                "recording": recording.name,
+                "label": classes[recording.label],
+                "explained": classes[label],
+                "score": float(scores[label]),
+                "joints": dict(sorted(joints.items(), key=lambda item: -item[1])),
+                "frames": found.sum(axis=1).tolist(),
+                "deletion": {
+                    "mean_score_by_importance": by_importance,
+                    "mean_score_at_random": at_random,
+                    "passed": check.passed,
+                },
+            },
+        )
+        log.info("%s", title)
+        for joint, value in sorted(joints.items(), key=lambda item: -item[1])[:5]:
+            log.info("  %s %+.2f", joint, value)
+        verdict = "faster" if check.passed else "NOT faster"
+        log.info(
+            "freezing the joints named important lowers the score %s than chance: "
+            "mean score %.3f against %.3f",
+            *(verdict, by_importance, at_random),
+        )
+        print(f"explanation: {folder / 'explain.png'}")
+
+
+def find_recording(by_name: dict[str, Recording], name: str) -> Recording:
+    """The recording of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in by_name:
+        raise UserError(
+            f"`task.recording`: the dataset has no recording {name!r}.{nearest(name, by_name)}"
+        )
+    return by_name[name]
+
+
+def gradient_function(model: nn.Cell, label: int) -> Gradient:
+    """clips -> gradient of the label's log-score, the model in evaluation mode."""
+
+    def log_score(clips: Tensor) -> Tensor:
+        return ops.log_softmax(model(clips, None), -1)[:, label].sum()
+
+    gradient = ms.grad(log_score)
+
+    def of_arrays(clips: np.ndarray) -> np.ndarray:
+        model.set_train(False)
+        return gradient(Tensor(clips)).asnumpy()
+
+    return of_arrays

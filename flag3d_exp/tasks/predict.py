@@ -1,0 +1,127 @@
+"""`task=predict`: classes and probabilities for recordings that need no labels."""
+
+import csv
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from flag3d_exp import build, console, record
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.dataset import ClipDataset
+from flag3d_exp.data.inputs import read_inputs
+from flag3d_exp.data.source import check_fit, fault
+from flag3d_exp.engine.checkpoint import load_checkpoint
+from flag3d_exp.engine.evaluate import predict_function
+from flag3d_exp.engine.interrupt import StopRequest
+from flag3d_exp.errors import UserError
+from flag3d_exp.recall import checkpoint_path, recalled
+from flag3d_exp.run_folder import write_json
+from flag3d_exp.session import Evaluator
+from flag3d_exp.skeleton import load_layout
+from flag3d_exp.tasks.evaluate import restored_model
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Settings of `task=predict`.
+
+    Args:
+        checkpoint: a checkpoint file, a run folder (its best one) or an MLflow run id.
+        input: a pickle of annotations, an .npz with `keypoint`, or a folder of such files.
+        top_k: classes per recording.
+        format: of the file written, `predicted.csv` or `predicted.json`.
+        batch_size: clips per forward pass.
+        num_workers: processes or threads that prepare clips.
+    """
+
+    checkpoint: str
+    input: str
+    top_k: int = 5
+    format: Literal["csv", "json"] = "csv"
+    batch_size: int = 16
+    num_workers: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("top_k", "batch_size", "num_workers"):
+            if getattr(self, name) < 1:
+                raise UserError(f"`task.{name}` must be at least 1; got {getattr(self, name)}.")
+
+    def __call__(self, cfg: DictConfig) -> None:
+        """Predict, and write and print the likeliest classes of each recording."""
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        path = checkpoint_path(self.checkpoint, cfg.tracking.uri)
+        recordings = read_inputs(Path(self.input).expanduser())
+        checkpoint = load_checkpoint(path)
+        cfg = recalled(cfg, checkpoint.meta, list(HydraConfig.get().overrides.task))
+        device, _ = build.device(cfg)
+        dataset = input_clips(cfg, recordings)
+        predict = predict_function(restored_model(cfg, checkpoint), jit=device.jit is not False)
+        with console.progress_bar() as bar, StopRequest() as stop:
+            evaluator = Evaluator(predict, self.batch_size, self.num_workers, stop=stop, bar=bar)
+            scores, _ = evaluator.scores("input", dataset)
+        rows = likeliest(dataset.names, scores, record.class_names(cfg), self.top_k)
+        target = folder / f"predicted.{self.format}"
+        if self.format == "csv":
+            write_csv(target, rows)
+        else:
+            write_json(target, rows)
+        for row in rows[:10]:
+            first = row["classes"][0]
+            log.info("%s: %s %.1f %%", row["name"], first["class"], 100 * first["probability"])
+        if len(rows) > 10:
+            log.info("and %d more", len(rows) - 10)
+        print(f"predictions: {target}")
+
+
+def input_clips(cfg: DictConfig, recordings: Sequence[Recording]) -> ClipDataset:
+    """The recordings as the clips that the run's own evaluation would make of them.
+
+    Raises:
+        UserError: they are not of the dataset's layout and coordinates.
+    """
+    settings, pipeline = build.instantiated(cfg.dataset), build.instantiated(cfg.pipeline)
+    layout = load_layout(settings.layout)
+    check_fit(settings, layout, pipeline)
+    for recording in recordings:
+        if error := fault(recording, settings, layout, pipeline.needs_image):
+            raise UserError(f"`task.input`: recording {recording.name!r}: {error}")
+    return ClipDataset(recordings, pipeline, build.instantiated(cfg.stream), cfg.seed)
+
+
+def likeliest(
+    names: Sequence[str], scores: np.ndarray, class_names: Sequence[str], top_k: int
+) -> list[dict[str, Any]]:
+    """Each recording's `name` and its `top_k` classes, likeliest first."""
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
+    return [
+        {
+            "name": name,
+            "classes": [
+                {
+                    "label": int(label),
+                    "class": class_names[label],
+                    "probability": round(float(row_scores[label]), 6),
+                }
+                for label in row_order
+            ],
+        }
+        for name, row_scores, row_order in zip(names, scores, order, strict=True)
+    ]
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """One line per recording and rank: name, rank, label, class, probability."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["name", "rank", "label", "class", "probability"])
+        for row in rows:
+            for rank, one in enumerate(row["classes"], start=1):
+                writer.writerow([row["name"], rank, one["label"], one["class"], one["probability"]])
