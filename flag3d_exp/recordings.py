@@ -44,4 +44,7 @@ def find_recordings(runs: Sequence[Run]) -> Recordings | None:
 
 def _dataset(settings: Mapping[str, Any]) -> Dataset:
     names = {field.name for field in fields(Dataset)}
-    return Dataset(**{name: value for name, value in settings.items() if name in names})
+    try:
+        return Dataset(**{name: value for name, value in settings.items() if name in names})
+    except TypeError as error:
+        raise UserError(f"its configuration does not describe a dataset: {error}.") from error

@@ -31,7 +31,8 @@ class Run:
         title: short and, among the runs opened together, its own.
         predictions: by split.
         config: the composed configuration, empty where the folder has none.
-        classes: names of the classes in the order of their labels.
+        classes: names of the classes in the order of their labels; numbers where the run does not
+            tell them (`names_classes`).
     """
 
     reference: str
@@ -40,6 +41,7 @@ class Run:
     predictions: dict[str, Predictions]
     config: dict[str, Any]
     classes: tuple[str, ...]
+    names_classes: bool = True
 
     @property
     def dataset(self) -> str | None:
@@ -62,6 +64,7 @@ def open_runs(references: Sequence[str], uri: str | None = None) -> list[Run]:
                 raise UserError(
                     f"`task.runs` names one run twice: {other.reference} and {run.reference}."
                 )
+    runs = [_with_class_names(run, runs) for run in runs]
     titles = Counter(run.title for run in runs)
     runs = [
         replace(run, title=f"{run.title} ({run.folder.name})") if titles[run.title] > 1 else run
@@ -93,9 +96,15 @@ def open_run(reference: str, uri: str | None = None) -> Run:
     counts = {split: one.num_classes for split, one in predictions.items()}
     if len(set(counts.values())) > 1:
         raise UserError(f"run {reference}: its splits differ in the number of classes: {counts}.")
+    num_classes = next(iter(counts.values()))
     classes = _classes(config, predictions)
+    numbers = tuple(f"class {label}" for label in range(num_classes))
     title = fusion.get("title") or _title(folder, config)
-    return Run(reference, folder, title, predictions, config, classes)
+    return Run(
+        *(reference, folder, title, predictions, config),
+        classes=classes or numbers,
+        names_classes=classes is not None,
+    )
 
 
 def common_splits(runs: Sequence[Run], chosen: Sequence[str] | None = None) -> list[str]:
@@ -201,11 +210,19 @@ def _title(folder: Path, config: dict[str, Any]) -> str:
     return " ".join(part for part in (model, stream) if part) or folder.name
 
 
-def _classes(config: dict[str, Any], predictions: dict[str, Predictions]) -> tuple[str, ...]:
+def _with_class_names(run: Run, others: Sequence[Run]) -> Run:
+    """The run with the class names of another that tells them, if it does not tell any itself."""
+    for other in others:
+        if not run.names_classes and other.names_classes and len(run.classes) == len(other.classes):
+            return replace(run, classes=other.classes)
+    return run
+
+
+def _classes(config: dict[str, Any], predictions: dict[str, Predictions]) -> tuple[str, ...] | None:
     num_classes = next(iter(predictions.values())).num_classes
     names = config.get("dataset", {}).get("classes")
     if names and len(names) == num_classes:
         return tuple(names)
     if any(protocol(one) for one in predictions.values()):
         return CLASSES
-    return tuple(f"class {label}" for label in range(num_classes))
+    return None

@@ -115,3 +115,10 @@ def test_a_configuration_that_cannot_be_resolved_is_no_obstacle(tmp_path):
         "model: {_target_: x.AGCN, layout: '${nowhere.layout}'}\nstream: {name: bone}"
     )
     assert runs.open_run(str(path)).title == "AGCN bone"
+
+
+def test_a_run_without_class_names_takes_those_of_the_others(tmp_path):
+    named = made(tmp_path / "a", classes=["jump", "sit"])
+    opened = runs.open_runs([made(tmp_path / "b"), named])
+    assert [run.classes for run in opened] == [("jump", "sit")] * 2
+    runs.check_same_classes(opened)

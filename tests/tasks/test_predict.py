@@ -1,0 +1,78 @@
+import csv
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli import TINY, refused, succeeded
+
+from flag3d_exp.data.demo import demo_path, make_demo
+from flag3d_exp.predictions import load_predictions
+from flag3d_exp.tasks.predict import likeliest, write_csv
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A working folder with a tiny run in `run`, and its data without labels in `input`."""
+    folder = tmp_path_factory.mktemp("predict")
+    succeeded(folder, *TINY, "task.epochs=1", "tracking=none", "hydra.run.dir=run")
+    data = make_demo("in_domain")
+    named = {one["frame_dir"]: one for one in data["annotations"]}
+    chosen = [dict(named[name]) for name in data["split"]["val"][:5]]
+    for one in chosen:
+        del one["label"]
+    (folder / "input").mkdir()
+    (folder / "input" / "a.pkl").write_bytes(pickle.dumps(chosen[:3]))
+    for one in chosen[3:]:
+        np.savez(folder / "input" / f"{one['frame_dir']}.npz", keypoint=one["keypoint"])
+    return folder
+
+
+def test_predictions_without_labels_are_those_of_the_evaluation(trained):
+    arguments = ["task=predict", "task.checkpoint=run", "task.input=input", "task.top_k=16"]
+    succeeded(trained, *arguments, "task.format=json", "device=cpu", "hydra.run.dir=predicted")
+    rows = json.loads((trained / "predicted" / "predicted.json").read_text())
+    evaluated = load_predictions(trained / "run" / "predictions" / "val.npz")
+    assert [row["name"] for row in rows] == list(evaluated.names[:5])
+    for row, scores in zip(rows, evaluated.scores, strict=False):
+        found = np.zeros(16)
+        for one in row["classes"]:
+            found[one["label"]] = one["probability"]
+        np.testing.assert_allclose(found, scores, atol=2e-6)
+
+
+def test_bad_inputs_are_refused_in_one_line(trained):
+    arguments = ["task=predict", "task.checkpoint=run", "tracking=none", "hydra.run.dir=refused"]
+    assert "nowhere is not there" in refused(trained, *arguments, "task.input=nowhere")
+    line = refused(trained, *arguments, f"task.input={demo_path('out_domain')}")
+    assert "17 joints" in line
+
+
+def test_the_explanation_of_a_recording_is_drawn_and_told(trained):
+    name = load_predictions(trained / "run" / "predictions" / "val.npz").names[0]
+    arguments = ["task=explain", "task.checkpoint=run", "task.num_steps=8", "device=cpu"]
+    printed = succeeded(trained, *arguments, f"task.recording={name}", "hydra.run.dir=explained")
+    assert "explain.png" in printed
+    assert (trained / "explained" / "explain.png").stat().st_size > 10_000
+    told = json.loads((trained / "explained" / "explain.json").read_text())
+    assert told["recording"] == name
+    assert len(told["joints"]) == 25
+    assert len(told["frames"]) == 8
+    assert sum(told["frames"]) == pytest.approx(sum(told["joints"].values()))
+    line = refused(trained, *arguments, f"task.recording={name[:-1]}9", "hydra.run.dir=refused")
+    assert "has no recording" in line and "Did you mean" in line
+
+
+def test_csv_has_a_line_per_recording_and_rank(tmp_path):
+    rows = likeliest(["a"], np.array([[0.2, 0.5, 0.3]]), ["x", "y", "z"], 2)
+    write_csv(tmp_path / "predicted.csv", rows)
+    with open(tmp_path / "predicted.csv", newline="") as file:
+        lines = list(csv.reader(file))
+    assert lines == [
+        ["name", "rank", "label", "class", "probability"],
+        ["a", "1", "1", "y", "0.5"],
+        ["a", "2", "2", "z", "0.3"],
+    ]

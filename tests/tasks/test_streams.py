@@ -1,0 +1,49 @@
+import json
+
+import pytest
+from cli import TINY, refused, succeeded
+
+from flag3d_exp.errors import UserError
+from flag3d_exp.predictions import load_predictions
+from flag3d_exp.tasks.streams import Streams
+
+SMALL = [line for line in TINY if not line.startswith("task.")]
+TRAIN = "task.train=[epochs=1,batch_size=8,limit_batches=2]"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"streams": ["joint"]}, r"`task\.streams` must name different streams"),
+        ({"streams": ["joint", "joint"]}, r"`task\.streams` must name different streams"),
+        ({"streams": ["joint", "bone"], "weights": [1.0]}, "one weight per run"),
+        ({"streams": ["joint", "bone"], "train": ["epochs"]}, "such as epochs=16; got epochs"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        Streams(**settings)
+
+
+@pytest.mark.slow
+def test_two_streams_in_one_command_and_found_the_second_time(tmp_path):
+    arguments = ["experiment=two_stream", "model=stgcn_small", *SMALL, TRAIN]
+    succeeded(tmp_path, *arguments, "tracking=none", "hydra.run.dir=both")
+    both = tmp_path / "both"
+    members = json.loads((both / "fusion.json").read_text())["members"]
+    assert [member["title"] for member in members] == ["STGCN joint", "STGCN bone"]
+    scores = [
+        load_predictions(both / name / "predictions" / "val.npz").scores
+        for name in ("joint", "bone", ".")
+    ]
+    assert abs((scores[0] + scores[1]) / 2 - scores[2]).max() < 1e-6
+    again = ["task.runs=[both/joint,both/bone]", "tracking=none", "hydra.run.dir=again"]
+    printed = succeeded(tmp_path, *arguments, *again)
+    assert "joint: taken from both/joint" in printed
+    assert not (tmp_path / "again" / "joint").exists()
+    metrics = [
+        json.loads((tmp_path / run / "metrics.json").read_text()) for run in ("both", "again")
+    ]
+    assert metrics[0] == metrics[1]
+    wrong = ["task.runs=[both/joint,both/joint]", "tracking=none", "hydra.run.dir=refused"]
+    assert "both of stream joint" in refused(tmp_path, *arguments, *wrong)
