@@ -41,8 +41,8 @@ RENDERED = {
     6: Camera(45, 1.5, 4.4, 700, jitter=1.0, loss=0.0, exchange=0.0, wander=2),
 }
 FILMED = {
-    11: Camera(12, 1.0, 3.6, 640, jitter=4.0, loss=0.05, exchange=0.02, wander=6),
-    12: Camera(75, 0.8, 3.9, 660, jitter=4.5, loss=0.07, exchange=0.05, wander=8),
+    11: Camera(15, 1.1, 3.8, 660, jitter=3.0, loss=0.03, exchange=0.01, wander=5),
+    12: Camera(62, 1.0, 4.0, 680, jitter=3.5, loss=0.04, exchange=0.02, wander=7),
 }
 CAMERAS = RENDERED | FILMED
 

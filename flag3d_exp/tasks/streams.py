@@ -5,7 +5,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,24 +29,19 @@ class Streams:
         streams: names of the `stream` group, each trained by a run of its own.
         weights: one per stream; only their ratios matter. None weighs all alike.
         runs: run folders or MLflow run ids to take instead of training their stream.
-        train: settings of `task=train` for the training runs, such as `epochs=16`.
+        train: settings of `task=train` for the training runs, such as {epochs: 16}.
     """
 
     streams: list[str]
     weights: list[float] | None = None
     runs: list[str] = field(default_factory=list)
-    train: list[str] = field(default_factory=list)
+    train: dict[str, int | float | bool | str | None] | None = None
 
     def __post_init__(self) -> None:
         if len(self.streams) < 2 or len(set(self.streams)) < len(self.streams):
             raise UserError(f"`task.streams` must name different streams; got {self.streams}.")
         if self.weights is not None:
             fusion.check_weights(self.weights, len(self.streams))
-        for setting in self.train:
-            if "=" not in setting:
-                raise UserError(
-                    f"`task.train` must list settings such as epochs=16; got {setting}."
-                )
 
     def __call__(self, cfg: DictConfig) -> float | None:
         """Train what is missing and fuse; the top-1 of `val` in percent."""
@@ -60,7 +55,7 @@ class Streams:
             elif (own / "metrics.json").exists():
                 log.info("%s: trained already, in %s", stream, own)
             else:
-                train(own, child_overrides(overrides, cfg, stream, self.train))
+                train(own, child_overrides(overrides, stream, self.train or {}))
         references = [
             found[stream].reference if stream in found else str(folder / stream)
             for stream in self.streams
@@ -90,7 +85,7 @@ class Streams:
 
 
 def child_overrides(
-    overrides: Sequence[str], cfg: DictConfig, stream: str, settings: Sequence[str]
+    overrides: Sequence[str], stream: str, settings: Mapping[str, int | float | bool | str | None]
 ) -> list[str]:
     """The command line of one stream's training run.
 
@@ -104,8 +99,10 @@ def child_overrides(
     ]
     model = HydraConfig.get().runtime.choices["model"]
     models = [line for line in overrides if line.lstrip("+~").startswith("model.")]
-    own = ["task=train", f"stream={stream}", f"model={model}", *models]
-    return [*own, *kept, *(f"task.{setting}" for setting in settings)]
+    # A training run that was interrupted in its folder is continued there.
+    own = ["task=train", "task.resume=auto", f"stream={stream}", f"model={model}", *models]
+    given = {name: "null" if value is None else value for name, value in settings.items()}
+    return [*own, *kept, *(f"task.{name}={value}" for name, value in given.items())]
 
 
 def train(folder: Path, overrides: Sequence[str]) -> None:

@@ -25,7 +25,7 @@ def trained(tmp_path_factory) -> Path:
     for one in chosen:
         del one["label"]
     (folder / "input").mkdir()
-    (folder / "input" / "a.pkl").write_bytes(pickle.dumps(chosen[:3]))
+    (folder / "input" / "A.pkl").write_bytes(pickle.dumps(chosen[:3]))
     for one in chosen[3:]:
         np.savez(folder / "input" / f"{one['frame_dir']}.npz", keypoint=one["keypoint"])
     return folder
