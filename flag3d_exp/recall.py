@@ -1,13 +1,11 @@
 """Using a checkpoint with its own run's configuration, and what the command line changes on top."""
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from flag3d_exp.engine.checkpoint import load_meta
@@ -17,26 +15,50 @@ OWN_GROUPS = ("task", "device", "tracking")  # never taken from the checkpoint's
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
-def with_recalled_choices(overrides: Sequence[str]) -> list[str]:
-    """The command line, preceded by the choices of the run whose checkpoint it names, if it does.
+def expanded(overrides: Sequence[str]) -> list[str]:
+    """The command line, preceded by what the run that it refers to was started with.
 
-    So `task=evaluate task.checkpoint=<file> model.sigma=1` is composed around the model that the
-    checkpoint is of. The values themselves come from the checkpoint (`recalled`).
+    `task.resume=<run>` repeats the run's own command line in its own folder. `task.checkpoint=<file>`
+    repeats the choices of the run that the checkpoint is of, so that `model.sigma=1` is composed
+    around its model; the values themselves come from the checkpoint (`recalled`).
+
+    Raises:
+        UserError: the run or the checkpoint cannot be read.
     """
     given = dict(line.split("=", 1) for line in overrides if "=" in line)
-    reference = given.get("task.checkpoint")
-    if not reference or "experiment" in given:
-        return list(overrides)
-    path = find_checkpoint(_unquoted(reference), given.get("tracking.uri"))
-    if path is None:
-        return list(overrides)
-    choices = load_meta(path).get("choices", {})
-    own = [
-        f"{group}={choice}"
-        for group, choice in choices.items()
-        if group not in (*OWN_GROUPS, "experiment") and group not in given
-    ]
-    return [*own, *overrides]
+    uri = given.get("tracking.uri")
+    resume = _unquoted(given.get("task.resume", "null"))
+    if resume not in ("auto", "null"):
+        return _resumed(resume, uri, overrides)
+    if "task.checkpoint" in given and "experiment" not in given:
+        path = find_checkpoint(_unquoted(given["task.checkpoint"]), uri)
+        if path is not None and path.is_file():
+            choices = load_meta(path).get("choices", {})
+            kept = [g for g in choices if g not in (*OWN_GROUPS, "experiment", *given)]
+            return [*(f"{group}={choices[group]}" for group in kept), *overrides]
+    return list(overrides)
+
+
+def _resumed(reference: str, uri: str | None, overrides: Sequence[str]) -> list[str]:
+    folder = Path(reference).expanduser()
+    if not folder.is_dir() and RUN_ID.fullmatch(reference):
+        from flag3d_exp.tracking import run_folder
+
+        folder = run_folder(reference, uri)
+    known = folder / ".hydra" / "overrides.yaml"
+    if not known.is_file():
+        raise UserError(
+            f"`task.resume={reference}` is neither a run folder on this machine nor an MLflow run "
+            "that has one; `task.resume=auto` continues what `hydra.run.dir` holds."
+        )
+    saved = [line for line in OmegaConf.load(known) if not line.startswith("task.resume=")]
+    added = [line for line in overrides if not line.startswith("task.resume=")]
+    return [*saved, *added, "task.resume=auto", f"hydra.run.dir={quoted(str(folder.resolve()))}"]
+
+
+def quoted(value: str) -> str:
+    """A text as Hydra's override grammar wants it."""
+    return "'" + value.replace("'", "\\'") + "'"
 
 
 def recalled(cfg: DictConfig, meta: dict[str, Any], overrides: Sequence[str]) -> DictConfig:
@@ -75,9 +97,9 @@ def find_checkpoint(reference: str, uri: str | None = None) -> Path | None:
     if path.is_file():
         return path
     if RUN_ID.fullmatch(reference):
-        from flag3d_exp.tracking import run_artifact
+        from flag3d_exp.tracking import run_folder
 
-        return run_artifact(reference, "checkpoints/best.npz", uri)
+        return run_folder(reference, uri) / "checkpoints" / "best.npz"
     return None
 
 
@@ -97,8 +119,4 @@ def checkpoint_path(reference: str, uri: str | None) -> Path:
 
 
 def _unquoted(value: str) -> str:
-    try:
-        parsed = OverridesParser.create().parse_override(f"value={value}").value()
-    except HydraException:
-        return value
-    return os.fspath(parsed) if isinstance(parsed, str) else value
+    return value[1:-1] if value[:1] in ("'", '"') and value[-1:] == value[:1] else value

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 RETRY_SECONDS = 2.0
+TRIAL_STATE = "trial_state"  # tag of a run that is a trial: complete, pruned or failed
 
 
 @dataclass(frozen=True)
@@ -204,21 +205,11 @@ def connect(uri: str) -> "MlflowClient":
     return client
 
 
-def run_artifact(run_id: str, name: str, uri: str | None = None) -> Path | None:
-    """A file of a run, from its run folder if that is on this machine, else downloaded.
+def run_folder(run_id: str, uri: str | None = None) -> Path:
+    """The run folder of an MLflow run: the one on this machine, else its artifacts, downloaded.
 
     Args:
         uri: the store that knows the run; None for the default one.
-
-    Raises:
-        UserError: the store cannot be opened or does not know the run.
-    """
-    folder = run_folder(run_id, uri)
-    return folder / name if (folder / name).is_file() else None
-
-
-def run_folder(run_id: str, uri: str | None = None) -> Path:
-    """The run folder of an MLflow run: the one on this machine, else its artifacts, downloaded.
 
     Raises:
         UserError: the store cannot be opened or does not know the run.
@@ -250,6 +241,18 @@ def attach(run_id: str, uri: str, paths: Sequence[Path], folder: str) -> None:
             client.log_artifact(run_id, str(path), folder)
     except _mlflow_errors() as error:
         raise UserError(f"MLflow run `{run_id}` at {uri}: {_first_line(error)}") from error
+
+
+def close(run_id: str, uri: str, status: Status, tags: Mapping[str, str]) -> None:
+    """End a run whose own process could not, if it has not ended."""
+    client = connect(uri)
+    try:
+        if client.get_run(run_id).info.status == "RUNNING":
+            for key, value in tags.items():
+                client.set_tag(run_id, key, value)
+            client.set_terminated(run_id, status)
+    except _mlflow_errors() as error:
+        log.warning("MLflow run %s at %s was not closed: %s", run_id, uri, _first_line(error))
 
 
 def _experiment_id(client: "MlflowClient", name: str) -> str:

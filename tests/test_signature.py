@@ -52,7 +52,9 @@ def test_a_function_is_read_from_its_parameters():
 
 
 def test_a_cell_is_read_from_its_constructor_without_importing_it(tmp_path, monkeypatch):
-    source = "raise SystemExit\nclass A:\n    def __init__(self, size: int, *, wide: bool = False): ..."
+    source = (
+        "raise SystemExit\nclass A:\n    def __init__(self, size: int, *, wide: bool = False): ..."
+    )
     (tmp_path / "explosive.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     found = arguments("explosive.A")

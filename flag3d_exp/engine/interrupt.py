@@ -6,6 +6,9 @@ from types import FrameType
 from typing import Any
 
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
 class Interrupted(Exception):
     """The run was asked to stop by the signal `signum`; its state has been saved."""
 
@@ -22,7 +25,7 @@ class StopRequest:
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in SIGNALS:
             self._previous[signum] = signal.signal(signum, self._note)
         return self
 
@@ -36,6 +39,9 @@ class StopRequest:
         Raises:
             Interrupted: naming the signal.
         """
+        if self._previous:  # the workers of mindspore.dataset put handlers of their own in place
+            for signum in SIGNALS:
+                signal.signal(signum, self._note)
         if self.signum is not None:
             raise Interrupted(self.signum)
 

@@ -70,8 +70,9 @@ def test_accumulated_batches_equal_one_large_batch():
 
 
 def test_clipping_bounds_the_global_norm_of_the_update():
-    step = train_step(StepSettings(clip_norm=0.01, jit=False), lr=1.0, momentum=0, nesterov=False,
-                      weight_decay=0)
+    step = train_step(
+        StepSettings(clip_norm=0.01, jit=False), lr=1.0, momentum=0, nesterov=False, weight_decay=0
+    )
     before = values(step)
     step([batch(0)], 1.0)
     moved = [values(step)[name] - before[name] for name in ("head.weight", "head.bias")]

@@ -1,0 +1,201 @@
+"""Training and evaluating from the command line, as a user does."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli import TINY, command, program, refused, succeeded
+from mlflow.tracking import MlflowClient
+
+pytestmark = pytest.mark.slow
+
+
+def metrics(folder: Path) -> dict[str, float]:
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def client(folder: Path) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{folder}/mlflow.db")
+
+
+def runs(folder: Path) -> list:
+    experiment = client(folder).get_experiment_by_name("flag3d_exp")
+    return client(folder).search_runs([experiment.experiment_id])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A working folder in which a run of two epochs has finished in `run`."""
+    folder = tmp_path_factory.mktemp("trained")
+    arguments = ["task.epochs=2", "task.log_every=2", "hydra.run.dir=run", "task.ema_decay=0.9"]
+    (folder / "output.txt").write_text(succeeded(folder, *TINY, *arguments))
+    return folder
+
+
+def test_the_run_folder_holds_all_that_a_run_leaves(trained):
+    run = trained / "run"
+    for name in (
+        ".hydra/config.yaml",
+        "checkpoints/best.npz",
+        "checkpoints/last.npz",
+        "figures/confusion_val.png",
+        "figures/curves.png",
+        "history.jsonl",
+        "metrics.json",
+        "predictions/val.npz",
+        "run.log",
+    ):
+        assert (run / name).stat().st_size > 0, name
+    assert {path.name for path in trained.iterdir()} <= {
+        "run",
+        "mlflow.db",
+        "mlruns",
+        "mlartifacts",
+        "output.txt",
+        ".mlflow.db.lock",
+    }
+    with np.load(run / "predictions" / "val.npz") as kept:
+        assert kept["scores"].shape == (len(kept["names"]), 16)
+        np.testing.assert_allclose(kept["scores"].sum(1), 1, atol=1e-5)
+        hits = kept["scores"].argmax(1) == kept["labels"]
+    assert metrics(run)["val/top1"] == pytest.approx(100 * hits.mean())
+
+
+def test_the_terminal_tells_what_ran_and_how_well(trained):
+    lines = (trained / "output.txt").read_text().splitlines()
+    assert "STGCN" in lines[0] and "synthetic" in lines[0] and "CPU" in lines[0]
+    assert [line.split()[1] for line in lines if line.startswith("epoch")] == ["1/2", "2/2"]
+    assert any(line.startswith("val: top1 ") for line in lines)
+
+
+def test_mlflow_holds_configuration_metrics_data_and_artifacts(trained):
+    (run,) = [run for run in runs(trained) if run.data.tags.get("run_folder", "").endswith("/run")]
+    assert run.info.status == "FINISHED"
+    assert run.data.params["optimizer.lr"] == "0.1"
+    assert {"model", "stream", "device", "host", "version.mindspore"} <= set(run.data.tags)
+    assert {
+        "train/loss",
+        "train/top1",
+        "val/loss",
+        "val/top1",
+        "val/top5",
+        "lr",
+        "clips_per_second",
+        "val_ema/top1",
+    } <= set(run.data.metrics)
+    history = client(trained).get_metric_history(run.info.run_id, "train/loss")
+    assert [point.step for point in history] == [2, 4, 6, 8]
+    assert {entry.dataset.name for entry in run.inputs.dataset_inputs} == {
+        "demo_in_domain (synthetic)"
+    }
+    artifacts = {item.path for item in client(trained).list_artifacts(run.info.run_id)}
+    assert {"checkpoints", "config", "figures", "predictions", "metrics.json"} <= artifacts
+
+
+@pytest.mark.parametrize("reference", ["file", "folder", "run id"])
+def test_evaluating_the_checkpoint_gives_the_very_numbers_of_the_run(trained, reference):
+    first = next(run for run in runs(trained) if run.data.tags["run_folder"].endswith("/run"))
+    source = {
+        "file": "run/checkpoints/best.npz",
+        "folder": "run",
+        "run id": first.info.run_id,
+    }[reference]
+    into = reference.replace(" ", "_")
+    succeeded(
+        trained,
+        "task=evaluate",
+        f"task.checkpoint={source}",
+        "device=cpu",
+        "device.jit=false",
+        "task.limit_batches=4",
+        f"hydra.run.dir={into}",
+    )
+    expected, found = metrics(trained / "run"), metrics(trained / into)
+    assert set(found) == {"val/loss", "val/top1", "val/top5"}
+    assert {name: expected[name] for name in found} == found
+
+
+def test_a_run_that_raises_is_failed_in_mlflow(tmp_path):
+    line = refused(tmp_path, *TINY, "optimizer.lr=1e30", "task.epochs=3", "hydra.run.dir=run")
+    assert "loss is nan" in line and "nonfinite_step_" in line and "task.clip_norm" in line
+    assert next((tmp_path / "run").glob("nonfinite_step_*.npz")).stat().st_size > 0
+    assert [run.info.status for run in runs(tmp_path)] == ["FAILED"]
+
+
+def test_a_used_run_folder_is_not_overwritten(trained):
+    line = refused(trained, *TINY, "hydra.run.dir=run", "tracking=none")
+    assert "already holds a run" in line and "task.resume=auto" in line
+
+
+def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A run in `folder`/run, killed or stopped by the test."""
+    return subprocess.Popen(
+        command(*arguments, "hydra.run.dir=run"),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.05)
+
+
+LONG = (*TINY, "task.epochs=4", "task.save_every=1", "task.keep_last=2", "model.dropout=0.3")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> dict[str, float]:
+    """Final metrics of `LONG` run in one go."""
+    folder = tmp_path_factory.mktemp("whole")
+    succeeded(folder, *LONG, "hydra.run.dir=run")
+    return comparable(metrics(folder / "run"))
+
+
+def comparable(found: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in found.items() if name != "clips_per_second"}
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_stops_the_run_and_it_resumes_to_the_same_end(
+    tmp_path, uninterrupted, signum, code
+):
+    process = started(tmp_path, *LONG)
+    wait_for(tmp_path / "run" / "checkpoints" / "last.npz", process)
+    process.send_signal(signum)
+    output = process.communicate(timeout=30)[0]
+    assert process.returncode == code, output
+    assert "task.resume=" in output
+    assert [run.info.status for run in runs(tmp_path)] == ["KILLED"]
+    succeeded(tmp_path, "task.resume=run")
+    assert comparable(metrics(tmp_path / "run")) == uninterrupted
+    assert [run.info.status for run in runs(tmp_path)] == ["FINISHED"]
+
+
+def test_killed_thirty_times_a_run_still_ends_as_the_uninterrupted_one(tmp_path, uninterrupted):
+    rng = np.random.default_rng(0)
+    num_kills = 0
+    while num_kills < 30:
+        process = started(tmp_path, *LONG, "task.resume=auto")
+        wait_for(tmp_path / "run" / "history.jsonl", process) if num_kills == 0 else None
+        try:
+            process.wait(timeout=2.0 + 4.0 * rng.random())
+            break
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+            num_kills += 1
+    succeeded(tmp_path, *LONG, "task.resume=auto", "hydra.run.dir=run")
+    assert comparable(metrics(tmp_path / "run")) == uninterrupted
+    (run,) = runs(tmp_path)
+    assert run.info.status == "FINISHED"
