@@ -14,7 +14,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -43,6 +43,7 @@ def check_command_line(argv: list[str]) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for override in overrides:
             _check_choice(override, flags.config_dir)
+        overrides += _sweeper_params(overrides, search_path, flags.config_name or "config")
         for lines in _jobs(overrides):
             cfg = _composed(lines + search_path, flags.config_name or "config")
             check(cfg)
@@ -66,7 +67,7 @@ def check(cfg: DictConfig) -> None:
 
 
 def _check_node(key: str, cfg: DictConfig) -> None:
-    node = cfg[key]
+    node = OmegaConf.select(cfg, key)
     target = node.get("_target_")
     if target is None:
         return
@@ -160,7 +161,8 @@ def _jobs(overrides: list[Override]) -> list[list[str]]:
         if not override.is_sweep_override():
             first.append(str(override.input_line))
             continue
-        if not override.is_discrete_sweep():
+        if isinstance(interval := override.value(), IntervalSweep):
+            first.append(f"{override.get_key_element()}={interval.start}")
             continue
         lines = [
             f"{override.get_key_element()}={value}"
@@ -171,9 +173,28 @@ def _jobs(overrides: list[Override]) -> list[list[str]]:
     return [first, *(first[:at] + [line] + first[at + 1 :] for at, line in alternatives)]
 
 
-def _composed(overrides: list[str], config_name: str) -> DictConfig:
+def _sweeper_params(
+    overrides: list[Override], search_path: list[str], config_name: str
+) -> list[Override]:
+    """The search space that a chosen sweep brings along, its other settings checked."""
+    cfg = _composed(_jobs(overrides)[0] + search_path, config_name, return_hydra_config=True)
+    if not str(cfg.hydra.sweeper._target_).startswith("hydra_plugins.flag3d_exp"):
+        return []
+    _check_node("hydra.sweeper", cfg)
+    given = {override.get_key_element() for override in overrides}
+    params = cfg.hydra.sweeper.get("params", {})
+    lines = [f"{key}={value}" for key, value in params.items() if key not in given]
     try:
-        return compose(config_name, overrides=overrides)
+        return OverridesParser.create().parse_overrides(lines)
+    except HydraException as error:
+        raise UserError(f"`hydra.sweeper.params`: {one_line(error)}") from error
+
+
+def _composed(
+    overrides: list[str], config_name: str, return_hydra_config: bool = False
+) -> DictConfig:
+    try:
+        return compose(config_name, overrides, return_hydra_config)
     except HydraException as error:
         raise _refusal(error, overrides, config_name) from error
     except OmegaConfBaseException as error:

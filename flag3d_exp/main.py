@@ -18,7 +18,8 @@ from flag3d_exp import build, config, run_folder
 from flag3d_exp.device import set_environment
 from flag3d_exp.engine.interrupt import Interrupted
 from flag3d_exp.errors import UserError
-from flag3d_exp.recall import with_recalled_choices
+from flag3d_exp.recall import expanded
+from flag3d_exp.sweep import trial
 
 log = logging.getLogger("flag3d_exp")
 WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -38,7 +39,7 @@ def run(cfg: DictConfig) -> float | None:
         config.check(cfg)
         set_environment(cfg.device.verbose)
         with run_folder.locked(folder):
-            return build.instantiated(cfg.task)(cfg)
+            return trial.run(folder, lambda: build.instantiated(cfg.task)(cfg))
     except Exception as error:
         log.debug("the run failed", exc_info=True)
         if HydraConfig.get().mode == RunMode.MULTIRUN or WANTS_TRACEBACK:
@@ -50,7 +51,7 @@ def main() -> None:
     """`python -m flag3d_exp` and `flag3d-exp`."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises instead of printing a page
     try:
-        sys.argv[1:] = with_recalled_choices(sys.argv[1:])
+        sys.argv[1:] = expanded(sys.argv[1:])
         config.check_command_line(sys.argv[1:])
         app = hydra.main(config_path=str(config.CONF), config_name="config", version_base="1.3")
         app(run)()
@@ -66,7 +67,7 @@ def leave(error: Exception, folder: Path | None = None) -> NoReturn:
     """Say what went wrong in one line and end the process with 1, or 128 + the signal."""
     match error:
         case Interrupted():
-            print(f"{error}; continue with `task.resume={folder}`", file=sys.stderr)
+            print(f"{error}; `task.resume={folder}` continues it", file=sys.stderr)
             sys.exit(128 + error.signum)
         case UserError():
             print(f"error: {error}", file=sys.stderr)

@@ -20,7 +20,8 @@ from flag3d_exp.metrics import confusion_matrix, predictions
 from flag3d_exp.provenance import provenance
 from flag3d_exp.report.figures import confusion_figure, curves_figure
 from flag3d_exp.run_folder import History, Report, save_metrics, write_json
-from flag3d_exp.tracking import Tracker, Tracking
+from flag3d_exp.sweep import trial
+from flag3d_exp.tracking import TRIAL_STATE, Status, Tracker, Tracking
 
 if TYPE_CHECKING:
     from flag3d_exp.data.dataset import ClipDataset
@@ -45,21 +46,29 @@ def tracked_run(
         "run_folder": str(folder),
         "command": " ".join(HydraConfig.get().overrides.task),
     }
+    own = trial.ticket(folder)
+    tags |= own.tags if own else {}
     tracker = tracking.start(build.run_title(cfg), tags, tracking_run_id(folder, tracking.uri))
     write_json(folder / "mlflow.json", {"uri": tracking.uri, "run_id": tracker.run_id})
     tracker.log_parameters(build.plain(cfg))
     tracker.log_artifact(folder / ".hydra" / "config.yaml", "config")
     for split, data in datasets.items():
         tracker.log_dataset(str(cfg.dataset.path), cfg.dataset.name, data.digest, split)
+    status: Status = "FAILED"
+    state = "failed"
     try:
         yield tracker
+        status, state = "FINISHED", "complete"
+    except trial.Pruned:
+        status, state = "FINISHED", "pruned"
+        raise
     except Interrupted:
-        tracker.finish("KILLED")
+        status = "KILLED"
         raise
-    except BaseException:
-        tracker.finish("FAILED")
-        raise
-    tracker.finish("FINISHED")
+    finally:
+        if own:
+            tracker.set_tags({TRIAL_STATE: state})
+        tracker.finish(status)
 
 
 def tracking_run_id(folder: Path, uri: str | None) -> str | None:

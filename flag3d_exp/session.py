@@ -16,6 +16,7 @@ from flag3d_exp.engine.parameters import parameter_values
 from flag3d_exp.engine.step import TrainStep
 from flag3d_exp.engine.train import Plan, Progress
 from flag3d_exp.run_folder import History, save_predictions
+from flag3d_exp.sweep import trial
 from flag3d_exp.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -148,6 +149,16 @@ class Session:
             save_checkpoint(self.folder / "checkpoints/last.npz", checkpoint, self.keep_last)
         except OSError as error:
             log.warning("No checkpoint of epoch %d: %s; training goes on.", progress.epoch, error)
+
+    def report(self, progress: Progress) -> None:
+        """Tell the sweep, if this run is a trial of one.
+
+        Raises:
+            Pruned: the sweep gives the run up.
+        """
+        own = trial.current()
+        if own is not None:
+            own.report(progress.epoch, progress.metrics)
 
     def _averages(self) -> dict[str, np.ndarray]:
         return {p.name.removeprefix("ema."): p.asnumpy().copy() for p in self.step.ema}

@@ -136,6 +136,9 @@ class Hooks(Protocol):
     def save(self, progress: Progress, is_best: bool) -> None:
         """Keep the state of the run."""
 
+    def report(self, progress: Progress) -> None:
+        """Take an evaluation that has been saved; may raise to end the run."""
+
 
 class NonFiniteLoss(Exception):
     """The loss of update `step` (counted from 1 over the run) was not finite."""
@@ -185,7 +188,8 @@ def train(
         progress.metrics |= progress.running.metrics()
 
         is_best = False
-        if due(plan.eval_every, epoch + 1) or epoch + 1 == plan.num_epochs:
+        evaluated = due(plan.eval_every, epoch + 1) or epoch + 1 == plan.num_epochs
+        if evaluated:
             try:
                 metrics = hooks.evaluate()
             except Interrupted:
@@ -195,6 +199,8 @@ def train(
             hooks.log((epoch + 1) * plan.steps_per_epoch, metrics)
         progress.epoch, progress.step, progress.running = epoch + 1, 0, Totals()
         hooks.save(progress, is_best)
+        if evaluated:
+            hooks.report(progress)
         stop.check()
         if plan.early_stop is not None and progress.num_worse >= plan.early_stop:
             break

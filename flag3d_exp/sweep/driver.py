@@ -1,0 +1,302 @@
+"""The driver of a study: keeps its slots filled until the budget is spent.
+
+The storage is the truth. The driver holds nothing that a restart, or a driver on another machine,
+could not read there; slots are filled one by one, so none waits for the slowest.
+"""
+
+import logging
+import os
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from omegaconf import DictConfig, OmegaConf
+from optuna.trial import FrozenTrial, TrialState
+
+from flag3d_exp.engine.interrupt import StopRequest
+from flag3d_exp.errors import UserError
+from flag3d_exp.sweep import job, owner
+from flag3d_exp.sweep.ledger import ENDED, FOLDER, HEARTBEAT, OWNER, Ledger, Retry, counted
+from flag3d_exp.sweep.parent import Parent, close_child
+from flag3d_exp.sweep.results import publish
+from flag3d_exp.sweep.space import Space, parse_space
+from flag3d_exp.sweep.storage import open_study
+from flag3d_exp.sweep.table import Table
+from flag3d_exp.sweep.trial import Ticket
+
+if TYPE_CHECKING:
+    from hydra_plugins.flag3d_exp_sweeper import OptunaSweeper
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.2
+LOOK_SECONDS = 1.0  # between two readings of the storage
+OWNERLESS_SECONDS = 30.0  # a claimed trial gets its owner within milliseconds
+
+
+def search(sweeper: "OptunaSweeper", overrides: list[str]) -> float | list[float] | None:
+    """Run the study that the sweeper describes; the best value, or the best of each objective.
+
+    Raises:
+        UserError: the study cannot be run, or too many of its trials failed.
+    """
+    config = sweeper.config
+    objectives = sweeper.objectives or default_objective(config)
+    check_objectives(objectives, config)
+    folder = Path(config.hydra.sweep.dir).resolve()
+    space = parse_space(
+        sweeper.params, overrides, sweeper.conditional, sweeper.context.config_loader
+    )
+    if len(objectives) == 1 and "objective" in config.task:
+        space.fixed.append(f"task.objective={next(iter(objectives))}")
+    address = sweeper.storage or str(folder / "journal.log")
+    study, storage = open_study(folder, sweeper.study_name, address, list(objectives.values()))
+    study.sampler = seeded_sampler(sweeper.sampler, config.seed + len(study.trials), space)
+    ledger = Ledger(study, storage, sweeper.max_retries)
+    study.set_metric_names(list(objectives))
+    parent = Parent(config, study, folder)
+    launcher = config.hydra.runtime.choices.get("hydra/launcher") != "basic"
+    pruner = OmegaConf.to_container(config.hydra.sweeper.pruner, resolve=True)
+    assert isinstance(pruner, dict)
+    ticket = partial(
+        Ticket,
+        study=study.study_name,
+        storage=address,
+        objectives=dict(objectives),
+        pruner={str(k): v for k, v in pruner.items()},
+        max_retries=sweeper.max_retries,
+    )
+    num_trials = budget(sweeper.n_trials, sweeper.sampler, space)
+    driver = Driver(sweeper, ledger, space, folder, parent, num_trials, ticket, launcher)
+    status = "FAILED"
+    try:
+        with StopRequest() as stop, Table(ledger, objectives, num_trials, sweeper.n_jobs) as table:
+            driver.run(stop, table)
+        status = "KILLED" if stop.signum else "FAILED" if driver.too_many_failures() else "FINISHED"
+    except ImportError as error:
+        raise UserError(f"`hydra/sweeper/sampler` lacks a package: {error}") from error
+    finally:
+        lines = publish(ledger, folder, list(objectives), space.fixed, sweeper.plots)
+        parent.refresh(ledger, folder)
+        parent.finish(status)
+    for line in lines:
+        log.info(line)
+    if stop.signum:
+        log.info("stopped; the same command continues the study")
+        sys.exit(128 + stop.signum)
+    if driver.too_many_failures():
+        raise UserError(
+            f"{driver.num_failed} trials failed, which is `hydra.sweeper.max_failures`; "
+            f"the last: {driver.last_error}. Their folders are in {folder}."
+        )
+    values = [trial.values for trial in study.best_trials]
+    return None if not values else values[0][0] if len(objectives) == 1 else values[0]
+
+
+class Driver:
+    """One process that fills the slots of a study."""
+
+    def __init__(
+        self,
+        sweeper: "OptunaSweeper",
+        ledger: Ledger,
+        space: Space,
+        folder: Path,
+        parent: Parent,
+        num_trials: int,
+        ticket: "partial[Ticket]",
+        launcher: bool,
+    ):
+        self.sweeper, self.ledger, self.space, self.folder = sweeper, ledger, space, folder
+        self.parent, self.num_trials, self.ticket = parent, num_trials, ticket
+        self.launcher = launcher
+        self.jobs: list[job.Job] = []
+        self.num_failed, self.last_error = 0, ""
+        self._published = -1
+        self._beats: dict[int, Beat] = {}
+
+    def run(self, stop: StopRequest, table: Table) -> None:
+        """Fill the slots until nothing is left to start or to wait for."""
+        looked = 0.0
+        asked_to_stop = False
+        while True:
+            ended = [one for one in self.jobs if one.returncode() is not None]
+            for one in ended:
+                self.jobs.remove(one)
+                self._settle(one, bool(stop.signum))
+            if stop.signum and not asked_to_stop:
+                asked_to_stop = True
+                log.info("stopping %d jobs; they save their state first", len(self.jobs))
+                for one in self.jobs:
+                    self._stop(one)
+            if ended or time.monotonic() - looked >= LOOK_SECONDS:
+                looked = time.monotonic()
+                self._bury_the_dead()
+                if not stop.signum and not self.too_many_failures():
+                    self._fill()
+                trials = self.ledger.trials()
+                table.show(trials, [one.number for one in self.jobs])
+                self._publish(trials)
+                halted = stop.signum or self.too_many_failures()
+                if not self.jobs and (halted or all(t.state in ENDED for t in counted(trials))):
+                    return
+            time.sleep(TICK_SECONDS)
+
+    def too_many_failures(self) -> bool:
+        """Whether `max_failures` trials of this driver failed for good."""
+        limit = self.sweeper.max_failures
+        return limit is not None and self.num_failed >= limit
+
+    def _fill(self) -> None:
+        busy = {one.slot for one in self.jobs}
+        for slot in range(self.sweeper.n_jobs):
+            if slot in busy:
+                continue
+            trial = self.ledger.claim(self.num_trials)
+            if trial is None:
+                return
+            self._start(trial, slot)
+
+    def _start(self, trial: optuna.Trial, slot: int) -> None:
+        lines = [*self.space.fixed, *self.space.draw(trial)]
+        devices = self.sweeper.devices
+        if devices:
+            lines.append(f"device.id={devices[slot % len(devices)]}")
+        folder = self.folder / self.ledger.get(trial.number).user_attrs[FOLDER]
+        if "resume" in self.sweeper.config.task and (folder / "history.jsonl").exists():
+            lines.append("task.resume=auto")
+        ticket = self.ticket(number=trial.number, tags=self.parent.child_tags(trial.number))
+        self.jobs.append(job.start(trial.number, folder, slot, lines, ticket, self.launcher))
+
+    def _settle(self, one: job.Job, stopping: bool) -> None:
+        """See to a trial whose process has ended: it told its result, or has none."""
+        trial = self.ledger.get(one.number)
+        if trial.state == TrialState.RUNNING and not self._lives_elsewhere(trial, one):
+            code = one.process.returncode
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            retry = Retry.FREE if stopping else Retry.COUNTED
+            if code >= 0 and not self.launcher and not stopping:
+                retry = Retry.NO
+            self._bury(trial, f"the process {how}: {one.last_words()}", retry)
+        ended = self.ledger.get(one.number)
+        if ended.state == TrialState.FAIL and not stopping and ended in counted_of(self.ledger):
+            self.num_failed += 1
+            self.last_error = f"trial {one.number}: {ended.user_attrs.get('error', 'no reason')}"
+
+    def _lives_elsewhere(self, trial: FrozenTrial, one: job.Job) -> bool:
+        """Whether the launcher's own process still works on the trial."""
+        known = trial.user_attrs.get(OWNER)
+        own = (os.getpid(), one.process.pid)
+        return known is not None and known["pid"] not in own and owner.is_alive(known) is not False
+
+    def _stop(self, one: job.Job) -> None:
+        """Ask the process that works on the trial to stop, wherever on this host it is."""
+        known = self.ledger.get(one.number).user_attrs.get(OWNER)
+        if known and known["pid"] not in (os.getpid(), one.process.pid) and owner.is_alive(known):
+            os.kill(known["pid"], job.signal.SIGTERM)
+        else:
+            one.stop()
+
+    def _bury_the_dead(self) -> None:
+        """End the running trials whose process is gone."""
+        own = {one.number for one in self.jobs}
+        for trial in self.ledger.trials():
+            if trial.state != TrialState.RUNNING or trial.number in own:
+                continue
+            known = trial.user_attrs.get(OWNER)
+            alive = owner.is_alive(known) if known else None
+            if alive is None:
+                beat = self._beats.setdefault(trial.number, Beat())
+                limit = self.sweeper.grace if known else OWNERLESS_SECONDS
+                alive = beat.silent_for(trial.user_attrs.get(HEARTBEAT)) < limit
+            if not alive:
+                self._bury(trial, "its process is gone", Retry.COUNTED)
+
+    def _bury(self, trial: FrozenTrial, error: str, retry: Retry) -> None:
+        if self.ledger.fail(trial, error, retry):
+            log.info("trial %d: %s", trial.number, error)
+            close_child(self.folder / trial.user_attrs.get(FOLDER, str(trial.number)))
+
+    def _publish(self, trials: list[FrozenTrial]) -> None:
+        """Refresh the results after each trial."""
+        num_ended = sum(trial.state in ENDED for trial in trials)
+        if num_ended != self._published:
+            self._published = num_ended
+            names = self.ledger.study.metric_names or []
+            publish(self.ledger, self.folder, names, self.space.fixed, self.sweeper.plots)
+            self.parent.refresh(self.ledger, self.folder)
+
+
+@dataclass
+class Beat:
+    """The heartbeat of a trial as seen from here, by this process's own clock."""
+
+    value: Any = None
+    seen: float | None = None
+
+    def silent_for(self, value: Any) -> float:
+        """Seconds since the heartbeat last changed."""
+        now = time.monotonic()
+        if self.seen is None or value != self.value:
+            self.value, self.seen = value, now
+        return now - self.seen
+
+
+def counted_of(ledger: Ledger) -> list[FrozenTrial]:
+    """The trials that use up the budget, as they are now."""
+    return counted(ledger.trials())
+
+
+def default_objective(config: DictConfig) -> dict[str, str]:
+    """`task.objective` and its direction.
+
+    Raises:
+        UserError: the task has none.
+    """
+    name = config.task.get("objective")
+    if name is None:
+        raise UserError(
+            "`hydra.sweeper.objectives` must be given for a task without `task.objective`: "
+            "{metric: maximize}."
+        )
+    return {name: "minimize" if name.endswith("loss") else "maximize"}
+
+
+def check_objectives(objectives: dict[str, str], config: DictConfig) -> None:
+    """Refuse a direction that is none, and a pruner for several objectives.
+
+    Raises:
+        UserError: naming what is accepted.
+    """
+    for name, direction in objectives.items():
+        if direction not in ("maximize", "minimize"):
+            raise UserError(
+                f"`hydra.sweeper.objectives`: {name} must be maximize or minimize; got {direction}."
+            )
+    pruner = config.hydra.sweeper.pruner._target_
+    if len(objectives) > 1 and not pruner.endswith("NopPruner"):
+        raise UserError(
+            "Several objectives cannot be pruned: `hydra/sweeper/pruner=none`; "
+            f"got {pruner.rpartition('.')[2]}."
+        )
+
+
+def seeded_sampler(make: Any, seed: int, space: Space) -> optuna.samplers.BaseSampler:
+    """The configured sampler; a restart of the study draws other points, for the seed differs."""
+    if make.func is optuna.samplers.GridSampler:
+        return make(space.grid(), seed=seed)
+    return make(seed=seed)
+
+
+def budget(num_trials: int, make: Any, space: Space) -> int:
+    """`n_trials`, or the number of points of a grid if that is less."""
+    if make.func is not optuna.samplers.GridSampler:
+        return num_trials
+    points = 1
+    for values in space.grid().values():
+        points *= len(values)
+    return min(num_trials, points)

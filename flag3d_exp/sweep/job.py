@@ -1,0 +1,109 @@
+"""One job of a sweep in a process of its own, or handed by such a process to a Hydra launcher."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra._internal.utils import get_args_parser
+
+from flag3d_exp.recall import quoted
+from flag3d_exp.sweep.trial import Ticket
+
+HANDED_ON = "FLAG3D_EXP_JOB"  # environment variable: the overrides that a launcher is to run
+NOT_PASSED_ON = ("hydra.sweep.", "hydra.sweeper.", "hydra/sweeper", "hydra.launcher.",
+                 "hydra/launcher", "hydra.mode", "hydra.run.dir")  # fmt: skip
+
+
+@dataclass
+class Job:
+    """A started process and the folder of what it runs."""
+
+    number: int
+    folder: Path
+    slot: int
+    process: subprocess.Popen
+
+    def returncode(self) -> int | None:
+        """How the process ended; None while it runs."""
+        return self.process.poll()
+
+    def stop(self) -> None:
+        """Ask the process to save its state and end."""
+        with suppress(ProcessLookupError):
+            self.process.terminate()
+
+    def last_words(self) -> str:
+        """The end of what it printed, for an error that nothing else explains."""
+        path = self.folder / "output.log"
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        return " ".join(" ".join(lines[-6:]).split())[-300:]
+
+
+def start(
+    number: int, folder: Path, slot: int, overrides: Sequence[str], ticket: Ticket, launcher: bool
+) -> Job:
+    """Start a job.
+
+    Args:
+        overrides: what it runs, without where.
+        launcher: hand it to the Hydra launcher that the command line of this process chose.
+    """
+    ticket.write(folder)
+    environment = dict(os.environ)
+    if launcher:
+        environment[HANDED_ON] = json.dumps(list(overrides))
+        arguments = [
+            *sys.argv[1:],
+            f"hydra.sweep.dir={quoted(str(folder.parent))}",
+            f"hydra.sweep.subdir={quoted(folder.name)}",
+        ]
+    else:
+        arguments = [
+            *config_flags(),
+            *overrides,
+            *(line for line in hydra_overrides() if not line.startswith(NOT_PASSED_ON)),
+            "hydra.mode=RUN",
+            f"hydra.run.dir={quoted(str(folder))}",
+        ]
+    with open(folder / "output.log", "ab") as output:
+        # Ctrl-C reaches the whole group; the job shall hear of it from its driver, in order.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "flag3d_exp", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
+    return Job(number, folder, slot, process)
+
+
+def handed_on() -> list[str] | None:
+    """The overrides that this process is to hand to a launcher, if a driver started it for that."""
+    lines = os.environ.get(HANDED_ON)
+    return json.loads(lines) if lines is not None else None
+
+
+def config_flags() -> list[str]:
+    """The command line's flags that say where configurations are."""
+    flags = get_args_parser().parse_args(sys.argv[1:])
+    found = []
+    for name in ("config_path", "config_name", "config_dir"):
+        if getattr(flags, name) is not None:
+            found += [f"--{name.replace('_', '-')}", getattr(flags, name)]
+    return found
+
+
+def hydra_overrides() -> list[str]:
+    """What the command line says of Hydra itself."""
+    flags = get_args_parser().parse_args(sys.argv[1:])
+    return [line for line in flags.overrides if line.lstrip("+~").startswith("hydra")]

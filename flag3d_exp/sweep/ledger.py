@@ -1,0 +1,143 @@
+"""The trials of a study as its storage knows them: claiming, ending and retrying, by any process.
+
+Every step leaves the storage in a state from which any process can go on. A trial that ends
+without a result is followed by a successor before it is marked FAIL; if a process dies between the
+two, or two processes do it at once, there may be a successor too many, and whoever claims the later
+one drops it. In the same way a trial claimed beyond the budget is dropped by its claimer, so that
+no lock is needed between machines.
+"""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from flag3d_exp.sweep.owner import this_process
+
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+# user attributes of a trial
+OWNER, HEARTBEAT, FOLDER, ERROR = "owner", "heartbeat", "folder", "error"
+RETRY_OF, NUM_DEATHS, DROPPED = "retry_of", "num_deaths", "dropped"
+
+
+class Retry(Enum):
+    """What follows a trial that ended without a result."""
+
+    NO = "no"
+    COUNTED = "counted"  # one of `max_retries`
+    FREE = "free"  # it was asked to stop
+
+
+class Ledger:
+    """The trials of one study."""
+
+    def __init__(self, study: optuna.Study, storage: BaseStorage, max_retries: int = 0):
+        self.study, self.storage, self.max_retries = study, storage, max_retries
+        self._study_id = storage.get_study_id_from_name(study.study_name)
+
+    def trials(self) -> list[FrozenTrial]:
+        """All trials as they are now, by number."""
+        return self.study.get_trials(deepcopy=False)
+
+    def trial_id(self, number: int) -> int:
+        """The storage's own key of a trial."""
+        return self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+
+    def get(self, number: int) -> FrozenTrial:
+        """One trial as it is now."""
+        return self.storage.get_trial(self.trial_id(number))
+
+    def note(self, number: int, **attributes: Any) -> None:
+        """Set user attributes of a trial that has not ended."""
+        for key, value in attributes.items():
+            self.storage.set_trial_user_attr(self.trial_id(number), key, value)
+
+    def claim(self, num_trials: int) -> optuna.Trial | None:
+        """A trial for this process: one that waits, else a new one; None if there is none left.
+
+        Args:
+            num_trials: the budget, as `counted` counts.
+        """
+        while True:
+            trials = self.trials()
+            waiting = any(trial.state == TrialState.WAITING for trial in trials)
+            if not waiting and len(counted(trials)) >= num_trials:
+                return None
+            trial = self.study.ask()
+            reason = unwanted(trial.number, self.trials(), num_trials)
+            if reason is None:
+                self.note(trial.number, **{OWNER: this_process(), HEARTBEAT: 0})
+                if FOLDER not in trial.user_attrs:
+                    self.note(trial.number, **{FOLDER: str(trial.number)})
+                return trial
+            self.note(trial.number, **{DROPPED: reason})
+            self._set_failed(trial.number)
+
+    def fail(self, trial: FrozenTrial, error: str, retry: Retry) -> bool:
+        """End a trial without a result, queueing its successor; False if it had ended meanwhile."""
+        if self.get(trial.number).state in ENDED:
+            return False
+        deaths = trial.user_attrs.get(NUM_DEATHS, 0) + (retry is Retry.COUNTED)
+        if retry is not Retry.NO and deaths <= self.max_retries:
+            if trial.number not in successors(self.trials()):
+                self.study.add_trial(successor(trial, deaths))
+        try:
+            self.note(trial.number, **{ERROR: error})
+        except UpdateFinishedTrialError:
+            return False
+        return self._set_failed(trial.number)
+
+    def _set_failed(self, number: int) -> bool:
+        try:
+            return self.storage.set_trial_state_values(self.trial_id(number), TrialState.FAIL)
+        except UpdateFinishedTrialError:
+            return False
+
+
+def successor(trial: FrozenTrial, deaths: int) -> FrozenTrial:
+    """A waiting trial with the parameters, the folder and the reports of one that died."""
+    kept = {k: v for k, v in trial.user_attrs.items() if k not in (OWNER, HEARTBEAT, ERROR)}
+    return optuna.create_trial(
+        state=TrialState.WAITING,
+        params=trial.params,
+        distributions=trial.distributions,
+        intermediate_values=trial.intermediate_values,
+        user_attrs=kept | {RETRY_OF: trial.number, NUM_DEATHS: deaths},
+        system_attrs=trial.system_attrs,
+    )
+
+
+def successors(trials: Sequence[FrozenTrial]) -> dict[int, int]:
+    """Number of a trial -> number of the first trial that retries it, where it needs that."""
+    found: dict[int, int] = {}
+    for trial in trials:
+        retried = trial.user_attrs.get(RETRY_OF)
+        if retried is not None and DROPPED not in trial.user_attrs:
+            if trials[retried].state not in (TrialState.COMPLETE, TrialState.PRUNED):
+                found.setdefault(retried, trial.number)
+    return found
+
+
+def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials that use up the budget: all but those retried, and retries that nobody needs."""
+    retries = successors(trials)
+    needed = set(retries.values())
+    return [
+        trial
+        for trial in trials
+        if trial.number not in retries
+        and DROPPED not in trial.user_attrs
+        and (RETRY_OF not in trial.user_attrs or trial.number in needed)
+    ]
+
+
+def unwanted(number: int, trials: Sequence[FrozenTrial], num_trials: int) -> str | None:
+    """Why a trial just claimed must not run, if so."""
+    used = [trial.number for trial in counted(trials)]
+    if number not in used:
+        return f"trial {trials[number].user_attrs[RETRY_OF]} needs no other retry"
+    return f"beyond {num_trials} trials" if used.index(number) >= num_trials else None

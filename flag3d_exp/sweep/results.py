@@ -1,0 +1,133 @@
+"""What a study leaves in its folder: optimization_results.yaml and the plots."""
+
+import logging
+import os
+import shlex
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from optuna.trial import FrozenTrial, TrialState
+
+from flag3d_exp.sweep.ledger import DROPPED, ERROR, FOLDER, RETRY_OF, Ledger, counted
+from flag3d_exp.sweep.space import spelled
+
+log = logging.getLogger(__name__)
+
+FILE = "optimization_results.yaml"
+
+
+def publish(
+    ledger: Ledger, folder: Path, metrics: Sequence[str], fixed: Sequence[str], plots: bool
+) -> list[str]:
+    """Write the results and, if wanted, the plots; lines that say the same to a reader."""
+    trials = ledger.trials()
+    found = results(ledger, trials, metrics, fixed)
+    temporary = folder / f".{FILE}.{os.getpid()}"
+    temporary.write_text(yaml.safe_dump(found, sort_keys=False), encoding="utf-8")
+    os.replace(temporary, folder / FILE)
+    if plots:
+        draw_plots(ledger, folder / "plots", list(metrics))
+    lines = [f"{counts_line(trials)}; results in {folder / FILE}"]
+    if "best_params" in found:
+        lines += [
+            f"best: trial {found['best_trial']}, {metrics[0]} {found['best_value']:.6g} with "
+            + " ".join(f"{key}={spelled(value)}" for key, value in found["best_params"].items()),
+            "train the best in full: "
+            + shlex.join(["python", "-m", "flag3d_exp", "task=best", f"task.study={folder}"]),
+        ]
+    return lines
+
+
+def results(
+    ledger: Ledger, trials: list[FrozenTrial], metrics: Sequence[str], fixed: Sequence[str]
+) -> dict[str, Any]:
+    """The study in plain values."""
+    found: dict[str, Any] = {
+        "study": ledger.study.study_name,
+        "objectives": list(metrics),
+        "trials": dict(state_counts(trials)),
+        "epochs": num_epochs(trials),
+    }
+    best = ledger.study.best_trials
+    if len(metrics) == 1 and best:
+        first = min(best, key=lambda trial: trial.number)
+        found |= {
+            "best_value": first.values[0],
+            "best_params": first.params,
+            "best_trial": first.number,
+            "best_folder": first.user_attrs[FOLDER],
+        }
+    elif best:
+        found["pareto_front"] = [
+            {
+                "trial": trial.number,
+                "values": dict(zip(metrics, trial.values, strict=True)),
+                "params": trial.params,
+                "folder": trial.user_attrs[FOLDER],
+            }
+            for trial in best
+        ]
+    found["overrides"] = list(fixed)
+    failed = {t.number: t.user_attrs[ERROR] for t in trials if ERROR in t.user_attrs}
+    return found | ({"failures": failed} if failed else {})
+
+
+def state_counts(trials: Sequence[FrozenTrial]) -> Counter[str]:
+    """How many of the budget's trials are in each state; `retried` and `dropped` come on top."""
+    kept = counted(trials)
+    found = Counter(trial.state.name.lower() for trial in kept)
+    found["retried"] = sum(
+        trial.state == TrialState.FAIL and DROPPED not in trial.user_attrs for trial in trials
+    ) - found["fail"]
+    found["dropped"] = sum(DROPPED in trial.user_attrs for trial in trials)
+    return +found
+
+
+def counts_line(trials: Sequence[FrozenTrial]) -> str:
+    """`8 complete, 3 pruned, 1 fail`."""
+    found = state_counts(trials)
+    return ", ".join(f"{count} {state}" for state, count in found.items()) or "no trials"
+
+
+def num_epochs(trials: Sequence[FrozenTrial]) -> int:
+    """Epochs that trials reported, each once though a retried trial inherits its reports."""
+    retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+    return sum(trial.last_step or 0 for trial in trials if trial.number not in retried)
+
+
+def draw_plots(ledger: Ledger, folder: Path, metrics: list[str]) -> None:
+    """Draw what can be drawn of the trials there are, as PNG files."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    from optuna.visualization import matplotlib as plots
+
+    trials = ledger.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not trials:
+        return
+    folder.mkdir(exist_ok=True)
+    study = ledger.study
+    if len(metrics) > 1:
+        drawings: dict[str, Callable[[], Any]] = {"pareto_front": lambda: plots.plot_pareto_front(study)}
+    else:
+        drawings = {
+            "history": lambda: plots.plot_optimization_history(study),
+            "intermediate_values": lambda: plots.plot_intermediate_values(study),
+            "parallel_coordinate": lambda: plots.plot_parallel_coordinate(study),
+            "slice": lambda: plots.plot_slice(study),
+        }
+        if len({trial.values[0] for trial in trials}) > 1:
+            drawings["importances"] = lambda: plots.plot_param_importances(study)
+    for name, draw in drawings.items():
+        try:
+            axes = draw()
+            figure = (axes if hasattr(axes, "figure") else axes.flat[0]).figure
+            figure.savefig(folder / f"{name}.png", dpi=120, bbox_inches="tight")
+        except (ValueError, RuntimeError) as error:  # too few or too uniform trials for this one
+            log.debug("no plot %s: %s", name, error)
+        finally:
+            pyplot.close("all")

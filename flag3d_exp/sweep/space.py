@@ -1,0 +1,143 @@
+"""The search space: Hydra's sweep syntax, from the configuration and the command line, for Optuna.
+
+    optimizer.lr=tag(log,interval(0.001,1))   a number between two, on a log scale
+    model.num_blocks=range(2,11,2)            2, 4, ... 10
+    optimizer=choice(sgd,adamw)               one of these; optimizer=sgd,adamw is the same
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.utils import get_method
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from flag3d_exp.errors import UserError
+
+
+@dataclass(frozen=True)
+class Space:
+    """What varies between trials and what does not.
+
+    Args:
+        fixed: override lines of every trial.
+        distributions: by key, what each trial draws.
+        conditional: draws more through `trial.suggest_...`, depending on what was drawn.
+    """
+
+    fixed: list[str]
+    distributions: dict[str, BaseDistribution]
+    conditional: Callable[[optuna.Trial], None] | None = None
+
+    def draw(self, trial: optuna.Trial) -> list[str]:
+        """The override lines of a trial."""
+        for key, distribution in self.distributions.items():
+            suggest(trial, key, distribution)
+        if self.conditional is not None:
+            self.conditional(trial)
+        return [f"{key}={spelled(value)}" for key, value in trial.params.items()]
+
+    def grid(self) -> dict[str, list[Any]]:
+        """Every value of every key.
+
+        Raises:
+            UserError: a key has no finite number of values.
+        """
+        found: dict[str, list[Any]] = {}
+        for key, distribution in self.distributions.items():
+            match distribution:
+                case CategoricalDistribution():
+                    found[key] = list(distribution.choices)
+                case IntDistribution(log=False):
+                    found[key] = list(range(distribution.low, distribution.high + 1, distribution.step))
+                case _:
+                    raise UserError(
+                        f"`{key}` must be a choice or a range for hydra/sweeper/sampler=grid."
+                    )
+        return found
+
+
+def parse_space(
+    params: Mapping[str, str], overrides: Sequence[str], conditional: str | None, loader: ConfigLoader
+) -> Space:
+    """The space of the configuration's `params` and of the command line, which wins.
+
+    Args:
+        conditional: dotted name of a function of `optuna.Trial`.
+
+    Raises:
+        UserError: nothing varies, or a sweep has no meaning here.
+    """
+    parser = OverridesParser.create(config_loader=loader)
+    lines = [f"{key}={value}" for key, value in params.items()]
+    by_key = {o.get_key_element(): o for o in parser.parse_overrides([*lines, *overrides])}
+    fixed = [str(o.input_line) for o in by_key.values() if not o.is_sweep_override()]
+    distributions = {
+        key: distribution(override) for key, override in by_key.items() if override.is_sweep_override()
+    }
+    if not distributions and conditional is None:
+        raise UserError(
+            "The sweep varies nothing: give `key=choice(a,b)`, `key=range(1,5)` or "
+            "`key=interval(0.1,1)`, or `hydra.sweeper.params` in a file of conf/sweep."
+        )
+    return Space(fixed, distributions, None if conditional is None else get_method(conditional))
+
+
+def distribution(override: Override) -> BaseDistribution:
+    """What Optuna draws for one sweep override.
+
+    Raises:
+        UserError: an empty range, an interval the wrong way round, or a log scale from 0.
+    """
+    key, value = override.get_key_element(), override.value()
+    log = "log" in getattr(value, "tags", ())
+    try:
+        match value:
+            case IntervalSweep(start=low, end=high):
+                if isinstance(low, int) and isinstance(high, int):
+                    return IntDistribution(low, high, log=log)
+                return FloatDistribution(float(low or 0), float(high or 0), log=log)
+            case RangeSweep():
+                values = list(value.range())
+                if isinstance(values[0], int) and not log:
+                    return IntDistribution(min(values), max(values), step=abs(int(value.step)))
+                return CategoricalDistribution(values)
+            case _:
+                elements = list(override.sweep_iterator())
+                return CategoricalDistribution([choice(element) for element in elements])
+    except (ValueError, IndexError) as error:
+        raise UserError(f"`{override.input_line}`: {error or 'no values'}") from error
+
+
+def choice(element: Any) -> Any:
+    """A value that storages can hold: a plain one as it is, another as it is written."""
+    if element is None or isinstance(element, (bool, int, float)):
+        return element
+    return Override._get_value_element_as_str(element)
+
+
+def suggest(trial: optuna.Trial, key: str, distribution: BaseDistribution) -> Any:
+    """Draw one value."""
+    match distribution:
+        case FloatDistribution(low=low, high=high, step=step, log=log):
+            return trial.suggest_float(key, low, high, step=step, log=log)
+        case IntDistribution(low=low, high=high, step=step, log=log):
+            return trial.suggest_int(key, low, high, step=step, log=log)
+        case CategoricalDistribution(choices=choices):
+            return trial.suggest_categorical(key, choices)
+
+
+def spelled(value: Any) -> str:
+    """A drawn value as an override writes it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

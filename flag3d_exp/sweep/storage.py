@@ -1,0 +1,65 @@
+"""Opening the storage of a study: a journal file, a database or a gRPC proxy."""
+
+import logging
+import warnings
+from pathlib import Path
+
+import optuna
+from filelock import FileLock
+from optuna.storages import BaseStorage
+
+from flag3d_exp.errors import UserError
+
+ACCEPTED = (
+    "a journal file, a database URL (postgresql+psycopg://..., mysql+pymysql://..., "
+    "sqlite:///...) or a gRPC proxy (grpc://host:port)"
+)
+
+
+def open_storage(address: str) -> BaseStorage:
+    """The storage at `address`; a journal file is created where there is none.
+
+    Raises:
+        UserError: it cannot be reached or lacks its driver.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        if address.startswith("grpc://"):
+            host, _, port = address.removeprefix("grpc://").rpartition(":")
+            proxy = optuna.storages.GrpcStorageProxy(host=host, port=int(port))
+            proxy.wait_server_ready(timeout=30)
+            return proxy
+        if "://" in address:
+            return optuna.storages.RDBStorage(address)
+        backend = optuna.storages.journal.JournalFileBackend(address)
+        return optuna.storages.JournalStorage(backend)
+    except Exception as error:  # each driver has exceptions of its own
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"`hydra.sweeper.storage={address}` cannot be used: {first} Accepted: {ACCEPTED}."
+        ) from error
+
+
+def open_study(
+    folder: Path, name: str, address: str, directions: list[str]
+) -> tuple[optuna.Study, BaseStorage]:
+    """The study, created if it is not there; by one process at a time, as databases need.
+
+    Raises:
+        UserError: the storage cannot be used, or the study has other objectives.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".creation.lock"):
+        storage = open_storage(address)
+        study = optuna.create_study(
+            storage=storage, study_name=name, directions=directions, load_if_exists=True
+        )
+    known = [direction.name.lower() for direction in study.directions]
+    if known != directions:
+        raise UserError(
+            f"`hydra.sweeper.objectives`: study {name} is there with directions {known}; "
+            f"got {directions}. Another `hydra.sweeper.study_name` starts another study."
+        )
+    return study, storage

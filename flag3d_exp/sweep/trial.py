@@ -1,0 +1,217 @@
+"""The job's side of a trial: reporting to the study, stopping when pruned, telling the result.
+
+A driver puts `trial.json` into the folder of a job. A job that finds it there takes part in the
+study of the storage named in it; nothing else tells a job that it is part of a sweep, so that any
+Hydra launcher can carry it.
+"""
+
+import json
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flag3d_exp.engine.interrupt import Interrupted
+from flag3d_exp.errors import UserError
+
+log = logging.getLogger(__name__)
+
+FILE = "trial.json"
+BEAT_SECONDS = 15.0
+_current: "Trial | None" = None
+
+
+class Pruned(Exception):
+    """The trial is worse than the others were by then; it ends here, without an error."""
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """What a driver tells a job.
+
+    Args:
+        study: the study's name; None for a job of a plain grid.
+        storage: the study's storage.
+        number: of the trial.
+        objectives: metric -> `maximize` or `minimize`.
+        pruner: the configuration of Optuna's pruner.
+        max_retries: how often a trial that died is tried again.
+        tags: for the MLflow run.
+    """
+
+    study: str | None = None
+    storage: str = ""
+    number: int = 0
+    objectives: dict[str, str] = field(default_factory=dict)
+    pruner: dict[str, Any] = field(default_factory=dict)
+    max_retries: int = 0
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Put the ticket into a job's folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+
+def ticket(folder: Path) -> Ticket | None:
+    """The ticket of a job's folder, if it is part of a sweep."""
+    path = folder / FILE
+    return Ticket(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+
+
+def current() -> "Trial | None":
+    """The trial that this process runs, if it runs one."""
+    return _current
+
+
+def run(folder: Path, task: Callable[[], float | None]) -> float | None:
+    """Run a task; if its folder is a trial's, tell the study how it ended.
+
+    Raises:
+        UserError: the trial is not running, so its result would count for nothing.
+    """
+    own = ticket(folder)
+    if own is None or own.study is None:
+        return task()
+    with _attached(Trial(own)) as trial:
+        try:
+            value = task()
+        except Pruned:
+            trial.prune()
+            log.info("pruned at epoch %d", trial.last_epoch)
+            return None
+        except Interrupted as error:
+            trial.fail(str(error), may_retry=True)
+            raise
+        except Exception as error:
+            trial.fail(f"{type(error).__name__}: {error}", may_retry=False)
+            raise
+        trial.complete(value, folder)
+        return value
+
+
+@contextmanager
+def _attached(trial: "Trial") -> Iterator["Trial"]:
+    global _current
+    _current = trial
+    try:
+        yield trial
+    finally:
+        _current = None
+        trial.rest()
+
+
+class Trial:
+    """A running trial, seen by the process that runs it."""
+
+    def __init__(self, ticket: Ticket):
+        import optuna
+        from hydra.utils import instantiate
+
+        from flag3d_exp.sweep.ledger import HEARTBEAT, OWNER, Ledger
+        from flag3d_exp.sweep.owner import this_process
+        from flag3d_exp.sweep.storage import open_storage
+
+        storage = open_storage(ticket.storage)
+        # How the trial is drawn is the driver's business; this sampler only keeps out of the way.
+        study = optuna.load_study(
+            study_name=ticket.study,
+            storage=storage,
+            sampler=optuna.samplers.RandomSampler(),
+            pruner=instantiate(ticket.pruner),
+        )
+        self.ticket, self._ledger = ticket, Ledger(study, storage, ticket.max_retries)
+        state = self._ledger.get(ticket.number).state
+        if state != optuna.trial.TrialState.RUNNING:
+            raise UserError(
+                f"Trial {ticket.number} of study {ticket.study} is {state.name}, not RUNNING; "
+                "choose another `hydra.run.dir`."
+            )
+        self._ledger.note(ticket.number, **{OWNER: this_process(), HEARTBEAT: 0})
+        self._trial = optuna.Trial(study, self._ledger.trial_id(ticket.number))
+        self._known = set(self._ledger.get(ticket.number).intermediate_values)
+        self.last_epoch = 0
+        self._resting = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._heart.start()
+
+    def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Tell the study the objective after `epoch`; studies of several objectives take none.
+
+        Raises:
+            Pruned: the study's pruner gives the trial up.
+        """
+        self.last_epoch = epoch
+        if len(self.ticket.objectives) != 1:
+            return
+        if epoch not in self._known:  # a resumed trial repeats epochs
+            self._trial.report(metrics[next(iter(self.ticket.objectives))], epoch)
+            self._known.add(epoch)
+        if self._trial.should_prune():
+            raise Pruned
+
+    def complete(self, value: float | None, folder: Path) -> None:
+        """Tell the result: what the task returned, or several metrics of its metrics.json.
+
+        Raises:
+            UserError: there is no such metric, or it is not a number.
+        """
+        from optuna.trial import TrialState
+
+        names = list(self.ticket.objectives)
+        values = [value] if len(names) == 1 else _metrics(folder, names)
+        if any(v is None or v != v for v in values):
+            self.fail(f"no value of {', '.join(names)}: {values}", may_retry=False)
+            raise UserError(f"The run yields no number for {', '.join(names)}; got {values}.")
+        self.rest()
+        self._ledger.study.tell(self.ticket.number, values, TrialState.COMPLETE)
+
+    def prune(self) -> None:
+        """Tell the study that the trial stops here; its last report is its value."""
+        from optuna.trial import TrialState
+
+        self.rest()
+        self._ledger.study.tell(self.ticket.number, state=TrialState.PRUNED)
+
+    def fail(self, error: str, may_retry: bool) -> None:
+        """Tell the study why there is no result."""
+        from flag3d_exp.sweep.ledger import Retry
+
+        self.rest()
+        trial = self._ledger.get(self.ticket.number)
+        self._ledger.fail(trial, error, Retry.FREE if may_retry else Retry.NO)
+
+    def rest(self) -> None:
+        """End the heartbeat."""
+        self._resting.set()
+        self._heart.join()
+
+    def _beat(self) -> None:
+        """Show other hosts that the trial lives; stop the process if they gave the trial up."""
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        from flag3d_exp.sweep.ledger import HEARTBEAT
+
+        count = 0
+        while not self._resting.wait(BEAT_SECONDS):
+            count += 1
+            try:
+                self._ledger.note(self.ticket.number, **{HEARTBEAT: count})
+            except UpdateFinishedTrialError:
+                log.warning("Trial %d was given up; stopping.", self.ticket.number)
+                with suppress(ProcessLookupError):
+                    os.kill(os.getpid(), signal.SIGTERM)
+                return
+            except Exception as error:  # a storage that is away comes back, or the trial ends
+                log.warning("The storage did not take the heartbeat: %s", error)
+
+
+def _metrics(folder: Path, names: list[str]) -> list[float | None]:
+    path = folder / "metrics.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return [known.get(name) for name in names]

@@ -1,0 +1,86 @@
+"""Hydra's handles on flag3d_exp.sweep; imported at every start, so it imports nothing heavy."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from flag3d_exp.errors import UserError
+
+
+@dataclass
+class OptunaSweeper(Sweeper):
+    """Search with Optuna: `hydra/sweeper: flag3d_optuna`.
+
+    Args:
+        study_name: the study that the same name continues.
+        storage: a journal file, database URL or gRPC proxy; None for a journal in the folder.
+        n_trials: trials in all, over every driver and every start; retries do not count.
+        n_jobs: trials at once.
+        devices: `device.id` of each slot in turn; None leaves it as configured.
+        objectives: metric -> maximize or minimize; None for `task.objective` alone.
+        params: the search space, in Hydra's sweep syntax; the command line adds to it.
+        conditional: dotted name of a function that draws more from an `optuna.Trial`.
+        max_retries: how often a trial whose process died is continued.
+        max_failures: failed trials after which no more are started; None for no limit.
+        grace: seconds without a heartbeat after which another host's trial is taken for dead.
+        plots: draw the study's figures after each trial.
+        sampler: what makes Optuna's sampler; it is given the seed.
+        pruner: Optuna's pruner.
+    """
+
+    study_name: str
+    storage: str | None = None
+    n_trials: int = 20
+    n_jobs: int = 1
+    devices: list[int] | None = None
+    objectives: dict[str, str] | None = None
+    params: dict[str, str] = field(default_factory=dict)
+    conditional: str | None = None
+    max_retries: int = 2
+    max_failures: int | None = 5
+    grace: float = 120.0
+    plots: bool = True
+    sampler: Callable[..., Any] | None = None
+    pruner: Any = None
+
+    def __post_init__(self) -> None:
+        for name in ("n_trials", "n_jobs", "max_failures"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"`hydra.sweeper.{name}` must be at least 1; got {value}.")
+        if self.max_retries < 0:
+            raise UserError(
+                f"`hydra.sweeper.max_retries` must be at least 0; got {self.max_retries}."
+            )
+        if not self.grace > 0:
+            raise UserError(f"`hydra.sweeper.grace` must be above 0; got {self.grace}.")
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Take what Hydra knows of this start."""
+        self.context, self.task, self.config = hydra_context, task_function, config
+
+    def sweep(self, arguments: list[str]) -> float | list[float] | None:
+        """Search until the budget is spent; the best value, or that of each objective's best."""
+        from flag3d_exp.sweep import driver, job
+
+        handed_on = job.handed_on()
+        if handed_on is not None:
+            return launch(self, handed_on)
+        return driver.search(self, arguments)
+
+
+def launch(sweeper: Any, overrides: list[str]) -> None:
+    """Run one job through the configured Hydra launcher."""
+    from hydra.core.plugins import Plugins
+
+    launcher = Plugins.instance().instantiate_launcher(
+        hydra_context=sweeper.context, task_function=sweeper.task, config=sweeper.config
+    )
+    results = launcher.launch([overrides], initial_job_idx=0)
+    _ = results[0].return_value  # raises what the job raised

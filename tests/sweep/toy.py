@@ -1,0 +1,79 @@
+"""A task with the manners of a training run: epochs, checkpoints, reports, and ways to go wrong."""
+
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from flag3d_exp import run_folder
+from flag3d_exp.engine.interrupt import StopRequest
+from flag3d_exp.sweep import trial
+
+
+@dataclass(frozen=True)
+class Toy:
+    """`value = -(x - 3)^2`, approached epoch by epoch.
+
+    Args:
+        fault: raise, exit or kill itself at the second epoch; `once` dies on the first try only.
+        tracked: keep an MLflow run, as training does.
+    """
+
+    x: float = 0.0
+    epochs: int = 4
+    seconds: float = 0.0
+    fault: str | None = None
+    tracked: bool = False
+    objective: str = "val/top1"
+    resume: str | None = None
+
+    def __call__(self, cfg: DictConfig) -> float:
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        if self.tracked:
+            from flag3d_exp import record  # imports MindSpore, which most of these runs do not need
+
+            with record.tracked_run(cfg, folder, "CPU", {}):
+                return self.train(folder)
+        return self.train(folder)
+
+    def train(self, folder: Path) -> float:
+        history = folder / "history.jsonl"
+        done = len(history.read_text().splitlines()) if self.resume else 0
+        print(f"starts after epoch {done}", flush=True)
+        value = 0.0
+        with StopRequest() as stop:
+            for epoch in range(done + 1, self.epochs + 1):
+                time.sleep(self.seconds)
+                value = -((self.x - 3) ** 2) - (self.epochs - epoch)
+                with open(history, "a") as file:
+                    file.write(json.dumps({"epoch": epoch, "pid": os.getpid()}) + "\n")
+                if epoch == 2:
+                    self.fail(first_try=done == 0)
+                own = trial.current()
+                if own is not None:
+                    own.report(epoch, {self.objective: value})
+                stop.check()
+        run_folder.save_metrics(folder, {"val/top1": value, "size": self.x})
+        return value
+
+    def fail(self, first_try: bool) -> None:
+        match self.fault:
+            case "raise":
+                raise RuntimeError("this toy is broken")
+            case "exit":
+                sys.exit(3)
+            case "die":
+                os.kill(os.getpid(), 9)
+            case "once" if first_try:
+                os.kill(os.getpid(), 9)
+
+
+def odd_x(own) -> None:
+    """A conditional space: `task.x` only where `task.epochs` is 4."""
+    if own.params["task.epochs"] == 4:
+        own.suggest_float("task.x", 1.0, 2.0)
