@@ -1,0 +1,147 @@
+"""`task=inspect`: is the dataset fit to train on, and what does it look like?"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from flag3d_exp import build, record, run_folder
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.source import Dataset
+from flag3d_exp.errors import UserError, nearest
+from flag3d_exp.inspection.findings import Finding, Splits, inspect
+from flag3d_exp.inspection.pictures import clearest, sheets, write_gif
+from flag3d_exp.inspection.viewer import viewer
+from flag3d_exp.provenance import provenance
+from flag3d_exp.report.animation import upward_axis
+from flag3d_exp.skeleton import load_layout
+from flag3d_exp.tracking import Tracking
+
+log = logging.getLogger(__name__)
+NUM_NAMES = 3
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Settings of `task=inspect`.
+
+    Args:
+        recording: the one to play in the GIF and first in the viewer; None for the first of all.
+        split: the split that the samples are taken from; None for the first that can be shown.
+        viewer_recordings: how many recordings the viewer holds, classes taking turns.
+    """
+
+    recording: str | None = None
+    split: str | None = None
+    viewer_recordings: int = 40
+
+    def __post_init__(self) -> None:
+        if self.viewer_recordings < 1:
+            raise UserError(
+                f"`task.viewer_recordings` must be at least 1; got {self.viewer_recordings}."
+            )
+
+    def __call__(self, cfg: DictConfig) -> None:
+        """Print the findings; write them, sheets, a GIF and the viewer into the run folder.
+
+        Raises:
+            UserError: training on the dataset would be wrong.
+        """
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        settings: Dataset = build.instantiated(cfg.dataset)
+        layout = load_layout(settings.layout)
+        annotations = settings.open()
+        pipeline = build.instantiated(cfg.pipeline)
+        findings, usable = inspect(settings, annotations, pipeline, layout)
+        for line in table(findings):
+            print(line)
+        run_folder.write_json(folder / "findings.json", {"findings": [asdict(f) for f in findings]})
+        shown = self._shown(usable)
+        if shown:
+            chosen = self._chosen(annotations.by_name, shown)
+            up = upward_axis(shown, layout)
+            classes = record.class_names(cfg)
+            samples = {label: clearest(members) for label, members in by_label(shown).items()}
+            for number, figure in enumerate(sheets(samples, classes, layout, up), start=1):
+                figure.savefig(folder / f"sheet_{number}.png", dpi=110)
+            write_gif(folder / "recording.gif", chosen, layout, up)
+            played = [chosen, *(r for r in by_turns(shown) if r is not chosen)]
+            played = played[: self.viewer_recordings]
+            titles = [f"{classes[r.label]}: {r.name}" for r in played]
+            (folder / "viewer.html").write_text(
+                viewer(played, titles, layout, up), encoding="utf-8"
+            )
+        track(cfg, folder, findings)
+        print(f"inspected: {folder}")
+        errors = [finding for finding in findings if finding.severity == "error"]
+        if errors:
+            raise UserError(
+                f"training on {settings.name} would be wrong ({len(errors)} "
+                f"error{'s' if len(errors) > 1 else ''}): {errors[0].text}"
+            )
+
+    def _shown(self, usable: Splits) -> Sequence[Recording]:
+        if self.split is None:
+            return next((recordings for recordings in usable.values() if recordings), ())
+        if self.split not in usable:
+            known = ", ".join(usable) or "none"
+            raise UserError(f"`task.split` must be one of {known}; got {self.split!r}.")
+        return usable[self.split]
+
+    def _chosen(self, by_name: dict[str, Recording], shown: Sequence[Recording]) -> Recording:
+        if self.recording is None:
+            return shown[0]
+        if self.recording not in by_name:
+            hint = nearest(self.recording, by_name)
+            raise UserError(f"`task.recording`: there is no recording {self.recording!r}.{hint}")
+        return by_name[self.recording]
+
+
+def table(findings: Sequence[Finding]) -> list[str]:
+    """The findings as lines of text, with the first few recordings of each."""
+    lines = []
+    for finding in findings:
+        names = ", ".join(finding.recordings[:NUM_NAMES])
+        more = len(finding.recordings) - NUM_NAMES
+        which = f" ({names}{f' and {more} more' if more > 0 else ''})" if names else ""
+        lines.append(f"{finding.severity:8} {finding.check:11} {finding.text}{which}")
+    return lines
+
+
+def by_label(recordings: Sequence[Recording]) -> dict[int, list[Recording]]:
+    """The recordings of each label, in order."""
+    members: dict[int, list[Recording]] = {}
+    for recording in recordings:
+        members.setdefault(recording.label, []).append(recording)
+    return members
+
+
+def by_turns(recordings: Sequence[Recording]) -> list[Recording]:
+    """One recording of each label, then a second of each, and so on."""
+    turns = zip_longest(*by_label(recordings).values())
+    return [recording for turn in turns for recording in turn if recording is not None]
+
+
+def track(cfg: DictConfig, folder: Path, findings: Sequence[Finding]) -> None:
+    """Log the findings and pictures to MLflow."""
+    tracking: Tracking = build.instantiated(cfg.tracking)
+    counts = {
+        f"findings/{severity}": float(sum(finding.severity == severity for finding in findings))
+        for severity in ("error", "warning", "note")
+    }
+    tags = provenance() | {
+        "task": "inspect",
+        "dataset": cfg.dataset.name,
+        "run_folder": str(folder),
+    }
+    tracker = tracking.start(f"inspect-{cfg.dataset.name}", tags)
+    if report := run_folder.History(folder).add(0, counts):
+        tracker.log_report(report)
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".json", ".png", ".gif", ".html"):
+            tracker.log_artifact(path)
+    tracker.finish("FINISHED")
