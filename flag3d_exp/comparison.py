@@ -74,7 +74,7 @@ def _pair(
     one, other = predictions[first], predictions[second]
     only_first, only_second = one.right & ~other.right, other.right & ~one.right
     by_class = {
-        class_names[label]: (
+        class_names[int(label)]: (
             int(only_first[one.labels == label].sum()),
             int(only_second[one.labels == label].sum()),
         )

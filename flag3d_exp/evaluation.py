@@ -49,7 +49,7 @@ def evaluate(
     subjects = subjects or {}
     scores, labels, right = predictions.scores, predictions.labels, predictions.right
     confusion = metrics.confusion_matrix(metrics.predictions(scores), labels, scores.shape[1])
-    names = [class_names[label] for label in labels]
+    names = [class_names[int(label)] for label in labels]
     parts = [BODY_PART_OF.get(name) for name in names]
     people = [subjects.get(name) or subject(name) for name in predictions.names]
     by_part = _by_group(right, parts)

@@ -15,6 +15,7 @@ SIDES = ("left", "right")
 TRUNK = ("pitch", "roll", "bend", "side", "twist", "nod", "turn")
 LIMBS = ("arm", "arm_plane", "arm_twist", "elbow", "wrist", "leg", "leg_plane", "knee", "ankle")
 ANGLES = TRUNK + tuple(f"{side}_{angle}" for side in SIDES for angle in LIMBS)
+Length = float | np.ndarray
 NUM_NTU_JOINTS = 25
 NUM_POINTS = 30
 
@@ -23,18 +24,18 @@ NUM_POINTS = 30
 class Bones:
     """Lengths in metres; each a number or an array (F,)."""
 
-    lower_spine: float | np.ndarray = 0.24
-    upper_spine: float | np.ndarray = 0.27
-    neck: float | np.ndarray = 0.08
-    head: float | np.ndarray = 0.17
-    shoulder: float | np.ndarray = 0.18
-    upper_arm: float | np.ndarray = 0.29
-    forearm: float | np.ndarray = 0.25
-    hand: float | np.ndarray = 0.08
-    hip: float | np.ndarray = 0.09
-    thigh: float | np.ndarray = 0.42
-    shank: float | np.ndarray = 0.41
-    foot: float | np.ndarray = 0.17
+    lower_spine: Length = 0.24
+    upper_spine: Length = 0.27
+    neck: Length = 0.08
+    head: Length = 0.17
+    shoulder: Length = 0.18
+    upper_arm: Length = 0.29
+    forearm: Length = 0.25
+    hand: Length = 0.08
+    hip: Length = 0.09
+    thigh: Length = 0.42
+    shank: Length = 0.41
+    foot: Length = 0.17
 
 
 def pose_body(angles: Mapping[str, np.ndarray], bones: Bones, flat_feet: np.ndarray) -> np.ndarray:
@@ -135,7 +136,9 @@ def _swing(plane: np.ndarray, raised: np.ndarray, twist: np.ndarray) -> np.ndarr
     return _rotation("z", plane) @ _rotation("y", -raised) @ _rotation("z", twist)
 
 
-def _along(frame: np.ndarray, right=0.0, forward=0.0, up=0.0) -> np.ndarray:
+def _along(
+    frame: np.ndarray, right: Length = 0.0, forward: Length = 0.0, up: Length = 0.0
+) -> np.ndarray:
     """An offset given in the axes of `frame` (F, 3, 3), as (F, 3)."""
     offset = np.zeros((len(frame), 3))
     offset[:, 0], offset[:, 1], offset[:, 2] = right, forward, up

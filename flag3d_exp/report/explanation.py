@@ -33,7 +33,8 @@ def explanation_figure(
     """
     figure = Figure(figsize=(13, 8.4), layout="constrained")
     figure.suptitle(title)
-    upper, lower = figure.subfigures(2, 1, height_ratios=(1, 1.35))
+    parts: np.ndarray = figure.subfigures(2, 1, height_ratios=(1, 1.35))  # type: ignore[assignment]
+    upper, lower = parts
     _draw_poses(upper, recording, layout, attribution)
     joints, time, deletion = lower.subplots(1, 3, width_ratios=(1, 1.3, 1))
     _draw_joints(joints, layout, attribution.sum(axis=0))

@@ -48,8 +48,9 @@ def published_rows(protocol: str | None) -> list[list[str]]:
     known = [row for row in PUBLISHED if row.protocol == protocol]
     rows = []
     for row in sorted(known, key=lambda row: row.top1, reverse=True):
-        exact = row.correct is not None and row.total is not None
-        top1 = _cell("top1", wilson(row.correct, row.total), 3) if exact else percent(row.top1)
+        top1 = percent(row.top1)
+        if row.correct is not None and row.total is not None:
+            top1 = _cell("top1", wilson(row.correct, row.total), 3)
         rows.append([f"{row.source}: {row.method}", top1, *[""] * (len(NAMES) - 1)])
     return rows
 

@@ -30,12 +30,14 @@ class Streams:
         weights: one per stream; only their ratios matter. None weighs all alike.
         runs: run folders or MLflow run ids to take instead of training their stream.
         train: settings of `task=train` for the training runs, such as {epochs: 16}.
+        experiment: the experiment that the training runs follow, with its model and settings.
     """
 
     streams: list[str]
     weights: list[float] | None = None
     runs: list[str] = field(default_factory=list)
     train: dict[str, int | float | bool | str | None] | None = None
+    experiment: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.streams) < 2 or len(set(self.streams)) < len(self.streams):
@@ -46,7 +48,6 @@ class Streams:
     def __call__(self, cfg: DictConfig) -> float | None:
         """Train what is missing and fuse; the top-1 of `val` in percent."""
         folder = Path(HydraConfig.get().runtime.output_dir)
-        overrides = list(HydraConfig.get().overrides.task)
         found = self._found(cfg)
         for stream in self.streams:
             own = folder / stream
@@ -55,7 +56,7 @@ class Streams:
             elif (own / "metrics.json").exists():
                 log.info("%s: trained already, in %s", stream, own)
             else:
-                train(own, child_overrides(overrides, stream, self.train or {}))
+                train(own, self._overrides(stream))
         references = [
             found[stream].reference if stream in found else str(folder / stream)
             for stream in self.streams
@@ -63,6 +64,14 @@ class Streams:
         metrics = fuse_runs(folder, open_runs(references, cfg.tracking.uri), self.weights)
         track(cfg, folder, metrics)
         return metrics.get("val/top1")
+
+    def _overrides(self, stream: str) -> list[str]:
+        hydra = HydraConfig.get()
+        given = list(hydra.overrides.task)
+        chosen = f"experiment={self.experiment}"
+        if self.experiment is None:
+            chosen = f"model={hydra.runtime.choices['model']}"
+        return child_overrides(given, chosen, stream, self.train or {})
 
     def _found(self, cfg: DictConfig) -> dict[str, Run]:
         """The runs given, by their stream."""
@@ -85,22 +94,26 @@ class Streams:
 
 
 def child_overrides(
-    overrides: Sequence[str], stream: str, settings: Mapping[str, int | float | bool | str | None]
+    overrides: Sequence[str],
+    chosen: str,
+    stream: str,
+    settings: Mapping[str, int | float | bool | str | None],
 ) -> list[str]:
     """The command line of one stream's training run.
 
     Args:
         overrides: those of this run; what they choose for task, stream and experiment is replaced.
+        chosen: the model or the experiment to train.
         settings: of `task=train`.
     """
-    replaced = ("task", "stream", "experiment", "hydra", "model")
+    replaced = ("task", "stream", "experiment", "hydra")
     kept = [
         line for line in overrides if line.lstrip("+~").split("=")[0].split(".")[0] not in replaced
     ]
-    model = HydraConfig.get().runtime.choices["model"]
-    models = [line for line in overrides if line.lstrip("+~").startswith("model.")]
+    if chosen.startswith("model="):
+        kept = [line for line in kept if not line.startswith("model=")]
     # A training run that was interrupted in its folder is continued there.
-    own = ["task=train", "task.resume=auto", f"stream={stream}", f"model={model}", *models]
+    own = ["task=train", "task.resume=auto", f"stream={stream}", chosen]
     given = {name: "null" if value is None else value for name, value in settings.items()}
     return [*own, *kept, *(f"task.{name}={value}" for name, value in given.items())]
 

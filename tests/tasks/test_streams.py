@@ -5,7 +5,7 @@ from cli import TINY, refused, succeeded
 
 from flag3d_exp.errors import UserError
 from flag3d_exp.predictions import load_predictions
-from flag3d_exp.tasks.streams import Streams
+from flag3d_exp.tasks.streams import Streams, child_overrides
 
 SMALL = [line for line in TINY if not line.startswith("task.")]
 TRAIN = "task.train={epochs:1,batch_size:8,limit_batches:2}"
@@ -22,6 +22,22 @@ TRAIN = "task.train={epochs:1,batch_size:8,limit_batches:2}"
 def test_settings_that_cannot_be_are_refused(settings, message):
     with pytest.raises(UserError, match=message):
         Streams(**settings)
+
+
+def test_a_training_run_gets_this_runs_choices_but_its_own_stream_and_task():
+    given = ["experiment=two_stream", "dataset=uiprmd", "model=aagcn", "stream=bone", "+seed=3"]
+    given += ["task.weights=[1,2]", "hydra.run.dir=x", "model.dropout=0.1"]
+    assert child_overrides(given, "model=aagcn", "joint", {"epochs": 2, "clip_norm": None}) == [
+        *("task=train", "task.resume=auto", "stream=joint", "model=aagcn"),
+        *("dataset=uiprmd", "+seed=3", "model.dropout=0.1"),
+        *("task.epochs=2", "task.clip_norm=null"),
+    ]
+
+
+def test_an_experiment_brings_its_model_unless_another_is_chosen():
+    chosen = "experiment=uiprmd_stgcn"
+    assert child_overrides(["experiment=two_stream"], chosen, "bone", {})[-1] == chosen
+    assert child_overrides(["model=aagcn"], chosen, "bone", {})[-2:] == [chosen, "model=aagcn"]
 
 
 @pytest.mark.slow
