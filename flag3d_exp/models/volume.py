@@ -82,10 +82,9 @@ class DepthwiseConv(nn.Cell):
         weight = self.weight.reshape(1, c, frames, rows * columns)
         x = ops.bmm(ops.tile(weight, (nt, 1, 1, 1)), x)  # (N * T, C, frames, H * W)
         x = x.reshape(nt // num_frames, num_frames, c, frames, out_h, out_w)
-        total = None
-        for number in range(frames):
-            part = shifted_frames(x[:, :, :, number], frames // 2 - number)
-            total = part if total is None else total + part
+        total = shifted_frames(x[:, :, :, 0], frames // 2)
+        for number in range(1, frames):
+            total = total + shifted_frames(x[:, :, :, number], frames // 2 - number)
         return total.reshape(nt, c, out_h, out_w)
 
     def native_conv(self, x, num_frames):

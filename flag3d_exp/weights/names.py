@@ -7,6 +7,8 @@ the first axis. Files of other programs are first renamed to PYSKL's names.
 
 import re
 
+import numpy as np
+
 Rules = tuple[tuple[str, str], ...]
 
 _GRAPH: Rules = (
@@ -37,6 +39,18 @@ _MULTI_BRANCH: Rules = (
     (r"\.tcn\.norm\.", ".tcn.transform.0."),
     (r"\.tcn\.mix\.conv\.", ".tcn.transform.2."),
     (r"\.tcn\.mix\.norm\.", ".tcn.bn."),
+)
+
+_MINDSPORE: Rules = (
+    (r"\.gamma$", ".weight"),
+    (r"\.beta$", ".bias"),
+    (r"\.moving_mean$", ".running_mean"),
+    (r"\.moving_variance$", ".running_var"),
+    (r"\.data_bnc\.", ".data_bn."),
+    (r"\._conv\.", ".conv."),
+    (r"\._batch_norm\.(bn2d\.)?", ".bn."),
+    (r"\.res_layers\.(\d+)\.", r".layer<\1>."),
+    (r"^head\.fc(_cls)?\.", "cls_head.fc_cls."),
 )
 
 RULES: dict[str, Rules] = {
@@ -161,8 +175,30 @@ def source_names(model: str, parameter: str) -> list[str]:
     name = parameter
     for pattern, replacement in RULES[model]:
         name = re.sub(pattern, replacement, name)
-    name = re.sub(r"<(\d+)>", lambda number: str(int(number[1]) + 1), name)  # counted from 1
+    name = _counted(name)
     several = re.search(r"\{(.+?)\}", name)
     if several is None:
         return [name]
     return [name.replace(several[0], part) for part in several[1].split(",")]
+
+
+def from_torch(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Tensors of a `.pth` file under PYSKL's names, which MMAction2 shares but for the head's."""
+    if all(name.startswith("module.") for name in tensors):
+        tensors = {name.removeprefix("module."): array for name, array in tensors.items()}
+    return {re.sub(r"^cls_head\.fc\.", "cls_head.fc_cls.", n): a for n, a in tensors.items()}
+
+
+def from_mindspore(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Tensors of the `.ckpt` files released with FLAG3D, renamed to PYSKL's."""
+    renamed = {}
+    for name, array in tensors.items():
+        for pattern, replacement in _MINDSPORE:
+            name = re.sub(pattern, replacement, name)
+        renamed[_counted(name)] = array
+    return renamed
+
+
+def _counted(name: str) -> str:
+    """A name with each `<number>` as the number plus one: ours count from 0, theirs from 1."""
+    return re.sub(r"<(\d+)>", lambda number: str(int(number[1]) + 1), name)

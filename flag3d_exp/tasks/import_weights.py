@@ -1,0 +1,58 @@
+"""`task=import_weights`: a checkpoint of weights that another program trained."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from omegaconf import DictConfig
+
+from flag3d_exp import build, record
+from flag3d_exp.engine.checkpoint import Checkpoint, save_checkpoint
+from flag3d_exp.errors import UserError
+from flag3d_exp.weights.importing import fitted, read_source
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ImportWeights:
+    """Settings of `task=import_weights`.
+
+    Args:
+        source: a PyTorch `.pth` of PYSKL or MMAction2, or a MindSpore `.ckpt` released with FLAG3D.
+        output: the checkpoint to write, ending in `.npz`.
+        head: `skip` leaves the file's head out; the checkpoint gets a new one for the dataset.
+    """
+
+    source: str
+    output: str
+    head: Literal["keep", "skip"] = "keep"
+
+    def __post_init__(self) -> None:
+        if not self.output.endswith(".npz"):
+            raise UserError(f"`task.output` must end in .npz; got {self.output}.")
+
+    def __call__(self, cfg: DictConfig) -> None:
+        """Read, fit and write."""
+        build.device(cfg)
+        checkpoint = imported(cfg, Path(self.source).expanduser(), self.head == "skip")
+        output = Path(self.output).expanduser()
+        save_checkpoint(output, checkpoint)
+        model = build.class_name(cfg.model)
+        log.info("%s: %d tensors of %s -> %s", model, len(checkpoint.weights), self.source, output)
+
+
+def imported(cfg: DictConfig, source: Path, skip_head: bool = False) -> Checkpoint:
+    """A checkpoint of the configured model with the weights of a `.pth` or `.ckpt` file.
+
+    Raises:
+        UserError: the file can't be used, or does not fit the model.
+    """
+    model = build.model(cfg)
+    tensors = read_source(source)
+    try:
+        weights = fitted(type(model).__name__, model.get_parameters(), tensors, skip_head)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from error
+    return Checkpoint(weights, meta=record.meta(cfg))

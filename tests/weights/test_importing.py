@@ -1,0 +1,215 @@
+"""Published weight files fitted to our models; damaged and malicious ones refused."""
+
+import json
+import os
+import pickle
+import shutil
+import zipfile
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor
+
+from flag3d_exp.engine.parameters import assign_parameters
+from flag3d_exp.errors import UserError
+from flag3d_exp.models.aagcn import AAGCN
+from flag3d_exp.models.ctrgcn import CTRGCN
+from flag3d_exp.models.posec3d import PoseC3D
+from flag3d_exp.models.x3d_shallow import X3DShallow
+from flag3d_exp.weights.importing import fitted, read_source
+from flag3d_exp.weights.names import from_mindspore
+
+SMALL = "posec3d_x3d_shallow"
+
+
+@pytest.fixture
+def files(shared):
+    return shared / "parity/pth"
+
+
+@pytest.mark.parametrize(
+    ("file", "fixture", "build"),
+    [
+        ("posec3d_x3d_shallow.pth", SMALL, lambda: X3DShallow(60, "coco")),
+        ("posec3d_x3d_shallow_bare.pth", SMALL, lambda: X3DShallow(60, "coco")),
+        ("ctrgcn.pth", "ctrgcn", lambda: CTRGCN(60, "nturgb+d")),
+        ("flag3d_agcn_3d.ckpt", "aagcn", lambda: AAGCN(60, "nturgb+d")),
+        ("flag3d_posec3d_2d.ckpt", "posec3d_slowonly", lambda: PoseC3D(60, "coco")),
+    ],
+)
+def test_an_imported_file_gives_the_logits_of_its_network(shared, files, file, fixture, build):
+    arrays = np.load(shared / f"parity/{fixture}.npz")
+    model = build().set_train(False)
+    parameters = list(model.get_parameters())
+    source = read_source(files / file)
+    assign_parameters(parameters, fitted(type(model).__name__, parameters, source, False))
+    if "input" in arrays:
+        logits = model(Tensor(arrays["input"]))
+    else:
+        volumes = arrays["input_u8"].astype(np.float32) / 256
+        frames = volumes.transpose(0, 2, 1, 3, 4).reshape(-1, 17, *volumes.shape[3:])
+        logits = model.classify(Tensor(frames), len(volumes))
+    np.testing.assert_allclose(logits.asnumpy(), arrays["logits"], atol=1e-4)
+
+
+def test_the_published_names_of_all_five_released_networks_are_known(shared):
+    text = (shared / "parity/flag3d_checkpoint_names.json").read_text(encoding="utf-8")
+    for published in json.loads(text)["maps"].values():
+        found = from_mindspore({name: np.zeros(1) for name in published.values()})
+        assert sorted(found) == sorted(published)
+
+
+def test_every_tensor_is_accounted_for(files):
+    model = X3DShallow(60, "coco")
+    source = read_source(files / f"{SMALL}.pth")
+    del source["backbone.conv5.conv.weight"]
+    source["backbone.conv6.conv.weight"] = np.zeros(3)
+    source["cls_head.fc_cls.bias"] = np.zeros(7)
+    with pytest.raises(UserError) as raised:
+        fitted("X3DShallow", model.get_parameters(), source, skip_head=False)
+    message = str(raised.value)
+    assert "missing 1: backbone.conv5.conv.weight" in message
+    assert "unexpected 1: backbone.conv6.conv.weight" in message
+    assert "of another shape 1: cls_head.fc_cls.bias (7,), not (60,)" in message
+
+
+def test_parts_of_one_weight_that_do_not_fit_each_other_are_refused(files):
+    model = CTRGCN(60, "nturgb+d")
+    source = read_source(files / "ctrgcn.pth")
+    source["backbone.net.3.gcn1.convs.1.conv3.weight"] = np.zeros((64, 3, 1, 1))
+    with pytest.raises(UserError, match=r"another shape 1: backbone.net.3.gcn1.convs.0.conv3"):
+        fitted("CTRGCN", model.get_parameters(), source, skip_head=False)
+
+
+def test_the_head_can_be_left_out(files):
+    model = X3DShallow(12, "coco")
+    source = read_source(files / f"{SMALL}.pth")
+    with pytest.raises(UserError, match="`task.head=skip` leaves the head out"):
+        fitted("X3DShallow", model.get_parameters(), source, skip_head=False)
+    values = fitted("X3DShallow", model.get_parameters(), source, skip_head=True)
+    np.testing.assert_array_equal(values["head.weight"], model.head.weight.asnumpy())
+    np.testing.assert_array_equal(
+        values["network.last.norm.weight"], source["backbone.conv5.bn.weight"]
+    )
+
+
+def test_weights_that_are_not_finite_are_refused(files):
+    model = X3DShallow(60, "coco")
+    source = read_source(files / f"{SMALL}.pth")
+    source["backbone.conv5.bn.bias"][3] = np.nan
+    with pytest.raises(UserError, match="NaN or infinite values: network.last.norm.bias"):
+        fitted("X3DShallow", model.get_parameters(), source, skip_head=False)
+
+
+def test_mindspores_own_files_are_read_whatever_their_types(tmp_path):
+    path = tmp_path / "any.ckpt"
+    values = {
+        "half": np.arange(6, dtype=np.float16).reshape(2, 3),
+        "long": np.array([1, -2], np.int64),
+        "scalar": np.array(2.5, np.float32),
+    }
+    ms.save_checkpoint(
+        [{"name": name, "data": Tensor(value)} for name, value in values.items()],
+        str(path),
+        crc_check=True,
+    )
+    found = read_source(path)
+    assert found.keys() == values.keys()
+    for name, value in values.items():
+        np.testing.assert_array_equal(found[name], value)
+        assert found[name].dtype == value.dtype
+    data = bytearray(path.read_bytes())
+    data[40] ^= 1
+    damaged = tmp_path / "damaged.ckpt"
+    damaged.write_bytes(data)
+    assert "checksum is wrong" in refused(damaged)
+
+
+def refused(path) -> str:
+    with pytest.raises(UserError) as raised:
+        read_source(path)
+    message = str(raised.value)
+    assert "\n" not in message
+    assert path.name in message
+    return message
+
+
+@pytest.mark.parametrize("name", [f"{SMALL}.pth", "flag3d_posec3d_2d.ckpt"])
+@pytest.mark.parametrize("share", [0.001, 0.3, 0.999])
+def test_a_truncated_file_is_refused(files, tmp_path, name, share):
+    data = (files / name).read_bytes()
+    path = tmp_path / name
+    path.write_bytes(data[: int(share * len(data))])
+    refused(path)
+
+
+def test_a_flipped_bit_in_a_pth_is_refused(files, tmp_path):
+    data = bytearray((files / f"{SMALL}.pth").read_bytes())
+    data[len(data) // 2] ^= 4
+    path = tmp_path / "flipped.pth"
+    path.write_bytes(data)
+    assert "CRC" in refused(path)
+
+
+def test_a_malicious_pth_is_refused_and_runs_nothing(tmp_path):
+    path, trace = tmp_path / "evil.pth", tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self):
+            return os.system, (f"touch {trace}",)
+
+    write_zip(path, pickle.dumps({"state_dict": {"weight": Evil()}}, protocol=2))
+    assert "system`, which could run code" in refused(path)
+    assert not trace.exists()
+
+
+def test_a_tensor_beyond_its_data_is_refused(tmp_path):
+    path = tmp_path / "beyond.pth"
+    for size, stride in (((100,), (1,)), ((10**9, 10**9), (0, 0)), ((2,), (-1,))):
+        write_zip(path, torch_pickle(size, stride), {"archive/data/0": bytes(16)})
+        assert "describes a tensor" in refused(path)
+    write_zip(path, torch_pickle((2, 2), (1, 2)), {"archive/data/0": np.arange(4.0, dtype="<f4")})
+    np.testing.assert_array_equal(read_source(path)["weight"], [[0, 2], [1, 3]])
+
+
+def test_other_files_are_refused(files, tmp_path):
+    assert "before 1.6" in refused(files / f"{SMALL}_legacy.pth")
+    (tmp_path / "empty.ckpt").touch()
+    assert "nothing in it" in refused(tmp_path / "empty.ckpt")
+    (tmp_path / "text.ckpt").write_text("weights, allegedly")
+    assert "not a MindSpore checkpoint" in refused(tmp_path / "text.ckpt")
+    with zipfile.ZipFile(tmp_path / "other.pth", "w") as archive:
+        archive.writestr("readme", "hello")
+    assert "not one that PyTorch wrote" in refused(tmp_path / "other.pth")
+    write_zip(tmp_path / "list.pth", pickle.dumps([1, 2], protocol=2))
+    assert "holds no state dict" in refused(tmp_path / "list.pth")
+    assert "No such file" in refused(tmp_path / "absent.pth")
+    shutil.copy(files / "flag3d_posec3d_2d.ckpt", tmp_path / "posec3d.pth")
+    assert len(read_source(tmp_path / "posec3d.pth")) == 217  # whatever the name says
+
+
+def write_zip(path, pickled: bytes, data: dict | None = None) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickled)
+        for name, content in (data or {}).items():
+            archive.writestr(name, bytes(content))
+
+
+def torch_pickle(size: tuple, stride: tuple) -> bytes:
+    """The pickle of {"weight": a float32 tensor}, over a storage of four numbers."""
+
+    def named(module: str, name: str) -> bytes:
+        return f"c{module}\n{name}\n".encode()
+
+    def number(value: int) -> bytes:
+        return pickle.dumps(value, 2)[2:-1]
+
+    def several(values: tuple) -> bytes:
+        return b"(" + b"".join(number(value) for value in values) + b"t"
+
+    storage = b"((X\x07\0\0\0storage" + named("torch", "FloatStorage") + b"X\x01\0\0\0"
+    storage += b"0X\x03\0\0\0cpu" + number(4) + b"tQ"
+    tensor = named("torch._utils", "_rebuild_tensor_v2") + storage + number(0)
+    tensor += several(size) + several(stride) + b"\x89}tR"
+    return b"\x80\x02}X\x06\0\0\0weight" + tensor + b"s."
