@@ -15,6 +15,7 @@ from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.engine.parameters import parameter_values
 from flag3d_exp.engine.step import TrainStep
 from flag3d_exp.engine.train import Plan, Progress
+from flag3d_exp.evaluation import gap_metrics
 from flag3d_exp.run_folder import History, save_predictions
 from flag3d_exp.sweep import trial
 from flag3d_exp.tracking import Tracker
@@ -119,14 +120,14 @@ class Session:
         if self.step.ema:
             with weights_swapped(self.model, self._averages()):
                 metrics |= self._evaluate("_ema")
-        return metrics
+        return metrics | gap_metrics(metrics)
 
     def _evaluate(self, suffix: str) -> dict[str, float]:
         metrics: dict[str, float] = {}
         for split, dataset in self.splits.items():
             scores, labels = self.evaluator.scores(split, dataset)
             self.predictions[split + suffix] = (scores, labels)
-            metrics |= split_metrics(split + suffix, scores, labels)
+            metrics |= measures.split_metrics(split + suffix, scores, labels)
         return metrics
 
     def save(self, progress: Progress, is_best: bool) -> None:
@@ -162,15 +163,6 @@ class Session:
 
     def _averages(self) -> dict[str, np.ndarray]:
         return {p.name.removeprefix("ema."): p.asnumpy().copy() for p in self.step.ema}
-
-
-def split_metrics(split: str, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """`<split>/loss` (mean negative log-likelihood), `<split>/top1`, `<split>/top5` in percent."""
-    return {
-        f"{split}/loss": float(measures.log_losses(scores, labels).mean()),
-        f"{split}/top1": 100 * measures.top_k_accuracy(scores, labels, 1),
-        f"{split}/top5": 100 * measures.top_k_accuracy(scores, labels, 5),
-    }
 
 
 def epoch_line(progress: Progress, plan: Plan, is_best: bool) -> str:

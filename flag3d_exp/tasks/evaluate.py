@@ -15,9 +15,11 @@ from flag3d_exp.engine.evaluate import predict_function
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.engine.parameters import assign_parameters
 from flag3d_exp.errors import UserError
+from flag3d_exp.evaluation import gap_metrics
+from flag3d_exp.metrics import split_metrics
 from flag3d_exp.recall import checkpoint_path, recalled
 from flag3d_exp.run_folder import save_metrics, save_predictions
-from flag3d_exp.session import Evaluator, split_metrics
+from flag3d_exp.session import Evaluator
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +76,7 @@ class Evaluate:
                 scores, labels = evaluator.scores(split, dataset)
                 save_predictions(folder, split, dataset.names[: len(labels)], labels, scores)
                 metrics |= split_metrics(split, scores, labels)
+            metrics |= gap_metrics(metrics)
             tracker.log_report(record.final_report(metrics))
             tracker.log_artifact(save_metrics(folder, metrics))
             record.publish_predictions(folder, record.class_names(cfg), tracker)
