@@ -160,6 +160,11 @@ def _stored(path: Path, place: Path) -> tuple[dict[str, tuple[str, ...]], list[R
 
 
 def recording_of(annotation: Any) -> Recording:
+    """The recording that one annotation of a pickle describes.
+
+    Raises:
+        UserError: what is wrong with it, as a sentence without its name.
+    """
     if not isinstance(annotation, dict):
         raise UserError(f"it must be a dict; got {type(annotation).__name__}.")
     name = annotation.get("frame_dir", annotation.get("filename"))

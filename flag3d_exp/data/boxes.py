@@ -70,7 +70,7 @@ def random_crop(
     """
     height, width = image_shape
     areas = rng.uniform(*area, num_tries) * height * width
-    ratios = np.exp(rng.uniform(*np.log(ratio), num_tries))
+    ratios = np.exp(rng.uniform(np.log(ratio[0]), np.log(ratio[1]), num_tries))
     widths, heights = np.rint(np.sqrt(areas * ratios)), np.rint(np.sqrt(areas / ratios))
     fits = (widths <= width) & (heights <= height)
     if not fits.any():

@@ -48,7 +48,7 @@ def digest(path: Path, folder: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     found = sha256(path)
-    with _replacing(record) as file:
+    with replacing(record) as file:
         file.write(json.dumps({"file": facts, "sha256": found}).encode())
     return found
 
@@ -63,7 +63,7 @@ def sha256(path: Path) -> str:
 
 def write(place: Path, splits: dict[str, tuple[str, ...]], recordings: Sequence[Any]) -> None:
     """Store `annotations.Recording`s and splits at `place`; other processes may do so, too."""
-    with _replacing(place) as file:
+    with replacing(place) as file:
         file.write(MAGIC)
         rows = []
         for recording in recordings:
@@ -94,7 +94,7 @@ def read(place: Path) -> tuple[dict[str, tuple[str, ...]], Iterator[tuple[Any, .
     index = json.loads(mapped[begin : begin + length])
 
     def array(stored: list | None) -> np.ndarray | None:
-        return stored and np.ndarray(stored[0], stored[1], mapped, stored[2])
+        return None if stored is None else np.ndarray(stored[0], stored[1], mapped, stored[2])
 
     rows = (
         (name, label, array(keypoints), array(scores), shape and tuple(shape), subject, finite)
@@ -112,7 +112,7 @@ def _appended(file: Any, array: np.ndarray) -> tuple[tuple[int, ...], str, int]:
 
 
 @contextmanager
-def _replacing(place: Path) -> Iterator[BinaryIO]:
+def replacing(place: Path) -> Iterator[BinaryIO]:
     """A new file that takes its place, whole, when the block ends without an error."""
     place.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=place.parent, prefix=f"{place.name}.", suffix=".part")

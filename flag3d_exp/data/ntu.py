@@ -1,0 +1,168 @@
+"""NTU RGB+D: its skeleton text files, and the splits of its protocols.
+
+Names are SsssCcccPpppRrrrAaaa: setup, camera, person, repetition, action (arXiv 1604.02808,
+1905.04757). Sizes: M persons, T frames, 25 joints.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.errors import UserError
+
+NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
+NUM_JOINTS = 25
+# Bodies tracked for no more frames than this are mistakes of the sensor, if there are others.
+MIN_FRAMES = 12
+
+# fmt: off
+TRAIN_PERSONS_60 = frozenset([
+    1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38,
+])
+TRAIN_PERSONS_120 = TRAIN_PERSONS_60 | {
+    45, 46, 47, 49, 50, 52, 53, 54, 55, 56, 57, 58, 59, 70, 74, 78, 80, 81, 82, 83, 84, 85, 86, 89,
+    91, 92, 93, 94, 95, 97, 98, 100, 103,
+}
+# fmt: on
+TRAIN_CAMERAS = (2, 3)
+
+
+def splits(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The protocols' splits of these recordings by name.
+
+    xsub_train, xsub_val (cross-subject) always; besides, xview_... (cross-view) for NTU RGB+D 60
+    and xset_... (cross-setup) for NTU RGB+D 120, which it is if an action above 60 or a setup above
+    17 occurs.
+
+    Raises:
+        UserError: a name is not in NTU RGB+D's form.
+    """
+    names = list(names)
+    facts = {name: _facts(name) for name in names}
+    large = any(setup > 17 or action > 60 for setup, _, _, _, action in facts.values())
+    persons = TRAIN_PERSONS_120 if large else TRAIN_PERSONS_60
+    protocols = {"xsub": {name for name in names if facts[name][2] in persons}}
+    if large:
+        protocols["xset"] = {name for name in names if facts[name][0] % 2 == 0}
+    else:
+        protocols["xview"] = {name for name in names if facts[name][1] in TRAIN_CAMERAS}
+    made = {}
+    for protocol, train in protocols.items():
+        made[f"{protocol}_train"] = tuple(name for name in names if name in train)
+        made[f"{protocol}_val"] = tuple(name for name in names if name not in train)
+    return made
+
+
+def read_folder(
+    folder: Path, num_persons: int, missing: frozenset[str]
+) -> Iterator[Recording | str]:
+    """The recordings of the `.skeleton` files in the folder, by name; a name where no body is seen.
+
+    Args:
+        missing: names to leave out: of the recordings that the authors list as faulty.
+    """
+    files = sorted(folder.rglob("*.skeleton"))
+    if not files:
+        raise UserError(f"`task.source`: {folder} holds no .skeleton files.")
+    for file in files:
+        if file.stem not in missing:
+            yield read_skeleton(file, num_persons) or file.stem
+
+
+def read_missing(path: Path) -> frozenset[str]:
+    """The names in a list such as the authors' `NTU_RGBD_samples_with_missing_skeletons.txt`."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UserError(f"`task.missing`: {path} can't be read: {error.strerror}.") from error
+    names = frozenset(match.group() for match in NAME.finditer(text))
+    if not names:
+        raise UserError(f"`task.missing`: {path} names no recordings such as S001C002P005R002A008.")
+    return names
+
+
+def read_skeleton(path: Path, num_persons: int = 2) -> Recording | None:
+    """One `.skeleton` file: the bodies that move most, in metres; None if there is no body.
+
+    Raises:
+        UserError: the name or a line of the file is not in NTU RGB+D's form.
+    """
+    *_, person, _, action = _facts(path.stem)
+    lines = _Lines(_text(path))
+    try:
+        bodies = _bodies(lines)
+    except ValueError as error:
+        where = f"{path} is no NTU RGB+D skeleton: line {lines.number}"
+        raise UserError(f"{where}: {error}.") from error
+    seen = {body: frames for body, frames in bodies.items() if len(frames) >= MIN_FRAMES} or bodies
+    if not seen:
+        return None
+    num_frames = 1 + max(frame for frames in bodies.values() for frame in frames)
+    arrays = []
+    for frames in seen.values():
+        array = np.zeros((num_frames, NUM_JOINTS, 3), np.float32)
+        array[list(frames)] = list(frames.values())
+        arrays.append((np.var(list(frames.values()), axis=0).sum(), array))
+    moving = sorted(arrays, key=lambda pair: -pair[0])[:num_persons]
+    keypoints = np.stack([array for _, array in moving])
+    return Recording(path.stem, action - 1, keypoints, subject=f"P{person:03}")
+
+
+class _Lines:
+    """The lines of a text, and the number of the last one taken."""
+
+    def __init__(self, text: str) -> None:
+        self.lines, self.number = text.split("\n"), 0
+
+    def words(self) -> list[str]:
+        self.number += 1
+        if self.number > len(self.lines):
+            raise ValueError("the file ends too soon")
+        return self.lines[self.number - 1].split()
+
+    def count(self, most: int) -> int:
+        words = self.words()
+        number = int(words[0]) if words else -1
+        if not 0 <= number <= most:
+            raise ValueError(f"expected a count; got {' '.join(words)[:40]!r}")
+        return number
+
+
+def _bodies(lines: _Lines) -> dict[str, dict[int, np.ndarray]]:
+    """(25, 3) joints by frame, by body."""
+    bodies: dict[str, dict[int, np.ndarray]] = {}
+    for frame in range(lines.count(100_000)):
+        for _ in range(lines.count(20)):
+            body = lines.words()
+            if not body:
+                raise ValueError("a body without a number")
+            if (num_joints := lines.count(100)) != NUM_JOINTS:
+                raise ValueError(f"{num_joints} joints instead of {NUM_JOINTS}")
+            joints = np.empty((NUM_JOINTS, 3), np.float32)
+            for joint in joints:
+                words = lines.words()
+                if len(words) < 3:
+                    raise ValueError("a joint without three coordinates")
+                joint[:] = words[:3]
+            bodies.setdefault(body[0], {})[frame] = joints
+    return bodies
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no NTU RGB+D skeleton: it is not plain text.") from error
+    except OSError as error:
+        raise UserError(f"`task.source`: {path} can't be read: {error.strerror}.") from error
+
+
+def _facts(name: str) -> tuple[int, ...]:
+    """Setup, camera, person, repetition and action, from 1."""
+    match = NAME.match(name)
+    if match is None:
+        raise UserError(f"{name!r} is no name of NTU RGB+D, such as S001C002P003R002A013.")
+    return tuple(map(int, match.groups()))

@@ -1,0 +1,68 @@
+"""`task=convert`: other forms of skeleton data into the annotation file that runs read."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from flag3d_exp.data.convert import converted, write_annotations
+from flag3d_exp.data.ntu import read_missing
+from flag3d_exp.errors import UserError
+
+
+@dataclass(frozen=True)
+class Convert:
+    """Settings of `task=convert`.
+
+    Args:
+        source: NTU RGB+D `.skeleton` files (one, or their folder), a PYSKL pickle of NTU RGB+D, or
+            the YAML file of a table (see `data.tables`).
+        output: the annotation file to write.
+        num_persons: the most persons to keep of an NTU RGB+D skeleton file.
+        missing: a list of NTU RGB+D recordings to leave out, as its authors give it; None: none.
+    """
+
+    source: str
+    output: str
+    num_persons: int = 2
+    missing: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_persons < 1:
+            raise UserError(f"`task.num_persons` must be at least 1; got {self.num_persons}.")
+
+    def __call__(self, cfg: DictConfig) -> None:
+        """Convert, and print the command that looks at the result."""
+        output = Path(self.output).expanduser()
+        source = Path(self.source).expanduser()
+        if output.exists() and source.exists() and output.samefile(source):
+            raise UserError("`task.output` must be another file than `task.source`.")
+        missing = frozenset() if self.missing is None else read_missing(Path(self.missing))
+        splits, recordings, layout, empty = converted(source, self.num_persons, missing)
+        write_annotations(output, splits, recordings)
+        persons = max(recording.keypoints.shape[0] for recording in recordings)
+        flat = recordings[0].keypoints.shape[-1] == 2
+        scored = flat and recordings[0].scores is not None
+        settings = [
+            f"dataset.path={output}",
+            f"dataset.layout={layout}",
+            f"dataset.num_classes={max(recording.label for recording in recordings) + 1}",
+            f"dataset.num_persons={persons}",
+            f"dataset.num_channels={2 + scored if flat else 3}",
+            *(["dataset.score_channel=true"] if scored else []),
+            *(["dataset.normalise=box"] if flat else []),
+            f"dataset.splits={{train: {_chosen(splits, 'train')}, val: {_chosen(splits, 'val')}}}",
+        ]
+        sizes = ", ".join(f"{split} {len(names)}" for split, names in splits.items())
+        print(f"{len(recordings)} recordings ({sizes}) in {output}")
+        if empty:
+            print(f"{len(empty)} recordings without a person were left out, such as {empty[0]}")
+        print("To look at them:")
+        command = ["python", "-m", "flag3d_exp", "task=inspect", "dataset=custom", *settings]
+        print("  " + shlex.join(command))
+
+
+def _chosen(splits: dict[str, tuple[str, ...]], role: str) -> str:
+    """The first split whose name ends so."""
+    return next((split for split in splits if split.endswith(role)), role)
