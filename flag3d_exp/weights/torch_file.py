@@ -12,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -77,9 +77,7 @@ def _content(path: Path) -> Any:
         folder = pickles[0].removesuffix("data.pkl")
         if archive.getinfo(pickles[0]).file_size > MAX_PICKLE_BYTES:
             raise UserError(f"its pickle is larger than {MAX_PICKLE_BYTES >> 20} MB.")
-        order: Literal["<", ">"] = (
-            ">" if _optional(archive, folder + "byteorder") == b"big" else "<"
-        )
+        order = ">" if _optional(archive, folder + "byteorder") == b"big" else "<"
         return _Reader(archive.read(pickles[0]), archive, folder, order).load()
 
 
@@ -90,9 +88,7 @@ def _optional(archive: zipfile.ZipFile, name: str) -> bytes | None:
 class _Reader(pickle.Unpickler):
     """An unpickler that knows tensors, and no code."""
 
-    def __init__(
-        self, data: bytes, archive: zipfile.ZipFile, folder: str, order: Literal["<", ">"]
-    ):
+    def __init__(self, data: bytes, archive: zipfile.ZipFile, folder: str, order: str):
         super().__init__(io.BytesIO(data))
         self.archive, self.folder, self.order = archive, folder, order
 
@@ -113,7 +109,7 @@ class _Reader(pickle.Unpickler):
         kind, storage_type, key, _, num_elements = pid
         if kind != "storage" or not isinstance(storage_type, StorageType):
             raise UserError("it refers to something that is no storage.")
-        dtype = np.dtype(DTYPES[storage_type.name]).newbyteorder(self.order)
+        dtype = np.dtype(self.order + DTYPES[storage_type.name])
         info = self.archive.getinfo(f"{self.folder}data/{key}")
         if info.compress_type != zipfile.ZIP_STORED or (
             info.file_size != num_elements * dtype.itemsize

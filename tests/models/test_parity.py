@@ -1,0 +1,89 @@
+"""Every network against its oracle, uncompiled and compiled."""
+
+import pytest
+from models.oracle import Oracle, check_inference, check_training, graph_features
+
+from flag3d_exp.models.aagcn import AAGCN
+from flag3d_exp.models.agcn import AGCN
+from flag3d_exp.models.agcn_original import AGCNOriginal
+from flag3d_exp.models.c3d_light import C3DLight
+from flag3d_exp.models.ctrgcn import CTRGCN
+from flag3d_exp.models.dgstgcn import DGSTGCN
+from flag3d_exp.models.msg3d import MSG3D
+from flag3d_exp.models.posec3d import PoseC3D
+from flag3d_exp.models.stgcn import STGCN
+from flag3d_exp.models.stgcnpp import STGCNPP
+from flag3d_exp.models.x3d_shallow import X3DShallow
+
+PYSKL_BLOCKS = graph_features("backbone.gcn.{}", "gcn", "tcn")
+
+
+def stages(counts: tuple[int, ...]) -> dict[str, list[str]]:
+    return {
+        f"backbone.layer{stage + 1}.{block}": [f"network.stages.{stage}.{block}"]
+        for stage, count in enumerate(counts)
+        for block in range(count)
+    }
+
+
+def slow_only(*counts: int) -> dict[str, list[str]]:
+    return {"backbone.conv1": ["network.stem"], **stages(counts)}
+
+
+X3D = {
+    "backbone.conv1_s": ["network.stem"],
+    "backbone.conv1_t": ["network.stem_frames"],
+    "backbone.conv5": ["network.last"],
+    **stages((2, 5, 3)),
+}
+C3D = {
+    f"backbone.conv{stage + 1}{'ab'[conv]}": [f"network.stages.{stage}.{conv}"]
+    for stage, conv in ((0, 0), (1, 0), (2, 0), (2, 1), (3, 0), (3, 1))
+}
+G3D = {
+    name: cells
+    for stage in range(3)
+    for name, cells in {
+        f"backbone.sgcn{stage + 1}": [f"stages.{stage}.second"],
+        f"backbone.gcn3d{stage + 1}": [f"stages.{stage}.windows.{n}" for n in range(2)],
+        f"backbone.tcn{stage + 1}": [f"stages.{stage}.temporal"],
+    }.items()
+}
+CASES = {
+    "stgcn": (lambda: STGCN(60, "nturgb+d"), PYSKL_BLOCKS),
+    "stgcn_coco": (lambda: STGCN(60, "coco"), PYSKL_BLOCKS),
+    "agcn": (lambda: AGCN(60, "nturgb+d"), PYSKL_BLOCKS),
+    "agcn_original": (
+        lambda: AGCNOriginal(60, "nturgb+d"),
+        graph_features("l{}", "gcn1", "tcn1", first=1),
+    ),
+    "aagcn": (lambda: AAGCN(60, "nturgb+d"), PYSKL_BLOCKS),
+    "aagcn_coco": (lambda: AAGCN(60, "coco"), PYSKL_BLOCKS),
+    "stgcnpp": (lambda: STGCNPP(60, "nturgb+d"), PYSKL_BLOCKS),
+    "ctrgcn": (
+        lambda: CTRGCN(60, "nturgb+d"),
+        graph_features("backbone.net.{}", "gcn1", "tcn1"),
+    ),
+    "dgstgcn": (lambda: DGSTGCN(60, "nturgb+d"), PYSKL_BLOCKS),
+    "msg3d": (lambda: MSG3D(60, "nturgb+d"), G3D),
+    "posec3d_slowonly": (lambda: PoseC3D(60, "coco"), slow_only(4, 6, 3)),
+    "posec3d_slowonly_346": (
+        lambda: PoseC3D(60, "coco", stage_blocks=(3, 4, 6)),
+        slow_only(3, 4, 6),
+    ),
+    "posec3d_c3d_light": (lambda: C3DLight(60, "coco"), C3D),
+    "posec3d_x3d_shallow": (lambda: X3DShallow(60, "coco"), X3D),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_logits_and_features_equal_the_reference(shared, name):
+    build, features = CASES[name]
+    check_inference(Oracle(shared / "parity", name), build(), features)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jit", [False, True], ids=["eager", "compiled"])
+@pytest.mark.parametrize("name", CASES)
+def test_five_training_steps_equal_the_reference(shared, name, jit):
+    check_training(Oracle(shared / "parity", name), CASES[name][0](), jit)
