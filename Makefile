@@ -4,9 +4,8 @@ BIN = .venv/bin
 
 .PHONY: demo install test check clean
 
-demo: .venv/installed  ## install, train on the embedded synthetic data, say how to look at the run
+demo: .venv/installed  ## install, train on the embedded synthetic data, say how to browse the run
 	$(BIN)/python -m flag3d_exp
-	@echo "Look at the run:  $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db"
 
 install: .venv/installed-dev  ## the environment with the tools of development
 

@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -71,3 +72,13 @@ def summary_lines(metrics: Mapping[str, float], splits: Sequence[str]) -> list[s
         )
         for split in splits
     ]
+
+
+def browse_line(uri: str) -> str:
+    """The one line that opens the MLflow UI on a store."""
+    if uri.startswith("http"):
+        return f"browse the run: {uri}"
+    python = Path(sys.executable)
+    if python.is_relative_to(Path.cwd()):
+        python = python.relative_to(Path.cwd())
+    return f"browse the run: {python} -m mlflow ui --backend-store-uri {uri}"

@@ -130,6 +130,7 @@ class Train:
         compiled = device.jit is not False
         step = self._step(cfg, model, train_split, compiled)
         progress = resume.restored(folder, model, step) if self.resume else Progress()
+        progress.metrics["num_parameters"] = float(build.num_parameters(model))
         plan = self._plan(len(train_split), step.base_rates[0])
         log.info(build.header(cfg, device_name, model, datasets))
         with (
@@ -156,6 +157,8 @@ class Train:
         for line in console.summary_lines(progress.best_metrics, list(evaluated)):
             log.info(line)
         log.info("run folder: %s", folder)
+        if cfg.tracking.uri is not None:
+            log.info(console.browse_line(cfg.tracking.uri))
         assert progress.best is not None
         return progress.best
 

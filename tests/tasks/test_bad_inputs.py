@@ -1,0 +1,130 @@
+"""What a user sees of each mistake: one line that names it, and exit code 1."""
+
+import pickle
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli import TINY, command, program, refused
+
+pytestmark = pytest.mark.slow
+
+
+def annotation(name: str, label: int = 0, num_joints: int = 25, dtype=np.float32) -> dict:
+    keypoints = np.random.default_rng(0).standard_normal((1, 12, num_joints, 3)).astype(dtype)
+    return {"frame_dir": name, "label": label, "total_frames": 12, "keypoint": keypoints}
+
+
+def content() -> dict:
+    names = [f"r{i}" for i in range(8)]
+    return {
+        "split": {"train": names[:6], "val": names[6:], "hollow": []},
+        "annotations": [annotation(name, i % 2) for i, name in enumerate(names)],
+    }
+
+
+class Foreign:
+    """A class that no annotation file may name."""
+
+    def __reduce__(self):
+        return (print, ("code from a pickle was run",))
+
+
+def with_nan() -> dict:
+    made = content()
+    made["annotations"][3]["keypoint"][0, 5, 7, 1] = np.nan
+    return made
+
+
+def with_label(label: int) -> dict:
+    made = content()
+    made["annotations"][2]["label"] = label
+    return made
+
+
+def with_joints(num_joints: int) -> dict:
+    made = content()
+    made["annotations"] = [annotation(f"r{i}", i % 2, num_joints) for i in range(8)]
+    return made
+
+
+def run_on(folder: Path, data: object, *arguments: str) -> str:
+    raw = data if isinstance(data, bytes) else pickle.dumps(data)
+    (folder / "mine.pkl").write_bytes(raw)
+    line = refused(
+        folder,
+        *TINY,
+        "dataset=custom",
+        "dataset.path=mine.pkl",
+        "dataset.layout=nturgb+d",
+        "dataset.num_classes=2",
+        "dataset.cache=null",
+        *arguments,
+    )
+    left = {path.name for path in folder.iterdir()}
+    assert left <= {"mine.pkl", "outputs"}, "no store is made for a run that never was"
+    return line
+
+
+@pytest.mark.parametrize(
+    ("data", "arguments", "expected"),
+    [
+        (pickle.dumps(content())[:-500], [], ["mine.pkl"]),
+        (content() | {"extra": Foreign()}, [], ["mine.pkl", "print"]),
+        (content(), ["dataset.splits.val=vall"], ["'vall'", "train, val", "`val`"]),
+        (content(), ["dataset.splits.val=hollow"], ["hollow", "empty"]),
+        (with_joints(17), [], ["17 joints", "25", "dataset.layout"]),
+        (with_nan(), [], ["'r3'", "NaN"]),
+        (with_label(5), [], ["'r2'", "label 5", "0 to 1"]),
+        (content(), ["dataset.layout=ntu"], ["ntu", "nturgb+d"]),
+        (content(), ["task.objective=val/top7"], ["val/top7", "val/top1"]),
+    ],
+    ids=["truncated", "foreign", "split", "empty", "joints", "nan", "label", "layout", "objective"],
+)
+def test_a_bad_file_or_setting_is_refused(tmp_path, data, arguments, expected):
+    line = run_on(tmp_path, data, *arguments)
+    for part in expected:
+        assert part in line, line
+
+
+def test_a_missing_file_is_refused_with_its_path_and_key(tmp_path):
+    line = refused(tmp_path, "dataset=uiprmd", "dataset.path=nowhere.pkl")
+    assert "nowhere.pkl" in line and "`dataset.path`" in line
+
+
+def test_an_unknown_model_is_refused_before_anything_is_written(tmp_path):
+    line = refused(tmp_path, "model=stgcm")
+    assert "`model=stgcm`" in line and "`stgcn`" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_that_is_not_there_is_refused(tmp_path):
+    line = refused(tmp_path, "device=ascend", *TINY[:-2])
+    assert "`device=ascend`" in line and "device=cpu" in line
+
+
+def test_a_run_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    line = refused(tmp_path, *TINY, "hydra.run.dir=file/run")
+    assert "hydra.run.dir" in line and "file" in line
+
+
+def test_code_in_a_pickle_is_never_run(tmp_path):
+    (tmp_path / "mine.pkl").write_bytes(pickle.dumps(content() | {"extra": Foreign()}))
+    done = program(
+        tmp_path,
+        "dataset=custom",
+        "dataset.path=mine.pkl",
+        "dataset.layout=coco",
+        "dataset.num_classes=2",
+    )
+    assert "code from a pickle was run" not in done.stdout + done.stderr
+    assert done.returncode == 1
+
+
+def test_the_module_and_the_console_script_say_the_same(tmp_path):
+    script = Path(command()[0]).with_name("flag3d-exp")
+    said = subprocess.run([script, "model=x"], cwd=tmp_path, capture_output=True, text=True)
+    assert said.returncode == 1
+    assert said.stderr == program(tmp_path, "model=x").stderr
