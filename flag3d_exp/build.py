@@ -80,15 +80,19 @@ def class_name(node: DictConfig) -> str:
     return str(node._target_).rpartition(".")[2]
 
 
+def num_parameters(model: "nn.Cell") -> int:
+    """How many numbers training adjusts."""
+    return sum(p.size for p in model.trainable_params())
+
+
 def header(
     cfg: DictConfig, device_name: str, model: "nn.Cell", datasets: Mapping[str, "ClipDataset"]
 ) -> str:
     """One line that says what runs where on what."""
-    num_parameters = sum(p.size for p in model.trainable_params())
     counts = ", ".join(f"{split} {len(data)}" for split, data in datasets.items())
     return (
-        f"{class_name(cfg.model)} ({num_parameters:,} parameters), {cfg.stream.name} stream, "
-        f"on {cfg.dataset.name} ({counts}), {description(device_name)}"
+        f"{class_name(cfg.model)} ({num_parameters(model):,} parameters), "
+        f"{cfg.stream.name} stream, on {cfg.dataset.name} ({counts}), {description(device_name)}"
     )
 
 

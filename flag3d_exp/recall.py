@@ -18,9 +18,9 @@ RUN_ID = re.compile(r"[0-9a-f]{32}")
 def expanded(overrides: Sequence[str]) -> list[str]:
     """The command line, preceded by what the run that it refers to was started with.
 
-    `task.resume=<run>` repeats the run's own command line in its own folder. `task.checkpoint=<file>`
-    repeats the choices of the run that the checkpoint is of, so that `model.sigma=1` is composed
-    around its model; the values themselves come from the checkpoint (`recalled`).
+    `task.resume=<run>` repeats the run's own command line in its own folder.
+    `task.checkpoint=<file>` repeats the choices of the run that the checkpoint is of, so that
+    `model.sigma=1` is composed around its model; the values come from the checkpoint (`recalled`).
 
     Raises:
         UserError: the run or the checkpoint cannot be read.
@@ -32,7 +32,7 @@ def expanded(overrides: Sequence[str]) -> list[str]:
         return _resumed(resume, uri, overrides)
     if "task.checkpoint" in given and "experiment" not in given:
         path = find_checkpoint(_unquoted(given["task.checkpoint"]), uri)
-        if path is not None and path.is_file():
+        if path is not None and path.is_file() and path.suffix == ".npz":
             choices = load_meta(path).get("choices", {})
             kept = [g for g in choices if g not in (*OWN_GROUPS, "experiment", *given)]
             return [*(f"{group}={choices[group]}" for group in kept), *overrides]
@@ -90,7 +90,7 @@ def recalled(cfg: DictConfig, meta: dict[str, Any], overrides: Sequence[str]) ->
 
 
 def find_checkpoint(reference: str, uri: str | None = None) -> Path | None:
-    """The checkpoint file that a path, a run folder or an MLflow run id stands for; None if none."""
+    """The checkpoint that a path, a run folder or an MLflow run id stands for; None if none."""
     path = Path(reference).expanduser()
     if path.is_dir():
         return path / "checkpoints" / "best.npz"

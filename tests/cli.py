@@ -1,4 +1,4 @@
-"""Running the program as a user does, on a network and a share of the demo data that take seconds."""
+"""Running the program as a user does, on a network and a share of the data that take seconds."""
 
 import subprocess
 import sys

@@ -5,7 +5,6 @@ import signal
 from types import FrameType
 from typing import Any
 
-
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli import TINY, command, program, refused, succeeded
+from cli import TINY, command, refused, succeeded
 from mlflow.tracking import MlflowClient
 
 pytestmark = pytest.mark.slow
