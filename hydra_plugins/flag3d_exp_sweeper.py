@@ -65,14 +65,48 @@ class OptunaSweeper(Sweeper):
         """Take what Hydra knows of this start."""
         self.context, self.task, self.config = hydra_context, task_function, config
 
-    def sweep(self, arguments: list[str]) -> float | list[float] | None:
-        """Search until the budget is spent; the best value, or that of each objective's best."""
+    def sweep(self, arguments: list[str]) -> None:
+        """Search until the budget is spent."""
         from flag3d_exp.sweep import driver, job
 
         handed_on = job.handed_on()
         if handed_on is not None:
-            return launch(self, handed_on)
-        return driver.search(self, arguments)
+            launch(self, handed_on)
+        else:
+            driver.search(self, arguments)
+
+
+@dataclass
+class GridSweeper(Sweeper):
+    """Run every combination, each in a process of its own: `hydra/sweeper: flag3d_grid`.
+
+    Args:
+        n_jobs: runs at once.
+        devices: `device.id` of each slot in turn; None leaves it as configured.
+    """
+
+    n_jobs: int = 1
+    devices: list[int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.n_jobs < 1:
+            raise UserError(f"`hydra.sweeper.n_jobs` must be at least 1; got {self.n_jobs}.")
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Take what Hydra knows of this start."""
+        self.context, self.task, self.config = hydra_context, task_function, config
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run what is not finished yet."""
+        from flag3d_exp.sweep import grid, job
+
+        handed_on = job.handed_on()
+        if handed_on is not None:
+            launch(self, handed_on)
+        else:
+            grid.run(self, arguments)
 
 
 def launch(sweeper: Any, overrides: list[str]) -> None:

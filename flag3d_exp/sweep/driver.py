@@ -14,19 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.errors import UserError
-from flag3d_exp.sweep import job, owner
+from flag3d_exp.sweep import job, owner, parent
 from flag3d_exp.sweep.ledger import ENDED, FOLDER, HEARTBEAT, OWNER, Ledger, Retry, counted
-from flag3d_exp.sweep.parent import Parent, close_child
 from flag3d_exp.sweep.results import publish
 from flag3d_exp.sweep.space import Space, parse_space
 from flag3d_exp.sweep.storage import open_study
 from flag3d_exp.sweep.table import Table
 from flag3d_exp.sweep.trial import Ticket
+from flag3d_exp.tracking import Status, Tracker
 
 if TYPE_CHECKING:
     from hydra_plugins.flag3d_exp_sweeper import OptunaSweeper
@@ -38,13 +39,14 @@ LOOK_SECONDS = 1.0  # between two readings of the storage
 OWNERLESS_SECONDS = 30.0  # a claimed trial gets its owner within milliseconds
 
 
-def search(sweeper: "OptunaSweeper", overrides: list[str]) -> float | list[float] | None:
-    """Run the study that the sweeper describes; the best value, or the best of each objective.
+def search(sweeper: "OptunaSweeper", overrides: list[str]) -> None:
+    """Run the study that the sweeper describes.
 
     Raises:
         UserError: the study cannot be run, or too many of its trials failed.
     """
     config = sweeper.config
+    HydraConfig.instance().set_config(config)  # for interpolations such as that of the folder
     objectives = sweeper.objectives or default_objective(config)
     check_objectives(objectives, config)
     folder = Path(config.hydra.sweep.dir).resolve()
@@ -58,7 +60,7 @@ def search(sweeper: "OptunaSweeper", overrides: list[str]) -> float | list[float
     study.sampler = seeded_sampler(sweeper.sampler, config.seed + len(study.trials), space)
     ledger = Ledger(study, storage, sweeper.max_retries)
     study.set_metric_names(list(objectives))
-    parent = Parent(config, study, folder)
+    tracker = parent.of_study(config, study, folder)
     launcher = config.hydra.runtime.choices.get("hydra/launcher") != "basic"
     pruner = OmegaConf.to_container(config.hydra.sweeper.pruner, resolve=True)
     assert isinstance(pruner, dict)
@@ -71,8 +73,8 @@ def search(sweeper: "OptunaSweeper", overrides: list[str]) -> float | list[float
         max_retries=sweeper.max_retries,
     )
     num_trials = budget(sweeper.n_trials, sweeper.sampler, space)
-    driver = Driver(sweeper, ledger, space, folder, parent, num_trials, ticket, launcher)
-    status = "FAILED"
+    driver = Driver(sweeper, ledger, space, folder, tracker, num_trials, ticket, launcher)
+    status: Status = "FAILED"
     try:
         with StopRequest() as stop, Table(ledger, objectives, num_trials, sweeper.n_jobs) as table:
             driver.run(stop, table)
@@ -81,8 +83,8 @@ def search(sweeper: "OptunaSweeper", overrides: list[str]) -> float | list[float
         raise UserError(f"`hydra/sweeper/sampler` lacks a package: {error}") from error
     finally:
         lines = publish(ledger, folder, list(objectives), space.fixed, sweeper.plots)
-        parent.refresh(ledger, folder)
-        parent.finish(status)
+        parent.refresh(tracker, ledger, folder)
+        tracker.finish(status)
     for line in lines:
         log.info(line)
     if stop.signum:
@@ -93,8 +95,6 @@ def search(sweeper: "OptunaSweeper", overrides: list[str]) -> float | list[float
             f"{driver.num_failed} trials failed, which is `hydra.sweeper.max_failures`; "
             f"the last: {driver.last_error}. Their folders are in {folder}."
         )
-    values = [trial.values for trial in study.best_trials]
-    return None if not values else values[0][0] if len(objectives) == 1 else values[0]
 
 
 class Driver:
@@ -106,13 +106,13 @@ class Driver:
         ledger: Ledger,
         space: Space,
         folder: Path,
-        parent: Parent,
+        tracker: Tracker,
         num_trials: int,
         ticket: "partial[Ticket]",
         launcher: bool,
     ):
         self.sweeper, self.ledger, self.space, self.folder = sweeper, ledger, space, folder
-        self.parent, self.num_trials, self.ticket = parent, num_trials, ticket
+        self.tracker, self.num_trials, self.ticket = tracker, num_trials, ticket
         self.launcher = launcher
         self.jobs: list[job.Job] = []
         self.num_failed, self.last_error = 0, ""
@@ -169,7 +169,9 @@ class Driver:
         folder = self.folder / self.ledger.get(trial.number).user_attrs[FOLDER]
         if "resume" in self.sweeper.config.task and (folder / "history.jsonl").exists():
             lines.append("task.resume=auto")
-        ticket = self.ticket(number=trial.number, tags=self.parent.child_tags(trial.number))
+        ticket = self.ticket(
+            number=trial.number, tags=parent.child_tags(self.tracker, trial.number)
+        )
         self.jobs.append(job.start(trial.number, folder, slot, lines, ticket, self.launcher))
 
     def _settle(self, one: job.Job, stopping: bool) -> None:
@@ -218,8 +220,7 @@ class Driver:
 
     def _bury(self, trial: FrozenTrial, error: str, retry: Retry) -> None:
         if self.ledger.fail(trial, error, retry):
-            log.info("trial %d: %s", trial.number, error)
-            close_child(self.folder / trial.user_attrs.get(FOLDER, str(trial.number)))
+            parent.close_child(self.folder / trial.user_attrs.get(FOLDER, str(trial.number)))
 
     def _publish(self, trials: list[FrozenTrial]) -> None:
         """Refresh the results after each trial."""
@@ -228,7 +229,7 @@ class Driver:
             self._published = num_ended
             names = self.ledger.study.metric_names or []
             publish(self.ledger, self.folder, names, self.space.fixed, self.sweeper.plots)
-            self.parent.refresh(self.ledger, self.folder)
+            parent.refresh(self.tracker, self.ledger, self.folder)
 
 
 @dataclass

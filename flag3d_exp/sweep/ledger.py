@@ -82,9 +82,9 @@ class Ledger:
         if self.get(trial.number).state in ENDED:
             return False
         deaths = trial.user_attrs.get(NUM_DEATHS, 0) + (retry is Retry.COUNTED)
-        if retry is not Retry.NO and deaths <= self.max_retries:
-            if trial.number not in successors(self.trials()):
-                self.study.add_trial(successor(trial, deaths))
+        wanted = retry is not Retry.NO and deaths <= self.max_retries
+        if wanted and trial.number not in successors(self.trials()):
+            self.study.add_trial(successor(trial, deaths))
         try:
             self.note(trial.number, **{ERROR: error})
         except UpdateFinishedTrialError:
@@ -116,9 +116,10 @@ def successors(trials: Sequence[FrozenTrial]) -> dict[int, int]:
     found: dict[int, int] = {}
     for trial in trials:
         retried = trial.user_attrs.get(RETRY_OF)
-        if retried is not None and DROPPED not in trial.user_attrs:
-            if trials[retried].state not in (TrialState.COMPLETE, TrialState.PRUNED):
-                found.setdefault(retried, trial.number)
+        if retried is None or DROPPED in trial.user_attrs:
+            continue
+        if trials[retried].state not in (TrialState.COMPLETE, TrialState.PRUNED):
+            found.setdefault(retried, trial.number)
     return found
 
 

@@ -1,4 +1,4 @@
-"""The MLflow run of a study, parent of its trials' runs; continued by every driver."""
+"""The MLflow run of a sweep, parent of the runs of its trials; every driver continues it."""
 
 import json
 import time
@@ -18,56 +18,49 @@ from flag3d_exp.sweep.space import spelled
 RUN = "mlflow"  # user attribute of the study: tracking URI -> run id
 
 
-class Parent:
-    """The study's run in the MLflow store of the configuration."""
+def start(config: DictConfig, name: str, folder: Path, run_id: str | None) -> tracking.Tracker:
+    """A new parent run, or `run_id` continued."""
+    settings: tracking.Tracking = instantiate(config.tracking, _convert_="all")
+    tags = {
+        "sweep": str(config.hydra.runtime.choices.get("sweep")),
+        "run_folder": str(folder),
+        "command": " ".join(["-m", *config.hydra.overrides.task]),
+    }
+    return settings.start(name, tags, run_id)
 
-    def __init__(self, config: DictConfig, study: optuna.Study, folder: Path):
-        settings: tracking.Tracking = instantiate(config.tracking, _convert_="all")
-        self._uri = settings.uri
-        choices = config.hydra.runtime.choices
-        tags = {
-            "sweep": str(choices.get("sweep")),
-            "study": study.study_name,
-            "run_folder": str(folder),
-            "command": " ".join(["-m", *config.hydra.overrides.task]),
-        }
-        with FileLock(folder / ".mlflow.lock"):
-            known = study.user_attrs.get(RUN, {})
-            self._tracker = settings.start(study.study_name, tags, known.get(self._uri))
-            if self._tracker.run_id is not None:
-                study.set_user_attr(RUN, known | {self._uri: self._tracker.run_id})
-        self._num_ended = -1
 
-    def child_tags(self, number: int) -> dict[str, str]:
-        """What ties a trial's run to this one."""
-        tags = {"trial": str(number)}
-        if self._tracker.run_id is not None:
-            tags["mlflow.parentRunId"] = self._tracker.run_id
-        return tags
+def of_study(config: DictConfig, study: optuna.Study, folder: Path) -> tracking.Tracker:
+    """The parent run of a study; the study knows it, for drivers on other machines."""
+    uri = str(config.tracking.uri)
+    with FileLock(folder / ".mlflow.lock"):
+        known = study.user_attrs.get(RUN, {})
+        tracker = start(config, study.study_name, folder, known.get(uri))
+        if tracker.run_id is not None:
+            study.set_user_attr(RUN, known | {uri: tracker.run_id})
+    return tracker
 
-    def refresh(self, ledger: Ledger, folder: Path) -> None:
-        """Send the counts, the best so far and the plots."""
-        trials = ledger.trials()
-        num_ended = sum(trial.state.is_finished() for trial in trials)
-        metrics = {f"trials/{k}": float(v) for k, v in results.state_counts(trials).items()}
-        metrics["trials/epochs"] = float(results.num_epochs(trials))
-        best = ledger.study.best_trials
-        if len(ledger.study.directions) == 1 and best:
-            metrics["best_value"] = best[0].values[0]
-            tags = {f"best.{k.strip('+~')}": spelled(v) for k, v in best[0].params.items()}
-            self._tracker.set_tags(tags | {"best_trial": str(best[0].number)})
-        if num_ended != self._num_ended:
-            now = time.time_ns() // 1_000_000
-            self._tracker.log_report(Report(num_ended, now, metrics))
-            self._num_ended = num_ended
-        for path in sorted((folder / "plots").glob("*.png")):
-            self._tracker.log_artifact(path, "plots")
-        if (folder / results.FILE).exists():
-            self._tracker.log_artifact(folder / results.FILE)
 
-    def finish(self, status: tracking.Status) -> None:
-        """Close the run."""
-        self._tracker.finish(status)
+def child_tags(tracker: tracking.Tracker, number: int) -> dict[str, str]:
+    """What ties the run of a trial to its parent."""
+    tags = {"trial": str(number)}
+    return tags if tracker.run_id is None else tags | {"mlflow.parentRunId": tracker.run_id}
+
+
+def refresh(tracker: tracking.Tracker, ledger: Ledger, folder: Path) -> None:
+    """Send the counts, the best so far, the results and the plots."""
+    trials = ledger.trials()
+    metrics = {f"trials/{k}": float(v) for k, v in results.state_counts(trials).items()}
+    metrics["trials/epochs"] = float(results.num_epochs(trials))
+    best = ledger.study.best_trials
+    if len(ledger.study.directions) == 1 and best:
+        metrics["best_value"] = best[0].values[0]
+        tags = {f"best.{k.strip('+~')}": spelled(v) for k, v in best[0].params.items()}
+        tracker.set_tags(tags | {"best_trial": str(best[0].number)})
+    num_ended = sum(trial.state.is_finished() for trial in trials)
+    tracker.log_report(Report(num_ended, time.time_ns() // 1_000_000, metrics))
+    for path in sorted((folder / "plots").glob("*.png")):
+        tracker.log_artifact(path, "plots")
+    tracker.log_artifact(folder / results.FILE)
 
 
 def close_child(folder: Path) -> None:
@@ -76,4 +69,6 @@ def close_child(folder: Path) -> None:
     if path.exists():
         known = json.loads(path.read_text(encoding="utf-8"))
         if known["run_id"] is not None:
-            tracking.close(known["run_id"], known["uri"], "FAILED", {tracking.TRIAL_STATE: "failed"})
+            tracking.close(
+                known["run_id"], known["uri"], "FAILED", {tracking.TRIAL_STATE: "failed"}
+            )

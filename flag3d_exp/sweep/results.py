@@ -3,6 +3,7 @@
 import logging
 import os
 import shlex
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -79,9 +80,10 @@ def state_counts(trials: Sequence[FrozenTrial]) -> Counter[str]:
     """How many of the budget's trials are in each state; `retried` and `dropped` come on top."""
     kept = counted(trials)
     found = Counter(trial.state.name.lower() for trial in kept)
-    found["retried"] = sum(
-        trial.state == TrialState.FAIL and DROPPED not in trial.user_attrs for trial in trials
-    ) - found["fail"]
+    found["retried"] = (
+        sum(trial.state == TrialState.FAIL and DROPPED not in trial.user_attrs for trial in trials)
+        - found["fail"]
+    )
     found["dropped"] = sum(DROPPED in trial.user_attrs for trial in trials)
     return +found
 
@@ -112,7 +114,9 @@ def draw_plots(ledger: Ledger, folder: Path, metrics: list[str]) -> None:
     folder.mkdir(exist_ok=True)
     study = ledger.study
     if len(metrics) > 1:
-        drawings: dict[str, Callable[[], Any]] = {"pareto_front": lambda: plots.plot_pareto_front(study)}
+        drawings: dict[str, Callable[[], Any]] = {
+            "pareto_front": lambda: plots.plot_pareto_front(study)
+        }
     else:
         drawings = {
             "history": lambda: plots.plot_optimization_history(study),
@@ -124,7 +128,9 @@ def draw_plots(ledger: Ledger, folder: Path, metrics: list[str]) -> None:
             drawings["importances"] = lambda: plots.plot_param_importances(study)
     for name, draw in drawings.items():
         try:
-            axes = draw()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of axes with a single value
+                axes = draw()
             figure = (axes if hasattr(axes, "figure") else axes.flat[0]).figure
             figure.savefig(folder / f"{name}.png", dpi=120, bbox_inches="tight")
         except (ValueError, RuntimeError) as error:  # too few or too uniform trials for this one

@@ -1,8 +1,9 @@
 """The search space: Hydra's sweep syntax, from the configuration and the command line, for Optuna.
 
-    optimizer.lr=tag(log,interval(0.001,1))   a number between two, on a log scale
-    model.num_blocks=range(2,11,2)            2, 4, ... 10
-    optimizer=choice(sgd,adamw)               one of these; optimizer=sgd,adamw is the same
+optimizer.lr=tag(log,interval(0.001,1))   a number between two, on a log scale
+model.base_channels=int(interval(8,64))   a whole number between two
+model.num_blocks=range(2,11,2)            2, 4, ... 10
+optimizer=choice(sgd,adamw)               one of these; optimizer=sgd,adamw is the same
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -58,7 +59,9 @@ class Space:
                 case CategoricalDistribution():
                     found[key] = list(distribution.choices)
                 case IntDistribution(log=False):
-                    found[key] = list(range(distribution.low, distribution.high + 1, distribution.step))
+                    found[key] = list(
+                        range(distribution.low, distribution.high + 1, distribution.step)
+                    )
                 case _:
                     raise UserError(
                         f"`{key}` must be a choice or a range for hydra/sweeper/sampler=grid."
@@ -67,7 +70,10 @@ class Space:
 
 
 def parse_space(
-    params: Mapping[str, str], overrides: Sequence[str], conditional: str | None, loader: ConfigLoader
+    params: Mapping[str, str],
+    overrides: Sequence[str],
+    conditional: str | None,
+    loader: ConfigLoader,
 ) -> Space:
     """The space of the configuration's `params` and of the command line, which wins.
 
@@ -82,7 +88,9 @@ def parse_space(
     by_key = {o.get_key_element(): o for o in parser.parse_overrides([*lines, *overrides])}
     fixed = [str(o.input_line) for o in by_key.values() if not o.is_sweep_override()]
     distributions = {
-        key: distribution(override) for key, override in by_key.items() if override.is_sweep_override()
+        key: distribution(override)
+        for key, override in by_key.items()
+        if override.is_sweep_override()
     }
     if not distributions and conditional is None:
         raise UserError(
@@ -98,7 +106,7 @@ def distribution(override: Override) -> BaseDistribution:
     Raises:
         UserError: an empty range, an interval the wrong way round, or a log scale from 0.
     """
-    key, value = override.get_key_element(), override.value()
+    value = override.value()
     log = "log" in getattr(value, "tags", ())
     try:
         match value:

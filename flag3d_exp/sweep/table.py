@@ -14,7 +14,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from flag3d_exp.console import formatted
-from flag3d_exp.sweep.ledger import DROPPED, ENDED, ERROR, OWNER, Ledger, counted
+from flag3d_exp.sweep.ledger import DROPPED, ENDED, ERROR, OWNER, Ledger, counted, successors
 from flag3d_exp.sweep.results import counts_line
 from flag3d_exp.sweep.space import spelled
 
@@ -40,8 +40,9 @@ class Table:
         study = self.ledger.study
         log.info("study %s: %s", study.study_name, counts_line(self.ledger.trials()))
         if sys.stdout.isatty():
-            self._live = Live(console=Console(file=sys.stdout), auto_refresh=False, transient=True)
-            self._live.start()
+            live = Live(console=Console(file=sys.stdout), auto_refresh=False, transient=True)
+            live.start()
+            self._live = live
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -58,7 +59,8 @@ class Table:
             if trial.state in ENDED and trial.number not in self._told:
                 self._told.add(trial.number)
                 if DROPPED not in trial.user_attrs:
-                    log.info(ended_line(trial, self.metrics))
+                    again = "; to be continued" if trial.number in successors(trials) else ""
+                    log.info(ended_line(trial, self.metrics) + again)
         if self._live is not None and time.monotonic() - self._drawn >= REDRAW_SECONDS:
             self._drawn = time.monotonic()
             self._live.update(self._table(trials, own), refresh=True)

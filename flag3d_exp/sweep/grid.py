@@ -1,0 +1,131 @@
+"""A plain grid, `-m model=a,b seed=1,2,3`: every combination, and the mean over seeds."""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from flag3d_exp.engine.interrupt import StopRequest
+from flag3d_exp.errors import UserError
+from flag3d_exp.sweep import job, parent
+from flag3d_exp.sweep.points import FILE, TABLE, Point, combinations, recall, save
+from flag3d_exp.sweep.trial import Ticket
+from flag3d_exp.tracking import Status, Tracker
+
+if TYPE_CHECKING:
+    from hydra_plugins.flag3d_exp_sweeper import GridSweeper
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.2
+
+
+def run(sweeper: "GridSweeper", overrides: list[str]) -> None:
+    """Run every combination and say what came of it.
+
+    Raises:
+        UserError: nothing can be enumerated, or combinations failed.
+    """
+    config = sweeper.config
+    HydraConfig.instance().set_config(config)  # for interpolations such as that of the folder
+    folder = Path(config.hydra.sweep.dir).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    fixed, points = combinations(overrides, sweeper.context.config_loader)
+    recall(points, folder)
+    tracker = _parent(config, folder)
+    status: Status = "FAILED"
+    try:
+        with StopRequest() as stop:
+            _work(sweeper, fixed, points, folder, tracker, stop)
+        failed = [point for point in points if point.state == "failed"]
+        status = "KILLED" if stop.signum else "FAILED" if failed else "FINISHED"
+    finally:
+        lines = _publish(points, folder, tracker)
+        tracker.finish(status)
+    for line in lines:
+        log.info(line)
+    if stop.signum:
+        log.info("stopped; the same command with hydra.sweep.dir=%s continues it", folder)
+        sys.exit(128 + stop.signum)
+    if failed:
+        names = ", ".join(str(folder / point.folder) for point in failed)
+        raise UserError(f"{len(failed)} of {len(points)} runs failed; see output.log in {names}.")
+
+
+def _parent(config: DictConfig, folder: Path) -> Tracker:
+    path = folder / "mlflow.json"
+    with FileLock(folder / ".mlflow.lock"):
+        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        run_id = known.get("run_id") if known.get("uri") == config.tracking.uri else None
+        tracker = parent.start(config, folder.name, folder, run_id)
+        path.write_text(json.dumps({"uri": config.tracking.uri, "run_id": tracker.run_id}))
+    return tracker
+
+
+def _work(
+    sweeper: "GridSweeper",
+    fixed: Sequence[str],
+    points: Sequence[Point],
+    folder: Path,
+    tracker: Tracker,
+    stop: StopRequest,
+) -> None:
+    launcher = sweeper.config.hydra.runtime.choices.get("hydra/launcher") != "basic"
+    pending = [number for number, point in enumerate(points) if point.state != "complete"]
+    jobs: list[job.Job] = []
+    stopping = False
+    while jobs or (pending and not stop.signum):
+        if stop.signum and not stopping:
+            stopping = True
+            log.info("stopping %d runs; they save their state first", len(jobs))
+            for one in jobs:
+                one.stop()
+        free = sorted(set(range(sweeper.n_jobs)) - {one.slot for one in jobs})
+        for slot in free if not stop.signum else ():
+            if pending:
+                number = pending.pop(0)
+                point = points[number]
+                lines = [*fixed, *(f"{key}={value}" for key, value in point.choices.items())]
+                if sweeper.devices:
+                    lines.append(f"device.id={sweeper.devices[slot % len(sweeper.devices)]}")
+                own = folder / point.folder
+                if "resume" in sweeper.config.task and (own / "history.jsonl").exists():
+                    lines.append("task.resume=auto")
+                ticket = Ticket(tags=parent.child_tags(tracker, number))
+                jobs.append(job.start(number, own, slot, lines, ticket, launcher))
+                point.state = "running"
+        for one in [one for one in jobs if one.returncode() is not None]:
+            jobs.remove(one)
+            _settle(one, points[one.number], len(points), stopping)
+            _publish(points, folder, tracker)
+        time.sleep(TICK_SECONDS)
+
+
+def _settle(one: job.Job, point: Point, num_points: int, stopping: bool) -> None:
+    """Note how a run ended."""
+    what = " ".join(f"{key}={value}" for key, value in point.choices.items())
+    path = one.folder / "metrics.json"
+    if one.returncode() == 0:
+        point.state = "complete"
+        point.metrics = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        shown = "  ".join(f"{k} {v:.2f}" for k, v in point.metrics.items() if k.endswith("/top1"))
+        log.info("run %d of %d complete  %s  %s", one.number + 1, num_points, what, shown)
+        return
+    parent.close_child(one.folder)
+    point.state = "waiting" if stopping else "failed"
+    if not stopping:
+        log.info("run %d of %d failed  %s: %s", one.number + 1, num_points, what, one.last_words())
+
+
+def _publish(points: Sequence[Point], folder: Path, tracker: Tracker) -> list[str]:
+    lines = save(points, folder)
+    for name in (FILE, TABLE):
+        tracker.log_artifact(folder / name)
+    return lines

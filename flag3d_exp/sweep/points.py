@@ -1,0 +1,120 @@
+"""The points of a grid: its combinations, what came of each, and the table over seeds."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import product
+from pathlib import Path
+
+import yaml
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from scipy.stats import t as student
+
+from flag3d_exp.errors import UserError
+
+FILE, TABLE = "grid.yaml", "table.md"
+
+
+@dataclass
+class Point:
+    """One combination: what is particular to it, and what came of it.
+
+    Args:
+        folder: name of the run's folder in that of the grid.
+        choices: key -> value, of what varies.
+        state: waiting, running, complete or failed.
+        metrics: what the run's metrics.json says.
+    """
+
+    folder: str
+    choices: dict[str, str]
+    state: str = "waiting"
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+def combinations(overrides: Sequence[str], loader: ConfigLoader) -> tuple[list[str], list[Point]]:
+    """What is common to all runs, and the combinations of what is not, numbered.
+
+    Raises:
+        UserError: an interval, which only a search can draw from.
+    """
+    fixed: list[str] = []
+    varied: dict[str, list[str]] = {}
+    for override in OverridesParser.create(config_loader=loader).parse_overrides(list(overrides)):
+        if not override.is_sweep_override():
+            fixed.append(str(override.input_line))
+        elif override.is_discrete_sweep():
+            varied[override.get_key_element()] = list(override.sweep_string_iterator())
+        else:
+            raise UserError(
+                f"`{override.input_line}` needs a search: `-m sweep=search ...`; a grid takes "
+                "choices and ranges."
+            )
+    drawn = [dict(zip(varied, values, strict=True)) for values in product(*varied.values())]
+    return fixed, [Point(str(number), choices) for number, choices in enumerate(drawn)]
+
+
+def recall(points: Sequence[Point], folder: Path) -> None:
+    """Take over what an earlier start of the same grid has finished.
+
+    Raises:
+        UserError: the folder holds another grid.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return
+    known = [Point(**point) for point in yaml.safe_load(path.read_text(encoding="utf-8"))]
+    if [point.choices for point in known] != [point.choices for point in points]:
+        raise UserError(f"`hydra.sweep.dir={folder}` holds another grid; choose another folder.")
+    for point, before in zip(points, known, strict=True):
+        if before.state == "complete":
+            point.state, point.metrics = before.state, before.metrics
+
+
+def save(points: Sequence[Point], folder: Path) -> list[str]:
+    """Write grid.yaml and table.md; the lines of the table."""
+    (folder / FILE).write_text(
+        yaml.safe_dump([asdict(point) for point in points], sort_keys=False), encoding="utf-8"
+    )
+    lines = table(points)
+    (folder / TABLE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return lines
+
+
+def table(points: Sequence[Point]) -> list[str]:
+    """A Markdown table: a row for each choice of all but the seed, with mean, sd and interval."""
+    done = [point for point in points if point.state == "complete"]
+    metrics = sorted({name for point in done for name in point.metrics if name.endswith("/top1")})
+    keys = [key for key in points[0].choices if key != "seed"]
+    groups: dict[tuple[str, ...], list[Point]] = {}
+    for point in done:
+        groups.setdefault(tuple(point.choices[key] for key in keys), []).append(point)
+    heads = [f"{name}: mean ± sd [95 % interval]" for name in metrics]
+    lines = [row([*keys, "runs", *heads]), row(["---"] * (len(keys) + 1 + len(heads)))]
+    for values, group in groups.items():
+        found = [[p.metrics[name] for p in group if name in p.metrics] for name in metrics]
+        cells = [spread(numbers) for numbers in found]
+        lines.append(row([*values, str(len(group)), *cells]))
+    return lines
+
+
+def row(cells: Sequence[str]) -> str:
+    """One line of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def spread(values: Sequence[float]) -> str:
+    """`mean ± standard deviation [95 % interval of the mean]`, as far as their number allows.
+
+    The interval is Student's, which supposes that runs with different seeds vary normally.
+    """
+    if not values:
+        return ""
+    mean = statistics.fmean(values)
+    if len(values) == 1:
+        return f"{mean:.2f}"
+    deviation = statistics.stdev(values)
+    half = float(student.ppf(0.975, len(values) - 1)) * deviation / math.sqrt(len(values))
+    return f"{mean:.2f} ± {deviation:.2f} [{mean - half:.2f}, {mean + half:.2f}]"

@@ -1,0 +1,79 @@
+"""`task=best`: train the best configuration that a study found, in full."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from flag3d_exp.errors import UserError
+from flag3d_exp.sweep.job import config_flags
+from flag3d_exp.sweep.results import FILE
+from flag3d_exp.sweep.space import spelled
+from flag3d_exp.tasks.streams import train
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Best:
+    """Settings of `task=best`.
+
+    Args:
+        study: the study's folder.
+        trial: which of its Pareto front, where it had several objectives.
+        train: settings of `task=train` that replace the study's, such as `epochs=60`.
+    """
+
+    study: str
+    trial: int | None = None
+    train: list[str] = field(default_factory=list)
+
+    def __call__(self, cfg: DictConfig) -> None:
+        """Train in the run folder with the study's overrides, its best parameters and ours."""
+        found = study_results(Path(self.study))
+        own = [
+            line
+            for line in HydraConfig.get().overrides.task
+            if not line.startswith(("task=", "task."))
+        ]
+        overrides = [
+            *config_flags(),
+            *(line for line in found["overrides"] if not line.startswith("sweep=")),
+            *(f"{key}={spelled(value)}" for key, value in self.parameters(found).items()),
+            *own,
+            *(f"task.{setting}" for setting in self.train),
+        ]
+        train(Path(HydraConfig.get().runtime.output_dir) / "train", overrides)
+
+    def parameters(self, found: dict) -> dict:
+        """What the best trial drew.
+
+        Raises:
+            UserError: the study has no best trial yet, or several and none is named.
+        """
+        if "best_params" in found:
+            return found["best_params"]
+        front = {point["trial"]: point["params"] for point in found.get("pareto_front", [])}
+        if not front:
+            raise UserError(f"`task.study={self.study}` has no complete trial yet.")
+        if self.trial not in front:
+            raise UserError(
+                f"`task.trial` must be one of the study's Pareto front, "
+                f"{', '.join(map(str, front))}; got {self.trial}."
+            )
+        return front[self.trial]
+
+
+def study_results(folder: Path) -> dict:
+    """A study's optimization_results.yaml.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = folder.expanduser() / FILE
+    if not path.is_file():
+        raise UserError(f"`task.study={folder}` is no study's folder: it has no {FILE}.")
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
