@@ -18,6 +18,7 @@ from flag3d_exp.predictions import Predictions, load_predictions
 # S001C001M002P005A015R003 and PLAY_A001_V001_R001_S001.
 MOCAP_NAME = re.compile(r"S\d{3}C\d{3}M\d{3}(P\d{3})A\d{3}R\d{3}")
 VIDEO_NAME = re.compile(r"(P[A-Z]+)_A\d{3}_V\d{3}_R\d{3}_S\d{3}")
+RUN_ID = re.compile(r"[0-9a-f]{32}")
 FUSION = "fusion.json"
 
 
@@ -170,7 +171,7 @@ def _folder(reference: str, uri: str | None) -> Path:
     folder = Path(reference).expanduser()
     if folder.is_dir():
         return folder
-    if not re.fullmatch(r"[0-9a-f]{32}", reference):
+    if not RUN_ID.fullmatch(reference):
         raise UserError(
             f"`task.runs`: {reference} is neither a folder nor an MLflow run id (32 hex digits)."
         )

@@ -50,6 +50,8 @@ def _draw_poses(
     points = recording.keypoints[0].astype(np.float64)
     flat = projected(points, upward_axis([recording], layout))  # (T0, V, 2), y down
     num_frames = len(flat)
+    extent = flat.max(axis=1) - flat.min(axis=1)  # (T0, 2)
+    half = 0.55 * float(extent.max())
     parts = np.array_split(attribution, NUM_POSES)
     limit = max(float(np.abs(np.array([part.sum(axis=0) for part in parts])).max()), 1e-12)
     for number, part in enumerate(parts):
@@ -72,7 +74,9 @@ def _draw_poses(
             clip_on=False,
         )
         axes.set_title(f"frame {frame}", fontsize=9)
-        axes.invert_yaxis()
+        middle = (pose[seen].max(axis=0) + pose[seen].min(axis=0)) / 2
+        axes.set_xlim(middle[0] - half, middle[0] + half)
+        axes.set_ylim(middle[1] + half, middle[1] - half)
         axes.set_aspect("equal")
         axes.axis("off")
 

@@ -229,7 +229,7 @@ def _splits(evaluations: Evaluations) -> list[str]:
 
 
 def _shown_classes(drops: Sequence[Mapping[str, Mapping[str, Estimate]]]) -> list[str]:
-    """Classes by body part, then by their drop in the first run, largest first."""
+    """The classes that any run has a drop of, by body part."""
     found = dict.fromkeys(name for drop in drops for name in drop["classes"])
     order, _ = figures.by_body_part(list(found))
     return [list(found)[index] for index in order]

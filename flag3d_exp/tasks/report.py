@@ -28,7 +28,7 @@ from flag3d_exp.report.document import (
     to_html,
     to_markdown,
 )
-from flag3d_exp.runs import Run, check_same_classes, common_splits, open_runs, protocol
+from flag3d_exp.runs import RUN_ID, Run, check_same_classes, common_splits, open_runs, protocol
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Report:
         page = write_report(folder, runs, self.splits, self.num_worst)
         if self.attach:
             for run in runs:
-                attach(run, [page, page.with_suffix(".md")])
+                attach(run, [page, page.with_suffix(".md")], cfg.tracking.uri)
         print(f"report: {page}")
 
 
@@ -114,13 +114,17 @@ def metric_values(evaluations: dict[str, dict[str, Evaluation]]) -> dict[str, fl
     return values
 
 
-def attach(run: Run, paths: Sequence[Path]) -> None:
+def attach(run: Run, paths: Sequence[Path], uri: str | None) -> None:
     """Log files to the run's MLflow run, if it has one; a store that is away costs only that."""
     from flag3d_exp import tracking
 
     known = run.folder / "mlflow.json"
-    place = json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}
-    if not place.get("run_id") or not place.get("uri"):
+    place: dict[str, str | None] = {"run_id": run.reference, "uri": uri}
+    if known.exists():
+        place = json.loads(known.read_text(encoding="utf-8"))
+    elif not RUN_ID.fullmatch(run.reference):
+        return
+    if place["run_id"] is None or place["uri"] is None:
         return
     try:
         tracking.attach(place["run_id"], place["uri"], paths, "report")

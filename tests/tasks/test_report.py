@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli import refused, succeeded
+from cli import TINY, refused, succeeded
 from made_up_runs import made_up_run
+from mlflow.tracking import MlflowClient
 
 from flag3d_exp import metrics
 from flag3d_exp.data.demo import demo_path
@@ -164,3 +165,17 @@ def test_the_task_writes_its_files_and_refuses_in_one_line(tmp_path):
         assert (tmp_path / "out" / name).stat().st_size > 0
     line = refused(tmp_path, "task=report", "task.runs=[a,nowhere]", "hydra.run.dir=out2")
     assert "nowhere is neither a folder nor an MLflow run id" in line
+
+
+@pytest.mark.slow
+def test_an_mlflow_run_is_found_by_its_id_and_gets_the_report(tmp_path):
+    succeeded(tmp_path, *TINY, "task.epochs=1", "hydra.run.dir=run")
+    run_id = json.loads((tmp_path / "run" / "mlflow.json").read_text())["run_id"]
+    succeeded(tmp_path, "task=report", f"task.runs=[{run_id}]", "hydra.run.dir=out")
+    values = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    trained = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert values["val/top1"] == pytest.approx(trained["val/top1"])
+    assert "Training of STGCN joint" in (tmp_path / "out" / "report.html").read_text()
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    attached = [artifact.path for artifact in client.list_artifacts(run_id, "report")]
+    assert attached == ["report/report.html", "report/report.md"]
