@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from flag3d_exp import intervals, metrics
-from flag3d_exp.flag3d import BODY_PART_OF, BODY_PARTS
+from flag3d_exp.flag3d import BODY_PART_OF, BODY_PARTS, subject
 from flag3d_exp.intervals import Estimate
 from flag3d_exp.metrics import Calibration, Confusion
 from flag3d_exp.predictions import Predictions
-from flag3d_exp.runs import subject
 
 PERCENT = ("top1", "top5", "mean_class_accuracy", "macro_f1", "ece")
 

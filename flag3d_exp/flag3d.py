@@ -1,5 +1,7 @@
 """FLAG3D's 60 actions by body part, and the published results that runs are compared with."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 # In the order of their numbers A001 to A060; label = number - 1.
@@ -87,6 +89,9 @@ BODY_PARTS: dict[str, tuple[str, ...]] = {
 }
 CLASSES: tuple[str, ...] = tuple(name for names in BODY_PARTS.values() for name in names)
 BODY_PART_OF: dict[str, str] = {name: part for part, names in BODY_PARTS.items() for name in names}
+# S001C001M002P005A015R003 and PLAY_A001_V001_R001_S001.
+_MOCAP_NAME = re.compile(r"S\d{3}C\d{3}M\d{3}(P\d{3})A\d{3}R\d{3}")
+_VIDEO_NAME = re.compile(r"(P[A-Z]+)_A\d{3}_V\d{3}_R\d{3}_S\d{3}")
 
 
 @dataclass(frozen=True)
@@ -119,3 +124,20 @@ PUBLISHED: tuple[Published, ...] = (
     Published("2s-AGCN (one AAGCN stream)", "out_domain", _MINDSPORE, 5868 / 7200, 5868, 7200),
     Published("PoseC3D", "out_domain", _MINDSPORE, 5752 / 7200, 5752, 7200),
 )
+
+
+def subject(name: str) -> str | None:
+    """The person of a recording named in FLAG3D's style; None for other names."""
+    match = _MOCAP_NAME.fullmatch(name) or _VIDEO_NAME.fullmatch(name)
+    return match[1] if match else None
+
+
+def protocol(names: Sequence[str], num_classes: int) -> str | None:
+    """The protocol, `in_domain` or `out_domain`, that recordings of FLAG3D's 60 classes are of."""
+    if num_classes != len(CLASSES):
+        return None
+    if all(_MOCAP_NAME.fullmatch(name) for name in names):
+        return "in_domain"
+    if all(_VIDEO_NAME.fullmatch(name) for name in names):
+        return "out_domain"
+    return None

@@ -12,12 +12,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from flag3d_exp.errors import UserError, nearest
-from flag3d_exp.flag3d import CLASSES
+from flag3d_exp.flag3d import CLASSES, protocol
 from flag3d_exp.predictions import Predictions, load_predictions
 
-# S001C001M002P005A015R003 and PLAY_A001_V001_R001_S001.
-MOCAP_NAME = re.compile(r"S\d{3}C\d{3}M\d{3}(P\d{3})A\d{3}R\d{3}")
-VIDEO_NAME = re.compile(r"(P[A-Z]+)_A\d{3}_V\d{3}_R\d{3}_S\d{3}")
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 FUSION = "fusion.json"
 
@@ -150,23 +147,6 @@ def check_same_classes(runs: Sequence[Run]) -> None:
                 )
 
 
-def subject(name: str) -> str | None:
-    """The person of a recording named in FLAG3D's style; None for other names."""
-    match = MOCAP_NAME.fullmatch(name) or VIDEO_NAME.fullmatch(name)
-    return match[1] if match else None
-
-
-def protocol(predictions: Predictions) -> str | None:
-    """FLAG3D's protocol, `in_domain` or `out_domain`, that predictions of its 60 classes are of."""
-    if predictions.num_classes != len(CLASSES):
-        return None
-    if all(MOCAP_NAME.fullmatch(name) for name in predictions.names):
-        return "in_domain"
-    if all(VIDEO_NAME.fullmatch(name) for name in predictions.names):
-        return "out_domain"
-    return None
-
-
 def _folder(reference: str, uri: str | None) -> Path:
     folder = Path(reference).expanduser()
     if folder.is_dir():
@@ -224,6 +204,6 @@ def _classes(config: dict[str, Any], predictions: dict[str, Predictions]) -> tup
     names = config.get("dataset", {}).get("classes")
     if names and len(names) == num_classes:
         return tuple(names)
-    if any(protocol(one) for one in predictions.values()):
+    if any(protocol(one.names, num_classes) for one in predictions.values()):
         return CLASSES
     return None

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from flag3d_exp import comparison, evaluation, metrics, run_folder
 from flag3d_exp.errors import UserError
 from flag3d_exp.evaluation import Evaluation
+from flag3d_exp.flag3d import protocol
 from flag3d_exp.predictions import Predictions, paired
 from flag3d_exp.recordings import Recordings, find_recordings
 from flag3d_exp.report import figures, sections
@@ -28,7 +29,7 @@ from flag3d_exp.report.document import (
     to_html,
     to_markdown,
 )
-from flag3d_exp.runs import RUN_ID, Run, check_same_classes, common_splits, open_runs, protocol
+from flag3d_exp.runs import RUN_ID, Run, check_same_classes, common_splits, open_runs
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +142,8 @@ def _sections(
 ) -> list[Section]:
     classes = runs[0].classes
     protocols = {
-        split: protocol(next(iter(found.values()))) for split, found in predictions.items()
+        split: protocol(next(iter(found.values())).names, len(classes))
+        for split, found in predictions.items()
     }
     content = [sections.summary(evaluations, protocols)]
     if gaps := sections.gaps(evaluations):
