@@ -47,6 +47,10 @@ class JointSimilarity(nn.Cell):
         target = self.target(x).reshape(n * k, -1, v)
         return (self.product(source, target) / source.shape[1]).reshape(n, k, v, v)
 
+    def multiply_adds(self, x, out):
+        """Of one pass, given the shapes of input and output."""
+        return math.prod(out) * self.source.weight.shape[0] // self.num_subsets * x[2]
+
 
 class GraphUnit(nn.Cell):
     """Graph convolution over learned edges plus, gated by `gate`, edges drawn from the input."""

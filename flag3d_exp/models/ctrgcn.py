@@ -3,6 +3,8 @@
 Sizes: N clips, M persons, T frames, V joints, C channels, K neighbour subsets, R reduced channels.
 """
 
+from math import prod
+
 import numpy as np
 from mindspore import Parameter, nn, ops
 
@@ -52,6 +54,10 @@ class GraphUnit(nn.Cell):
         out = self.norm(ops.bmm(value, edges).sum(1))  # (N, C, T, V)
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 
+    def multiply_adds(self, x, out):
+        """Of one pass, given the shapes of input and output."""
+        return self.adjacency.shape[0] * prod(out) * x[3]
+
 
 class SubsetConv(nn.Cell):
     """A 1x1 convolution of its own for each of K subsets: (N, K, R, L) -> (N, K, C, L)."""
@@ -66,6 +72,10 @@ class SubsetConv(nn.Cell):
         n, k, r, _ = x.shape
         weight = ops.tile(self.weight.reshape(1, k, -1, r), (n, 1, 1, 1))
         return ops.bmm(weight, x) + self.bias.reshape(1, k, -1, 1)
+
+    def multiply_adds(self, x, out):
+        """Of one pass, given the shapes of input and output."""
+        return prod(out) * x[2]
 
 
 class TemporalUnit(nn.Cell):

@@ -64,14 +64,22 @@ class GraphUnit(nn.Cell):
         out = self.norm(self.mix(ops.bmm(value, edges).reshape(n, -1, t, v)))
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 
+    def multiply_adds(self, x, _out):
+        """Of one pass, given the shapes of input and output."""
+        n, _, t, v = x
+        return n * self.source.weight.shape[0] * (t + 1) * v * v  # over edges, and of similarities
+
 
 class TemporalUnit(nn.Cell):
-    """ST-GCN++'s temporal unit, in which joints also receive the mean joint's features."""
+    """ST-GCN++'s temporal unit, in which joints also receive the mean joint's features.
+
+    The published network has shares for 25 joints whatever the layout, and uses the first V.
+    """
 
     def __init__(self, num_channels: int, stride: int, num_joints: int):
         super().__init__()
         self.branches = Branches(num_channels, num_channels, stride)
-        self.share = Parameter(np.zeros(num_joints, np.float32), name="share")
+        self.share = Parameter(np.zeros(max(num_joints, 25), np.float32), name="share")
         self.norm = BatchNorm(num_channels)
         self.mix = ConvNorm(num_channels, num_channels)
 
@@ -79,7 +87,7 @@ class TemporalUnit(nn.Cell):
         v = x.shape[3]
         out = self.branches(ops.concat([x, x.mean(3, keep_dims=True)], 3))  # (N, C, T, V + 1)
         joints, body = ops.split(out, [v, 1], 3)
-        return self.mix(ops.relu(self.norm(joints + body * self.share)))
+        return self.mix(ops.relu(self.norm(joints + body * self.share[:v])))
 
 
 class DGSTGCN(nn.Cell):

@@ -7,6 +7,7 @@ other devices use their native kernels on the same weights.
 """
 
 from collections.abc import Sequence
+from math import prod
 
 import mindspore as ms
 import numpy as np
@@ -60,6 +61,10 @@ class Conv(nn.Cell):
             columns = ops.unfold(x, self.kernel, self.dilation, self.padding, self.stride)
         weight = self.weight.reshape(self.weight.shape[0], -1)
         return channel_product(weight, columns, self.bias).reshape(n, -1, out_h, out_w)
+
+    def multiply_adds(self, _x, out):
+        """Of one pass, given the shapes of input and output."""
+        return prod(out) * self.weight.size // self.weight.shape[0]
 
 
 class BatchNorm(nn.Cell):
@@ -144,6 +149,10 @@ class GraphConv(nn.Cell):
             x = x + ops.matmul(bias.T, received).reshape(1, -1, 1, v)
         return x
 
+    def multiply_adds(self, x, out):
+        """Of one pass, given the shapes of input and output."""
+        return self.num_subsets * (prod(x) * x[3] + prod(out) * x[1])
+
 
 class Block(nn.Cell):
     """Graph unit, then temporal unit, plus the input; (N, C, T, V) in and out.
@@ -210,6 +219,10 @@ class Head(nn.Cell):
         if dropout_mask is not None:
             features = features * dropout_mask
         return ops.matmul(features, self.weight.T) + self.bias
+
+    def multiply_adds(self, _x, out):
+        """Of one pass, given the shapes of input and output."""
+        return out[0] * self.weight.size
 
 
 def channel_product(weight, x, bias=None):

@@ -4,6 +4,8 @@
 Sizes: N clips, M persons, T frames, V joints, C channels, K scales, W frames of a window.
 """
 
+from math import prod
+
 import numpy as np
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Uniform, initializer
@@ -31,6 +33,10 @@ class ScaleConv(nn.Cell):
     def construct(self, x):
         edges = ops.unbind(self.adjacency + self.deviation)
         return ops.relu(self.conv(graph_product(x, edges)))
+
+    def multiply_adds(self, x, _out):
+        """Of one pass, given the shapes of input and output."""
+        return self.adjacency.shape[0] * prod(x) * x[3]
 
 
 class TemporalUnit(nn.Cell):

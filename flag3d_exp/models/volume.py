@@ -4,10 +4,14 @@ Frames side by side let two-dimensional kernels do all the work; only a kernel l
 needs to know how many there are to a clip. Sizes: N clips, T frames, C channels.
 """
 
+from math import prod
+
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import HeNormal, initializer
 
 from flag3d_exp.models.layers import BatchNorm, channel_product, native_kernels
+
+MAX_UNFOLDED = 64 << 20  # numbers; frames are unfolded in groups of at most so many, 256 MB
 
 
 class VolumeConv(nn.Cell):
@@ -43,12 +47,22 @@ class VolumeConv(nn.Cell):
         weight = weight.reshape(weight.shape[0], -1, rows, columns)
         if self.native:
             return ops.conv2d(x, weight, None, self.stride, "pad", self.padding[1:])
-        if rows == columns == self.stride == 1:
-            x = x.reshape(x.shape[0], -1, h * w)
-        else:
-            x = ops.unfold(x, (rows, columns), 1, self.padding[1:], self.stride)
         weight = weight.reshape(weight.shape[0], -1)
-        return channel_product(weight, x).reshape(x.shape[0], -1, out_h, out_w)
+        if rows == columns == self.stride == 1:
+            out = channel_product(weight, x.reshape(x.shape[0], -1, h * w))
+            return out.reshape(x.shape[0], -1, out_h, out_w)
+        at_once = max(1, MAX_UNFOLDED // (weight.shape[1] * out_h * out_w))
+        parts = []
+        for first in range(0, x.shape[0], at_once):
+            part = x[first : first + at_once]
+            unfolded = ops.unfold(part, (rows, columns), 1, self.padding[1:], self.stride)
+            parts.append(channel_product(weight, unfolded))
+        out = parts[0] if len(parts) == 1 else ops.concat(parts)
+        return out.reshape(x.shape[0], -1, out_h, out_w)
+
+    def multiply_adds(self, _x, out):
+        """Of one pass, given the shapes of input and output."""
+        return prod(out) * self.weight.size // self.weight.shape[0]
 
 
 class DepthwiseConv(nn.Cell):
@@ -86,6 +100,10 @@ class DepthwiseConv(nn.Cell):
         for number in range(1, frames):
             total = total + shifted_frames(x[:, :, :, number], frames // 2 - number)
         return total.reshape(nt, c, out_h, out_w)
+
+    def multiply_adds(self, _x, out):
+        """Of one pass, given the shapes of input and output."""
+        return prod(out) * self.weight.size // self.weight.shape[0]
 
     def native_conv(self, x, num_frames):
         nt, c, h, w = x.shape

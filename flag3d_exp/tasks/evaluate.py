@@ -20,6 +20,7 @@ from flag3d_exp.metrics import split_metrics
 from flag3d_exp.recall import checkpoint_path, recalled
 from flag3d_exp.run_folder import save_metrics, save_predictions
 from flag3d_exp.session import Evaluator
+from flag3d_exp.tasks.import_weights import imported
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ class Evaluate:
     """Settings of `task=evaluate`.
 
     Args:
-        checkpoint: a checkpoint file, a run folder (its best one) or an MLflow run id.
+        checkpoint: a checkpoint file, a run folder (its best one), an MLflow run id, or a file that
+            `task=import_weights` can read.
         splits: which of the dataset's splits; None for all but `train`.
         weights: the trained ones, or their moving average where the run kept one.
         batch_size: clips per forward pass; None for the run's own.
@@ -54,7 +56,7 @@ class Evaluate:
         """Evaluate; the top-1 of `val` in percent, if that split is evaluated."""
         folder = Path(HydraConfig.get().runtime.output_dir)
         path = checkpoint_path(self.checkpoint, cfg.tracking.uri)
-        checkpoint = load_checkpoint(path)
+        checkpoint = load_checkpoint(path) if path.suffix == ".npz" else imported(cfg, path)
         cfg = recalled(cfg, checkpoint.meta, list(HydraConfig.get().overrides.task))
         device, device_name = build.device(cfg)
         splits = self.splits or [split for split in cfg.dataset.splits if split != "train"]
