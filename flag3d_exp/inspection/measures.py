@@ -26,6 +26,8 @@ class Measures:
         frozen: share of frames equal to the one before.
         bone_spread: how much a typical bone's length varies: the median over bones of standard
             deviation over mean; 0 in 2D, where lengths vary with the view.
+        bone_detour: length of all bones in the middle frame, over that of the shortest tree through
+            the joints: 1 to 2 for a body, more if the joints are in another order.
         bone_length: median length of all bones in all frames, in the coordinates' unit.
         outside: share of joints outside the image; 0 where there is none.
         scores: least and greatest score; None without scores.
@@ -38,6 +40,7 @@ class Measures:
     zero: float
     frozen: float
     bone_spread: float
+    bone_detour: float
     bone_length: float
     outside: float
     scores: tuple[float, float] | None
@@ -59,6 +62,7 @@ def measure(recording: Recording, layout: Layout) -> Measures:
         zero=float(zero.mean()),
         frozen=float(same.mean()) if num_frames > 1 else 0.0,
         bone_spread=spread if num_coordinates == 3 else 0.0,
+        bone_detour=_detour(keypoints[0, num_frames // 2], layout),
         bone_length=length,
         outside=_outside(recording, keypoints),
         scores=None if scores is None else (float(scores.min()), float(scores.max())),
@@ -89,6 +93,21 @@ def _bones(joints: np.ndarray, layout: Layout) -> tuple[float, float]:
         return 0.0, 0.0
     spread = np.median(lengths.std(0)[real] / mean[real])
     return float(spread), float(np.median(lengths[:, real]))
+
+
+def _detour(joints: np.ndarray, layout: Layout) -> float:
+    """Length of the bones between the (V, C) joints over that of their minimum spanning tree."""
+    ends = [(joint, parent) for joint, parent in enumerate(layout.parents) if parent >= 0]
+    distances = np.linalg.norm(joints[:, None] - joints[None], axis=-1)
+    shortest, reached, to_tree = 0.0, [0], distances[0].copy()
+    while len(reached) < len(joints):  # Prim's algorithm
+        to_tree[reached] = np.inf
+        nearest = int(to_tree.argmin())
+        shortest += float(to_tree[nearest])
+        reached.append(nearest)
+        to_tree = np.minimum(to_tree, distances[nearest])
+    length = sum(float(distances[joint, parent]) for joint, parent in ends)
+    return length / shortest if shortest else 1.0
 
 
 def _outside(recording: Recording, keypoints: np.ndarray) -> float:

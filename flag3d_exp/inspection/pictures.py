@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
@@ -104,11 +105,15 @@ def _draw_row(axes: Sequence[Axes], recording: Recording, layout: Layout, up: in
         )
         for spine in axis.spines.values():
             spine.set_color("0.85")
-        for person in range(len(points)):
-            for start, end, colour in coloured_bones(layout):
-                if seen[person, frame, start] and seen[person, frame, end]:
-                    line = points[person, frame, [start, end]]
-                    axis.plot(*line.T, color=colour, lw=1.6, solid_capstyle="round")
+        bones = [
+            (points[person, frame, [start, end]], colour)
+            for person in range(len(points))
+            for start, end, colour in coloured_bones(layout)
+            if seen[person, frame, start] and seen[person, frame, end]
+        ]
+        lines = LineCollection([line for line, _ in bones], colors=[colour for _, colour in bones])
+        lines.set(linewidth=1.6, capstyle="round")
+        axis.add_collection(lines, autolim=False)
 
 
 def _frame(points: np.ndarray) -> tuple[np.ndarray, float]:

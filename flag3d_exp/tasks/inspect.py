@@ -60,9 +60,9 @@ class Inspect:
         for line in table(findings):
             print(line)
         run_folder.write_json(folder / "findings.json", {"findings": [asdict(f) for f in findings]})
-        shown = self._shown(usable)
+        shown = self.shown(usable)
         if shown:
-            chosen = self._chosen(annotations.by_name, shown)
+            chosen = self.chosen(annotations.by_name, shown)
             up = upward_axis(shown, layout)
             classes = record.class_names(cfg)
             samples = {label: clearest(members) for label, members in by_label(shown).items()}
@@ -84,7 +84,8 @@ class Inspect:
                 f"error{'s' if len(errors) > 1 else ''}): {errors[0].text}"
             )
 
-    def _shown(self, usable: Splits) -> Sequence[Recording]:
+    def shown(self, usable: Splits) -> Sequence[Recording]:
+        """The recordings that samples are taken from; none if none can be shown."""
         if self.split is None:
             return next((recordings for recordings in usable.values() if recordings), ())
         if self.split not in usable:
@@ -92,7 +93,8 @@ class Inspect:
             raise UserError(f"`task.split` must be one of {known}; got {self.split!r}.")
         return usable[self.split]
 
-    def _chosen(self, by_name: dict[str, Recording], shown: Sequence[Recording]) -> Recording:
+    def chosen(self, by_name: dict[str, Recording], shown: Sequence[Recording]) -> Recording:
+        """The recording to play."""
         if self.recording is None:
             return shown[0]
         if self.recording not in by_name:
