@@ -127,6 +127,6 @@ def test_a_perfect_model_has_a_perfect_summary():
 
 def test_7200_recordings_of_60_classes_take_seconds():
     scores, labels = made_up(7200, 60)
-    start = time.perf_counter()
+    start = time.process_time()
     intervals.summary(scores, labels)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10

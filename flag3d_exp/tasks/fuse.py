@@ -1,5 +1,6 @@
 """`task=fuse`: several runs' scores as one; the result is a run like any other."""
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,12 +93,15 @@ def fuse_runs(
 def track(cfg: DictConfig, folder: Path, found: dict[str, float]) -> None:
     """Log the fused run to MLflow."""
     tracking: Tracking = build.instantiated(cfg.tracking)
+    described = json.loads((folder / FUSION).read_text(encoding="utf-8"))
     tags = provenance() | {
         "task": "fuse",
+        "model": described["title"],
+        "dataset": described["config"].get("dataset", {}).get("name", ""),
         "run_folder": str(folder),
         "command": " ".join(HydraConfig.get().overrides.task),
     }
-    tracker: Tracker = tracking.start(f"fused-{folder.name}", tags)
+    tracker: Tracker = tracking.start(described["title"], tags)
     run_folder.write_json(folder / "mlflow.json", {"uri": tracking.uri, "run_id": tracker.run_id})
     if report := run_folder.History(folder).add(0, found):
         tracker.log_report(report)

@@ -198,10 +198,10 @@ def test_conf_says_what_is_in_the_files():
 
 
 def test_both_domains_are_made_in_ten_seconds(cache):
-    start = time.perf_counter()
+    start = time.process_time()
     for domain in demo.DOMAINS:
         demo.demo_path(domain)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_the_file_is_written_once(cache):
