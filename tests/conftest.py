@@ -4,10 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from flag3d_exp.device import set_environment
 
 set_environment()
+# Machines of CI are busy; that a case is slow there is no fault.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"

@@ -1,0 +1,123 @@
+"""Datasets as configuration describes them: ours compose, real files fit, splits are as named."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from flag3d_exp.config import CONF
+from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline
+from flag3d_exp.data.source import Dataset, build
+from flag3d_exp.data.transforms import Stream
+from flag3d_exp.errors import UserError
+
+JOINT = Stream("joint")
+
+
+def composed(*overrides):
+    """Dataset, pipeline and stream of a configuration."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", overrides=list(overrides))
+    return [instantiate(cfg[group], _convert_="all") for group in ("dataset", "pipeline", "stream")]
+
+
+@pytest.fixture
+def path(tmp_path):
+    names = [f"r{n}" for n in range(6)]
+    annotations = [
+        {"frame_dir": name, "label": n % 2, "keypoint": np.full((1, 5, 25, 3), n, np.float32)}
+        for n, name in enumerate(names)
+    ]
+    split = {"one": names[:3], "two": names[3:5], "three": names[5:]}
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"split": split, "annotations": annotations}))
+    return str(tmp_path / "x.pkl")
+
+
+def settings(path, **splits):
+    return Dataset("x", path, "nturgb+d", 2, splits, cache=None)
+
+
+def test_splits_are_those_named_and_only_train_is_random(path):
+    pipeline = GraphPipeline("nturgb+d", clip_len=4, rotation=0.5)
+    made = build(settings(path, train="one", val="two", out_domain="three"), pipeline, JOINT, 0)
+    assert {split: clips.names for split, clips in made.items()} == {
+        "train": ("r0", "r1", "r2"),
+        "val": ("r3", "r4"),
+        "out_domain": ("r5",),
+    }
+    assert [clips.training for clips in made.values()] == [True, False, False]
+    assert made["val"].labels.tolist() == [1, 0]
+    np.testing.assert_array_equal(made["val"].clips(1), np.full((1, 1, 4, 25, 3), 4))
+
+
+def test_single_splits_can_be_built(path):
+    described = settings(path, train="one", val="two")
+    made = build(described, GraphPipeline("nturgb+d"), JOINT, 0, splits=["val"])
+    assert list(made) == ["val"]
+    with pytest.raises(UserError, match="`dataset.splits` has no 'test'; there: train, val"):
+        build(described, GraphPipeline("nturgb+d"), JOINT, 0, splits=["test"])
+
+
+def test_one_split_may_be_trained_and_evaluated_on_if_asked_for(path):
+    made = build(settings(path, train="one", val="one"), GraphPipeline("nturgb+d"), JOINT, 0)
+    assert made["train"].names == made["val"].names
+
+
+def test_flag3d_is_described_as_published():
+    solid, pipeline, _ = composed("dataset=flag3d_in_domain", "dataset.path=x")
+    assert (solid.layout, solid.num_classes, solid.clip_len) == ("nturgb+d", 60, 500)
+    assert (pipeline.normalise, pipeline.clip_len, pipeline.mirror) == ("none", 500, 0)
+    assert solid.classes[0] == "Svend Press"
+    assert solid.classes[59] == "Run In Place With Arm Swing"
+    flat, pipeline, _ = composed("dataset=flag3d_out_domain", "dataset.path=x")
+    assert (flat.layout, flat.num_coordinates, flat.score_channel) == ("coco", 2, True)
+    assert (pipeline.normalise, pipeline.score_threshold) == ("image", None)
+    assert flat.classes == solid.classes
+
+
+@pytest.mark.parametrize("stream", ["joint", "bone", "joint_motion", "bone_motion"])
+def test_streams_are_called_what_they_are(stream):
+    *_, made = composed(f"stream={stream}")
+    assert made.name == stream
+    assert (made.bones, made.motion) == ("bone" in stream, "motion" in stream)
+
+
+def test_heatmap_settings_follow_the_dataset():
+    dataset, pipeline, _ = composed("dataset=penn_action", "dataset.path=x", "pipeline=heatmap")
+    assert isinstance(pipeline, HeatmapPipeline)
+    assert (pipeline.layout, pipeline.mirror) == ("coco", dataset.mirror)
+
+
+@pytest.mark.parametrize(
+    ("choice", "file", "sizes"),
+    [
+        ("uiprmd", "uiprmd.pkl", {"train": 490, "val": 500, "out_domain": 500}),
+        ("penn_action", "pennaction.pkl", {"train": 1258, "val": 1068}),
+        ("penn_action_fitness", "pennaction.pkl", {"train": 574, "val": 589}),
+    ],
+)
+def test_real_files_fit_their_description(shared, tmp_path, choice, file, sizes):
+    made = build(
+        *composed(
+            f"dataset={choice}",
+            f"dataset.path={shared / 'data' / file}",
+            f"dataset.cache={tmp_path}",
+        ),
+        seed=0,
+    )
+    assert {split: len(clips) for split, clips in made.items()} == sizes
+    for clips in made.values():
+        clip = clips.clips(len(clips) - 1)
+        assert clip.shape[2] == 64
+        assert np.isfinite(clip).all()
+        assert np.abs(clip).max() < 10
+
+
+def test_the_synthetic_data_takes_the_same_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    dataset, pipeline, stream = composed("dataset=demo_out_domain", "pipeline=heatmap")
+    made = build(dataset, pipeline, stream, seed=0)
+    assert made["train"].clips(0).shape[1:] == (1, 48, 17, 3)
+    assert list(tmp_path.rglob("*.recordings"))
