@@ -2,6 +2,7 @@ import itertools
 import multiprocessing
 import pickle
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,18 @@ LABELS = {action.name: label for label, action in enumerate(demo_motions.ACTIONS
 UPRIGHT = {name: np.zeros(1) for name in demo_body.ANGLES}
 
 
-@pytest.fixture(scope="module", params=demo.DOMAINS)
+@cache
+def made(domain: str) -> dict:
+    return demo.make_demo(domain)
+
+
+@pytest.fixture(params=demo.DOMAINS)
 def data(request) -> dict:
-    return demo.make_demo(request.param)
+    return made(request.param)
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch) -> Path:
+def cache_home(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return tmp_path / "flag3d_exp"
 
@@ -140,7 +146,7 @@ def test_each_class_has_as_many_recordings_in_a_split(data):
 
 
 def test_in_domain_has_the_form_of_flag3d():
-    data = demo.make_demo("in_domain")
+    data = made("in_domain")
     for annotation in data["annotations"]:
         keypoint = annotation["keypoint"]
         assert keypoint.dtype == np.float32
@@ -153,7 +159,7 @@ def test_in_domain_has_the_form_of_flag3d():
 
 
 def test_out_domain_has_the_form_of_flag3d():
-    data = demo.make_demo("out_domain")
+    data = made("out_domain")
     for annotation in data["annotations"]:
         num_frames = annotation["total_frames"]
         assert annotation["keypoint"].shape == (1, num_frames, 17, 2)
@@ -165,7 +171,7 @@ def test_out_domain_has_the_form_of_flag3d():
 
 
 def test_rendered_people_are_in_the_image_and_filmed_ones_lose_joints():
-    data = demo.make_demo("out_domain")
+    data = made("out_domain")
     named = {a["frame_dir"]: a for a in data["annotations"]}
     rendered = [named[name] for name in data["split"]["train"]]
     filmed = [named[name] for name in data["split"]["val"]]
@@ -197,14 +203,14 @@ def test_conf_says_what_is_in_the_files():
         assert "synthetic" in conf["name"]
 
 
-def test_both_domains_are_made_in_ten_seconds(cache):
+def test_both_domains_are_made_in_ten_seconds(cache_home):
     start = time.process_time()
     for domain in demo.DOMAINS:
         demo.demo_path(domain)
     assert time.process_time() - start < 10
 
 
-def test_the_file_is_written_once(cache):
+def test_the_file_is_written_once(cache_home):
     path = demo.demo_path("in_domain")
     written = path.stat().st_mtime_ns
     assert demo.demo_path("in_domain") == path
@@ -213,13 +219,13 @@ def test_the_file_is_written_once(cache):
     assert {"split", "annotations"} == set(pickle.loads(path.read_bytes()))
 
 
-def test_processes_that_ask_at_once_get_one_whole_file(cache):
+def test_processes_that_ask_at_once_get_one_whole_file(cache_home):
     context = multiprocessing.get_context("spawn")
     with context.Pool(2) as pool:
         paths = pool.map(demo.demo_path, ["out_domain"] * 4, chunksize=1)
     assert len(set(paths)) == 1
     assert len(pickle.loads(paths[0].read_bytes())["annotations"]) > 1000
-    assert sorted(path.suffix for path in cache.iterdir()) == [".lock", ".pkl"]
+    assert sorted(path.suffix for path in cache_home.iterdir()) == [".lock", ".pkl"]
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
