@@ -8,7 +8,7 @@ from typing import Literal
 from flag3d_exp.data.annotations import Annotations, Recording, open_annotations
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.demo import demo_path
-from flag3d_exp.data.pipeline import GraphPipeline, Pipeline
+from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline, Pipeline
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError
 from flag3d_exp.skeleton import Layout, load_layout
@@ -109,15 +109,18 @@ def build(
     check_disjoint(settings, annotations)
     layout = load_layout(settings.layout)
     check_fit(settings, layout, pipeline)
+    if isinstance(pipeline, HeatmapPipeline) and (stream.bones or stream.motion):
+        raise UserError(
+            f"`stream={stream.name}` is for graph networks; heatmaps are drawn of joints "
+            "(`stream=joint`) or of limbs (`model.limbs=true`)."
+        )
     for split, members in recordings.items():
         for recording in members:
             if error := fault(recording, settings, layout, pipeline.needs_image):
                 where = f"{annotations.path}, split {settings.splits[split]!r}"
                 raise UserError(f"{where}, recording {recording.name!r}: {error}")
     return {
-        split: ClipDataset(
-            members, pipeline, stream, seed, split == "train", annotations.digest
-        )
+        split: ClipDataset(members, pipeline, stream, seed, split == "train", annotations.digest)
         for split, members in recordings.items()
     }
 

@@ -346,6 +346,25 @@ def test_pixels_without_an_image_are_refused(tmp_path):
         build(dataset, HeatmapPipeline("nturgb+d"), Stream("joint"), 0)
 
 
+def test_heatmaps_of_bones_are_refused(tmp_path):
+    flat = content()
+    for annotation in flat["annotations"]:
+        annotation["keypoint"] = annotation["keypoint"][..., :2]
+    path = tmp_path / "flat.pkl"
+    path.write_bytes(dumped(flat))
+    dataset = Dataset("x", str(path), "nturgb+d", 2, {"val": "val"}, num_channels=2, cache=None)
+    with pytest.raises(UserError, match="`stream=bone` is for graph networks"):
+        build(dataset, HeatmapPipeline("nturgb+d"), Stream("bone", bones=True), 0)
+
+
+def test_a_file_of_countless_objects_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("flag3d_exp.data.unpickle.MAX_OPCODES", 10_000)
+    path = tmp_path / "many.pkl"
+    path.write_bytes(b"\x80\x02" + b"]" * 20_000 + b".")
+    with pytest.raises(UserError, match="it consists of more than 10,000 parts"):
+        clips_of(path)
+
+
 def test_heatmaps_of_three_coordinates_are_refused(tmp_path):
     path = tmp_path / "good.pkl"
     path.write_bytes(dumped(content()))
