@@ -153,8 +153,9 @@ def _stored(path: Path, place: Path) -> tuple[dict[str, tuple[str, ...]], list[R
     except (FileNotFoundError, ValueError) as error:
         if isinstance(error, ValueError):
             log.warning("%s; it is made anew.", error)
-        log.info("Converting %s once, for later starts, to %s", path, place)
-        stores.write(place, *read_annotations(path))
+        content = read_annotations(path)
+        log.info("%s is converted once, for later starts, to %s", path, place)
+        stores.write(place, *content)
         splits, rows = stores.read(place)
     return splits, [Recording(*row) for row in rows]
 
