@@ -105,6 +105,7 @@ def draw_plots(ledger: Ledger, folder: Path, metrics: list[str]) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
     from matplotlib import pyplot
     from optuna.visualization import matplotlib as plots
 

@@ -18,10 +18,15 @@ ENVIRONMENT = os.environ | {
 SEARCH = ("sweep=search", "task=toy", "task.x=interval(0.0,6.0)")
 
 
+def single(*arguments: str) -> list[str]:
+    """A single run."""
+    config_dir = str(TESTS / "sweep" / "conf")
+    return [sys.executable, "-m", "flag3d_exp", "--config-dir", config_dir, *arguments]
+
+
 def command(*arguments: str) -> list[str]:
-    """A sweep without tracking and plots, for speed."""
-    flags = ["-m", "--config-dir", str(TESTS / "sweep" / "conf")]
-    return [sys.executable, "-m", "flag3d_exp", *flags, "tracking=none", *arguments]
+    """A sweep without tracking, for speed."""
+    return single("-m", "tracking=none", *arguments)
 
 
 def search(*arguments: str) -> list[str]:

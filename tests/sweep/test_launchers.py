@@ -24,6 +24,4 @@ def test_a_launcher_carries_the_trials(tmp_path, launcher):
     found = results(tmp_path)
     assert found["trials"] == {"complete": 2, "fail": 1, "retried": 1}
     assert "this toy is broken" in " ".join(found["failures"].values())
-    assert {path.name for path in study_folder(tmp_path).glob("[0-9]*")} == {"0", "1", "2"}
-    for number in range(3):
-        assert (study_folder(tmp_path) / str(number) / "history.jsonl").exists()
+    assert len(list(study_folder(tmp_path).glob("*/history.jsonl"))) == 3

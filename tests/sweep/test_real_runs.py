@@ -61,9 +61,8 @@ def test_a_killed_search_goes_on_and_leaves_a_parent_with_children(tmp_path):
         assert [metric.step for metric in reported] == [4, 8, 12, 16]
     assert "resumed after epoch" in (study_folder(tmp_path) / "0/run.log").read_text()
 
-    best = [word for word in command("task=best", "task.train=[epochs=1]") if word != "-m"]
-    best = [word for word in best if not word.startswith(TINY)]
-    finish(tmp_path, [*best, f"task.study={study_folder(tmp_path)}", "hydra.run.dir=best"])
+    own = ("task=best", "task.train={epochs:1}", f"task.study={study_folder(tmp_path)}")
+    finish(tmp_path, study.single(*own, "hydra.run.dir=best"))
     config = (tmp_path / "best/train/.hydra/overrides.yaml").read_text()
     for key, value in found["best_params"].items():
         assert f"{key}={value}" in config
