@@ -136,7 +136,7 @@ class GraphConv(nn.Cell):
         self.num_subsets, self.spread_bias = num_subsets, spread_bias
 
     def construct(self, x, adjacency):
-        """x: (N, C, T, V); adjacency: K matrices (V, V), or (N, V, V)."""
+        """x: (N, C, T, V); adjacency: K matrices (V, V) or, without `spread_bias`, (N, V, V)."""
         n, c, t, v = x.shape
         k = self.num_subsets
         weight = self.weight.reshape(k, -1, c).transpose(1, 0, 2).reshape(-1, k * c)

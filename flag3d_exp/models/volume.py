@@ -87,30 +87,35 @@ class DepthwiseConv(nn.Cell):
         nt, c, h, w = x.shape
         out_h, out_w = (h - 1) // self.stride + 1, (w - 1) // self.stride + 1
         if self.native:
-            return self.native_conv(x, num_frames)
+            taps = [
+                ops.conv2d(
+                    x, self.weight[:, :, k], None, self.stride, "pad", self.padding[1:], 1, c
+                )
+                for k in range(frames)
+            ]
+        else:
+            taps = self.products(x, out_h * out_w)
+        taps = [tap.reshape(nt // num_frames, num_frames, c, out_h, out_w) for tap in taps]
+        total = shifted_frames(taps[0], frames // 2)
+        for number in range(1, frames):
+            total = total + shifted_frames(taps[number], frames // 2 - number)
+        return total.reshape(nt, c, out_h, out_w)
+
+    def products(self, x, area):
+        """Per frame of the kernel, what each frame contributes: (N * T, C, H' * W')."""
+        frames, rows, columns = self.kernel
+        nt, c, _, _ = x.shape
         if rows == columns == self.stride == 1:
-            x = x.reshape(nt, c, 1, h * w)
+            x = x.reshape(nt, c, 1, area)
         else:
             x = ops.unfold(x, (rows, columns), 1, self.padding[1:], self.stride)
-            x = x.reshape(nt, c, rows * columns, -1)
+            x = x.reshape(nt, c, rows * columns, area)
         weight = self.weight.reshape(1, c, frames, rows * columns)
-        x = ops.bmm(ops.tile(weight, (nt, 1, 1, 1)), x)  # (N * T, C, frames, H * W)
-        x = x.reshape(nt // num_frames, num_frames, c, frames, out_h, out_w)
-        total = shifted_frames(x[:, :, :, 0], frames // 2)
-        for number in range(1, frames):
-            total = total + shifted_frames(x[:, :, :, number], frames // 2 - number)
-        return total.reshape(nt, c, out_h, out_w)
+        return ops.unbind(ops.bmm(ops.tile(weight, (nt, 1, 1, 1)), x), 2)
 
     def multiply_adds(self, _x, out):
         """Of one pass, given the shapes of input and output."""
         return prod(out) * self.weight.size // self.weight.shape[0]
-
-    def native_conv(self, x, num_frames):
-        nt, c, h, w = x.shape
-        x = x.reshape(-1, num_frames, c, h, w).transpose(0, 2, 1, 3, 4)
-        stride = (1, self.stride, self.stride)
-        x = ops.conv3d(x, self.weight, None, stride, "pad", self.padding, 1, c)
-        return x.transpose(0, 2, 1, 3, 4).reshape(nt, c, x.shape[3], x.shape[4])
 
 
 class VolumeUnit(nn.Cell):

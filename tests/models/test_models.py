@@ -1,0 +1,219 @@
+"""What all networks have in common: sizes, layouts, clips of any length, initialisation."""
+
+import math
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor
+
+from flag3d_exp.engine.optimizer import parameter_groups, sgd
+from flag3d_exp.engine.step import MicroBatch, StepSettings, TrainStep
+from flag3d_exp.errors import UserError
+from flag3d_exp.models.aagcn import AAGCN
+from flag3d_exp.models.agcn import AGCN
+from flag3d_exp.models.agcn_original import AGCNOriginal
+from flag3d_exp.models.c3d_light import C3DLight
+from flag3d_exp.models.ctrgcn import CTRGCN
+from flag3d_exp.models.dgstgcn import DGSTGCN
+from flag3d_exp.models.layers import block_channels
+from flag3d_exp.models.msg3d import MSG3D
+from flag3d_exp.models.posec3d import PoseC3D
+from flag3d_exp.models.stgcn import STGCN
+from flag3d_exp.models.stgcnpp import STGCNPP
+from flag3d_exp.models.summary import layers
+from flag3d_exp.models.x3d_shallow import X3DShallow
+
+SMALL_GRAPH = {"base_channels": 8, "num_blocks": 2, "widen_at": (2,)}
+GRAPH = {
+    STGCN: SMALL_GRAPH,
+    AGCN: SMALL_GRAPH,
+    AAGCN: SMALL_GRAPH,
+    AGCNOriginal: SMALL_GRAPH,
+    STGCNPP: SMALL_GRAPH,
+    CTRGCN: SMALL_GRAPH,
+    DGSTGCN: SMALL_GRAPH,
+    MSG3D: {"base_channels": 12, "num_stages": 2, "num_scales": 3, "num_window_scales": 2},
+}
+HEATMAP = {
+    PoseC3D: {"base_channels": 4, "stage_blocks": (1, 1, 1)},
+    C3DLight: {"base_channels": 4},
+    X3DShallow: {"base_channels": 4, "stage_blocks": (1, 1, 1)},
+}
+TINY_HEATMAP = {"train_size": 16, "test_size": 16, "dropout": 0.0}
+USERS_LAYOUT = "joints: {hip: null, knee: hip, toe: knee, neck: hip}"
+
+
+def count(model) -> int:
+    return sum(parameter.size for parameter in model.trainable_params())
+
+
+@pytest.mark.parametrize(
+    ("kind", "counts"),
+    [
+        (STGCN, (3_098_832, 3_098_832, 3_088_704)),
+        (STGCNPP, (1_403_144, 1_403_144, 1_393_016)),
+        (AGCN, (3_469_520, None, 3_459_242)),
+        (AAGCN, (3_781_668, 3_781_518, 3_760_126)),
+        (CTRGCN, (1_446_672, 1_446_522, 1_436_394)),
+        (DGSTGCN, (1_701_172, 1_701_172, 1_674_244)),
+        (MSG3D, (3_194_595, 3_194_445, 2_975_661)),
+    ],
+)
+def test_graph_networks_have_the_published_number_of_parameters(kind, counts):
+    layouts = (("nturgb+d", 2), ("nturgb+d", 1), ("coco", 1))
+    for (layout, num_persons), expected in zip(layouts, counts, strict=True):
+        if expected is not None:
+            assert count(kind(60, layout, num_persons=num_persons)) == expected
+
+
+def test_heatmap_networks_have_the_published_number_of_parameters():
+    assert count(PoseC3D(60, "coco")) == 2_024_860
+    assert count(PoseC3D(60, "coco", limbs=True)) == 2_024_860  # 17 limbs, 17 joints
+    assert count(PoseC3D(60, "coco", stage_blocks=(3, 4, 6))) == 3_034_140
+    assert count(C3DLight(60, "coco")) == 3_404_892
+    assert count(X3DShallow(60, "coco")) == 254_508
+
+
+@pytest.mark.parametrize("kind", GRAPH)
+def test_graph_networks_take_any_layout_clip_length_and_number_of_persons(kind, tmp_path):
+    path = tmp_path / "users.yaml"
+    path.write_text(USERS_LAYOUT)
+    for layout, num_joints, persons, channels in ((str(path), 4, 1, 2), ("openpose", 18, 2, 3)):
+        model = kind(5, layout, channels, persons, **GRAPH[kind]).set_train(False)
+        for frames in (1, 7):
+            clips = Tensor(np.ones((3, persons, frames, num_joints, channels), np.float32))
+            assert model(clips).shape == (3, 5)
+        mask = Tensor(np.zeros((3, model.num_features), np.float32))
+        np.testing.assert_array_equal(model(clips, mask).asnumpy(), np.zeros((3, 5)))
+
+
+@pytest.mark.parametrize("kind", HEATMAP)
+def test_heatmap_networks_take_any_layout_clip_length_and_number_of_persons(kind):
+    for limbs, persons, frames in ((False, 1, 1), (True, 2, 5)):
+        model = kind(5, "openpose", limbs=limbs, **HEATMAP[kind], **TINY_HEATMAP).set_train(False)
+        clips = Tensor(np.ones((2, persons, frames, 18, 3), np.float32))
+        assert model(clips).shape == (2, 5)
+        mask = Tensor(np.zeros((2, model.num_features), np.float32))
+        np.testing.assert_array_equal(model(clips, mask).asnumpy(), np.zeros((2, 5)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [*GRAPH, *HEATMAP])
+def test_every_network_learns_one_batch_by_heart(kind):
+    ms.set_seed(0)
+    rng = np.random.default_rng(0)
+    graph = kind in GRAPH
+    settings = GRAPH[kind] if graph else HEATMAP[kind] | TINY_HEATMAP
+    layout = "nturgb+d" if graph else "coco"
+    model = kind(4, layout, **settings)
+    shape = (8, 1, 12, 25 if graph else 17, 3)
+    clips = rng.standard_normal(shape) if graph else rng.uniform(0, 1, shape) * [16, 16, 1]
+    batch = MicroBatch(clips.astype(np.float32), np.arange(8, dtype=np.int32) % 4, None)
+    groups = parameter_groups(model.get_parameters(), None, False)
+    step = TrainStep(model, sgd(groups, lr=0.05, weight_decay=0.0), StepSettings(jit=False))
+    first, _ = step([batch], 1.0)
+    for _ in range(39):
+        loss, num_correct = step([batch], 1.0)
+    assert float(first.asnumpy()) > 1.0
+    assert float(loss.asnumpy()) < 0.3
+    assert int(num_correct.asnumpy()) == 8
+
+
+@pytest.fixture(scope="module")
+def full():
+    """One network of each kind whose initialisation is looked at."""
+    ms.set_seed(3)
+    return {
+        "aagcn": AAGCN(60, "nturgb+d"),
+        "ctrgcn": CTRGCN(60, "nturgb+d"),
+        "dgstgcn": DGSTGCN(60, "nturgb+d"),
+        "stgcnpp": STGCNPP(60, "nturgb+d"),
+        "posec3d": PoseC3D(60, "coco"),
+    }
+
+
+def assert_normal(parameter, deviation: float, mean: float = 0.0) -> None:
+    """Mean and deviation, within four standard errors."""
+    values = parameter.asnumpy().ravel()
+    assert values.mean() == pytest.approx(mean, abs=4 * deviation / math.sqrt(len(values)))
+    assert values.std() == pytest.approx(deviation, rel=4 / math.sqrt(2 * len(values)))
+    assert abs(values - mean).max() > 2.5 * deviation  # not uniform, not cut off at two sigma
+
+
+def test_convolutions_start_kaiming_normal_by_fan_out(full):
+    block = full["aagcn"].blocks[8]
+    assert_normal(block.temporal.conv.weight, math.sqrt(2 / (256 * 9)))
+    assert block.temporal.conv.bias.asnumpy().tolist() == [0.0] * 256
+    # Convolutions computed as one keep the fan-out of each.
+    assert_normal(block.graph.unit.similarity.source.weight, math.sqrt(2 / 64))
+    assert_normal(full["ctrgcn"].blocks[8].graph.value.weight, math.sqrt(2 / 256))
+    branches = full["stgcnpp"].blocks[8].temporal.branches  # widths 46, 42, 42, 42, 42, 42
+    assert_normal(branches.entry.conv.weight[:46], math.sqrt(2 / 46))
+    assert_normal(branches.entry.conv.weight[46:], math.sqrt(2 / 42))
+    assert_normal(full["posec3d"].network.stem.conv.weight, math.sqrt(2 / (32 * 49)))
+
+
+def test_adaptive_graph_units_start_as_all_but_nothing(full):
+    unit = full["aagcn"].blocks[8].graph.unit
+    assert_normal(unit.conv.weight, math.sqrt(2 / (256 * 256 * 3)))
+    np.testing.assert_allclose(unit.norm.weight.asnumpy(), 1e-6)
+    assert unit.gate.asnumpy() == 0
+    ctrgcn = full["ctrgcn"].blocks[3].graph
+    np.testing.assert_allclose(ctrgcn.norm.weight.asnumpy(), 1e-6)
+    assert ctrgcn.gate.asnumpy() == 0
+
+
+def test_attention_starts_as_published(full):
+    attention = full["aagcn"].blocks[8].graph.attention
+    fan_in, fan_out = 256 * 25, 25
+    assert_normal(attention.joints.weight, math.sqrt(2 / (fan_in + fan_out)))
+    assert not attention.frames.weight.asnumpy().any()
+    assert_normal(attention.squeeze.weight, math.sqrt(2 / 128))
+    assert not attention.excite.weight.asnumpy().any()
+
+
+def test_learned_graphs_of_dg_stgcn_start_around_their_offset(full):
+    graphs = np.concatenate([b.graph.adjacency.asnumpy().ravel() for b in full["dgstgcn"].blocks])
+    assert_normal(Tensor(graphs), 0.02, mean=0.04)
+
+
+def test_heads_start_small_and_residual_blocks_as_identities(full):
+    for model in full.values():
+        assert_normal(model.head.weight, 0.01)
+        assert not model.head.bias.asnumpy().any()
+    for block in full["posec3d"].network.stages[1]:
+        assert not block.widen.norm.weight.asnumpy().any()
+
+
+def test_the_seed_decides_the_weights():
+    def weights(seed):
+        ms.set_seed(seed)
+        return [p.asnumpy() for p in STGCNPP(5, "coco", **SMALL_GRAPH).trainable_params()]
+
+    for one, same in zip(weights(1), weights(1), strict=True):
+        np.testing.assert_array_equal(one, same)
+    assert any(not np.array_equal(a, b) for a, b in zip(weights(1), weights(2), strict=True))
+
+
+def test_blocks_double_channels_and_halve_frames_where_told():
+    plan = block_channels(3, 16, 4, (2, 4))
+    assert plan == [(3, 16, 1), (16, 32, 2), (32, 32, 1), (32, 64, 2)]
+
+
+def test_stages_of_different_lengths_are_refused():
+    with pytest.raises(UserError, match="of one length"):
+        PoseC3D(5, "coco", stage_blocks=(1, 1))
+
+
+def test_a_summary_counts_what_can_be_counted_by_hand():
+    model = STGCN(5, "coco", base_channels=4, num_blocks=1, widen_at=())
+    whole, *found = layers(model, (1, 1, 10, 17, 3), depth=1)
+    assert whole.shape == (1, 5)
+    assert whole.num_parameters == count(model)
+    by_name = {layer.name: layer for layer in found}
+    assert list(by_name) == ["norm", "head"]  # `blocks` is a list, not a layer
+    assert by_name["norm"].shape == (1, 3, 10, 17)
+    graph = 3 * (3 * 10 * 17) * 17 + 10 * 17 * 4 * 9  # three products, then one of 9 to 4 channels
+    temporal = 10 * 17 * 4 * 4 * 9
+    assert whole.multiply_adds == graph + temporal + 4 * 5
