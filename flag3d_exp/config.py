@@ -217,7 +217,7 @@ def _refusal(error: HydraException, overrides: list[str], config_name: str) -> U
         if not isinstance(node, DictConfig):
             known = [str(k) for k in cfg]
             return UserError(f"`{path}` is not a setting.{nearest(path.split('.')[0], known)}")
-        if name in node or override.type is OverrideType.ADD:
+        if name in list(node) or override.type is OverrideType.ADD:  # `in` skips missing values
             continue
         known = [str(k) for k in node if not str(k).startswith("_")]
         hint = nearest(path, [f"{parent}.{k}" for k in known])

@@ -1,7 +1,7 @@
 """`task=best`: train the best configuration that a study found, in full."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -24,12 +24,12 @@ class Best:
     Args:
         study: the study's folder.
         trial: which of its Pareto front, where it had several objectives.
-        train: settings of `task=train` that replace the study's, such as `{epochs: 60}`.
+        train: settings of the task that replace the study's, such as `{epochs: 60}`.
     """
 
     study: str
     trial: int | None = None
-    train: dict[str, object] = field(default_factory=dict)
+    train: dict[str, object] | None = None
 
     def __call__(self, cfg: DictConfig) -> None:
         """Train in the run folder with the study's overrides, its best parameters and ours."""
@@ -44,7 +44,7 @@ class Best:
             *(line for line in found["overrides"] if not line.startswith("sweep=")),
             *(f"{key}={spelled(value)}" for key, value in self.parameters(found).items()),
             *own,
-            *(f"task.{key}={spelled(value)}" for key, value in self.train.items()),
+            *(f"task.{key}={spelled(value)}" for key, value in (self.train or {}).items()),
         ]
         train(Path(HydraConfig.get().runtime.output_dir) / "train", overrides)
 
