@@ -77,10 +77,11 @@ def coloured_bones(layout: Layout) -> list[Bone]:
     colours = dict.fromkeys(range(layout.num_joints), MIDDLE)
     for left, right in layout.mirror_pairs:
         colours[left], colours[right] = LEFT, RIGHT
-    return [
-        (start, end, colours[start] if colours[start] != MIDDLE else colours[end])
-        for start, end in layout.limbs
-    ]
+    bones = []
+    for start, end in layout.limbs:
+        sides = {colours[start], colours[end]} - {MIDDLE}
+        bones.append((start, end, sides.pop() if len(sides) == 1 else MIDDLE))
+    return bones
 
 
 def picture_points(recording: Recording, up: int, most: int) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from PIL import Image
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.inspection.pictures import clearest, coloured_bones, sheets, write_gif
 from flag3d_exp.inspection.viewer import viewer
-from flag3d_exp.report.animation import LEFT, RIGHT
+from flag3d_exp.report.animation import LEFT, MIDDLE, RIGHT
 from flag3d_exp.skeleton import load_layout
 
 NTU, COCO = load_layout("nturgb+d"), load_layout("coco")
@@ -59,6 +59,8 @@ def test_sides_have_colours_of_their_own():
     colours = {(start, end): colour for start, end, colour in coloured_bones(COCO)}
     assert colours[5, 7] == LEFT
     assert colours[6, 8] == RIGHT
+    assert colours[0, 5] == LEFT
+    assert colours[11, 12] == MIDDLE
 
 
 def test_a_gif_moves_and_runs_for_ever(tmp_path, solid):
