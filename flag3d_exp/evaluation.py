@@ -52,6 +52,7 @@ def evaluate(
     parts = [BODY_PART_OF.get(name) for name in names]
     people = [subjects.get(name) or subject(name) for name in predictions.names]
     by_part = _by_group(right, parts)
+    by_person = _by_group(right, people)
     return Evaluation(
         predictions,
         intervals.summary(scores, labels),
@@ -60,7 +61,8 @@ def evaluate(
         metrics.most_confused(confusion),
         _by_group(right, names),
         {part: by_part[part] for part in BODY_PARTS if part in by_part},
-        dict(sorted(_by_group(right, people).items())),
+        # Person 2 stands before person 10.
+        {person: by_person[person] for person in sorted(by_person, key=lambda p: (len(p), p))},
     )
 
 
