@@ -69,11 +69,12 @@ class OptunaSweeper(Sweeper):
         """Search until the budget is spent."""
         from flag3d_exp.sweep import driver, job
 
+        assert self.config is not None
         handed_on = job.handed_on()
         if handed_on is not None:
-            launch(self, handed_on)
+            launch(self.context, self.task, self.config, handed_on)
         else:
-            driver.search(self, arguments)
+            driver.search(self, self.config, self.context.config_loader, arguments)
 
 
 @dataclass
@@ -102,19 +103,22 @@ class GridSweeper(Sweeper):
         """Run what is not finished yet."""
         from flag3d_exp.sweep import grid, job
 
+        assert self.config is not None
         handed_on = job.handed_on()
         if handed_on is not None:
-            launch(self, handed_on)
+            launch(self.context, self.task, self.config, handed_on)
         else:
-            grid.run(self, arguments)
+            grid.run(self, self.config, self.context.config_loader, arguments)
 
 
-def launch(sweeper: Any, overrides: list[str]) -> None:
+def launch(
+    context: HydraContext, task: TaskFunction, config: DictConfig, overrides: list[str]
+) -> None:
     """Run one job through the configured Hydra launcher."""
     from hydra.core.plugins import Plugins
 
     launcher = Plugins.instance().instantiate_launcher(
-        hydra_context=sweeper.context, task_function=sweeper.task, config=sweeper.config
+        hydra_context=context, task_function=task, config=config
     )
     results = launcher.launch([overrides], initial_job_idx=0)
     _ = results[0].return_value  # raises what the job raised

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, TrialState
@@ -39,20 +40,19 @@ LOOK_SECONDS = 1.0  # between two readings of the storage
 OWNERLESS_SECONDS = 30.0  # a claimed trial gets its owner within milliseconds
 
 
-def search(sweeper: "OptunaSweeper", overrides: list[str]) -> None:
+def search(
+    sweeper: "OptunaSweeper", config: DictConfig, loader: ConfigLoader, overrides: list[str]
+) -> None:
     """Run the study that the sweeper describes.
 
     Raises:
         UserError: the study cannot be run, or too many of its trials failed.
     """
-    config = sweeper.config
     HydraConfig.instance().set_config(config)  # for interpolations such as that of the folder
     objectives = sweeper.objectives or default_objective(config)
     check_objectives(objectives, config)
     folder = Path(config.hydra.sweep.dir).resolve()
-    space = parse_space(
-        sweeper.params, overrides, sweeper.conditional, sweeper.context.config_loader
-    )
+    space = parse_space(sweeper.params, overrides, sweeper.conditional, loader)
     if len(objectives) == 1 and "objective" in config.task:
         space.fixed.append(f"task.objective={next(iter(objectives))}")
     address = sweeper.storage or str(folder / "journal.log")
@@ -73,7 +73,9 @@ def search(sweeper: "OptunaSweeper", overrides: list[str]) -> None:
         max_retries=sweeper.max_retries,
     )
     num_trials = budget(sweeper.n_trials, sweeper.sampler, space)
-    driver = Driver(sweeper, ledger, space, folder, tracker, num_trials, ticket, launcher)
+    driver = Driver(
+        sweeper, config.task, ledger, space, folder, tracker, num_trials, ticket, launcher
+    )
     status: Status = "FAILED"
     try:
         with StopRequest() as stop, Table(ledger, objectives, num_trials, sweeper.n_jobs) as table:
@@ -103,6 +105,7 @@ class Driver:
     def __init__(
         self,
         sweeper: "OptunaSweeper",
+        task: DictConfig,
         ledger: Ledger,
         space: Space,
         folder: Path,
@@ -111,6 +114,7 @@ class Driver:
         ticket: "partial[Ticket]",
         launcher: bool,
     ):
+        self.task = task
         self.sweeper, self.ledger, self.space, self.folder = sweeper, ledger, space, folder
         self.tracker, self.num_trials, self.ticket = tracker, num_trials, ticket
         self.launcher = launcher
@@ -167,7 +171,7 @@ class Driver:
         if devices:
             lines.append(f"device.id={devices[slot % len(devices)]}")
         folder = self.folder / self.ledger.get(trial.number).user_attrs[FOLDER]
-        if "resume" in self.sweeper.config.task and (folder / "history.jsonl").exists():
+        if "resume" in self.task and (folder / "history.jsonl").exists():
             lines.append("task.resume=auto")
         ticket = self.ticket(
             number=trial.number, tags=parent.child_tags(self.tracker, trial.number)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
@@ -27,23 +28,24 @@ log = logging.getLogger(__name__)
 TICK_SECONDS = 0.2
 
 
-def run(sweeper: "GridSweeper", overrides: list[str]) -> None:
+def run(
+    sweeper: "GridSweeper", config: DictConfig, loader: ConfigLoader, overrides: list[str]
+) -> None:
     """Run every combination and say what came of it.
 
     Raises:
         UserError: nothing can be enumerated, or combinations failed.
     """
-    config = sweeper.config
     HydraConfig.instance().set_config(config)  # for interpolations such as that of the folder
     folder = Path(config.hydra.sweep.dir).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    fixed, points = combinations(overrides, sweeper.context.config_loader)
+    fixed, points = combinations(overrides, loader)
     recall(points, folder)
     tracker = _parent(config, folder)
     status: Status = "FAILED"
     try:
         with StopRequest() as stop:
-            _work(sweeper, fixed, points, folder, tracker, stop)
+            _work(sweeper, config, fixed, points, folder, tracker, stop)
         failed = [point for point in points if point.state == "failed"]
         status = "KILLED" if stop.signum else "FAILED" if failed else "FINISHED"
     finally:
@@ -71,13 +73,14 @@ def _parent(config: DictConfig, folder: Path) -> Tracker:
 
 def _work(
     sweeper: "GridSweeper",
+    config: DictConfig,
     fixed: Sequence[str],
     points: Sequence[Point],
     folder: Path,
     tracker: Tracker,
     stop: StopRequest,
 ) -> None:
-    launcher = sweeper.config.hydra.runtime.choices.get("hydra/launcher") != "basic"
+    launcher = config.hydra.runtime.choices.get("hydra/launcher") != "basic"
     pending = [number for number, point in enumerate(points) if point.state != "complete"]
     jobs: list[job.Job] = []
     stopping = False
@@ -96,7 +99,7 @@ def _work(
                 if sweeper.devices:
                     lines.append(f"device.id={sweeper.devices[slot % len(sweeper.devices)]}")
                 own = folder / point.folder
-                if "resume" in sweeper.config.task and (own / "history.jsonl").exists():
+                if "resume" in config.task and (own / "history.jsonl").exists():
                     lines.append("task.resume=auto")
                 ticket = Ticket(tags=parent.child_tags(tracker, number))
                 jobs.append(job.start(number, own, slot, lines, ticket, launcher))

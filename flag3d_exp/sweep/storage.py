@@ -6,7 +6,9 @@ from pathlib import Path
 
 import optuna
 from filelock import FileLock
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 
 from flag3d_exp.errors import UserError
 
@@ -33,8 +35,7 @@ def open_storage(address: str) -> BaseStorage:
             return proxy
         if "://" in address:
             return optuna.storages.RDBStorage(address)
-        backend = optuna.storages.journal.JournalFileBackend(address)
-        return optuna.storages.JournalStorage(backend)
+        return JournalStorage(JournalFileBackend(address))
     except Exception as error:  # each driver has exceptions of its own
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
@@ -54,7 +55,10 @@ def open_study(
     with FileLock(folder / ".creation.lock"):
         storage = open_storage(address)
         study = optuna.create_study(
-            storage=storage, study_name=name, directions=directions, load_if_exists=True
+            storage=storage,
+            study_name=name,
+            directions=[StudyDirection[direction.upper()] for direction in directions],
+            load_if_exists=True,
         )
     known = [direction.name.lower() for direction in study.directions]
     if known != directions:

@@ -165,11 +165,12 @@ class Trial:
 
         names = list(self.ticket.objectives)
         values = [value] if len(names) == 1 else _metrics(folder, names)
-        if any(v is None or v != v for v in values):
+        known = [v for v in values if v is not None and v == v]  # neither missing nor NaN
+        if len(known) < len(names):
             self.fail(f"no value of {', '.join(names)}: {values}", may_retry=False)
             raise UserError(f"The run yields no number for {', '.join(names)}; got {values}.")
         self.rest()
-        self._ledger.study.tell(self.ticket.number, values, TrialState.COMPLETE)
+        self._ledger.study.tell(self.ticket.number, known, TrialState.COMPLETE)
 
     def prune(self) -> None:
         """Tell the study that the trial stops here; its last report is its value."""
