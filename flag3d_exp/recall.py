@@ -51,7 +51,8 @@ def _resumed(reference: str, uri: str | None, overrides: Sequence[str]) -> list[
             f"`task.resume={reference}` is neither a run folder on this machine nor an MLflow run "
             "that has one; `task.resume=auto` continues what `hydra.run.dir` holds."
         )
-    saved = [line for line in OmegaConf.load(known) if not line.startswith("task.resume=")]
+    started_with = [str(line) for line in OmegaConf.load(known)]
+    saved = [line for line in started_with if not line.startswith("task.resume=")]
     added = [line for line in overrides if not line.startswith("task.resume=")]
     return [*saved, *added, "task.resume=auto", f"hydra.run.dir={quoted(str(folder.resolve()))}"]
 

@@ -6,7 +6,7 @@ changes what a network sees.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import NamedTuple
 
 import mindspore.dataset as ds
@@ -51,7 +51,7 @@ def batches(
     epoch: int = 0,
     num_workers: int = 1,
     skip: int = 0,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """The batches of `order`, the last one short if it does not come out even.
 
     Args:

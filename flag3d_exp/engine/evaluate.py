@@ -5,6 +5,7 @@ Legend: N clips in a batch, K classes.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -27,7 +28,7 @@ def predict_function(model: nn.Cell, jit: bool) -> Predict:
     def forward(clips):
         return model(clips, None)
 
-    compiled = ms.jit(forward) if jit else forward
+    compiled: Any = ms.jit(forward) if jit else forward
 
     def predict(clips: np.ndarray) -> np.ndarray:
         model.set_train(False)

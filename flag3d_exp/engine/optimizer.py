@@ -97,7 +97,7 @@ class AdamW(nn.Optimizer):
         self.adam = ops.Adam()
 
     def construct(self, gradients):
-        rates = self.get_lr()
+        rates: Any = self.get_lr()
         beta1_power = self.beta1_power * self.beta1
         beta2_power = self.beta2_power * self.beta2
         ops.assign(self.beta1_power, beta1_power)

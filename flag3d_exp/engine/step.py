@@ -3,14 +3,17 @@
 Legend: N clips in a batch, K classes, F features before the head.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from flag3d_exp.engine.optimizer import learning_rates, set_learning_rates
+
+Function = Callable[..., Any]  # what MindSpore returns is typed as all it might be
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class TrainStep:
         criterion = CrossEntropy(settings.label_smoothing, settings.class_weights)
         gradients = gradient_function(model, optimizer, criterion)
         apply = update_function(optimizer, settings.clip_norm)
-        compiled = ms.jit if settings.jit else _as_it_is
+        compiled: Any = ms.jit if settings.jit else _as_it_is
         self.single = settings.accumulate == 1 and not settings.skip_nonfinite
         if self.single:
             self._update = compiled(_composed(gradients, apply))
@@ -113,13 +116,14 @@ class TrainStep:
     def _accumulated(self, batches: list[MicroBatch]) -> tuple[Tensor, Tensor, bool]:
         skip = self.settings.skip_nonfinite
         before = [p.asnumpy().copy() for p in self.statistics] if skip else []
-        sums = [self._gradients(*_tensors(batch)) for batch in batches]
-        share = 1.0 / len(sums)
-        losses, counts, gradients = zip(*sums, strict=True)
-        mean = gradients[0]
-        if len(sums) > 1:
-            mean = tuple(sum(parts) * share for parts in zip(*gradients, strict=True))
-        loss, num_correct = sum(losses) * share, sum(counts)
+        loss, num_correct, mean = self._gradients(*_tensors(batches[0]))
+        for batch in batches[1:]:
+            more_loss, more_correct, more = self._gradients(*_tensors(batch))
+            loss, num_correct = loss + more_loss, num_correct + more_correct
+            mean = [total + part for total, part in zip(mean, more, strict=True)]
+        if len(batches) > 1:
+            share = 1.0 / len(batches)
+            loss, mean = loss * share, tuple(total * share for total in mean)
         if skip and not _finite(loss, mean):
             for parameter, value in zip(self.statistics, before, strict=True):
                 ops.assign(parameter, Tensor(value))
@@ -133,7 +137,7 @@ class TrainStep:
         )
 
 
-def gradient_function(model: nn.Cell, optimizer: nn.Optimizer, criterion: nn.Cell) -> Callable:
+def gradient_function(model: Function, optimizer: nn.Optimizer, criterion: Function) -> Function:
     """(clips, labels, mask) -> loss, number of right answers, gradients."""
 
     def forward(clips, labels, dropout_mask):
@@ -141,7 +145,10 @@ def gradient_function(model: nn.Cell, optimizer: nn.Optimizer, criterion: nn.Cel
         num_correct = (logits.argmax(1) == labels).astype(ms.int32).sum()
         return criterion(logits, labels), num_correct
 
-    with_gradients = ms.value_and_grad(forward, None, optimizer.parameters, has_aux=True)
+    of_inputs: Any = None
+    with_gradients: Function = ms.value_and_grad(
+        forward, of_inputs, optimizer.parameters, has_aux=True
+    )
 
     def gradients(clips, labels, dropout_mask):
         (loss, num_correct), found = with_gradients(clips, labels, dropout_mask)
@@ -150,7 +157,7 @@ def gradient_function(model: nn.Cell, optimizer: nn.Optimizer, criterion: nn.Cel
     return gradients
 
 
-def update_function(optimizer: nn.Optimizer, clip_norm: float | None) -> Callable:
+def update_function(optimizer: Function, clip_norm: float | None) -> Function:
     """(gradients) -> the optimizer's return value, weights updated."""
 
     def apply(gradients):
@@ -161,7 +168,7 @@ def update_function(optimizer: nn.Optimizer, clip_norm: float | None) -> Callabl
     return apply
 
 
-def average_function(parameters: tuple, averages: tuple, decay: float) -> Callable:
+def average_function(parameters: tuple, averages: tuple, decay: float) -> Function:
     """() -> every moving average brought up to date; running statistics are averaged too."""
 
     def average():
@@ -185,7 +192,7 @@ def dropout_mask(
     return keep.astype(np.float32) / np.float32(1 - probability)
 
 
-def _composed(gradients: Callable, apply: Callable) -> Callable:
+def _composed(gradients: Function, apply: Function) -> Function:
     def update(clips, labels, mask):
         loss, num_correct, found = gradients(clips, labels, mask)
         return ops.depend(loss, apply(found)), num_correct
@@ -198,11 +205,11 @@ def _tensors(batch: MicroBatch) -> tuple[Tensor, Tensor, Tensor | None]:
     return Tensor(batch.clips), Tensor(batch.labels.astype(np.int32)), mask
 
 
-def _finite(loss: Tensor, gradients: tuple[Tensor, ...]) -> bool:
+def _finite(loss: Tensor, gradients: Sequence[Any]) -> bool:
     return bool(np.isfinite(loss.asnumpy())) and all(
         bool(ops.isfinite(g).all().asnumpy()) for g in gradients
     )
 
 
-def _as_it_is(function: Callable) -> Callable:
+def _as_it_is(function: Function) -> Function:
     return function

@@ -75,8 +75,10 @@ class Progress:
     @classmethod
     def restored(cls, state: dict[str, Any]) -> "Progress":
         """The progress that `state()` described."""
-        totals = {name: Totals(**state[name]) for name in ("interval", "running")}
-        return cls(**(state | totals))
+        restored = dict(state)
+        for name in ("interval", "running"):
+            restored[name] = Totals(**state[name])
+        return cls(**restored)
 
 
 @dataclass(frozen=True)
