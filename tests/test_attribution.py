@@ -78,3 +78,11 @@ def test_many_clips_are_taken_in_batches_of_one_size():
 
     attribution.deletion_curve(watched, CLIPS, [0, 1, 2, 3])
     assert sizes == {attribution.BATCH_SIZE}
+
+
+def test_a_score_that_does_not_change_passes_nothing():
+    def constant(clips: np.ndarray) -> np.ndarray:
+        return np.full(len(clips), 0.1)
+
+    found = attribution.integrated_gradients(gradient, CLIPS, 2)
+    assert not attribution.check_by_deletion(constant, CLIPS, found, num_random=3).passed
