@@ -48,7 +48,8 @@ def tracked_run(
     }
     own = trial.ticket(folder)
     tags |= own.tags if own else {}
-    tracker = tracking.start(build.run_title(cfg), tags, tracking_run_id(folder, tracking.uri))
+    title = own.title if own and own.title else build.run_title(cfg)
+    tracker = tracking.start(title, tags, tracking_run_id(folder, tracking.uri))
     write_json(folder / "mlflow.json", {"uri": tracking.uri, "run_id": tracker.run_id})
     tracker.log_parameters(build.plain(cfg))
     tracker.log_artifact(folder / ".hydra" / "config.yaml", "config")

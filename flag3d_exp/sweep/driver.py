@@ -174,7 +174,9 @@ class Driver:
         if "resume" in self.task and (folder / "history.jsonl").exists():
             lines.append("task.resume=auto")
         ticket = self.ticket(
-            number=trial.number, tags=parent.child_tags(self.tracker, trial.number)
+            number=trial.number,
+            title=f"trial {folder.name}",
+            tags=parent.child_tags(self.tracker, trial.number),
         )
         self.jobs.append(job.start(trial.number, folder, slot, lines, ticket, self.launcher))
 

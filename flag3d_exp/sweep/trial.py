@@ -41,6 +41,7 @@ class Ticket:
         objectives: metric -> `maximize` or `minimize`.
         pruner: the configuration of Optuna's pruner.
         max_retries: how often a trial that died is tried again.
+        title: name of the MLflow run; empty for the one that it would have by itself.
         tags: for the MLflow run.
     """
 
@@ -50,6 +51,7 @@ class Ticket:
     objectives: dict[str, str] = field(default_factory=dict)
     pruner: dict[str, Any] = field(default_factory=dict)
     max_retries: int = 0
+    title: str = ""
     tags: dict[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:

@@ -3,13 +3,15 @@
 import json
 import os
 import signal
+import time
 
 import psutil
 import pytest
 from sweep import study
 from sweep.study import finish, num_epochs, results, search, study_folder, until
 
-from flag3d_exp.sweep.storage import open_storage
+from flag3d_exp.sweep.ledger import Ledger
+from flag3d_exp.sweep.storage import open_storage, open_study
 
 
 def trials(folder):
@@ -152,6 +154,19 @@ def test_two_drivers_share_a_study(tmp_path):
     assert found == {"complete": 5}
     hosts = {trial.user_attrs["owner"]["pid"] for trial in trials(tmp_path) if trial.values}
     assert len(hosts) == 5
+
+
+def test_a_silent_trial_of_another_host_is_continued_here(tmp_path):
+    line = search("hydra.sweeper.n_trials=1", "hydra.sweeper.grace=2")
+    folder = tmp_path / "multirun" / "search-stgcn_small-demo_in_domain"
+    opened, storage = open_study(folder, folder.name, str(folder / "journal.log"), ["maximize"])
+    ledger = Ledger(opened, storage)
+    number = ledger.claim(1).number
+    ledger.note(number, owner={"host": "elsewhere.invalid", "pid": 1, "started": 0.0})
+    began = time.monotonic()
+    finish(tmp_path, line)
+    assert time.monotonic() - began > 2
+    assert results(tmp_path)["trials"] == {"complete": 1, "retried": 1}
 
 
 def test_a_job_refuses_a_trial_that_has_ended(tmp_path):
