@@ -21,7 +21,11 @@ class Heatmaps(nn.Cell):
     Args:
         limbs: draw the layout's limbs instead of its joints.
         train_size, test_size: side S in training and otherwise.
+
+    Training needs no gradient with respect to keypoints; who does sets `differentiable`.
     """
+
+    differentiable = False
 
     def __init__(
         self, layout: Layout, limbs: bool, train_size: int, test_size: int, sigma: float = 0.6
@@ -45,7 +49,8 @@ class Heatmaps(nn.Cell):
         joined = maps[:, 0]
         for person in range(1, m):
             joined = ops.maximum(joined, maps[:, person])
-        return ops.stop_gradient(joined.reshape(n * t, -1, size, size))
+        joined = joined.reshape(n * t, -1, size, size)
+        return joined if self.differentiable else ops.stop_gradient(joined)
 
     def joint_maps(self, keypoints, size):
         """(N, M, T, V, S, S) heatmaps of joints; a Gaussian is a product of one row and column."""

@@ -18,6 +18,7 @@ from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.evaluate import predict_function
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.metrics import softmax
+from flag3d_exp.models.heatmap import Heatmaps
 from flag3d_exp.recall import checkpoint_path, recalled
 from flag3d_exp.report.explanation import explanation_figure
 from flag3d_exp.run_folder import write_json
@@ -128,6 +129,9 @@ def gradient_function(model: nn.Cell, label: int) -> Gradient:
     def log_score(clips: Tensor) -> Tensor:
         return ops.log_softmax(model(clips, None), -1)[:, label].sum()
 
+    for _, cell in model.cells_and_names():
+        if isinstance(cell, Heatmaps):
+            cell.differentiable = True
     gradient = ms.grad(log_score)
 
     def of_arrays(clips: np.ndarray) -> np.ndarray:
