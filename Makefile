@@ -5,7 +5,7 @@ BIN = .venv/bin
 .PHONY: demo install test check clean
 
 demo: .venv/installed  ## install, train on the embedded synthetic data, say how to browse the run
-	$(BIN)/python -m flag3d_exp
+	$(BIN)/python -m flag3d_exp task.epochs=12 task.eval_every=3
 
 install: .venv/installed-dev  ## the environment with the tools of development
 

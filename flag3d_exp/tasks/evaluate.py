@@ -35,7 +35,7 @@ class Evaluate:
         splits: which of the dataset's splits; None for all but `train`.
         weights: the trained ones, or their moving average where the run kept one.
         batch_size: clips per forward pass; None for the run's own.
-        num_workers: processes or threads that prepare clips.
+        num_workers: threads that prepare clips.
         limit_batches: batches per split, for a quick look; None for all.
     """
 

@@ -39,7 +39,7 @@ class Predict:
         top_k: classes per recording.
         format: of the file written, `predicted.csv` or `predicted.json`.
         batch_size: clips per forward pass.
-        num_workers: processes or threads that prepare clips.
+        num_workers: threads that prepare clips.
     """
 
     checkpoint: str

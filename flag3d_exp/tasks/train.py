@@ -53,7 +53,7 @@ class Train:
         epochs: passes over the train split.
         batch_size: clips per step and device.
         eval_batch_size: clips per forward pass of an evaluation; None for `batch_size`.
-        num_workers: processes or threads that prepare clips.
+        num_workers: threads that prepare clips.
         eval_every: epochs between evaluations.
         log_every: updates between reports; None for one per epoch.
         objective: metric that decides which epoch is best; lower is better if it ends in `loss`.
