@@ -74,11 +74,12 @@ def summary_lines(metrics: Mapping[str, float], splits: Sequence[str]) -> list[s
     ]
 
 
-def browse_line(uri: str) -> str:
-    """The one line that opens the MLflow UI on a store."""
+def browse_line(uri: str, page: str) -> str:
+    """The one line that opens the MLflow UI on a run, `page` being its address within the UI."""
     if uri.startswith("http"):
-        return f"browse the run: {uri}"
+        return f"browse the run: {uri}/{page}"
     python = Path(sys.executable)
     if python.is_relative_to(Path.cwd()):
         python = python.relative_to(Path.cwd())
-    return f"browse the run: {python} -m mlflow ui --backend-store-uri {uri}"
+    server = f"{python} -m mlflow ui --backend-store-uri {uri}"
+    return f"browse the run: {server}  then open http://127.0.0.1:5000/{page}"

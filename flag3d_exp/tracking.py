@@ -56,25 +56,35 @@ class Tracking:
             UserError: the store cannot be reached or does not know `run_id`.
         """
         if self.uri is None:
-            return Tracker(None, None, self.patience)
+            return Tracker(None, None, None, self.patience)
         client = connect(self.uri)
         try:
             if run_id is not None:
                 client.update_run(run_id, status="RUNNING")
-                return Tracker(client, run_id, self.patience)
-            with _creation_lock(self.uri):
-                experiment_id = _experiment_id(client, self.experiment)
-            run = client.create_run(experiment_id, tags=dict(tags), run_name=self.run_name or name)
+                run = client.get_run(run_id)
+            else:
+                with _creation_lock(self.uri):
+                    experiment = _experiment_id(client, self.experiment)
+                run = client.create_run(experiment, tags=dict(tags), run_name=self.run_name or name)
         except _mlflow_errors() as error:
             raise _unreachable(self.uri, error) from error
-        return Tracker(client, run.info.run_id, self.patience)
+        return Tracker(client, run.info.run_id, run.info.experiment_id, self.patience)
 
 
 class Tracker:
     """One MLflow run (or none); every method returns at once."""
 
-    def __init__(self, client: "MlflowClient | None", run_id: str | None, patience: float):
+    def __init__(
+        self,
+        client: "MlflowClient | None",
+        run_id: str | None,
+        experiment_id: str | None,
+        patience: float,
+    ):
         self.run_id = run_id
+        # Without the parameter the UI opens in a mode made for language models.
+        mode = "workflowType=machine_learning"
+        self.page = f"#/experiments/{experiment_id}/runs/{run_id}?{mode}" if run_id else None
         self._client, self._patience = client, patience
         self._queue: queue.Queue[Callable[[], Any] | None] = queue.Queue()
         self._abandoned = threading.Event()

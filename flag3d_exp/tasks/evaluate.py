@@ -85,8 +85,8 @@ class Evaluate:
         for line in console.summary_lines(metrics, list(datasets)):
             log.info(line)
         log.info("run folder: %s", folder)
-        if cfg.tracking.uri is not None:
-            log.info(console.browse_line(cfg.tracking.uri))
+        if tracker.page is not None:
+            log.info(console.browse_line(cfg.tracking.uri, tracker.page))
         return metrics.get("val/top1")
 
 

@@ -157,8 +157,8 @@ class Train:
         for line in console.summary_lines(progress.best_metrics, list(evaluated)):
             log.info(line)
         log.info("run folder: %s", folder)
-        if cfg.tracking.uri is not None:
-            log.info(console.browse_line(cfg.tracking.uri))
+        if tracker.page is not None:
+            log.info(console.browse_line(cfg.tracking.uri, tracker.page))
         assert progress.best is not None
         return progress.best
 

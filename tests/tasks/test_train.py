@@ -71,6 +71,7 @@ def test_the_terminal_tells_what_ran_and_how_well(trained):
     assert "STGCN" in lines[0] and "synthetic" in lines[0] and "CPU" in lines[0]
     assert [line.split()[1] for line in lines if line.startswith("epoch")] == ["1/2", "2/2"]
     assert any(line.startswith("val: top1 ") for line in lines)
+    assert "mlflow ui" in lines[-1] and "workflowType=machine_learning" in lines[-1]
 
 
 def test_mlflow_holds_configuration_metrics_data_and_artifacts(trained):
