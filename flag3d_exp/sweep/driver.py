@@ -24,6 +24,12 @@ from flag3d_exp.errors import UserError
 from flag3d_exp.sweep import job, owner, parent
 from flag3d_exp.sweep.ledger import ENDED, FOLDER, HEARTBEAT, OWNER, Ledger, Retry, counted
 from flag3d_exp.sweep.results import publish
+from flag3d_exp.sweep.settings import (
+    budget,
+    check_objectives,
+    default_objective,
+    seeded_sampler,
+)
 from flag3d_exp.sweep.space import Space, parse_space
 from flag3d_exp.sweep.storage import open_study
 from flag3d_exp.sweep.table import Table
@@ -189,9 +195,14 @@ class Driver:
             retry = Retry.FREE if stopping else Retry.COUNTED
             if code >= 0 and not self.launcher and not stopping:
                 retry = Retry.NO
-            self._bury(trial, f"the process {how}: {one.last_words()}", retry)
+            error = f"the process {how}: {one.last_words()}"
+            self._bury(trial, "stopped with the sweep" if stopping else error, retry)
         ended = self.ledger.get(one.number)
-        if ended.state == TrialState.FAIL and not stopping and ended in counted_of(self.ledger):
+        if (
+            ended.state == TrialState.FAIL
+            and not stopping
+            and ended in counted(self.ledger.trials())
+        ):
             self.num_failed += 1
             self.last_error = f"trial {one.number}: {ended.user_attrs.get('error', 'no reason')}"
 
@@ -251,59 +262,3 @@ class Beat:
         if self.seen is None or value != self.value:
             self.value, self.seen = value, now
         return now - self.seen
-
-
-def counted_of(ledger: Ledger) -> list[FrozenTrial]:
-    """The trials that use up the budget, as they are now."""
-    return counted(ledger.trials())
-
-
-def default_objective(config: DictConfig) -> dict[str, str]:
-    """`task.objective` and its direction.
-
-    Raises:
-        UserError: the task has none.
-    """
-    name = config.task.get("objective")
-    if name is None:
-        raise UserError(
-            "`hydra.sweeper.objectives` must be given for a task without `task.objective`: "
-            "{metric: maximize}."
-        )
-    return {name: "minimize" if name.endswith("loss") else "maximize"}
-
-
-def check_objectives(objectives: dict[str, str], config: DictConfig) -> None:
-    """Refuse a direction that is none, and a pruner for several objectives.
-
-    Raises:
-        UserError: naming what is accepted.
-    """
-    for name, direction in objectives.items():
-        if direction not in ("maximize", "minimize"):
-            raise UserError(
-                f"`hydra.sweeper.objectives`: {name} must be maximize or minimize; got {direction}."
-            )
-    pruner = config.hydra.sweeper.pruner._target_
-    if len(objectives) > 1 and not pruner.endswith("NopPruner"):
-        raise UserError(
-            "Several objectives cannot be pruned: `hydra/sweeper/pruner=none`; "
-            f"got {pruner.rpartition('.')[2]}."
-        )
-
-
-def seeded_sampler(make: Any, seed: int, space: Space) -> optuna.samplers.BaseSampler:
-    """The configured sampler; a restart of the study draws other points, for the seed differs."""
-    if make.func is optuna.samplers.GridSampler:
-        return make(space.grid(), seed=seed)
-    return make(seed=seed)
-
-
-def budget(num_trials: int, make: Any, space: Space) -> int:
-    """`n_trials`, or the number of points of a grid if that is less."""
-    if make.func is not optuna.samplers.GridSampler:
-        return num_trials
-    points = 1
-    for values in space.grid().values():
-        points *= len(values)
-    return min(num_trials, points)
