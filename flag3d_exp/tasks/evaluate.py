@@ -56,9 +56,12 @@ class Evaluate:
         """Evaluate; the top-1 of `val` in percent, if that split is evaluated."""
         folder = Path(HydraConfig.get().runtime.output_dir)
         path = checkpoint_path(self.checkpoint, cfg.tracking.uri)
-        checkpoint = load_checkpoint(path) if path.suffix == ".npz" else imported(cfg, path)
-        cfg = recalled(cfg, checkpoint.meta, list(HydraConfig.get().overrides.task))
+        checkpoint = load_checkpoint(path) if path.suffix == ".npz" else None
+        if checkpoint is not None:
+            cfg = recalled(cfg, checkpoint.meta, list(HydraConfig.get().overrides.task))
         device, device_name = build.device(cfg)
+        if checkpoint is None:  # of another program
+            checkpoint = imported(cfg, path)
         splits = self.splits or [split for split in cfg.dataset.splits if split != "train"]
         datasets = build.datasets(cfg, splits)
         model = restored_model(cfg, checkpoint, self.weights)
