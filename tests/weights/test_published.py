@@ -60,14 +60,15 @@ def released_file(shared, folder, fixture: str, published: str):
     return oracle, path
 
 
-def evaluated(folder, experiment: str, data, weights) -> np.ndarray:
-    """Softmax scores of the run, in the order of VAL."""
+def evaluated(folder, experiment: str, data, weights, count: int = 2) -> np.ndarray:
+    """Softmax scores of the run for the first recordings of VAL."""
     succeeded(
         folder,
         f"experiment={experiment}",
         f"dataset.path={data}",
         f"task.checkpoint={weights}",
         "task.batch_size=1",
+        f"task.limit_batches={count}",
         "dataset.cache=null",
         "device=cpu",
         "device.jit=false",
@@ -75,8 +76,8 @@ def evaluated(folder, experiment: str, data, weights) -> np.ndarray:
         "hydra.run.dir=run",
     )
     found = np.load(folder / "run/predictions/val.npz")
-    assert [str(name) for name in found["names"]] == list(VAL)
-    assert found["labels"].tolist() == [0, 59]
+    assert [str(name) for name in found["names"]] == list(VAL[:count])
+    assert found["labels"].tolist() == [0, 59][:count]
     return found["scores"]
 
 
@@ -120,7 +121,7 @@ def test_posec3d_out_domain(shared, tmp_path):
     recordings = flag3d_file(data, 17, 2)
     oracle, weights = released_file(shared, tmp_path, "posec3d_slowonly", "posec3d_2d")
     clips = []
-    for recording in recordings:
+    for recording in recordings[:1]:  # a clip takes seconds
         keypoints = recording["keypoint"].astype(np.float32)
         low, high = keypoints.min((0, 1, 2)), keypoints.max((0, 1, 2))
         half = np.full(2, ((high - low) / 2 * 1.25).max())  # a square, a quarter wider
@@ -130,7 +131,7 @@ def test_posec3d_out_domain(shared, tmp_path):
         scores = recording["keypoint_score"].astype(np.float32)[..., None]
         clips.append(np.concatenate([pixels, scores], -1))
     expected = expected_scores(oracle, PoseC3D(60, "coco"), np.stack(clips))
-    found = evaluated(tmp_path, "published_posec3d_out_domain", data, weights)
+    found = evaluated(tmp_path, "published_posec3d_out_domain", data, weights, count=1)
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
