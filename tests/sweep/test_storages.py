@@ -70,7 +70,8 @@ def test_a_study_lives_in_postgresql(tmp_path, postgres):
 @pytest.mark.slow
 @pytest.mark.parametrize("storage", ["null", "sqlite:///study.db"])
 def test_eight_drivers_create_study_and_tracking_store_at_once(tmp_path, storage):
-    line = search(f"hydra.sweeper.storage={storage}", "hydra.sweeper.n_trials=8")
+    settings = ["hydra.sweeper.n_trials=8", "hydra/sweeper/pruner=none"]
+    line = search(f"hydra.sweeper.storage={storage}", *settings)
     line.remove("tracking=none")
     drivers = [study.start(tmp_path, line) for _ in range(8)]
     codes = [driver.wait(500) for driver in drivers]
