@@ -113,10 +113,12 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _reports(path: Path) -> Iterator[Report]:
+    """The reports in a history; the last line, which a killed run may have cut, is removed."""
     if not path.exists():
         return
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            yield Report(**json.loads(line))
-        except (ValueError, TypeError):  # the last line of a killed run may be cut
-            continue
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        os.truncate(path, len(whole))
+    for line in whole.decode("utf-8").splitlines():
+        yield Report(**json.loads(line))
