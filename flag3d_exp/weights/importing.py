@@ -1,5 +1,6 @@
 """Published weights, fitted to one of our models: every tensor on either side accounted for."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -73,7 +74,7 @@ def fitted(
             shape = array.shape
         except ValueError:  # parts that do not fit each other
             shape = source[wanted[0]].shape
-        if _essential(shape) != _essential(parameter.shape):
+        if not _same_values(shape, tuple(parameter.shape)):
             misshaped.append(f"{_several(wanted)} {shape}, not {tuple(parameter.shape)}")
             continue
         values[parameter.name] = array.reshape(parameter.shape).astype(np.float32)
@@ -99,6 +100,17 @@ def fitted(
 def _essential(shape: tuple[int, ...]) -> tuple[int, ...]:
     """A shape without the sizes of 1, which programs write differently."""
     return tuple(size for size in shape if size != 1)
+
+
+def _same_values(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether an array of `shape` is one of `wanted`, dimensions after the first perhaps joined.
+
+    MS-G3D's convolution over a window is (out, in, 1, window, 1) there and (out, in * window, 1, 1)
+    here.
+    """
+    found, ours = _essential(shape), _essential(wanted)
+    joined = len(found) > len(ours) == 2 and (found[0], math.prod(found[1:])) == ours
+    return found == ours or joined
 
 
 def _only_head(misshaped: list[str]) -> bool:
