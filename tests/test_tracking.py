@@ -105,7 +105,8 @@ def test_eight_processes_share_a_fresh_store(tmp_path):
         for _ in range(8)
     ]
     for process in processes:
-        assert process.wait(timeout=300) == 0, process.communicate()[1]
+        said = process.communicate(timeout=300)[1]
+        assert process.returncode == 0, said
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("flag3d_exp")
     assert experiment is not None
