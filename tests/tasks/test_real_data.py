@@ -33,7 +33,8 @@ def test_an_experiment_runs_on_its_data(tmp_path, shared, experiment, dataset, f
     )
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     for split in splits:
-        assert 0 < metrics[f"{split}/top1"] <= 100
+        assert 0 < metrics[f"{split}/loss"] < 10
+        assert 0 <= metrics[f"{split}/top1"] <= 100
         assert (tmp_path / "run" / "predictions" / f"{split}.npz").is_file()
         assert f"{split}: top1" in output
     assert "warning" not in output.lower()
