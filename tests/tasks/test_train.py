@@ -1,7 +1,6 @@
 """Training and evaluating from the command line, as a user does."""
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -185,18 +184,29 @@ def test_a_signal_stops_the_run_and_it_resumes_to_the_same_end(
 
 def test_killed_thirty_times_a_run_still_ends_as_the_uninterrupted_one(tmp_path, uninterrupted):
     rng = np.random.default_rng(0)
-    num_kills = 0
-    while num_kills < 30:
-        process = started(tmp_path, *LONG, "task.resume=auto")
-        wait_for(tmp_path / "run" / "history.jsonl", process) if num_kills == 0 else None
+    num_kills = num_runs = 0
+    while num_kills < 30:  # a fast machine ends a run before it was killed thirty times
+        num_runs += 1
+        folder = tmp_path / str(num_runs)
+        folder.mkdir()
+        num_kills += killed_until_it_ends(folder, rng, at_most=30 - num_kills)
+        succeeded(folder, *LONG, "task.resume=auto", "hydra.run.dir=run")
+        assert comparable(metrics(folder / "run")) == uninterrupted
+        (run,) = runs(folder)
+        assert run.info.status == "FINISHED"
+
+
+def killed_until_it_ends(folder: Path, rng: np.random.Generator, at_most: int) -> int:
+    """How often the run in `folder` was killed before it ended by itself, `at_most` times."""
+    for num_kills in range(at_most):
+        process = started(folder, *LONG, "task.resume=auto")
+        if num_kills == 0:
+            wait_for(folder / "run" / "history.jsonl", process)
         try:
-            process.wait(timeout=2.0 + 4.0 * rng.random())
-            break
+            process.communicate(timeout=2.0 + 4.0 * rng.random())
         except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
+            process.kill()
             process.communicate()
-            num_kills += 1
-    succeeded(tmp_path, *LONG, "task.resume=auto", "hydra.run.dir=run")
-    assert comparable(metrics(tmp_path / "run")) == uninterrupted
-    (run,) = runs(tmp_path)
-    assert run.info.status == "FINISHED"
+        else:
+            return num_kills
+    return at_most
