@@ -39,8 +39,9 @@ def datasets(cfg: DictConfig, splits: list[str] | None = None) -> dict[str, "Cli
 
 
 def model(cfg: DictConfig) -> "nn.Cell":
-    """The network, initialised from `seed`."""
-    return instantiated(cfg.model)
+    """The network, initialised from `seed`, computing in the device's precision."""
+    settings: Device = instantiated(cfg.device)
+    return settings.lowered(instantiated(cfg.model))
 
 
 def instantiated(node: DictConfig) -> Any:

@@ -3,9 +3,13 @@
 import os
 import platform
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from flag3d_exp.errors import UserError
+from flag3d_exp.ranks import Ranks
+
+if TYPE_CHECKING:
+    from mindspore import nn
 
 NAMES = {"ascend": "Ascend", "gpu": "GPU", "cpu": "CPU"}
 MISSING = {
@@ -21,8 +25,13 @@ class Device:
 
     Args:
         target: where to run; `auto` takes Ascend, then GPU, then CPU.
-        id: which accelerator, as the driver counts them.
+        id: which accelerator, as the driver counts them; under msrun each rank takes its own.
         jit: compile the steps with `ms.jit`; `auto` leaves it to the task.
+        jit_level: how far MindSpore fuses what it compiles; None for the device's default.
+        precision: of matrix products and convolutions; weights, losses and norms stay float32.
+            With fp16 the loss is scaled. bf16 needs Ascend.
+        tf32: let float32 products drop mantissa bits (HF32 on Ascend, TF32 on GPU).
+        memory_gb: most device memory to take; None for all there is.
         deterministic: ask MindSpore for bitwise repeatable kernels.
         verbose: let MindSpore log its warnings; `set_environment` must be told before the import.
     """
@@ -30,8 +39,16 @@ class Device:
     target: Literal["auto", "cpu", "gpu", "ascend"] = "auto"
     id: int = 0
     jit: bool | Literal["auto"] = "auto"
+    jit_level: Literal["O0", "O1"] | None = None
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    tf32: bool = False
+    memory_gb: float | None = None
     deterministic: bool = False
     verbose: bool = False
+
+    def __post_init__(self) -> None:
+        if self.memory_gb is not None and not self.memory_gb > 0:
+            raise UserError(f"`device.memory_gb` must be above 0; got {self.memory_gb}.")
 
     def activate(self) -> str:
         """Import MindSpore, select the device and return its name (`CPU`, `GPU` or `Ascend`).
@@ -40,6 +57,7 @@ class Device:
             UserError: the device asked for is not there.
         """
         import mindspore as ms
+        from mindspore.device_context import ascend, gpu
 
         available = [name for name in NAMES if name == "cpu" or ms.hal.is_available(NAMES[name])]
         target = available[0] if self.target == "auto" else self.target
@@ -48,22 +66,57 @@ class Device:
                 f"`device={target}`: {MISSING[target]}. "
                 f"Here there is: {', '.join(f'device={name}' for name in available)}."
             )
-        if target == "cpu":
-            ms.set_device("CPU")
-            # MindSpore's kernel threads compete with OpenMP's; one dispatcher is fastest.
-            ms.set_context(runtime_num_threads=1)
-        else:
-            try:
-                ms.set_device(NAMES[target], self.id)
-            except (RuntimeError, ValueError) as error:
-                count = ms.hal.device_count(NAMES[target])
-                raise UserError(
-                    f"`device.id={self.id}`: this machine has {count} {NAMES[target]} device(s), "
-                    f"numbered from 0 ({error})."
-                ) from error
+        if target != "ascend" and self.precision == "bf16":
+            raise UserError(
+                f"`device.precision=bf16` is for Ascend; `device={target}` has fp32 and fp16."
+            )
+        self._select(NAMES[target])
         if self.deterministic:
             ms.set_deterministic(True)
+        if self.jit_level is not None:
+            ms.set_context(jit_config={"jit_level": self.jit_level})
+        if self.memory_gb is not None and target != "cpu":
+            ms.runtime.set_memory(max_size=f"{self.memory_gb}GB")
+        if target == "ascend":
+            ascend.op_precision.matmul_allow_hf32(self.tf32)
+            ascend.op_precision.conv_allow_hf32(self.tf32)
+        elif target == "gpu":
+            gpu.op_precision.matmul_allow_tf32(self.tf32)
+            gpu.op_precision.conv_allow_tf32(self.tf32)
         return NAMES[target]
+
+    def _select(self, name: str) -> None:
+        import mindspore as ms
+
+        world = Ranks.here().world
+        if name == "CPU":
+            ms.set_device(name)
+            # MindSpore's kernel threads compete with OpenMP's; one dispatcher is fastest.
+            ms.set_context(runtime_num_threads=1)
+        elif world > 1:  # MindSpore deals the devices out
+            ms.set_device(name)
+        else:
+            try:
+                ms.set_device(name, self.id)
+            except (RuntimeError, ValueError) as error:
+                count = ms.hal.device_count(name)
+                raise UserError(
+                    f"`device.id={self.id}`: this machine has {count} {name} device(s), "
+                    f"numbered from 0 ({error})."
+                ) from error
+        if world > 1:
+            from mindspore.communication import init
+
+            init()
+
+    def lowered(self, model: "nn.Cell") -> "nn.Cell":
+        """The model, its matrix products and convolutions in `precision`."""
+        if self.precision == "fp32":
+            return model
+        import mindspore as ms
+
+        kind = {"fp16": ms.float16, "bf16": ms.bfloat16}[self.precision]
+        return ms.amp.auto_mixed_precision(model, "auto", kind)
 
 
 def set_environment(verbose: bool = False) -> None:
@@ -76,7 +129,8 @@ def set_environment(verbose: bool = False) -> None:
 
 
 def description(name: str) -> str:
-    """The device in words: its name and, on CPU, the processor and its cores."""
-    if name != "CPU":
-        return name
-    return f"CPU ({os.cpu_count()} cores, {platform.machine()})"
+    """The device in words: its name, on CPU the processor and its cores, and how many ranks."""
+    if name == "CPU":
+        name = f"CPU ({os.cpu_count()} cores, {platform.machine()})"
+    world = Ranks.here().world
+    return name if world == 1 else f"{world} ranks on {name}"

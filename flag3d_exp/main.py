@@ -18,10 +18,12 @@ from flag3d_exp import build, config, run_folder
 from flag3d_exp.device import set_environment
 from flag3d_exp.engine.interrupt import Interrupted
 from flag3d_exp.errors import UserError
+from flag3d_exp.ranks import Ranks
 from flag3d_exp.recall import expanded
 from flag3d_exp.sweep import trial
 
 log = logging.getLogger("flag3d_exp")
+PARALLEL_TASKS = ("train", "evaluate")
 WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
@@ -37,6 +39,7 @@ def run(cfg: DictConfig) -> float | None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
         config.check(cfg)
+        check_ranks(cfg)
         set_environment(cfg.device.verbose)
         with run_folder.locked(folder):
             return trial.run(folder, lambda: build.instantiated(cfg.task)(cfg))
@@ -50,17 +53,37 @@ def run(cfg: DictConfig) -> float | None:
 def main() -> None:
     """`python -m flag3d_exp` and `flag3d-exp`."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises instead of printing a page
+    if Ranks.serve_scheduler():
+        return
     try:
         sys.argv[1:] = expanded(sys.argv[1:])
         config.check_command_line(sys.argv[1:])
         app = hydra.main(config_path=str(config.CONF), config_name="config", version_base="1.3")
-        app(run)()
+        with Ranks.here().own_folder() as overrides:
+            sys.argv += overrides
+            app(run)()
     except Exception as error:
         if WANTS_TRACEBACK:
             raise
         leave(error)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def check_ranks(cfg: DictConfig) -> None:
+    """Refuse to run under msrun what is not made for several processes.
+
+    Raises:
+        UserError: naming what is.
+    """
+    if Ranks.here().world == 1:
+        return
+    task = HydraConfig.get().runtime.choices["task"]
+    if task not in PARALLEL_TASKS:
+        accepted = " and ".join(f"`task={name}`" for name in PARALLEL_TASKS)
+        raise UserError(f"`task={task}` runs in one process; msrun is for {accepted}.")
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise UserError("`-m` starts jobs of its own; leave msrun out, or `-m`.")
 
 
 def leave(error: Exception, folder: Path | None = None) -> NoReturn:

@@ -1,15 +1,18 @@
 """Continuing a run from its checkpoints, and starting one from another's weights."""
 
+import json
 import logging
 from pathlib import Path
 
-from mindspore import nn
+import numpy as np
+from mindspore import Tensor, nn, ops
 
 from flag3d_exp.engine.checkpoint import Checkpoint, load_checkpoint
 from flag3d_exp.engine.parameters import assign_parameters
 from flag3d_exp.engine.step import TrainStep
 from flag3d_exp.engine.train import Progress
 from flag3d_exp.errors import UserError
+from flag3d_exp.ranks import Ranks
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,17 @@ def restored(folder: Path, model: nn.Cell, step: TrainStep) -> Progress:
     progress = Progress.restored(checkpoint.meta["progress"])
     log.info("resumed after epoch %d, step %d", progress.epoch, progress.step)
     return progress
+
+
+def shared(ranks: Ranks, model: nn.Cell, step: TrainStep, progress: Progress) -> Progress:
+    """The first rank's progress; model and step of every rank made as the first one's."""
+    for parameter in (*model.get_parameters(), *step.optimizer_state, *step.ema):
+        value = parameter.asnumpy()
+        content = ranks.shared(np.ascontiguousarray(value).tobytes())
+        same = np.frombuffer(content, value.dtype).reshape(value.shape)
+        ops.assign(parameter, Tensor(same, parameter.dtype))
+    content = ranks.shared(json.dumps(progress.state()).encode())
+    return Progress.restored(json.loads(content))
 
 
 def newest(folder: Path) -> Checkpoint | None:

@@ -10,12 +10,13 @@ import numpy as np
 from flag3d_exp import metrics as measures
 from flag3d_exp.console import ProgressBar, metric_line
 from flag3d_exp.engine.checkpoint import Checkpoint, save_checkpoint
-from flag3d_exp.engine.evaluate import Predict, split_scores, weights_swapped
+from flag3d_exp.engine.evaluate import Predict, clip_scores, weights_swapped
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.engine.parameters import parameter_values
 from flag3d_exp.engine.step import TrainStep
 from flag3d_exp.engine.train import Plan, Progress
 from flag3d_exp.evaluation import gap_metrics
+from flag3d_exp.ranks import Ranks
 from flag3d_exp.run_folder import History, save_predictions
 from flag3d_exp.sweep import trial
 from flag3d_exp.tracking import Tracker
@@ -32,7 +33,9 @@ class Evaluator:
     Args:
         predict: clips -> logits.
         batch_size: clips per forward pass.
-        limit_batches: batches per split; None for all.
+        limit_batches: batches per split and rank; None for all.
+        stop: asked between batches; one process only, as ranks do not meet there.
+        ranks: share the recordings among them and gather the scores.
     """
 
     def __init__(
@@ -43,9 +46,11 @@ class Evaluator:
         limit_batches: int | None = None,
         stop: StopRequest | None = None,
         bar: ProgressBar | None = None,
+        ranks: Ranks | None = None,
     ):
         self.predict, self.batch_size, self.num_workers = predict, batch_size, num_workers
         self.limit_batches, self.stop, self.bar = limit_batches, stop, bar
+        self.ranks = ranks or Ranks()
 
     def scores(self, split: str, dataset: "ClipDataset") -> tuple[np.ndarray, np.ndarray]:
         """Softmax scores (n, K) and labels (n,) of a split, in the order of its recordings.
@@ -58,25 +63,30 @@ class Evaluator:
         size = max(1, self.batch_size // len(dataset.clips(0)))
         num_recordings = len(dataset)
         if self.limit_batches is not None:
-            num_recordings = min(num_recordings, self.limit_batches * size)
-        order = np.arange(num_recordings)
-        loaded = batches(dataset, order, size, num_workers=self.num_workers)
-        return split_scores(
-            self.predict,
-            self._watched(split, loaded, num_recordings),
-            num_recordings,
-            self.batch_size,
-        )
+            num_recordings = min(num_recordings, self.limit_batches * size * self.ranks.world)
+        shares = evaluation_shares(num_recordings, self.ranks.world)
+        own = shares[self.ranks.rank]
+        loaded = batches(dataset, own, size, num_workers=self.num_workers)
+        found = clip_scores(self.predict, self._watched(split, loaded, len(own)), self.batch_size)
+        scores = np.empty((num_recordings, found.shape[1]), np.float32)
+        scores[shares] = self.ranks.gathered(found)
+        return scores, dataset.labels[:num_recordings]
 
     def _watched(self, split: str, loaded: Iterable, num_recordings: int) -> Iterator:
         done = 0
         for batch in loaded:
-            if self.stop is not None:
+            if self.stop is not None and self.ranks.world == 1:
                 self.stop.check()
             yield batch
             done += len(batch.labels)
             if self.bar is not None:
                 self.bar.show(f"evaluating {split}", done, num_recordings)
+
+
+def evaluation_shares(num_recordings: int, world: int) -> np.ndarray:
+    """(world, n) indices of the recordings each rank evaluates; the last ones wrap around."""
+    per_rank = -(-num_recordings // world)
+    return np.resize(np.arange(num_recordings), per_rank * world).reshape(per_rank, world).T
 
 
 class Session:
@@ -101,6 +111,7 @@ class Session:
         self.keep_last, self.keep_best = keep_last, keep_best
         self.history = History(folder)
         self.predictions: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self.evaluated = False  # in the running epoch
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """Keep and send the metrics of one moment."""
@@ -116,6 +127,7 @@ class Session:
 
     def evaluate(self) -> dict[str, float]:
         """`<split>/top1`, `top5` and `loss` of every split; `<split>_ema/...` for averages."""
+        self.evaluated = True
         metrics = self._evaluate("")
         if self.step.ema:
             with weights_swapped(self.model, self._averages()):
@@ -133,7 +145,10 @@ class Session:
     def save(self, progress: Progress, is_best: bool) -> None:
         """Keep the state; a disk that is full costs the checkpoint, not the run."""
         if progress.step == 0:
-            log.info(epoch_line(progress, self.plan, is_best))
+            log.info(epoch_line(progress, self.plan, self.evaluated, is_best))
+            self.evaluated = False
+        if not self.evaluator.ranks.first:
+            return
         checkpoint = Checkpoint(
             parameter_values(self.model.get_parameters()),
             parameter_values(self.step.optimizer_state),
@@ -165,10 +180,11 @@ class Session:
         return {p.name.removeprefix("ema."): p.asnumpy().copy() for p in self.step.ema}
 
 
-def epoch_line(progress: Progress, plan: Plan, is_best: bool) -> str:
-    """One epoch in one line."""
+def epoch_line(progress: Progress, plan: Plan, evaluated: bool, is_best: bool) -> str:
+    """One epoch in one line, with the accuracies if it was evaluated."""
     shown = ["train/loss", "train/top1"]
-    shown += [name for name in progress.metrics if name.endswith("/top1") and name not in shown]
+    if evaluated:
+        shown += [name for name in progress.metrics if name.endswith("/top1") and name not in shown]
     shown.append("clips_per_second")
     width = len(str(plan.num_epochs))
     line = (

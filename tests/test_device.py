@@ -3,10 +3,12 @@ import subprocess
 import sys
 
 import mindspore as ms
+import numpy as np
 import pytest
 
 from flag3d_exp.device import Device, description, set_environment
 from flag3d_exp.errors import UserError
+from flag3d_exp.models.stgcn import STGCN
 
 
 def test_auto_takes_what_is_there():
@@ -35,6 +37,8 @@ def test_an_accelerator_is_taken_before_the_processor(monkeypatch):
     chosen = []
     monkeypatch.setattr(ms.hal, "is_available", lambda name: name == "Ascend")
     monkeypatch.setattr(ms, "set_device", lambda *arguments: chosen.append(arguments))
+    for name in ("matmul_allow_hf32", "conv_allow_hf32"):
+        monkeypatch.setattr(ms.device_context.ascend.op_precision, name, lambda on: None)
     assert Device("auto", id=3).activate() == "Ascend"
     assert chosen == [("Ascend", 3)]
 
@@ -52,3 +56,46 @@ def test_the_environment_keeps_what_the_user_set(monkeypatch):
 def test_the_processor_is_described_with_its_cores():
     assert str(os.cpu_count()) in description("CPU")
     assert description("GPU") == "GPU"
+
+
+def test_lowered_precision_is_near_and_keeps_weights_and_gradients_in_float32():
+    keypoints = ms.Tensor(np.random.default_rng(0).standard_normal((2, 1, 8, 25, 3), np.float32))
+    logits = {}
+    for precision in ("fp32", "fp16"):
+        ms.set_seed(0)
+        network = STGCN(5, "nturgb+d", base_channels=4, num_blocks=2, widen_at=[2])
+        model = Device("cpu", precision=precision).lowered(network)
+        logits[precision] = model(keypoints).asnumpy()
+        slope = ms.value_and_grad(lambda x, f=model: f(x).sum(), None, model.trainable_params())
+        _, gradients = slope(keypoints)
+        assert {p.dtype for p in model.get_parameters()} == {ms.float32}
+        assert {gradient.dtype for gradient in gradients} == {ms.float32}
+    difference = np.abs(logits["fp16"] - logits["fp32"]).max()
+    assert 0 < difference < 0.02 * np.abs(logits["fp32"]).max()
+
+
+def test_bf16_is_refused_where_there_is_none():
+    with pytest.raises(UserError, match="device.precision=bf16"):
+        Device("cpu", precision="bf16").activate()
+
+
+def test_an_accelerator_gets_its_settings(monkeypatch):
+    settings = {}
+    monkeypatch.setattr(ms.hal, "is_available", lambda name: name == "Ascend")
+    monkeypatch.setattr(ms, "set_device", lambda *arguments: settings.update(device=arguments))
+    monkeypatch.setattr(ms, "set_context", settings.update)
+    monkeypatch.setattr(ms, "set_deterministic", lambda on: settings.update(deterministic=on))
+    monkeypatch.setattr(ms.runtime, "set_memory", lambda max_size: settings.update(memory=max_size))
+    precision = ms.device_context.ascend.op_precision
+    for name in ("matmul_allow_hf32", "conv_allow_hf32"):
+        monkeypatch.setattr(precision, name, lambda on, name=name: settings.update({name: on}))
+    device = Device("ascend", id=5, jit_level="O1", tf32=True, memory_gb=30, deterministic=True)
+    assert device.activate() == "Ascend"
+    assert settings == {
+        "device": ("Ascend", 5),
+        "deterministic": True,
+        "jit_config": {"jit_level": "O1"},
+        "memory": "30GB",
+        "matmul_allow_hf32": True,
+        "conv_allow_hf32": True,
+    }

@@ -30,18 +30,16 @@ class Batch(NamedTuple):
     indices: np.ndarray
 
 
-def training_order(
-    num_recordings: int, batch_size: int, seed: int, epoch: int, rank: int = 0, world: int = 1
+def training_shares(
+    num_recordings: int, batch_size: int, seed: int, epoch: int, world: int = 1
 ) -> np.ndarray:
-    """Indices of an epoch's recordings for this rank, a whole number of batches of them.
+    """(steps, world, batch_size) indices of the recordings of each step and rank of an epoch.
 
-    All ranks share one permutation, of which each takes its part of every step; the last step is
-    filled up from the permutation's start, so that no recording is left out.
+    The last step is filled up from the start of the permutation, so that none is left out.
     """
     order = np.random.default_rng((seed, epoch)).permutation(num_recordings)
     num_steps = -(-num_recordings // (batch_size * world))
-    filled = np.resize(order, num_steps * batch_size * world)  # repeats from the start
-    return filled.reshape(num_steps, world, batch_size)[:, rank].reshape(-1)
+    return np.resize(order, (num_steps, world, batch_size))  # repeats from the start
 
 
 def batches(

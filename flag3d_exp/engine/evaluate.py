@@ -37,31 +37,22 @@ def predict_function(model: nn.Cell, jit: bool) -> Predict:
     return predict
 
 
-def split_scores(
-    predict: Predict, batches: Iterable, num_recordings: int, batch_size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Softmax scores (n, K) averaged over clips, and labels (n,), in the order of the recordings.
+def clip_scores(predict: Predict, batches: Iterable, batch_size: int) -> np.ndarray:
+    """Softmax scores (n, K) averaged over clips, in the order in which the recordings come.
 
     Args:
-        batches: with `clips` (N, num_clips, M, T, V, C), `labels` (N,) and `indices` (N,).
+        batches: with `clips` (N, num_clips, M, T, V, C).
         batch_size: clips per forward pass; a short one is padded, so that one shape is compiled.
     """
-    scores: np.ndarray | None = None
-    labels = np.full(num_recordings, -1, np.int64)
+    scores: list[np.ndarray] = []
     for batch in batches:
-        num_recordings_here, num_clips = batch.clips.shape[:2]
+        num_recordings, num_clips = batch.clips.shape[:2]
         clips = batch.clips.reshape(-1, *batch.clips.shape[2:])
         logits = np.concatenate(
             [_padded(predict, part, batch_size) for part in _parts(clips, batch_size)]
         )
-        mean = average_clips(logits.reshape(num_recordings_here, num_clips, -1))  # (N, K)
-        if scores is None:
-            scores = np.zeros((num_recordings, mean.shape[1]), np.float32)
-        scores[batch.indices] = mean
-        labels[batch.indices] = batch.labels
-    if scores is None:
-        raise ValueError("`batches` is empty: there is nothing to evaluate.")
-    return scores, labels
+        scores.append(average_clips(logits.reshape(num_recordings, num_clips, -1)))
+    return np.concatenate(scores)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -17,9 +18,14 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """Catches SIGTERM and SIGINT while it is entered; a second signal stops the process at once."""
+    """Catches SIGTERM and SIGINT while it is entered; a second signal stops the process at once.
 
-    def __init__(self) -> None:
+    Args:
+        on_any_rank: whether something holds on any rank of a job, so that all stop at one step.
+    """
+
+    def __init__(self, on_any_rank: Callable[[bool], bool] = bool) -> None:
+        self.on_any_rank = on_any_rank
         self.signum: int | None = None
         self._previous: dict[int, Any] = {}
 
@@ -32,16 +38,24 @@ class StopRequest:
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
 
+    def requested(self) -> bool:
+        """Whether a stop was requested; every rank of a job must ask at the same steps."""
+        if self._previous:  # the workers of mindspore.dataset put handlers of their own in place
+            for signum in SIGNALS:
+                signal.signal(signum, self._note)
+        requested = self.on_any_rank(self.signum is not None)
+        if requested and self.signum is None:
+            self.signum = signal.SIGTERM  # that another rank has caught
+        return requested
+
     def check(self) -> None:
         """Raise if a stop was requested.
 
         Raises:
             Interrupted: naming the signal.
         """
-        if self._previous:  # the workers of mindspore.dataset put handlers of their own in place
-            for signum in SIGNALS:
-                signal.signal(signum, self._note)
-        if self.signum is not None:
+        if self.requested():
+            assert self.signum is not None
             raise Interrupted(self.signum)
 
     def _note(self, signum: int, _: FrameType | None) -> None:

@@ -181,11 +181,13 @@ def train(
                 report(window, progress, plan, hooks, factor)
             minutes = (time.monotonic() - saved) / 60
             overdue = plan.save_minutes is not None and minutes >= plan.save_minutes
-            if stop.signum or overdue or due(plan.save_every, progress.step):
+            stopping = stop.requested()
+            if stopping or overdue or due(plan.save_every, progress.step):
                 window.settle(progress)
                 hooks.save(progress, is_best=False)
                 saved = time.monotonic()
-            stop.check()
+            if stopping:
+                stop.check()
         report(window, progress, plan, hooks, rate_factor(schedule, plan, epoch, progress.step))
         progress.metrics |= progress.running.metrics()
 

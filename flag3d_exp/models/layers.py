@@ -8,11 +8,15 @@ other devices use their native kernels on the same weights.
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import HeNormal, Initializer, Normal, initializer
+
+EPSILON = 1e-5  # of batch norm
+MOMENTUM = 0.1  # weight of the newest batch in batch norm's running statistics
 
 
 class Conv(nn.Cell):
@@ -84,12 +88,38 @@ class BatchNorm(nn.Cell):
         self.running_var = Parameter(
             np.ones(num_channels, np.float32), name="running_var", requires_grad=False
         )
-        self.batch_norm = ops.BatchNorm(is_training=True, epsilon=1e-5, momentum=0.1)
-        self.running_norm = ops.BatchNorm(is_training=False, epsilon=1e-5)
+        self.batch_norm = ops.BatchNorm(is_training=True, epsilon=EPSILON, momentum=MOMENTUM)
+        self.running_norm = ops.BatchNorm(is_training=False, epsilon=EPSILON)
+        self.world = 1
 
     def construct(self, x):
+        if self.training and self.world > 1:
+            return self._synchronised(x)
         norm = self.batch_norm if self.training else self.running_norm
         return norm(x, self.weight, self.bias, self.running_mean, self.running_var)[0]
+
+    def _synchronised(self, x):
+        """Batch norm over the batches of all ranks, whose sizes must be equal."""
+        channels = (1, -1, 1, 1)
+        total: Any = ops.AllReduce()
+        share = 1.0 / self.world
+        x = x.astype(ms.float32)
+        mean = total(x.mean((0, 2, 3))) * share
+        centred = x - mean.reshape(channels)
+        variance = total((centred * centred).mean((0, 2, 3))) * share
+        count = self.world * x.size // x.shape[1]
+        unbiased = variance * (count / (count - 1))
+        ops.assign(self.running_mean, self.running_mean * (1 - MOMENTUM) + mean * MOMENTUM)
+        ops.assign(self.running_var, self.running_var * (1 - MOMENTUM) + unbiased * MOMENTUM)
+        scale = self.weight * ops.rsqrt(variance + EPSILON)
+        return centred * scale.reshape(channels) + self.bias.reshape(channels)
+
+
+def synchronise(model: nn.Cell, world: int) -> None:
+    """Make every batch norm of the model use the statistics of all ranks' batches."""
+    for _, cell in model.cells_and_names():
+        if isinstance(cell, BatchNorm):
+            cell.world = world
 
 
 class ConvNorm(nn.Cell):

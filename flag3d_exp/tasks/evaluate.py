@@ -17,6 +17,7 @@ from flag3d_exp.engine.parameters import assign_parameters
 from flag3d_exp.errors import UserError
 from flag3d_exp.evaluation import gap_metrics
 from flag3d_exp.metrics import split_metrics
+from flag3d_exp.ranks import Ranks
 from flag3d_exp.recall import checkpoint_path, recalled
 from flag3d_exp.run_folder import save_metrics, save_predictions
 from flag3d_exp.session import Evaluator
@@ -75,7 +76,7 @@ class Evaluate:
             StopRequest() as stop,
         ):
             evaluator = Evaluator(
-                predict, batch_size, self.num_workers, self.limit_batches, stop, bar
+                predict, batch_size, self.num_workers, self.limit_batches, stop, bar, Ranks.here()
             )
             for split, dataset in datasets.items():
                 scores, labels = evaluator.scores(split, dataset)

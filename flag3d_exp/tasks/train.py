@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,13 +15,15 @@ from mindspore import nn
 from omegaconf import DictConfig
 
 from flag3d_exp import build, console, record, resume
-from flag3d_exp.data.loader import Batch, batches, training_order
+from flag3d_exp.data.loader import Batch, batches, training_shares
 from flag3d_exp.engine.evaluate import predict_function
-from flag3d_exp.engine.interrupt import StopRequest
+from flag3d_exp.engine.interrupt import Interrupted, StopRequest
 from flag3d_exp.engine.optimizer import parameter_groups
 from flag3d_exp.engine.step import MicroBatch, StepSettings, TrainStep, dropout_mask
 from flag3d_exp.engine.train import NonFiniteLoss, Plan, Progress, StepBatch, train
 from flag3d_exp.errors import UserError, nearest
+from flag3d_exp.models.layers import synchronise
+from flag3d_exp.ranks import Ranks
 from flag3d_exp.session import Evaluator, Session
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ class Train:
         label_smoothing: share of each target spread over all classes.
         class_weights: `balanced` weighs each class by the inverse of its share of the train split.
         accumulate: batches per update; the global batch is `batch_size * accumulate` per device.
+        sync_batchnorm: under msrun, normalise over the batches of all ranks, not each its own.
         ema_decay: decay of a moving average of the weights, evaluated as `<split>_ema`; None: none.
         early_stop: evaluations without improvement after which training ends; None for never.
         nonfinite: what a non-finite loss does: `stop` the run, or `skip` the update and count it.
@@ -86,6 +89,7 @@ class Train:
     label_smoothing: float = 0.0
     class_weights: Literal["balanced"] | None = None
     accumulate: int = 1
+    sync_batchnorm: bool = False
     ema_decay: float | None = None
     early_stop: int | None = None
     nonfinite: Literal["stop", "skip"] = "stop"
@@ -117,6 +121,11 @@ class Train:
 
     def __call__(self, cfg: DictConfig) -> float:
         """Train; the best value of the objective."""
+        ranks = Ranks.here()
+        with ending_together(ranks):
+            return self._train(cfg, ranks)
+
+    def _train(self, cfg: DictConfig, ranks: Ranks) -> float:
         folder = Path(HydraConfig.get().runtime.output_dir)
         resume.check_unused(folder, self.resume)
         device, device_name = build.device(cfg)
@@ -127,33 +136,40 @@ class Train:
         model = build.model(cfg)
         if self.init_from:
             resume.initialise(model, self.init_from)
+        if self.sync_batchnorm and ranks.world > 1:
+            synchronise(model, ranks.world)
         compiled = device.jit is not False
-        step = self._step(cfg, model, train_split, compiled)
+        step = self._step(cfg, model, train_split, compiled, ranks.world)
         progress = resume.restored(folder, model, step) if self.resume else Progress()
+        if ranks.world > 1:
+            progress = resume.shared(ranks, model, step, progress)
         progress.metrics["num_parameters"] = float(build.num_parameters(model))
-        plan = self._plan(len(train_split), step.base_rates[0])
+        plan = self._plan(len(train_split), step.base_rates[0], ranks.world)
         log.info(build.header(cfg, device_name, model, datasets))
         with (
             record.tracked_run(cfg, folder, device_name, datasets) as tracker,
             console.progress_bar() as bar,
-            StopRequest() as stop,
+            StopRequest(ranks.any) as stop,
         ):
             size = self.eval_batch_size or self.batch_size
             predict = predict_function(model, compiled)
-            evaluator = Evaluator(predict, size, self.num_workers, self.limit_batches, stop, bar)
+            evaluator = Evaluator(
+                predict, size, self.num_workers, self.limit_batches, stop, bar, ranks
+            )
             keep = (self.keep_last, self.keep_best)
             session = Session(
                 folder, step, plan, evaluated, evaluator, tracker, bar, record.meta(cfg), *keep
             )
             mask_shape = (self.batch_size, model.num_features)
-            load = self._loader(train_split, cfg.seed, mask_shape, model.dropout)
+            load = self._loader(train_split, cfg.seed, mask_shape, model.dropout, ranks)
             try:
                 train(step, load, instantiate(cfg.scheduler), plan, progress, session, stop)
             except NonFiniteLoss as error:
                 raise record.explained(error, folder, train_split, tracker) from error
-            record.publish(
-                folder, session.history, plan, progress, record.class_names(cfg), tracker
-            )
+            if ranks.first:
+                record.publish(
+                    folder, session.history, plan, progress, record.class_names(cfg), tracker
+                )
         for line in console.summary_lines(progress.best_metrics, list(evaluated)):
             log.info(line)
         log.info("run folder: %s", folder)
@@ -163,7 +179,12 @@ class Train:
         return progress.best
 
     def _step(
-        self, cfg: DictConfig, model: nn.Cell, train_split: "ClipDataset", compiled: bool
+        self,
+        cfg: DictConfig,
+        model: nn.Cell,
+        train_split: "ClipDataset",
+        compiled: bool,
+        world: int,
     ) -> TrainStep:
         groups = parameter_groups(model.get_parameters(), self.head_lr, self.freeze_backbone)
         weights = None
@@ -176,12 +197,14 @@ class Train:
             accumulate=self.accumulate,
             ema_decay=self.ema_decay,
             skip_nonfinite=self.nonfinite == "skip",
+            loss_scaling=cfg.device.precision == "fp16",
+            world=world,
             jit=compiled,
         )
         return TrainStep(model, instantiate(cfg.optimizer)(groups), settings)
 
-    def _plan(self, num_recordings: int, learning_rate: float) -> Plan:
-        steps = -(-num_recordings // (self.batch_size * self.accumulate))
+    def _plan(self, num_recordings: int, learning_rate: float, world: int) -> Plan:
+        steps = -(-num_recordings // (self.batch_size * self.accumulate * world))
         return Plan(
             num_epochs=self.epochs,
             steps_per_epoch=min(steps, self.limit_batches or steps),
@@ -195,26 +218,48 @@ class Train:
         )
 
     def _loader(
-        self, train_split: "ClipDataset", seed: int, mask_shape: tuple[int, int], dropout: float
+        self,
+        train_split: "ClipDataset",
+        seed: int,
+        mask_shape: tuple[int, int],
+        dropout: float,
+        ranks: Ranks,
     ) -> Callable[[int, int], Iterator[StepBatch]]:
         """(epoch, updates to leave out) -> what each update of the epoch is made from."""
+        size, count = self.batch_size, self.accumulate
+        own = slice(ranks.rank * count, (ranks.rank + 1) * count)
 
         def load(epoch: int, done: int) -> Iterator[StepBatch]:
-            order = training_order(len(train_split), self.batch_size * self.accumulate, seed, epoch)
-            if self.limit_batches is not None:
-                order = order[: self.limit_batches * self.batch_size * self.accumulate]
-            skip = done * self.accumulate
-            loaded = batches(train_split, order, self.batch_size, epoch, self.num_workers, skip)
+            shares = training_shares(len(train_split), size * count, seed, epoch, ranks.world)
+            order = shares[: self.limit_batches, ranks.rank].reshape(-1)
+            loaded = batches(train_split, order, size, epoch, self.num_workers, done * count)
             with closing(loaded):
-                for number, group in enumerate(grouped(loaded, self.accumulate), done):
+                for number, group in enumerate(grouped(loaded, count), done):
                     rng = np.random.default_rng((seed, epoch, number, DROPOUT))
-                    parts = [
-                        MicroBatch(b.clips[:, 0], b.labels, dropout_mask(mask_shape, dropout, rng))
-                        for b in group
+                    masks = [
+                        dropout_mask(mask_shape, dropout, rng) for _ in range(ranks.world * count)
                     ]
-                    yield StepBatch(parts, np.concatenate([b.indices for b in group]))
+                    parts = [
+                        MicroBatch(batch.clips[:, 0], batch.labels, mask)
+                        for batch, mask in zip(group, masks[own], strict=True)
+                    ]
+                    yield StepBatch(parts, shares[number].reshape(-1))
 
         return load
+
+
+@contextmanager
+def ending_together(ranks: Ranks) -> Iterator[None]:
+    """Keep a rank from leaving before the others have ended what ends them all.
+
+    msrun kills all ranks as soon as one has left with an exit code.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, Interrupted) or isinstance(error.__cause__, NonFiniteLoss):
+            ranks.any(True)
+        raise
 
 
 def check_splits(datasets: Mapping[str, "ClipDataset"], objective: str, averaged: bool) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.dataset import ClipDataset
-from flag3d_exp.data.loader import batches, training_order
+from flag3d_exp.data.loader import batches, training_shares
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline
 from flag3d_exp.data.transforms import Stream
 
@@ -70,7 +70,7 @@ def clips_per_second(dataset: ClipDataset, num_workers: int, seconds: float) -> 
     """Over whole epochs of at least `seconds` in all, after one to warm up."""
     count, epoch, spent = 0, 0, 0.0
     while spent < seconds:
-        order = training_order(len(dataset), BATCH_SIZE, 0, epoch)
+        order = training_shares(len(dataset), BATCH_SIZE, 0, epoch).ravel()
         order = np.tile(order, 5)
         begin = time.perf_counter()
         found = sum(len(b.labels) for b in batches(dataset, order, BATCH_SIZE, epoch, num_workers))

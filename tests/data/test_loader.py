@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.dataset import ClipDataset
-from flag3d_exp.data.loader import batches, training_order
+from flag3d_exp.data.loader import batches, training_shares
 from flag3d_exp.data.pipeline import GraphPipeline
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError
@@ -35,22 +35,19 @@ def assert_equal(found, expected):
 
 @given(st.integers(1, 200), st.integers(1, 16), st.integers(0, 99), st.integers(1, 4))
 def test_an_epoch_has_every_recording_in_full_batches(num_recordings, batch_size, epoch, world):
-    ranks = [
-        training_order(num_recordings, batch_size, 0, epoch, rank, world) for rank in range(world)
-    ]
-    single = training_order(num_recordings, batch_size * world, 0, epoch)
-    assert len(single) % (batch_size * world) == 0
-    assert len(single) < num_recordings + batch_size * world
-    assert set(single.tolist()) == set(range(num_recordings))
+    shares = training_shares(num_recordings, batch_size, 0, epoch, world)
+    assert shares.shape[1:] == (world, batch_size)
+    assert shares.size < num_recordings + batch_size * world
+    assert set(shares.ravel().tolist()) == set(range(num_recordings))
     # The ranks' batches of a step, side by side, are the batch of a single process.
-    steps = np.stack([rank.reshape(-1, batch_size) for rank in ranks], 1)
-    np.testing.assert_array_equal(steps.reshape(-1), single)
+    single = training_shares(num_recordings, batch_size * world, 0, epoch)
+    np.testing.assert_array_equal(shares.ravel(), single.ravel())
 
 
 def test_epochs_and_seeds_have_different_orders():
-    orders = [training_order(50, 10, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
+    orders = [training_shares(50, 10, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
     assert len({order.tobytes() for order in orders}) == 4
-    np.testing.assert_array_equal(orders[1], training_order(50, 10, 0, 1))
+    np.testing.assert_array_equal(orders[1], training_shares(50, 10, 0, 1))
 
 
 def test_batches_hold_the_clips_of_their_indices(dataset):
@@ -68,20 +65,20 @@ def test_batches_hold_the_clips_of_their_indices(dataset):
 
 @pytest.mark.parametrize("num_workers", [2, 4])
 def test_workers_do_not_change_the_batches(dataset, num_workers):
-    order = training_order(23, 5, seed=5, epoch=1)
+    order = training_shares(23, 5, seed=5, epoch=1).ravel()
     alone = list(batches(dataset, order, 5, epoch=1))
     assert_equal(list(batches(dataset, order, 5, epoch=1, num_workers=num_workers)), alone)
 
 
 def test_resuming_within_an_epoch_gives_the_batches_left(dataset):
-    order = training_order(23, 5, seed=5, epoch=1)
+    order = training_shares(23, 5, seed=5, epoch=1).ravel()
     whole = list(batches(dataset, order, 5, epoch=1))
     assert_equal(list(batches(dataset, order, 5, epoch=1, skip=2)), whole[2:])
     assert list(batches(dataset, order, 5, epoch=1, skip=5)) == []
 
 
 def test_an_iteration_can_be_left_early(dataset):
-    order = training_order(23, 5, seed=5, epoch=1)
+    order = training_shares(23, 5, seed=5, epoch=1).ravel()
     expected = list(batches(dataset, order, 5, epoch=1))[:2]
     found = []
     for batch in batches(dataset, order, 5, epoch=1, num_workers=2):

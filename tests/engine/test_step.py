@@ -4,7 +4,13 @@ from engine.toy import Linear, batch, loss_and_gradient, train_step
 
 from flag3d_exp.engine.optimizer import adamw, learning_rates, parameter_groups, sgd
 from flag3d_exp.engine.parameters import assign_parameters, parameter_values
-from flag3d_exp.engine.step import MicroBatch, StepSettings, TrainStep, dropout_mask
+from flag3d_exp.engine.step import (
+    LossScale,
+    MicroBatch,
+    StepSettings,
+    TrainStep,
+    dropout_mask,
+)
 from flag3d_exp.errors import UserError
 
 
@@ -172,3 +178,36 @@ def test_weights_that_do_not_fit_are_listed_and_nothing_is_changed():
 def test_a_setting_out_of_range_is_named(wrong):
     with pytest.raises(UserError, match="`optimizer"):
         wrong()
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_a_scaled_loss_gives_the_same_update(jit):
+    plain, scaled = train_step(), train_step(StepSettings(loss_scaling=True, jit=jit))
+    for number in range(3):
+        expected, _ = plain([batch(number)], 1.0)
+        loss, _ = scaled([batch(number)], 1.0)
+        assert float(loss) == pytest.approx(float(expected), abs=1e-6)
+    for name, value in values(plain).items():
+        np.testing.assert_allclose(values(scaled)[name], value, atol=1e-5)
+    assert {"loss_scale.value", "loss_scale.num_good"} <= {p.name for p in scaled.optimizer_state}
+
+
+def test_an_overflow_halves_the_loss_scale_and_leaves_the_update_out():
+    step = train_step(StepSettings(loss_scaling=True, jit=False))
+    assert step.loss_scale is not None
+    huge = batch(0)
+    huge.clips[:] = 3e38
+    before = values(step)
+    step([huge], 1.0)
+    assert float(step.loss_scale.value.asnumpy()) == 2.0**15
+    for name, value in values(step).items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_the_loss_scale_doubles_after_two_thousand_updates():
+    scale = LossScale(4.0)
+    for _ in range(LossScale.GROWTH_INTERVAL - 1):
+        scale.update(finite=True)
+    assert float(scale.value.asnumpy()) == 4.0
+    scale.update(finite=True)
+    assert (float(scale.value.asnumpy()), int(scale.num_good.asnumpy())) == (8.0, 0)

@@ -132,6 +132,18 @@ def test_a_used_run_folder_is_not_overwritten(trained):
     assert "already holds a run" in line and "task.resume=auto" in line
 
 
+def test_half_precision_trains_with_a_loss_scale_that_the_checkpoint_keeps(tmp_path):
+    succeeded(tmp_path, *TINY, "task.epochs=2", "device.precision=fp16", "hydra.run.dir=run")
+    losses = [
+        json.loads(line)["metrics"].get("train/loss")
+        for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()
+    ]
+    assert np.isfinite([loss for loss in losses if loss is not None]).all()
+    with np.load(tmp_path / "run" / "checkpoints" / "last.npz") as kept:
+        assert kept["optimizer/loss_scale.value"] > 1
+        assert kept["weights/head.weight"].dtype == np.float32
+
+
 def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """A run in `folder`/run, killed or stopped by the test."""
     return subprocess.Popen(

@@ -1,0 +1,108 @@
+"""The processes of a data-parallel job, one per device, as MindSpore's `msrun` starts them.
+
+A process without msrun is rank 0 of a world of one; then nothing here needs MindSpore.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from flag3d_exp.errors import UserError
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those of its job.
+
+    The methods are collective: every rank must call them, in the same order. They use the float32
+    and int32 messages that all of MindSpore's backends have.
+
+    Args:
+        rank: number of this process, from 0.
+        world: how many there are.
+    """
+
+    rank: int = 0
+    world: int = 1
+
+    @classmethod
+    def here(cls) -> "Ranks":
+        """What msrun told this process.
+
+        Raises:
+            UserError: msrun was not told which of several machines this one is.
+        """
+        if os.environ.get("MS_ROLE") != "MS_WORKER":
+            return cls()
+        if "RANK_ID" not in os.environ:
+            raise UserError("msrun gave no rank: pass `--node_rank=<0, 1, ...>` on each machine.")
+        return cls(int(os.environ["RANK_ID"]), int(os.environ["MS_WORKER_NUM"]))
+
+    @staticmethod
+    def serve_scheduler() -> bool:
+        """If this process is msrun's scheduler, bring its ranks together until they end; whether.
+
+        msrun runs the program once more for it, with the same command line.
+        """
+        if os.environ.get("MS_ROLE") != "MS_SCHED":
+            return False
+        from mindspore.communication import init
+
+        init()
+        return True
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that logs and saves."""
+        return self.rank == 0
+
+    def any(self, flag: bool) -> bool:
+        """Whether `flag` is true on any rank."""
+        if self.world == 1:
+            return flag
+        return bool(self.gathered(np.array([flag], np.float32)).any())
+
+    def gathered(self, values: np.ndarray) -> np.ndarray:
+        """(n, ...) float32 of each rank -> (world, n, ...)."""
+        if self.world == 1:
+            return values[None]
+        from mindspore import Tensor, ops
+
+        gather: Any = ops.AllGather()
+        together = gather(Tensor(np.ascontiguousarray(values, np.float32)))
+        return together.asnumpy().reshape(self.world, *values.shape)
+
+    def shared(self, content: bytes) -> bytes:
+        """The content of rank 0, on every rank."""
+        if self.world == 1:
+            return content
+        (size,) = self._broadcast(np.array([len(content)], np.int32))
+        padded = np.zeros(-(-size // 4) * 4, np.uint8)
+        if self.first:
+            padded[:size] = np.frombuffer(content, np.uint8)
+        return self._broadcast(padded.view(np.int32)).tobytes()[:size]
+
+    def _broadcast(self, values: np.ndarray) -> np.ndarray:
+        from mindspore import Tensor, ops
+
+        broadcast: Any = ops.Broadcast(0)
+        return broadcast((Tensor(values),))[0].asnumpy()
+
+    @contextmanager
+    def own_folder(self) -> Iterator[list[str]]:
+        """Overrides that keep all ranks but the first from logging, and give them a folder.
+
+        What they write is as on rank 0, and goes when the block ends.
+        """
+        if self.first:
+            yield []
+            return
+        with TemporaryDirectory(prefix=f"flag3d_exp-rank{self.rank}-") as folder:
+            quiet = "hydra.job_logging.handlers.terminal.level=WARNING"
+            yield [f"hydra.run.dir={Path(folder) / 'run'}", "tracking=none", quiet]
