@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 from mindspore import Parameter, nn, ops
-from mindspore.common.initializer import Uniform, initializer
+from mindspore.common.initializer import Normal, Uniform, initializer
 
 from flag3d_exp.models.layers import (
     BatchNorm,
@@ -65,7 +65,9 @@ class WindowUnit(nn.Cell):
         super().__init__()
         width = out_channels if in_channels == 3 else in_channels
         self.scales = ScaleConv(in_channels, width, graphs)
-        self.collapse = ConvNorm(window * width, out_channels)
+        # The fan-out of the published (1, W, 1) kernel, which is a 1x1 one here.
+        init = Normal((2 / (window * out_channels)) ** 0.5)
+        self.collapse = ConvNorm(window * width, out_channels, init=init)
         self.window, self.stride = window, stride
 
     def construct(self, x):

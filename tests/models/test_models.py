@@ -128,6 +128,7 @@ def full():
         "aagcn": AAGCN(60, "nturgb+d"),
         "ctrgcn": CTRGCN(60, "nturgb+d"),
         "dgstgcn": DGSTGCN(60, "nturgb+d"),
+        "msg3d": MSG3D(60, "nturgb+d", num_stages=2),
         "stgcnpp": STGCNPP(60, "nturgb+d"),
         "posec3d": PoseC3D(60, "coco"),
     }
@@ -151,6 +152,8 @@ def test_convolutions_start_kaiming_normal_by_fan_out(full):
     branches = full["stgcnpp"].blocks[8].temporal.branches  # widths 46, 42, 42, 42, 42, 42
     assert_normal(branches.entry.conv.weight[:46], math.sqrt(2 / 46))
     assert_normal(branches.entry.conv.weight[46:], math.sqrt(2 / 42))
+    for size, window in zip((3, 5), full["msg3d"].stages[1].windows, strict=True):
+        assert_normal(window.collapse.conv.weight, math.sqrt(2 / (size * 192)))
     assert_normal(full["posec3d"].network.stem.conv.weight, math.sqrt(2 / (32 * 49)))
 
 
