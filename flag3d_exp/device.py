@@ -5,6 +5,7 @@ import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from flag3d_exp import cuda
 from flag3d_exp.errors import UserError
 from flag3d_exp.ranks import Ranks
 
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 NAMES = {"ascend": "Ascend", "gpu": "GPU", "cpu": "CPU"}
 MISSING = {
     "ascend": "no Ascend NPU answers (is its driver installed, does `npu-smi info` list it?)",
-    "gpu": "no CUDA GPU answers (MindSpore 2.10 needs a driver, CUDA 11.6 and cuDNN 8)",
+    "gpu": "no CUDA GPU answers (is its driver installed, does `nvidia-smi` list it? "
+    '`pip install "flag3d-exp[gpu]"` brings the CUDA 11 libraries that MindSpore needs)',
     "cpu": "this MindSpore has no CPU backend",
 }
 
@@ -119,8 +121,10 @@ class Device:
         return ms.amp.auto_mixed_precision(model, "auto", kind)
 
 
-def set_environment(verbose: bool = False) -> None:
-    """Set the variables that MindSpore reads once, when it is imported."""
+def set_environment(target: str = "cpu", verbose: bool = False) -> None:
+    """Set what MindSpore reads once, when it is imported."""
+    if target in ("auto", "gpu"):
+        cuda.prepare()
     os.environ.setdefault("GLOG_v", "2" if verbose else "3")
     # Where a convolution kernel is used on CPU, oneDNN's AVX-512 choice is a slow reference kernel.
     os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")

@@ -40,7 +40,7 @@ def run(cfg: DictConfig) -> float | None:
     try:
         config.check(cfg)
         check_ranks(cfg)
-        set_environment(cfg.device.verbose)
+        set_environment(cfg.device.target, cfg.device.verbose)
         with run_folder.locked(folder):
             return trial.run(folder, lambda: build.instantiated(cfg.task)(cfg))
     except Exception as error:

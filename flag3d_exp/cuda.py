@@ -1,0 +1,89 @@
+"""CUDA 11 from the wheels of the extra `gpu`, where MindSpore's GPU plugin finds it.
+
+MindSpore 2.10 loads its GPU plugin only if `$CUDA_HOME/bin/nvcc --version` names a release, of
+which it takes the plugin; the plugin needs nothing of a toolkit but the libraries below, by name.
+So they are loaded beforehand, and CUDA_HOME is a folder whose `nvcc` knows its release.
+"""
+
+import atexit
+import ctypes
+import os
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+
+RELEASE = "11.6"  # the newest that MindSpore has a plugin for; the wheels' 11.8 has its interface
+DRIVER = "libcuda.so.1"
+LIBRARIES = (  # by package, each after what it needs
+    ("cuda_runtime", "libcudart.so.11.0"),
+    ("cuda_nvrtc", "libnvrtc.so.11.2"),
+    ("cublas", "libcublasLt.so.11"),
+    ("cublas", "libcublas.so.11"),
+    ("curand", "libcurand.so.10"),
+    ("cufft", "libcufft.so.10"),
+    ("cusparse", "libcusparse.so.11"),
+    ("cusolver", "libcusolver.so.11"),
+    ("cudnn", "libcudnn.so.8"),
+    ("cudnn", "libcudnn_ops_infer.so.8"),
+    ("cudnn", "libcudnn_ops_train.so.8"),
+    ("cudnn", "libcudnn_cnn_infer.so.8"),
+    ("cudnn", "libcudnn_cnn_train.so.8"),
+    ("cudnn", "libcudnn_adv_infer.so.8"),
+    ("cudnn", "libcudnn_adv_train.so.8"),
+)
+
+
+def prepare() -> bool:
+    """Make the wheels' CUDA MindSpore's, before it is imported; whether that was done.
+
+    A CUDA_HOME that the user set is left alone. So is everything where there is no driver or the
+    wheels are not installed.
+    """
+    if "CUDA_HOME" in os.environ or not _loads(DRIVER):
+        return False
+    libraries = installed_libraries()
+    if libraries is None:
+        return False
+    for library in libraries:
+        ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL)
+    os.environ["CUDA_HOME"] = str(cuda_home(RELEASE))
+    # Only for the `ldd` with which MindSpore checks versions.
+    folders = dict.fromkeys(str(library.parent) for library in libraries)
+    known = [os.environ["LD_LIBRARY_PATH"]] if os.environ.get("LD_LIBRARY_PATH") else []
+    os.environ["LD_LIBRARY_PATH"] = ":".join([*folders, *known])
+    return True
+
+
+def installed_libraries() -> list[Path] | None:
+    """The libraries of the extra `gpu`, in the order to load them; None if one is missing."""
+    spec = find_spec("nvidia")
+    roots: Sequence[str] = (spec and spec.submodule_search_locations) or ()
+    found: list[Path] = []
+    for package, name in LIBRARIES:
+        candidates = [Path(root) / package / "lib" / name for root in roots]
+        path = next((path for path in candidates if path.is_file()), None)
+        if path is None:
+            return None
+        found.append(path)
+    return found
+
+
+def cuda_home(release: str) -> Path:
+    """A folder for CUDA_HOME, until the process ends, whose `bin/nvcc` names the release."""
+    folder = Path(mkdtemp(prefix="flag3d_exp-cuda-"))
+    atexit.register(rmtree, folder, ignore_errors=True)
+    nvcc = folder / "bin" / "nvcc"
+    nvcc.parent.mkdir()
+    nvcc.write_text(f'#!/bin/sh\necho "Cuda compilation tools, release {release}, V{release}.0"\n')
+    nvcc.chmod(0o755)
+    return folder
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
