@@ -5,6 +5,7 @@ import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from flag3d_exp import ascend as ascend_setup
 from flag3d_exp import cuda
 from flag3d_exp.errors import UserError
 from flag3d_exp.ranks import Ranks
@@ -64,8 +65,11 @@ class Device:
         available = [name for name in NAMES if name == "cpu" or ms.hal.is_available(NAMES[name])]
         target = available[0] if self.target == "auto" else self.target
         if target not in available:
+            reason = MISSING[target]
+            if target == "ascend" and (found := ascend_setup.missing(os.environ)):
+                reason = "; ".join(found)
             raise UserError(
-                f"`device={target}`: {MISSING[target]}. "
+                f"`device={target}`: {reason}. "
                 f"Here there is: {', '.join(f'device={name}' for name in available)}."
             )
         if target != "ascend" and self.precision == "bf16":
