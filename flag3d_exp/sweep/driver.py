@@ -184,7 +184,8 @@ class Driver:
             title=f"trial {folder.name}",
             tags=parent.child_tags(self.tracker, trial.number),
         )
-        self.jobs.append(job.start(trial.number, folder, slot, lines, ticket, self.launcher))
+        where = (slot, self.sweeper.n_jobs)
+        self.jobs.append(job.start(trial.number, folder, where, lines, ticket, self.launcher))
 
     def _settle(self, one: job.Job, stopping: bool) -> None:
         """See to a trial whose process has ended: it told its result, or has none."""

@@ -102,7 +102,8 @@ def _work(
                 if "resume" in config.task and (own / "history.jsonl").exists():
                     lines.append("task.resume=auto")
                 ticket = Ticket(tags=parent.child_tags(tracker, number))
-                jobs.append(job.start(number, own, slot, lines, ticket, launcher))
+                where = (slot, sweeper.n_jobs)
+                jobs.append(job.start(number, own, where, lines, ticket, launcher))
                 point.state = "running"
         for one in [one for one in jobs if one.returncode() is not None]:
             jobs.remove(one)
