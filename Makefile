@@ -10,7 +10,7 @@ demo: .venv/installed  ## install, train on the embedded synthetic data, say how
 install: .venv/installed-dev  ## the environment with the tools of development
 
 test: .venv/installed-dev check  ## everything that CI runs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist worksteal
 
 check: .venv/installed-dev  ## style, types and import contracts
 	$(BIN)/ruff check .

@@ -7,12 +7,20 @@ import pytest
 from hypothesis import settings
 
 from flag3d_exp.device import set_environment
+from flag3d_exp.sweep.job import slot_cores
 
 set_environment()
 # Machines of CI are busy; that a case is slow there is no fault.
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+
+if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
+    # MindSpore's threads wait by yielding: processes on the same cores take each other's turns.
+    slot = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+    os.sched_setaffinity(
+        0, slot_cores(slot, int(os.environ["PYTEST_XDIST_WORKER_COUNT"])) or os.sched_getaffinity(0)
+    )
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 

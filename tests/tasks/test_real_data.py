@@ -40,6 +40,57 @@ def test_an_experiment_runs_on_its_data(tmp_path, shared, experiment, dataset, f
     assert "warning" not in output.lower()
 
 
+GRAPH = ("dataset.clip_len=16",)
+SLIM = ("model.base_channels=8", "model.num_blocks=2", "model.widen_at=[2]")
+HEATMAP = (
+    "model.base_channels=4",
+    "pipeline.clip_len=8",
+    "pipeline.short_side=20",
+    "pipeline.train_size=16",
+    "pipeline.test_size=16",
+)
+SIZES = {
+    "stgcn": SLIM,
+    "stgcnpp": SLIM,
+    "agcn": SLIM,
+    "aagcn": SLIM,
+    "agcn_original": SLIM,
+    "ctrgcn": SLIM,
+    "dgstgcn": SLIM,
+    "msg3d": ("model.base_channels=8", "model.num_stages=1", "model.num_scales=4"),
+    "posec3d": (*HEATMAP, "model.stage_blocks=[1,1,1]"),
+    "posec3d_346": (*HEATMAP, "model.stage_blocks=[1,1,1]"),
+    "c3d_light": HEATMAP,
+    "x3d_shallow": (*HEATMAP, "model.stage_blocks=[1,1,1]"),
+}
+
+
+@pytest.mark.parametrize("model", SIZES)
+def test_a_slim_model_trains_an_epoch_of_real_data_without_a_warning(tmp_path, shared, model):
+    heatmap = "pipeline.train_size=16" in SIZES[model]
+    dataset, file = (
+        ("penn_action_fitness", "pennaction.pkl") if heatmap else ("uiprmd", "uiprmd.pkl")
+    )
+    output = succeeded(
+        tmp_path,
+        f"model={model}",
+        *SIZES[model],
+        *(() if heatmap else GRAPH),
+        f"dataset={dataset}",
+        f"dataset.path={shared / 'data' / file}",
+        "task.epochs=1",
+        "task.eval_batch_size=50",
+        "optimizer.lr=0.02",
+        "device.jit=false",
+        "tracking=none",
+        "hydra.run.dir=run",
+    )
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert 0 < metrics["train/loss"] < 10
+    assert "warn" not in output.lower()
+    assert "WARNING" not in (tmp_path / "run" / "run.log").read_text()
+
+
 def test_the_full_posec3d_takes_training_steps_at_its_own_size(tmp_path):
     succeeded(
         tmp_path,
