@@ -39,6 +39,7 @@ def curves_figure(curves: Curves, unit: str = "epoch") -> Figure:
     num_columns = max(min(len(order), 3), 1)
     num_rows = -(-len(order) // num_columns)
     figure = Figure(figsize=(4.4 * num_columns, 3.3 * num_rows), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.12)
     splits = list(dict.fromkeys(key.rsplit("/", 1)[0] for key in curves if "/" in key))
     for place, name in enumerate(order, start=1):
         axes = figure.add_subplot(num_rows, num_columns, place)

@@ -114,7 +114,8 @@ def comparisons(
         shown = ", ".join(wrong[:20]) + (
             f" and {len(wrong) - 20:,} more" if len(wrong) > 20 else ""
         )
-        blocks.append(Text(f"{split}: {len(wrong):,} recordings no run gets right. {shown}"))
+        noun = "recording" if len(wrong) == 1 else "recordings"
+        blocks.append(Text(f"{split}: {len(wrong):,} {noun} that no run gets right. {shown}"))
     return Section("Differences between runs", blocks)
 
 

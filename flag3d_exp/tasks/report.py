@@ -175,7 +175,7 @@ def _curves(runs: Sequence[Run]) -> Section | None:
     for run in runs:
         series = run_folder.History(run.folder).series()
         curves = {key: list(zip(*pair, strict=True)) for key, pair in series.items()}
-        if curves:
+        if any(len(points) > 1 for points in curves.values()):  # else nothing was trained
             figure = figures.curves_figure(curves, unit="optimizer updates")
             blocks.append(Picture(figure, f"Training of {run.title}", wide=True))
     return Section("Training", blocks) if blocks else None
