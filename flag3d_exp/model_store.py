@@ -29,10 +29,10 @@ def log_model(uri: str, run_id: str, file: Path, name: str | None, example: dict
     import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import Schema
-    from mlflow.types.schema import AnyType, ColSpec
+    from mlflow.types.schema import AnyType, ColSpec, TensorSpec
     from pandas import DataFrame
 
-    fields = [
+    fields: list[ColSpec | TensorSpec] = [
         ColSpec(AnyType(), key, required=key == "keypoints")
         for key in ("keypoints", "scores", "image_shape", "name")
     ]

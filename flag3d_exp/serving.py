@@ -4,6 +4,8 @@ MLflow serves it by `_load_pyfunc`, and a program may call `Classifier` itself. 
 NumPy, PyYAML and ONNX Runtime for this, not MindSpore.
 """
 
+import atexit
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,12 +40,7 @@ class Classifier:
         self.exported = open_file(path)
         facts = self.exported.facts
         self.class_names: list[str] = facts["classes"]
-        layout = facts["layout"]["name"]
-        if facts["layout"]["file"] is not None:  # a user's own, which travels along
-            self._folder = tempfile.TemporaryDirectory()
-            file = Path(self._folder.name, f"{layout}.yaml")
-            file.write_text(facts["layout"]["file"], encoding="utf-8")
-            layout = str(file)
+        layout = written_layout(facts["layout"]["name"], facts["layout"]["file"])
         self.settings = Dataset(**facts["dataset"] | {"layout": layout})
         pipeline = PIPELINES[facts["pipeline"]["class"]]
         self.pipeline = pipeline(**facts["pipeline"]["settings"] | {"layout": layout})
@@ -80,6 +77,21 @@ class Classifier:
             raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
         names = [recording.name for recording in recordings]
         return likeliest(names, scores, self.class_names, len(self.class_names))
+
+
+def written_layout(name: str, file: str | None) -> str:
+    """What `load_layout` calls the layout: its name, or where a user's own file now is.
+
+    Args:
+        file: the content of that file, which came along in the exported one.
+    """
+    if file is None:
+        return name
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder, f"{name}.yaml")
+    path.write_text(file, encoding="utf-8")
+    return str(path)
 
 
 def _load_pyfunc(data_path: str) -> Classifier:

@@ -1,8 +1,11 @@
 """A network's graph in MindIR, MindSpore's exchange format, for batches of any size.
 
 MindIR is a protobuf message of operations in the order of use, each naming the values that it
-takes and makes. Sizes: N clips, K classes.
+takes and makes. Sizes: N clips, M persons, T frames, V joints, C channels, K classes.
 """
+
+# The classes of its messages are made when mind_ir_pb2 is imported.
+# pyright: reportAttributeAccessIssue=false
 
 import tempfile
 from collections.abc import Callable
@@ -123,7 +126,7 @@ def function(path: Path, clip_shape: Shape) -> Callable[[np.ndarray], np.ndarray
         UserError: MindSpore cannot load it.
     """
     try:
-        network = nn.GraphCell(ms.load(str(path)))
+        network: Any = nn.GraphCell(ms.load(str(path)))
     except (RuntimeError, ValueError) as error:
         raise UserError(f"`{path}`: MindSpore cannot load it.") from error
     # Without this, MindSpore 2.10 keeps sizes of the first batch, and gets later ones wrong.

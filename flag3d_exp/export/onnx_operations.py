@@ -13,9 +13,9 @@ import onnx
 
 from flag3d_exp.errors import UserError
 from flag3d_exp.export.mindir import Operation
-from flag3d_exp.export.onnx_writer import AllSizes, Size, Writer
+from flag3d_exp.export.onnx_shapes import SHAPES
+from flag3d_exp.export.onnx_writer import Writer
 
-END = np.iinfo(np.int64).max
 FLOAT32 = 43  # MindSpore's number for it
 
 SAME_MEANING = {
@@ -25,7 +25,6 @@ SAME_MEANING = {
     "Exp": "Exp",
     "Greater": "Greater",
     "GreaterEqual": "GreaterOrEqual",
-    "Less": "Less",
     "LessEqual": "LessOrEqual",
     "LessScalar": "Less",
     "LogicalAnd": "And",
@@ -64,100 +63,6 @@ def first(_writer: Writer, _operation: Operation, value: Any, *_order: Any) -> A
 
 def nothing(_writer: Writer, _operation: Operation, *_order: Any) -> None:
     """An order of side effects, of which there are none."""
-
-
-def gathered(_writer: Writer, _operation: Operation, *values: Any) -> tuple:
-    return values
-
-
-def item(writer: Writer, _operation: Operation, values: Any, index: int) -> Any:
-    if isinstance(values, AllSizes):
-        return Size(writer.add("Shape", values.tensor, start=index, end=index + 1))
-    return values[index]
-
-
-def sizes(_writer: Writer, _operation: Operation, x: Any) -> AllSizes:
-    return AllSizes(x)
-
-
-def size_product(writer: Writer, _operation: Operation, one: Any, other: Any) -> Size:
-    return Size(writer.add("Mul", writer.sizes([one]), writer.sizes([other])))
-
-
-def size_quotient(writer: Writer, _operation: Operation, one: Any, other: Any) -> Size:
-    return Size(writer.add("Div", writer.sizes([one]), writer.sizes([other])))
-
-
-def reshape(writer: Writer, _operation: Operation, x: Any, shape: Sequence) -> str:
-    return writer.add("Reshape", x, writer.sizes(shape))
-
-
-def transpose(writer: Writer, _operation: Operation, x: Any, order: Sequence[int]) -> str:
-    return writer.add("Transpose", x, perm=list(order))
-
-
-def expand_dims(writer: Writer, _operation: Operation, x: Any, axis: int) -> str:
-    return writer.add("Unsqueeze", x, writer.sizes([axis]))
-
-
-def concat(writer: Writer, _operation: Operation, parts: Sequence, axis: int) -> str:
-    return writer.add("Concat", *parts, axis=axis)
-
-
-def stack(writer: Writer, operation: Operation, parts: Sequence) -> str:
-    axis = operation.attributes["axis"]
-    raised = [writer.add("Unsqueeze", part, writer.sizes([axis])) for part in parts]
-    return writer.add("Concat", *raised, axis=axis)
-
-
-def unstack(writer: Writer, operation: Operation, x: Any) -> tuple[str, ...]:
-    axis, count = operation.attributes["axis"], operation.attributes["num"]
-    return tuple(writer.add("Gather", x, np.array(at), axis=axis) for at in range(count))
-
-
-def gather(
-    writer: Writer, _operation: Operation, x: Any, indices: Any, axis: int, _batch_dims: int
-) -> str:
-    return writer.add("Gather", x, indices, axis=axis)
-
-
-def strided_slice(
-    writer: Writer,
-    _operation: Operation,
-    x: Any,
-    begin: Sequence,
-    end: Sequence,
-    strides: Sequence[int],
-    begin_mask: int,
-    end_mask: int,
-    ellipsis_mask: int,
-    new_axis_mask: int,
-    shrink_mask: int,
-) -> str:
-    """A set bit of a mask concerns that axis: all from its start, all to its end, one taken out."""
-    if ellipsis_mask or new_axis_mask:
-        raise UserError("`task.format=onnx`: slices with `...` or `None` are not translated.")
-    axes = range(len(begin))
-    shrunk = [axis for axis in axes if shrink_mask >> axis & 1]
-    starts = [0 if begin_mask >> axis & 1 else begin[axis] for axis in axes]
-    ends = [END if end_mask >> axis & 1 else end[axis] for axis in axes]
-    for axis in shrunk:
-        ends[axis] = starts[axis] + 1 or END  # up to, but after -1 comes the end
-    vectors = [writer.sizes(values) for values in (starts, ends, axes, strides)]
-    taken = writer.add("Slice", x, *vectors)
-    return writer.add("Squeeze", taken, writer.sizes(shrunk)) if shrunk else taken
-
-
-def tile(writer: Writer, _operation: Operation, x: Any, multiples: Sequence) -> str:
-    return writer.add("Tile", x, writer.sizes(multiples))
-
-
-def zeros(writer: Writer, _operation: Operation, shape: Sequence, _kind: int) -> str:
-    return writer.add("ConstantOfShape", writer.sizes(shape))
-
-
-def zeros_like(writer: Writer, _operation: Operation, x: Any, *_kind: Any) -> str:
-    return writer.add("ConstantOfShape", writer.add("Shape", x))
 
 
 def cast(writer: Writer, _operation: Operation, x: Any, kind: int) -> str:
@@ -273,38 +178,21 @@ def im2col(writer: Writer, operation: Operation, x: Any) -> str:
     return writer.add("Reshape", unfolded, writer.sizes([0, channels, rows * columns, -1]))
 
 
-RULES: dict[str, Callable[..., Any]] = {
+RULES: dict[str, Callable[..., Any]] = SHAPES | {
     "BatchMatMul": batch_matmul,
     "BatchNorm": batch_norm,
     "BiasAdd": bias_add,
     "Cast": cast,
     "ClampScalar": clamp,
-    "Concat": concat,
     "Conv2D": conv2d,
     "Depend": first,
-    "ExpandDims": expand_dims,
-    "Gather": gather,
     "Im2Col": im2col,
     "Load": first,
-    "MakeTuple": gathered,
     "MaxPool": max_pool,
     "ReduceMean": mean,
-    "Reshape": reshape,
-    "ScalarFloorDiv": size_quotient,
-    "ScalarMul": size_product,
-    "Shape": sizes,
     "Softmax": softmax,
     "Square": square,
-    "Stack": stack,
-    "StridedSlice": strided_slice,
     "SumExt": total,
-    "Tile": tile,
-    "Transpose": transpose,
     "Trunc": trunc,
-    "TupleGetItem": item,
-    "Unstack": unstack,
     "UpdateState": nothing,
-    "Zeros": zeros,
-    "ZerosLike": zeros_like,
-    "make_list": gathered,
 }

@@ -1,4 +1,4 @@
-"""`task=export`: a checkpoint as an ONNX or MindIR file, verified, and as a model that MLflow serves."""
+"""`task=export`: a checkpoint as an ONNX or MindIR file, verified, that MLflow serves."""
 
 import logging
 import os
@@ -106,7 +106,8 @@ def serving_lines(tracking_uri: str, model_uri: str, request: Path) -> list[str]
     serve = f"mlflow models serve --model-uri {model_uri} --env-manager local --port {PORT}"
     return [
         f"serve it: MLFLOW_TRACKING_URI={tracking_uri} {serve}",
-        f"ask it: curl --json @{request} http://127.0.0.1:{PORT}/invocations",
+        "ask it: curl --header 'Content-Type: application/json' "
+        f"--data @{request} http://127.0.0.1:{PORT}/invocations",
     ]
 
 
@@ -178,7 +179,7 @@ def facts_of(cfg: DictConfig, clip_shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def trial_data(cfg: DictConfig) -> ClipDataset:
-    """The first recordings of the run's own data as test clips; made-up ones where it is not here."""
+    """The first recordings of the run's own data as test clips; made-up ones without it."""
     pipeline, stream = build.instantiated(cfg.pipeline), build.instantiated(cfg.stream)
     split = next((split for split in cfg.dataset.splits if split != "train"), "train")
     try:
