@@ -33,7 +33,6 @@ from flag3d_exp.skeleton import load_layout
 from flag3d_exp.tasks.evaluate import restored_model
 
 log = logging.getLogger(__name__)
-NAMING = ("model", "dataset", "stream")  # groups whose choices name a registered model
 PORT = 5001
 NUM_RECORDINGS = 4  # of which the logits are compared
 TOLERANCE = 1e-4
@@ -71,7 +70,7 @@ class Export:
         data = trial_data(cfg)
         clips = np.concatenate([data.clips(index) for index in range(len(data))])
         expected = predict_function(model, jit=False)(clips)
-        facts = facts_of(cfg, clips.shape[1:]) | {"checkpoint": sha256(path)}
+        facts = facts_of(cfg) | {"checkpoint": sha256(path)}
         target = folder / f"model.{self.format}"
         with record.tracked_run(cfg, folder, device_name, {}) as tracker:
             begin = time.perf_counter()
@@ -92,13 +91,17 @@ class Export:
             example = request_fields(data.recordings[0])
             write_json(folder / "request.json", {"inputs": [example]})
             if tracker.run_id is not None:
-                name = self.register
-                if name == "auto":
-                    name = "-".join(checkpoint.meta["choices"][group] for group in NAMING)
+                name = registered_name(cfg) if self.register == "auto" else self.register
                 uri = log_model(cfg.tracking.uri, tracker.run_id, target, name, example)
                 for line in serving_lines(cfg.tracking.uri, uri, folder / "request.json"):
                     log.info(line)
         print(f"exported: {target}")
+
+
+def registered_name(cfg: DictConfig) -> str:
+    """What a model is registered as: the choices of model, dataset and stream."""
+    choices = record.meta(cfg)["choices"]
+    return "-".join(choices[group] for group in ("model", "dataset", "stream"))
 
 
 def serving_lines(tracking_uri: str, model_uri: str, request: Path) -> list[str]:
@@ -133,7 +136,7 @@ def write_verified(
         content = onnx.SerializeToString()
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         written = Path(folder, target.name)
-        write_file(written, content, facts)
+        write_file(written, content, facts | {"clip_shape": clips.shape[1:]})
         logits = open_file(written).logits
         found = np.concatenate([logits(clips), logits(clips[:1])])  # together, and one alone
         difference = float(abs(found - np.concatenate([expected, expected[:1]])).max())
@@ -147,12 +150,8 @@ def write_verified(
     return difference
 
 
-def facts_of(cfg: DictConfig, clip_shape: tuple[int, ...]) -> dict[str, Any]:
-    """What the file says of itself, for `serving` and for other programs.
-
-    Args:
-        clip_shape: (M, T, V, C).
-    """
+def facts_of(cfg: DictConfig) -> dict[str, Any]:
+    """What the file says of itself, for `serving` and for other programs."""
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     settings = {
         group: {key: value for key, value in plain[group].items() if key != "_target_"}
@@ -168,7 +167,6 @@ def facts_of(cfg: DictConfig, clip_shape: tuple[int, ...]) -> dict[str, Any]:
             "joints": layout.joints,
             "file": file.read_text(encoding="utf-8") if file.suffix in (".yaml", ".yml") else None,
         },
-        "clip_shape": clip_shape,
         "clip_len": cfg.pipeline.clip_len,
         "num_clips": cfg.pipeline.num_clips * (1 + cfg.pipeline.test_mirrored),
         "stream": settings["stream"],
