@@ -10,12 +10,14 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
 
+from flag3d_exp.device import set_environment
 from flag3d_exp.errors import UserError
 
 KEY = "flag3d_exp"
@@ -72,7 +74,7 @@ def needed(package: str) -> ModuleType:
         UserError: it is not installed.
     """
     try:
-        return __import__(package)
+        return import_module(package)
     except ImportError as error:
         raise UserError(
             f'ONNX files need the package {package}: `pip install "flag3d-exp[export]"`.'
@@ -98,6 +100,7 @@ def _open_onnx(path: Path, content: bytes) -> Exported:
 
 
 def _open_mindir(path: Path, content: bytes) -> Exported:
+    set_environment()
     from flag3d_exp.export import mindir
 
     try:
