@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -39,6 +40,27 @@ class Predictions:
         rows = {name: row for row, name in enumerate(self.names)}
         chosen = np.array([rows[name] for name in names], np.int64)
         return Predictions(tuple(names), self.labels[chosen], self.scores[chosen])
+
+
+def likeliest(
+    names: Sequence[str], scores: np.ndarray, class_names: Sequence[str], top_k: int
+) -> list[dict[str, Any]]:
+    """Each recording's `name` and its `top_k` classes, likeliest first."""
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
+    return [
+        {
+            "name": name,
+            "classes": [
+                {
+                    "label": int(label),
+                    "class": class_names[label],
+                    "probability": round(float(row_scores[label]), 6),
+                }
+                for label in row_order
+            ],
+        }
+        for name, row_scores, row_order in zip(names, scores, order, strict=True)
+    ]
 
 
 def load_predictions(path: Path) -> Predictions:

@@ -1,4 +1,4 @@
-"""MLflow, and nothing else knows it: a run's configuration, metrics, data and artifacts.
+"""MLflow, which only this and `model_store` know: configuration, metrics, data, artifacts of runs.
 
 Everything after the run's creation is delivered by a background thread from a queue, so that
 training never waits for the server. A server that goes away is tried again until it is back; what
@@ -12,8 +12,8 @@ import queue
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -227,7 +227,7 @@ def run_folder(run_id: str, uri: str | None = None) -> Path:
     uri = uri or Tracking.uri
     assert uri is not None
     client = connect(uri)
-    try:
+    with refusals(f"MLflow run `{run_id}` at {uri}"):
         tags = client.get_run(run_id).data.tags
         folder = Path(tags.get("run_folder", ""))
         if "run_folder" in tags and folder.is_dir():
@@ -235,8 +235,6 @@ def run_folder(run_id: str, uri: str | None = None) -> Path:
         target = Path(tempfile.gettempdir()) / f"flag3d_exp-{run_id}"
         target.mkdir(exist_ok=True)
         return Path(client.download_artifacts(run_id, "", str(target)))
-    except _mlflow_errors() as error:
-        raise UserError(f"MLflow run `{run_id}` at {uri}: {_first_line(error)}") from error
 
 
 def attach(run_id: str, uri: str, paths: Sequence[Path], folder: str) -> None:
@@ -246,11 +244,9 @@ def attach(run_id: str, uri: str, paths: Sequence[Path], folder: str) -> None:
         UserError: the store cannot be opened or does not take them.
     """
     client = connect(uri)
-    try:
+    with refusals(f"MLflow run `{run_id}` at {uri}"):
         for path in paths:
             client.log_artifact(run_id, str(path), folder)
-    except _mlflow_errors() as error:
-        raise UserError(f"MLflow run `{run_id}` at {uri}: {_first_line(error)}") from error
 
 
 def close(run_id: str, uri: str, status: Status, tags: Mapping[str, str]) -> None:
@@ -263,6 +259,15 @@ def close(run_id: str, uri: str, status: Status, tags: Mapping[str, str]) -> Non
             client.set_terminated(run_id, status)
     except _mlflow_errors() as error:
         log.warning("MLflow run %s at %s was not closed: %s", run_id, uri, _first_line(error))
+
+
+@contextmanager
+def refusals(what: str) -> Iterator[None]:
+    """What MLflow refuses in the block, as a UserError that begins with `what`."""
+    try:
+        yield
+    except _mlflow_errors() as error:
+        raise UserError(f"{what}: {_first_line(error)}") from error
 
 
 def _experiment_id(client: "MlflowClient", name: str) -> str:

@@ -68,12 +68,12 @@ class C3DLight(nn.Cell):
 
     def construct(self, keypoints, dropout_mask=None):
         """dropout_mask: (N, num_features), already scaled by 1 / (1 - dropout)."""
-        return self.classify(self.heatmaps(keypoints), keypoints.shape[0], dropout_mask)
+        return self.classify(self.heatmaps(keypoints), keypoints.shape[2], dropout_mask)
 
-    def classify(self, heatmaps, num_clips, dropout_mask=None):
+    def classify(self, heatmaps, num_frames, dropout_mask=None):
         """heatmaps (N * T, V, H, W) -> logits (N, num_classes)."""
-        features = self.network(heatmaps, heatmaps.shape[0] // num_clips)
-        return self.head(features, num_clips, dropout_mask)
+        features = self.network(heatmaps, num_frames)
+        return self.head(features, heatmaps.shape[0] // num_frames, dropout_mask)
 
 
 def mean_of_pixels(x):

@@ -61,7 +61,8 @@ class GraphUnit(nn.Cell):
         by_joint = self.adjacency + self.joint_gate[0] * by_joint
         edges = self.channel_gate[0] * by_channel + by_joint.expand_dims(2)
         value = ops.relu(self.value(x)).reshape(n, k, -1, t, v)
-        out = self.norm(self.mix(ops.bmm(value, edges).reshape(n, -1, t, v)))
+        received = ops.bmm(value, edges).reshape(n, self.source.weight.shape[0], t, v)
+        out = self.norm(self.mix(received))
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 
     def multiply_adds(self, x, _out):

@@ -49,7 +49,7 @@ class Heatmaps(nn.Cell):
         joined = maps[:, 0]
         for person in range(1, m):
             joined = ops.maximum(joined, maps[:, person])
-        joined = joined.reshape(n * t, -1, size, size)
+        joined = joined.reshape(n * t, self.num_maps, size, size)
         return joined if self.differentiable else ops.stop_gradient(joined)
 
     def joint_maps(self, keypoints, size):

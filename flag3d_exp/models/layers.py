@@ -293,6 +293,13 @@ def native_kernels() -> bool:
     return ms.get_context("device_target") != "CPU"
 
 
+def use_native_kernels(model: nn.Cell) -> None:
+    """Take the device's own convolutions throughout, whatever the device is."""
+    for _, cell in model.cells_and_names():
+        if hasattr(cell, "native"):
+            cell.native = True
+
+
 def block_channels(
     num_channels: int, base_channels: int, num_blocks: int, widen_at: tuple[int, ...]
 ) -> list[tuple[int, int, int]]:

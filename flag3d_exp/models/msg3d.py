@@ -76,8 +76,10 @@ class WindowUnit(nn.Cell):
         t = (t - 1) // self.stride + 1
         x = ops.unfold(x, (w, 1), 1, (w // 2, 0), (self.stride, 1))
         x = x.reshape(n, c, w, t, v).transpose(0, 1, 3, 2, 4).reshape(n, c, t, w * v)
-        x = self.scales(x).reshape(n, -1, t, w, v)
-        return self.collapse(x.transpose(0, 1, 3, 2, 4).reshape(n, -1, t, v))
+        x = self.scales(x)
+        c = x.shape[1]
+        x = x.reshape(n, c, t, w, v).transpose(0, 1, 3, 2, 4)
+        return self.collapse(x.reshape(n, c * w, t, v))
 
 
 class Stage(nn.Cell):

@@ -7,23 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from flag3d_exp import build, console, record
-from flag3d_exp.data.annotations import Recording
-from flag3d_exp.data.dataset import ClipDataset
-from flag3d_exp.data.inputs import read_inputs
-from flag3d_exp.data.source import check_fit, fault
+from flag3d_exp.data.inputs import input_clips, read_inputs
 from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.evaluate import predict_function
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.errors import UserError
+from flag3d_exp.predictions import likeliest
 from flag3d_exp.recall import checkpoint_path, recalled
 from flag3d_exp.run_folder import write_json
 from flag3d_exp.session import Evaluator
-from flag3d_exp.skeleton import load_layout
 from flag3d_exp.tasks.evaluate import restored_model
 
 log = logging.getLogger(__name__)
@@ -62,7 +58,13 @@ class Predict:
         checkpoint = load_checkpoint(path)
         cfg = recalled(cfg, checkpoint.meta, list(HydraConfig.get().overrides.task))
         device, _ = build.device(cfg)
-        dataset = input_clips(cfg, recordings)
+        dataset = input_clips(
+            recordings,
+            build.instantiated(cfg.dataset),
+            build.instantiated(cfg.pipeline),
+            build.instantiated(cfg.stream),
+            cfg.seed,
+        )
         predict = predict_function(restored_model(cfg, checkpoint), jit=device.jit is not False)
         with console.progress_bar() as bar, StopRequest() as stop:
             evaluator = Evaluator(predict, self.batch_size, self.num_workers, stop=stop, bar=bar)
@@ -79,42 +81,6 @@ class Predict:
         if len(rows) > 10:
             log.info("and %d more", len(rows) - 10)
         print(f"predictions: {target}")
-
-
-def input_clips(cfg: DictConfig, recordings: Sequence[Recording]) -> ClipDataset:
-    """The recordings as the clips that the run's own evaluation would make of them.
-
-    Raises:
-        UserError: they are not of the dataset's layout and coordinates.
-    """
-    settings, pipeline = build.instantiated(cfg.dataset), build.instantiated(cfg.pipeline)
-    layout = load_layout(settings.layout)
-    check_fit(settings, layout, pipeline)
-    for recording in recordings:
-        if error := fault(recording, settings, layout, pipeline.needs_image):
-            raise UserError(f"`task.input`: recording {recording.name!r}: {error}")
-    return ClipDataset(recordings, pipeline, build.instantiated(cfg.stream), cfg.seed)
-
-
-def likeliest(
-    names: Sequence[str], scores: np.ndarray, class_names: Sequence[str], top_k: int
-) -> list[dict[str, Any]]:
-    """Each recording's `name` and its `top_k` classes, likeliest first."""
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
-    return [
-        {
-            "name": name,
-            "classes": [
-                {
-                    "label": int(label),
-                    "class": class_names[label],
-                    "probability": round(float(row_scores[label]), 6),
-                }
-                for label in row_order
-            ],
-        }
-        for name, row_scores, row_order in zip(names, scores, order, strict=True)
-    ]
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:

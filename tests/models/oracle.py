@@ -60,10 +60,10 @@ class Oracle:
         """The oracle's input -> logits."""
         if "input" in self.arrays:
             return model
-        num_clips = len(self.arrays["input_u8"])
+        num_frames = self.arrays["input_u8"].shape[2]
 
         def classify(heatmaps):
-            return model.classify(heatmaps, num_clips)
+            return model.classify(heatmaps, num_frames)
 
         return classify
 

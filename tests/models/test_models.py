@@ -6,13 +6,13 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor
+from networks import GRAPH, HEATMAP, SMALL_GRAPH, TINY_HEATMAP
 
 from flag3d_exp.engine.optimizer import adamw, parameter_groups
 from flag3d_exp.engine.step import MicroBatch, StepSettings, TrainStep
 from flag3d_exp.errors import UserError
 from flag3d_exp.models.aagcn import AAGCN
 from flag3d_exp.models.agcn import AGCN
-from flag3d_exp.models.agcn_original import AGCNOriginal
 from flag3d_exp.models.c3d_light import C3DLight
 from flag3d_exp.models.ctrgcn import CTRGCN
 from flag3d_exp.models.dgstgcn import DGSTGCN
@@ -24,23 +24,6 @@ from flag3d_exp.models.stgcnpp import STGCNPP
 from flag3d_exp.models.summary import layers
 from flag3d_exp.models.x3d_shallow import X3DShallow
 
-SMALL_GRAPH = {"base_channels": 8, "num_blocks": 2, "widen_at": (2,)}
-GRAPH = {
-    STGCN: SMALL_GRAPH,
-    AGCN: SMALL_GRAPH,
-    AAGCN: SMALL_GRAPH,
-    AGCNOriginal: SMALL_GRAPH,
-    STGCNPP: SMALL_GRAPH,
-    CTRGCN: SMALL_GRAPH,
-    DGSTGCN: SMALL_GRAPH,
-    MSG3D: {"base_channels": 12, "num_stages": 2, "num_scales": 3, "num_window_scales": 2},
-}
-HEATMAP = {
-    PoseC3D: {"base_channels": 4, "stage_blocks": (1, 1, 1)},
-    C3DLight: {"base_channels": 4},
-    X3DShallow: {"base_channels": 4, "stage_blocks": (1, 1, 1)},
-}
-TINY_HEATMAP = {"train_size": 16, "test_size": 16, "dropout": 0.0}
 USERS_LAYOUT = "joints: {hip: null, knee: hip, toe: knee, neck: hip}"
 
 

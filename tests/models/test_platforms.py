@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mindspore import ops
 from mindspore.train.mind_ir_pb2 import ModelProto
-from models.test_models import GRAPH, HEATMAP, TINY_HEATMAP
+from networks import GRAPH, HEATMAP, TINY_HEATMAP
 
 from flag3d_exp.models import layers, volume
 

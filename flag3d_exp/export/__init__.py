@@ -1,0 +1,6 @@
+"""A trained network as one file that other programs run: MindIR or ONNX.
+
+mindir     the network's graph, compiled by MindSpore for batches of any size
+onnx_file  that graph in ONNX, with onnx_operations and onnx_shapes, what its operations are there
+file       the file: graph, facts about it, and a checksum; opened without MindSpore if it is ONNX
+"""

@@ -1,0 +1,198 @@
+"""What MindSpore's primitives are in ONNX.
+
+Each function writes one primitive's nodes and gives back its result. It takes the writer, the
+operation, and the operation's inputs: names of ONNX tensors, or, where they are known beforehand,
+arrays, numbers and tuples of these.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+
+from flag3d_exp.errors import UserError
+from flag3d_exp.export.mindir import Operation
+from flag3d_exp.export.onnx_shapes import SHAPES
+from flag3d_exp.export.onnx_writer import Writer
+
+FLOAT32 = 43  # MindSpore's number for it
+
+SAME_MEANING = {
+    "Add": "Add",
+    "Div": "Div",
+    "Divs": "Div",
+    "Exp": "Exp",
+    "Greater": "Greater",
+    "GreaterEqual": "GreaterOrEqual",
+    "LessEqual": "LessOrEqual",
+    "LessScalar": "Less",
+    "LogicalAnd": "And",
+    "MatMulExt": "MatMul",
+    "Maximum": "Max",
+    "Minimum": "Min",
+    "Mul": "Mul",
+    "Muls": "Mul",
+    "Neg": "Neg",
+    "ReLU": "Relu",
+    "Select": "Where",
+    "Sigmoid": "Sigmoid",
+    "Sub": "Sub",
+}
+
+
+def translated(writer: Writer, operation: Operation, inputs: Sequence[Any]) -> Any:
+    """The operation's result, its nodes written.
+
+    Raises:
+        UserError: there is no rule for it.
+    """
+    if operation.kind in SAME_MEANING:
+        return writer.add(SAME_MEANING[operation.kind], *inputs)
+    if operation.kind not in RULES:
+        raise UserError(
+            f"`task.format=onnx`: no rule says what MindSpore's `{operation.kind}` is in ONNX."
+        )
+    return RULES[operation.kind](writer, operation, *inputs)
+
+
+def first(_writer: Writer, _operation: Operation, value: Any, *_order: Any) -> Any:
+    """Reading a parameter, or waiting for something."""
+    return value
+
+
+def nothing(_writer: Writer, _operation: Operation, *_order: Any) -> None:
+    """An order of side effects, of which there are none."""
+
+
+def cast(writer: Writer, _operation: Operation, x: Any, kind: int) -> str:
+    if kind != FLOAT32:
+        raise UserError("`task.format=onnx`: numbers are only turned into float32.")
+    return writer.add("Cast", x, to=onnx.TensorProto.FLOAT)
+
+
+def square(writer: Writer, _operation: Operation, x: Any) -> str:
+    return writer.add("Mul", x, x)
+
+
+def trunc(writer: Writer, _operation: Operation, x: Any) -> str:
+    whole = writer.add("Floor", writer.add("Abs", x))
+    return writer.add("Mul", writer.add("Sign", x), whole)
+
+
+def clamp(writer: Writer, _operation: Operation, x: Any, low: float, high: float) -> str:
+    return writer.add("Clip", x, low, high)
+
+
+def softmax(writer: Writer, _operation: Operation, x: Any, axes: Sequence[int]) -> str:
+    (axis,) = axes
+    return writer.add("Softmax", x, axis=axis)
+
+
+def mean(
+    writer: Writer, _operation: Operation, x: Any, axes: Sequence[int], keep_dims: bool, *_: Any
+) -> str:
+    return writer.add("ReduceMean", x, axes=list(axes), keepdims=int(keep_dims))
+
+
+def total(
+    writer: Writer, _operation: Operation, x: Any, axes: Sequence[int], keep_dims: bool, *_: Any
+) -> str:
+    return writer.add("ReduceSum", x, writer.sizes(axes), keepdims=int(keep_dims))
+
+
+def batch_matmul(
+    writer: Writer, operation: Operation, x: Any, y: Any, turn_x: bool, turn_y: bool
+) -> str:
+    axes = list(range(len(operation.shapes[-1])))
+    axes[-2:] = reversed(axes[-2:])
+    x = writer.add("Transpose", x, perm=axes) if turn_x else x
+    y = writer.add("Transpose", y, perm=axes) if turn_y else y
+    return writer.add("MatMul", x, y)
+
+
+def batch_norm(
+    writer: Writer,
+    _operation: Operation,
+    x: Any,
+    scale: Any,
+    bias: Any,
+    mean: Any,
+    variance: Any,
+    training: bool,
+    epsilon: float,
+    *_: Any,
+) -> tuple[str]:
+    """Of the primitive's five results only the first is of use when it does not learn."""
+    if training:
+        raise UserError("`task.format=onnx`: a batch norm is in training mode.")
+    tensors = (x, scale, bias, mean, variance)
+    return (writer.add("BatchNormalization", *tensors, epsilon=epsilon),)
+
+
+def bias_add(writer: Writer, operation: Operation, x: Any, bias: Any, _format: Any) -> str:
+    spread = [-1, *[1] * (len(operation.shapes[-1]) - 2)]
+    return writer.add("Add", x, writer.add("Reshape", bias, writer.sizes(spread)))
+
+
+def conv2d(writer: Writer, operation: Operation, x: Any, weight: Any) -> str:
+    """MindSpore pads top, bottom, left, right; ONNX top, left, bottom, right."""
+    settings = operation.attributes
+    if settings["pad_mode"].lower() != "pad":
+        raise UserError("`task.format=onnx`: convolutions must say how far they pad.")
+    top, bottom, left, right = settings["pad_list"]
+    return writer.add(
+        *("Conv", x, weight),
+        pads=[top, left, bottom, right],
+        strides=list(settings["stride"][-2:]),
+        dilations=list(settings["dilation"][-2:]),
+        group=settings["group"],
+    )
+
+
+def max_pool(writer: Writer, operation: Operation, x: Any) -> str:
+    settings = operation.attributes
+    same = settings["pad_mode"].upper() == "SAME"
+    return writer.add(
+        *("MaxPool", x),
+        auto_pad="SAME_UPPER" if same else "VALID",
+        kernel_shape=list(settings["kernel_size"][-2:]),
+        strides=list(settings["strides"][-2:]),
+    )
+
+
+def im2col(writer: Writer, operation: Operation, x: Any) -> str:
+    """(N, C, H, W) -> (N, C, rows * columns, L): a convolution of each channel by itself, whose
+    every kernel holds a single 1."""
+    settings = operation.attributes
+    channels = operation.shapes[0][1]
+    rows, columns = settings["ksizes"]
+    one_each = np.eye(rows * columns, dtype=np.float32).reshape(-1, 1, rows, columns)
+    unfolded = writer.add(
+        *("Conv", x, np.tile(one_each, (channels, 1, 1, 1))),
+        pads=[*settings["pads"], *settings["pads"]],
+        strides=list(settings["strides"]),
+        dilations=list(settings["dilations"]),
+        group=channels,
+    )
+    return writer.add("Reshape", unfolded, writer.sizes([0, channels, rows * columns, -1]))
+
+
+RULES: dict[str, Callable[..., Any]] = SHAPES | {
+    "BatchMatMul": batch_matmul,
+    "BatchNorm": batch_norm,
+    "BiasAdd": bias_add,
+    "Cast": cast,
+    "ClampScalar": clamp,
+    "Conv2D": conv2d,
+    "Depend": first,
+    "Im2Col": im2col,
+    "Load": first,
+    "MaxPool": max_pool,
+    "ReduceMean": mean,
+    "Softmax": softmax,
+    "Square": square,
+    "SumExt": total,
+    "Trunc": trunc,
+    "UpdateState": nothing,
+}

@@ -1,0 +1,205 @@
+"""`task=export`: a checkpoint as an ONNX or MindIR file, verified, that MLflow serves."""
+
+import logging
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from hydra.core.hydra_config import HydraConfig
+from mindspore import nn
+from omegaconf import DictConfig, OmegaConf
+
+from flag3d_exp import build, record
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.cache import sha256
+from flag3d_exp.data.dataset import ClipDataset
+from flag3d_exp.data.inputs import request_fields
+from flag3d_exp.data.source import Dataset
+from flag3d_exp.engine.checkpoint import load_checkpoint
+from flag3d_exp.engine.evaluate import predict_function
+from flag3d_exp.errors import UserError
+from flag3d_exp.export.file import Format, needed, open_file, write_file
+from flag3d_exp.export.mindir import compiled, graph_of
+from flag3d_exp.model_store import log_model
+from flag3d_exp.models.layers import use_native_kernels
+from flag3d_exp.provenance import provenance
+from flag3d_exp.recall import checkpoint_path, recalled
+from flag3d_exp.run_folder import save_metrics, write_json
+from flag3d_exp.skeleton import load_layout
+from flag3d_exp.tasks.evaluate import restored_model
+
+log = logging.getLogger(__name__)
+PORT = 5001
+NUM_RECORDINGS = 4  # of which the logits are compared
+TOLERANCE = 1e-4
+ROUNDING = 2e-6  # of the largest logit: float32 has no more digits
+
+
+@dataclass(frozen=True)
+class Export:
+    """Settings of `task=export`.
+
+    Args:
+        checkpoint: a checkpoint file, a run folder (its best one) or an MLflow run id.
+        format: of the file written, `model.onnx` or `model.mindir`.
+        weights: the trained ones, or their moving average where the run kept one.
+        register: name of the registered model in MLflow that gets a new version; `auto`: the
+            choices of model, dataset and stream; None: log the model without registering it.
+    """
+
+    checkpoint: str
+    format: Format = "onnx"
+    weights: Literal["raw", "ema"] = "raw"
+    register: str | None = "auto"
+
+    def __call__(self, cfg: DictConfig) -> None:
+        """Export, compare, write, log; print the command that serves it."""
+        if self.format == "onnx":
+            needed("onnx")
+            needed("onnxruntime")
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        path = checkpoint_path(self.checkpoint, cfg.tracking.uri)
+        checkpoint = load_checkpoint(path)
+        cfg = recalled(cfg, checkpoint.meta, list(HydraConfig.get().overrides.task))
+        _, device_name = build.device(cfg)
+        model = restored_model(cfg, checkpoint, self.weights)
+        data = trial_data(cfg)
+        clips = np.concatenate([data.clips(index) for index in range(len(data))])
+        expected = predict_function(model, jit=False)(clips)
+        facts = facts_of(cfg) | {"checkpoint": sha256(path)}
+        target = folder / f"model.{self.format}"
+        with record.tracked_run(cfg, folder, device_name, {}) as tracker:
+            begin = time.perf_counter()
+            difference = write_verified(target, model, facts, clips, expected)
+            metrics = {
+                "export/difference": difference,
+                "export/megabytes": target.stat().st_size / 1e6,
+                "export/seconds": time.perf_counter() - begin,
+            }
+            tracker.log_report(record.final_report(metrics))
+            tracker.log_artifact(save_metrics(folder, metrics))
+            log.info(
+                "%s, %.1f MB, in %.1f s: logits of %d clips within %.1g of the checkpoint's, "
+                "which reach %.3g",
+                *(target.name, metrics["export/megabytes"], metrics["export/seconds"]),
+                *(len(clips), difference, abs(expected).max()),
+            )
+            example = request_fields(data.recordings[0])
+            write_json(folder / "request.json", {"inputs": [example]})
+            if tracker.run_id is not None:
+                name = registered_name(cfg) if self.register == "auto" else self.register
+                uri = log_model(cfg.tracking.uri, tracker.run_id, target, name, example)
+                for line in serving_lines(cfg.tracking.uri, uri, folder / "request.json"):
+                    log.info(line)
+        print(f"exported: {target}")
+
+
+def registered_name(cfg: DictConfig) -> str:
+    """What a model is registered as: the choices of model, dataset and stream."""
+    choices = record.meta(cfg)["choices"]
+    return "-".join(choices[group] for group in ("model", "dataset", "stream"))
+
+
+def serving_lines(tracking_uri: str, model_uri: str, request: Path) -> list[str]:
+    """What to type to serve a model and to ask it."""
+    serve = f"mlflow models serve --model-uri {model_uri} --env-manager local --port {PORT}"
+    return [
+        f"serve it: MLFLOW_TRACKING_URI={tracking_uri} {serve}",
+        "ask it: curl --header 'Content-Type: application/json' "
+        f"--data @{request} http://127.0.0.1:{PORT}/invocations",
+    ]
+
+
+def write_verified(
+    target: Path, model: nn.Cell, facts: dict[str, Any], clips: np.ndarray, expected: np.ndarray
+) -> float:
+    """Write the network to `target` once the file gives the expected logits; by how much it is off.
+
+    Args:
+        clips: (N, M, T, V, C).
+        expected: (N, K) logits.
+
+    Raises:
+        UserError: it cannot be exported, or gives other logits; nothing is written.
+    """
+    use_native_kernels(model)
+    network = compiled(model, clips.shape[1:])
+    content = network.SerializeToString()
+    if target.suffix == ".onnx":
+        from flag3d_exp.export.onnx_file import onnx_model
+
+        onnx = onnx_model(graph_of(network), clips.shape[1:], expected.shape[1])
+        content = onnx.SerializeToString()
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        written = Path(folder, target.name)
+        write_file(written, content, facts | {"clip_shape": clips.shape[1:]})
+        logits = open_file(written).logits
+        found = np.concatenate([logits(clips), logits(clips[:1])])  # together, and one alone
+        difference = float(abs(found - np.concatenate([expected, expected[:1]])).max())
+        limit = max(TOLERANCE, ROUNDING * float(abs(expected).max()))
+        if not difference <= limit:
+            raise UserError(
+                f"`task.format={target.suffix[1:]}`: the exported network's logits are off by "
+                f"{difference:.3g}, more than {limit:.3g}; nothing is written."
+            )
+        os.replace(written, target)
+    return difference
+
+
+def facts_of(cfg: DictConfig) -> dict[str, Any]:
+    """What the file says of itself, for `serving` and for other programs."""
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    settings = {
+        group: {key: value for key, value in plain[group].items() if key != "_target_"}
+        for group in ("dataset", "pipeline", "stream")
+    }
+    layout = load_layout(cfg.dataset.layout)
+    file = Path(cfg.dataset.layout).expanduser()
+    return {
+        "network": build.class_name(cfg.model),
+        "classes": record.class_names(cfg),
+        "layout": {
+            "name": layout.name,
+            "joints": layout.joints,
+            "file": file.read_text(encoding="utf-8") if file.suffix in (".yaml", ".yml") else None,
+        },
+        "clip_len": cfg.pipeline.clip_len,
+        "num_clips": cfg.pipeline.num_clips * (1 + cfg.pipeline.test_mirrored),
+        "stream": settings["stream"],
+        "pipeline": {"class": build.class_name(cfg.pipeline), "settings": settings["pipeline"]},
+        "dataset": settings["dataset"] | {"path": Path(cfg.dataset.path).name},
+        **{key: value for key, value in provenance().items() if key != "host"},
+    }
+
+
+def trial_data(cfg: DictConfig) -> ClipDataset:
+    """The first recordings of the run's own data as test clips; made-up ones without it."""
+    pipeline, stream = build.instantiated(cfg.pipeline), build.instantiated(cfg.stream)
+    split = next((split for split in cfg.dataset.splits if split != "train"), "train")
+    try:
+        recordings = build.datasets(cfg, [split])[split].recordings[:NUM_RECORDINGS]
+    except UserError as error:
+        log.warning("%s The logits are compared on made-up recordings.", error)
+        recordings = made_up(build.instantiated(cfg.dataset))
+    return ClipDataset(recordings, pipeline, stream)
+
+
+def made_up(settings: Dataset) -> list[Recording]:
+    """Recordings of joints that are anywhere, in the dataset's layout and coordinates."""
+    rng = np.random.default_rng(0)
+    shape = (settings.num_persons, 2 * settings.clip_len, load_layout(settings.layout).num_joints)
+    image_shape = (480, 640)
+    size = (*image_shape[::-1], 1)[: settings.num_coordinates]
+    return [
+        Recording(
+            *(f"made-up {number}", 0),
+            (rng.random((*shape, settings.num_coordinates)) * size).astype(np.float32),
+            rng.random(shape).astype(np.float32),
+            image_shape,
+        )
+        for number in range(NUM_RECORDINGS)
+    ]
