@@ -34,10 +34,7 @@ def test_a_run_that_failed_is_traced_to_the_layer_from_its_last_checkpoint(tmp_p
 def test_debugging_is_for_training(tmp_path):
     line = refused(tmp_path, "task=evaluate", "task.checkpoint=x", "debug=nonfinite")
     assert "`task.debug` is not a setting" in line
-    line = refused(tmp_path, "task.debug=overfit")
-    assert "`debug=...`" in line
-    assert "`task.debug.stepps`" in refused(tmp_path, "debug=overfit", "task.debug.stepps=3")
-    assert not list(tmp_path.iterdir())
+    assert "`debug=...`" in refused(tmp_path, "task.debug=overfit")
 
 
 def test_a_batch_that_cannot_be_learnt_ends_with_an_error(tmp_path):
