@@ -53,7 +53,7 @@ class FirstNonFinite:
             assign_parameters(parameters, before)
             log.info(
                 cause(step, update)
-                or "Uncompiled, all outputs and gradients are finite: the optimizer's step overflows "
+                or "Uncompiled, outputs and gradients are finite: the optimizer's step overflows "
                 "(a lower `optimizer.lr`?), or a compiled kernel does (`device.jit=false` shows)."
             )
             return

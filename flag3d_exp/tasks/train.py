@@ -175,6 +175,7 @@ class Train:
                 train(step, load, schedule, plan, progress, session, stop)
             except NonFiniteLoss as error:
                 raise record.explained(error, folder, train_split, tracker) from error
+            session.write()
             if ranks.first:
                 record.publish(
                     folder, session.history, plan, progress, record.class_names(cfg), tracker
