@@ -41,6 +41,8 @@ def run(cfg: DictConfig) -> float | None:
         config.check(cfg)
         check_ranks(cfg)
         set_environment(cfg.device.target, cfg.device.verbose)
+        for variable in ("MS_OM_PATH", "MS_COMPILER_CACHE_PATH"):
+            os.environ[variable] = str(folder.absolute())  # of analyze_fail.ir, of kernel_meta
         with run_folder.locked(folder):
             return trial.run(folder, lambda: build.instantiated(cfg.task)(cfg))
     except Exception as error:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,10 @@ class Evaluator:
         shares = evaluation_shares(num_recordings, self.ranks.world)
         own = shares[self.ranks.rank]
         loaded = batches(dataset, own, size, num_workers=self.num_workers)
-        found = clip_scores(self.predict, self._watched(split, loaded, len(own)), self.batch_size)
+        alone = self.stop is not None and self.ranks.world == 1
+        with self.stop.at_once() if alone else nullcontext():
+            watched = self._watched(split, loaded, len(own))
+            found = clip_scores(self.predict, watched, self.batch_size)
         scores = np.empty((num_recordings, found.shape[1]), np.float32)
         scores[shares] = self.ranks.gathered(found)
         return scores, dataset.labels[:num_recordings]

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +70,34 @@ def killed_until_it_ends(folder: Path, rng: np.random.Generator, at_most: int) -
         else:
             return num_kills
     return at_most
+
+
+def test_a_signal_during_compilation_is_obeyed_within_ten_seconds(tmp_path):
+    output = tmp_path / "output.txt"
+    deep = [line for line in LONG if not line.startswith(("model.num_blocks", "device.jit"))]
+    process = started(tmp_path, *deep, "model.num_blocks=9", "device.jit=true", output=output)
+    wait_for(tmp_path / "run" / "mlflow.json", process)
+    time.sleep(2)  # a compilation of nine blocks takes longer
+    process.send_signal(signal.SIGTERM)
+    begun = time.monotonic()
+    assert process.wait(60) == 143, output.read_text()
+    assert time.monotonic() - begun < 10
+    assert "task.resume=" in output.read_text().splitlines()[-1]
+    assert not (tmp_path / "run" / "checkpoints").exists()  # no step was made
+    assert not (tmp_path / "rank_0").exists()
+    assert [run.info.status for run in runs(tmp_path)] == ["KILLED"]
+
+
+def test_a_second_signal_stops_at_once_and_leaves_a_state_to_resume(tmp_path, uninterrupted):
+    process = started(tmp_path, *LONG, output=tmp_path / "output.txt")
+    wait_for(tmp_path / "run" / "checkpoints" / "last.npz", process)
+    process.send_signal(signal.SIGSTOP)  # so that both are there before the step ends
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGCONT)
+    begun = time.monotonic()
+    assert process.wait(60) in (-signal.SIGINT, -signal.SIGTERM)
+    assert time.monotonic() - begun < 2
+    succeeded(tmp_path, "task.resume=run")
+    assert metrics(tmp_path / "run") == uninterrupted
+    assert [run.info.status for run in runs(tmp_path)] == ["FINISHED"]

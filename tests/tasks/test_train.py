@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli import TINY, client, metrics, refused, runs, succeeded
+from cli import TINY, client, metrics, program, refused, runs, succeeded
 
 pytestmark = pytest.mark.slow
 
@@ -125,3 +125,31 @@ def test_half_precision_trains_with_a_loss_scale_that_the_checkpoint_keeps(tmp_p
     with np.load(tmp_path / "run" / "checkpoints" / "last.npz") as kept:
         assert kept["optimizer/loss_scale.value"] > 1
         assert kept["weights/head.weight"].dtype == np.float32
+
+
+BROKEN = """
+from mindspore import nn, ops
+
+class Broken(nn.Cell):
+    num_features, dropout = 3, 0.0
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Dense(3, 16)
+
+    def construct(self, clips, dropout_mask=None):
+        return ops.matmul(self.head(clips), clips)
+"""
+
+
+def test_a_failed_compilation_leaves_its_graph_in_the_run_folder(tmp_path):
+    (tmp_path / "broken.py").write_text(BROKEN)
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "broken.yaml").write_text("_target_: broken.Broken\n")
+    choice = ("--config-dir", "conf", "model=broken", "dataset.clip_len=8", "device=cpu")
+    done = program(tmp_path, *choice, "device.jit=true", "tracking=none", "hydra.run.dir=run")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert (tmp_path / "run" / "rank_0" / "om" / "analyze_fail.ir").exists()
+    left = {path.name for path in tmp_path.iterdir()} - {"__pycache__"}
+    assert left == {"broken.py", "conf", "run"}
