@@ -94,6 +94,8 @@ def _check_node(key: str, cfg: DictConfig) -> None:
         value = _resolved(cfg, path)
         if annotation is not None and not accepts(annotation, value):
             raise UserError(f"`{path}` must be {described(annotation)}; got {value!r}.")
+        if isinstance(value, dict) and "_target_" in value:
+            _check_node(path, cfg)
     for name, argument in known.items():
         if argument.required and name not in node:
             raise UserError(f"`{key}.{name}` must be given: `{key}.{name}=...`.")

@@ -41,6 +41,8 @@ def run(cfg: DictConfig) -> float | None:
         config.check(cfg)
         check_ranks(cfg)
         set_environment(cfg.device.target, cfg.device.verbose)
+        for variable in ("MS_OM_PATH", "MS_COMPILER_CACHE_PATH"):
+            os.environ[variable] = str(folder.absolute())  # of analyze_fail.ir, of kernel_meta
         with run_folder.locked(folder):
             return trial.run(folder, lambda: build.instantiated(cfg.task)(cfg))
     except Exception as error:
@@ -53,6 +55,7 @@ def run(cfg: DictConfig) -> float | None:
 def main() -> None:
     """`python -m flag3d_exp` and `flag3d-exp`."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises instead of printing a page
+    logging.raiseExceptions = False  # a full disk costs lines of run.log, not a page for each
     if Ranks.serve_scheduler():
         return
     try:
@@ -98,7 +101,8 @@ def leave(error: Exception, folder: Path | None = None) -> NoReturn:
             print(f"error: {config.one_line(error)}.", file=sys.stderr)
         case OSError():
             key = "" if folder else "`hydra.run.dir`: "
-            print(f"error: {key}{error.strerror or error}: `{error.filename}`.", file=sys.stderr)
+            where = f": `{error.filename}`" if error.filename else ""
+            print(f"error: {key}{error.strerror or error}{where}.", file=sys.stderr)
         case _:
             where = f"is in {folder}/run.log" if folder else "shows with HYDRA_FULL_ERROR=1"
             what = f"{type(error).__name__}: {shorten(config.one_line(error), 300)}"

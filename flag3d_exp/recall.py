@@ -34,7 +34,7 @@ def expanded(overrides: Sequence[str]) -> list[str]:
         path = find_checkpoint(_unquoted(given["task.checkpoint"]), uri)
         if path is not None and path.is_file() and path.suffix == ".npz":
             choices = load_meta(path).get("choices", {})
-            kept = [g for g in choices if g not in (*OWN_GROUPS, "experiment", *given)]
+            kept = [g for g in choices if g not in (*OWN_GROUPS, "experiment", "debug", *given)]
             return [*(f"{group}={choices[group]}" for group in kept), *overrides]
     return list(overrides)
 

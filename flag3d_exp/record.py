@@ -49,7 +49,10 @@ def tracked_run(
     own = trial.ticket(folder)
     tags |= own.tags if own else {}
     title = own.title if own and own.title else build.run_title(cfg)
-    tracker = tracking.start(title, tags, tracking_run_id(folder, tracking.uri))
+    run_id = tracking_run_id(folder, tracking.uri)
+    tracker = tracking.start(title, tags, run_id)
+    if run_id is not None:
+        tracker.log_reports(History(folder).reports)  # some were not delivered before it stopped
     write_json(folder / "mlflow.json", {"uri": tracking.uri, "run_id": tracker.run_id})
     tracker.log_parameters(build.plain(cfg))
     tracker.log_artifact(folder / ".hydra" / "config.yaml", "config")
@@ -116,6 +119,7 @@ def publish(
     tracker: Tracker,
 ) -> None:
     """Write metrics.json and the figures; log them, the checkpoints and the predictions."""
+    history.flush()
     metrics = progress.best_metrics | {"best_epoch": float(progress.best_epoch)}
     tracker.log_artifact(save_metrics(folder, metrics))
     figures = folder / "figures"

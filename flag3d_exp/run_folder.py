@@ -9,11 +9,13 @@ checkpoints/            best.npz, last.npz and their predecessors
 """
 
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from flag3d_exp.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,14 @@ class History:
     """The reports of a run in the order they were made, kept in `history.jsonl`.
 
     A resumed run repeats the steps after its checkpoint; a report already made is not made twice.
+    What a full disk does not take is written with the next report.
     """
 
     def __init__(self, folder: Path):
         self.path = folder / "history.jsonl"
         self.reports = list(_reports(self.path))
         self._known = {(report.step, *sorted(report.metrics)) for report in self.reports}
+        self._unwritten = b""
 
     def add(self, step: int, metrics: Mapping[str, float]) -> Report | None:
         """Append a report and return it, or None if this step's was already there."""
@@ -49,10 +55,10 @@ class History:
         if key in self._known:
             return None
         report = Report(step, time.time_ns() // 1_000_000, dict(metrics))
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(report.__dict__) + "\n")
         self._known.add(key)
         self.reports.append(report)
+        self._unwritten += json.dumps(report.__dict__).encode() + b"\n"
+        self.flush()
         return report
 
     def series(self) -> dict[str, tuple[list[int], list[float]]]:
@@ -65,6 +71,21 @@ class History:
                 values.append(value)
         return found
 
+    def flush(self) -> None:
+        """Append what is not in the file yet, all of it or nothing."""
+        if not self._unwritten:
+            return
+        size = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            with open(self.path, "ab") as file:
+                file.write(self._unwritten)
+        except OSError as error:
+            if self.path.exists():
+                os.truncate(self.path, size)
+            log.warning("%s was not written (%s); the next report tries again.", self.path, error)
+        else:
+            self._unwritten = b""
+
 
 def save_predictions(
     folder: Path, split: str, names: tuple[str, ...], labels: np.ndarray, scores: np.ndarray
@@ -72,9 +93,10 @@ def save_predictions(
     """Write `predictions/<split>.npz`: names (n,), labels (n,), scores (n, K) after softmax."""
     path = folder / "predictions" / f"{split}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{split}.tmp.npz")
-    np.savez(temporary, names=np.array(names), labels=labels, scores=scores)
-    os.replace(temporary, path)
+    content = BytesIO()
+    np.savez(content, names=np.array(names), labels=labels, scores=scores)
+    with _replaced(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
     return path
 
 
@@ -87,9 +109,19 @@ def save_metrics(folder: Path, metrics: Mapping[str, float]) -> Path:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON, whole or not at all."""
+    with _replaced(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[Path]:
+    """A temporary file that replaces `path` if the block succeeds and goes if it does not."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

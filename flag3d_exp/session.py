@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from flag3d_exp.data.dataset import ClipDataset
 
 log = logging.getLogger(__name__)
+Predictions = dict[str, tuple[np.ndarray, np.ndarray]]  # split -> scores (n, K), labels (n,)
 
 
 class Evaluator:
@@ -67,7 +69,10 @@ class Evaluator:
         shares = evaluation_shares(num_recordings, self.ranks.world)
         own = shares[self.ranks.rank]
         loaded = batches(dataset, own, size, num_workers=self.num_workers)
-        found = clip_scores(self.predict, self._watched(split, loaded, len(own)), self.batch_size)
+        alone = self.stop is not None and self.ranks.world == 1
+        with self.stop.at_once() if alone else nullcontext():
+            watched = self._watched(split, loaded, len(own))
+            found = clip_scores(self.predict, watched, self.batch_size)
         scores = np.empty((num_recordings, found.shape[1]), np.float32)
         scores[shares] = self.ranks.gathered(found)
         return scores, dataset.labels[:num_recordings]
@@ -110,7 +115,9 @@ class Session:
         self.tracker, self.bar, self.meta = tracker, bar, dict(meta)
         self.keep_last, self.keep_best = keep_last, keep_best
         self.history = History(folder)
-        self.predictions: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self.predictions: Predictions = {}
+        self.best_predictions: Predictions = {}
+        self.unsaved: dict[str, Checkpoint] = {}  # `last` and `best` that a full disk did not take
         self.evaluated = False  # in the running epoch
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
@@ -143,7 +150,11 @@ class Session:
         return metrics
 
     def save(self, progress: Progress, is_best: bool) -> None:
-        """Keep the state; a disk that is full costs the checkpoint, not the run."""
+        """Keep the state; a disk that is full costs the checkpoint, not the run.
+
+        What could not be written is tried again at the next save. Weights that are not finite
+        replace no checkpoint from which the run could go on.
+        """
         if progress.step == 0:
             log.info(epoch_line(progress, self.plan, self.evaluated, is_best))
             self.evaluated = False
@@ -155,16 +166,36 @@ class Session:
             self._averages(),
             self.meta | {"progress": progress.state()},
         )
+        if all(np.isfinite(array).all() for array in checkpoint.weights.values()):
+            self.unsaved["last"] = checkpoint
+        else:
+            log.warning("The weights are not finite; `last` stays as it is.")
+        if is_best:
+            self.unsaved["best"], self.best_predictions = checkpoint, dict(self.predictions)
         try:
-            if is_best:
-                for split, (scores, labels) in self.predictions.items():
-                    dataset = self.splits[split.removesuffix("_ema")]
-                    names = dataset.names[: len(labels)]
-                    save_predictions(self.folder, split, names, labels, scores)
-                save_checkpoint(self.folder / "checkpoints/best.npz", checkpoint, self.keep_best)
-            save_checkpoint(self.folder / "checkpoints/last.npz", checkpoint, self.keep_last)
+            self.write()
         except OSError as error:
-            log.warning("No checkpoint of epoch %d: %s; training goes on.", progress.epoch, error)
+            log.warning(
+                "No checkpoint at epoch %d, step %d (%s); the next save tries again.",
+                progress.epoch,
+                progress.step,
+                error,
+            )
+
+    def write(self) -> None:
+        """Write what is not on disk yet.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        if "best" in self.unsaved:  # before `last`, from which a resumed run would not redo it
+            for split, (scores, labels) in self.best_predictions.items():
+                dataset = self.splits[split.removesuffix("_ema")]
+                save_predictions(self.folder, split, dataset.names[: len(labels)], labels, scores)
+        for name, keep in (("best", self.keep_best), ("last", self.keep_last)):
+            if name in self.unsaved:
+                save_checkpoint(self.folder / f"checkpoints/{name}.npz", self.unsaved[name], keep)
+                del self.unsaved[name]
 
     def report(self, progress: Progress) -> None:
         """Tell the sweep, if this run is a trial of one.

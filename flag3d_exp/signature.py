@@ -25,7 +25,8 @@ def arguments(target: str) -> dict[str, Argument] | None:
     """The arguments of the class or function at the dotted path `target`, by name.
 
     Returns:
-        None where the source cannot be read or the target takes arbitrary keywords.
+        None where the source cannot be read, the target takes arbitrary keywords, or the module
+        has it from another one.
 
     Raises:
         LookupError: the module is there but defines no such name.
@@ -42,6 +43,8 @@ def _arguments_of(source: Path, name: str, target: str) -> dict[str, Argument] |
     node = next((n for n in tree.body if getattr(n, "name", None) == name), None)
     if isinstance(node, ast.FunctionDef):
         return _parameters(node, skip=0)
+    if node is None and name in _imported(tree):
+        return None
     if not isinstance(node, ast.ClassDef):
         raise LookupError(f"`{target}` is not defined in {source.name}")
     constructor = next(
@@ -50,6 +53,11 @@ def _arguments_of(source: Path, name: str, target: str) -> dict[str, Argument] |
     if constructor is not None:
         return _parameters(constructor, skip=1)
     return _inherited(tree, node) | _fields(node)
+
+
+def _imported(tree: ast.Module) -> set[str]:
+    statements = (node for node in tree.body if isinstance(node, ast.ImportFrom))
+    return {alias.asname or alias.name for node in statements for alias in node.names}
 
 
 def _source_file(module: str) -> Path | None:

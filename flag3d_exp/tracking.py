@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 RETRY_SECONDS = 2.0
+MAX_METRICS = 1000  # that MLflow takes at once
 TRIAL_STATE = "trial_state"  # tag of a run that is a trial: complete, pruned or failed
 
 
@@ -100,7 +101,11 @@ class Tracker:
 
     def log_report(self, report: Report) -> None:
         """The metrics of one moment."""
-        self._put(self._log_report, report)
+        self.log_reports([report])
+
+    def log_reports(self, reports: Sequence[Report]) -> None:
+        """The metrics of some moments; what the run has already is not added again."""
+        self._put(self._log_reports, list(reports))
 
     def log_dataset(self, source: str, name: str, digest: str, context: str) -> None:
         """Which data the run used, by its digest."""
@@ -145,7 +150,10 @@ class Tracker:
                         log.warning("MLflow refused a value: %s", _first_line(error))
                         break
                     if not away:
-                        log.warning("The tracking server is away; metrics are kept meanwhile.")
+                        log.warning(
+                            "The tracking server is away (%s); metrics are kept meanwhile.",
+                            _first_line(_cause(error)),
+                        )
                     away = True
                     time.sleep(RETRY_SECONDS)
                 else:
@@ -160,15 +168,17 @@ class Tracker:
         assert self._client and self.run_id
         self._client.log_batch(self.run_id, params=[Param(key, value) for key, value in items])
 
-    def _log_report(self, report: Report) -> None:
+    def _log_reports(self, reports: Sequence[Report]) -> None:
         from mlflow.entities import Metric
 
         assert self._client and self.run_id
         metrics = [
             Metric(name, value, report.timestamp, report.step)
+            for report in reports
             for name, value in report.metrics.items()
         ]
-        self._client.log_batch(self.run_id, metrics=metrics)
+        for start in range(0, len(metrics), MAX_METRICS):
+            self._client.log_batch(self.run_id, metrics=metrics[start : start + MAX_METRICS])
 
     def _log_dataset(self, source: str, name: str, digest: str, context: str) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -202,8 +212,9 @@ def connect(uri: str) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    for name in ("alembic", "mlflow.store.db.utils"):  # a page of migration notes on first use
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # a page of notes on first use
+    # Migrations told, and a page for each attempt to write to a full disk; errors are raised too.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     from mlflow.tracking import MlflowClient
 
     try:
@@ -305,5 +316,12 @@ def _unreachable(uri: str, error: Exception) -> UserError:
     )
 
 
-def _first_line(error: Exception) -> str:
+def _cause(error: BaseException) -> BaseException:
+    """What it all began with."""
+    while (before := error.__cause__ or error.__context__) is not None:
+        error = before
+    return error
+
+
+def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

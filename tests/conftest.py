@@ -1,6 +1,7 @@
 """Fixtures for all tests: where the real data is, and a quiet MindSpore."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ set_environment()
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["MS_OM_PATH"] = tempfile.gettempdir()  # where a failed compilation leaves its graph
 
 if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
     # MindSpore's threads wait by yielding: processes on the same cores take each other's turns.

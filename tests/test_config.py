@@ -57,12 +57,18 @@ def test_what_is_right_is_let_through(arguments):
         ("model._target_=flag3d_exp.models.stgcn.STGCM", ["`model._target_`", "STGCM"]),
         ("experiment=nope", ["`experiment=nope`", "uiprmd_stgcn"]),
         ("hydra.run.dirr=x", ["dirr"]),
+        ("debug=overfitt", ["`debug=overfitt`", "Did you mean `overfit`"]),
     ],
 )
 def test_what_is_wrong_is_named_with_what_would_be_right(argument, expected):
     line = refusal(argument)
     for part in expected:
         assert part in line
+
+
+def test_an_object_within_an_object_is_checked():
+    assert "`task.debug.step`" in refusal("debug=overfit", "+task.debug.step=3")
+    assert "an integer; got 'x'" in refusal("debug=overfit", "task.debug.steps=x")
 
 
 def test_a_sweep_is_checked_value_by_value():

@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,11 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, keep: int = 1) -> None:
     arrays = checkpoint.arrays()
     meta = checkpoint.meta | {"sha256": _digest(arrays)}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    content = BytesIO()  # an archive that a full disk cuts off would complain when it is deleted
+    np.savez(content, meta=np.array(json.dumps(meta)), **arrays)
     try:
         with open(temporary, "wb") as file:
-            np.savez(file, meta=np.array(json.dumps(meta)), **arrays)
+            file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         _rotate(path, keep)

@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -27,6 +28,7 @@ class StopRequest:
     def __init__(self, on_any_rank: Callable[[bool], bool] = bool) -> None:
         self.on_any_rank = on_any_rank
         self.signum: int | None = None
+        self._at_once = False
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
@@ -38,11 +40,32 @@ class StopRequest:
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """A block that a signal ends in its midst, as nothing is lost by that.
+
+        For what compiles: it takes long, and an exception reaches it where it calls Python.
+
+        Raises:
+            Interrupted: naming the signal.
+        """
+        self._catch()
+        self._at_once = True
+        try:
+            if self.signum is not None:
+                raise Interrupted(self.signum)
+            yield
+        except Exception as error:
+            if self.signum is None:
+                raise
+            # MindSpore's compiler passes some exceptions on as others.
+            raise Interrupted(self.signum) from error
+        finally:
+            self._at_once = False
+
     def requested(self) -> bool:
         """Whether a stop was requested; every rank of a job must ask at the same steps."""
-        if self._previous:  # the workers of mindspore.dataset put handlers of their own in place
-            for signum in SIGNALS:
-                signal.signal(signum, self._note)
+        self._catch()
         requested = self.on_any_rank(self.signum is not None)
         if requested and self.signum is None:
             self.signum = signal.SIGTERM  # that another rank has caught
@@ -63,3 +86,10 @@ class StopRequest:
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
         self.signum = signum
+        if self._at_once:
+            raise Interrupted(signum)
+
+    def _catch(self) -> None:
+        """Take the signals again: the workers of mindspore.dataset put in handlers of their own."""
+        for signum in self._previous:
+            signal.signal(signum, self._note)

@@ -5,6 +5,7 @@ It is given a step, batches and hooks; it knows nothing of datasets, models or t
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -168,12 +169,15 @@ def train(
         Interrupted: a signal asked to stop; the state was saved first.
         NonFiniteLoss: the loss was not finite and the step does not skip such updates.
     """
+    start = progress.epoch, progress.step
     for epoch in range(progress.epoch, plan.num_epochs):
         window = Window(epoch, plan, skip_nonfinite=step.settings.skip_nonfinite)
         saved = time.monotonic()
         for batch in batches(epoch, progress.step):
             factor = rate_factor(schedule, plan, epoch, progress.step)
-            window.add(step(batch.micro_batches, factor), batch)
+            compiling = (epoch, progress.step) == start  # for long, and there is nothing to lose
+            with stop.at_once() if compiling else nullcontext():
+                window.add(step(batch.micro_batches, factor), batch)
             progress.step += 1
             hooks.advance(progress)
 

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from flag3d_exp import build, console, record, resume
 from flag3d_exp.data.loader import Batch, batches, training_shares
+from flag3d_exp.debug.updates import Debug, updates
 from flag3d_exp.engine.evaluate import predict_function
 from flag3d_exp.engine.interrupt import Interrupted, StopRequest
 from flag3d_exp.engine.optimizer import parameter_groups
@@ -76,6 +77,7 @@ class Train:
         freeze_backbone: train the head only.
         head_lr: learning rate of the head; None for the optimizer's.
         resume: run folder or MLflow run id to continue; `auto` continues what the run folder holds.
+        debug: what to do with the run's updates instead of training; chosen by `debug=...`.
     """
 
     epochs: int = 30
@@ -102,6 +104,7 @@ class Train:
     freeze_backbone: bool = False
     head_lr: float | None = None
     resume: str | None = None
+    debug: Debug | None = None
 
     def __post_init__(self) -> None:
         for name in COUNTS:
@@ -118,14 +121,16 @@ class Train:
                 raise UserError(f"`task.{name}` must be above 0; got {value}.")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise UserError(f"`task.ema_decay` must be between 0 and 1; got {self.ema_decay}.")
+        if isinstance(self.debug, str):
+            raise UserError(f"`task.debug` is chosen by `debug=...`; got {self.debug!r}.")
 
-    def __call__(self, cfg: DictConfig) -> float:
-        """Train; the best value of the objective."""
+    def __call__(self, cfg: DictConfig) -> float | None:
+        """Train; the best value of the objective (none if the run was only debugged)."""
         ranks = Ranks.here()
         with ending_together(ranks):
             return self._train(cfg, ranks)
 
-    def _train(self, cfg: DictConfig, ranks: Ranks) -> float:
+    def _train(self, cfg: DictConfig, ranks: Ranks) -> float | None:
         folder = Path(HydraConfig.get().runtime.output_dir)
         resume.check_unused(folder, self.resume)
         device, device_name = build.device(cfg)
@@ -145,7 +150,13 @@ class Train:
             progress = resume.shared(ranks, model, step, progress)
         progress.metrics["num_parameters"] = float(build.num_parameters(model))
         plan = self._plan(len(train_split), step.base_rates[0], ranks.world)
+        mask_shape = (self.batch_size, model.num_features)
+        load = self._loader(train_split, cfg.seed, mask_shape, model.dropout, ranks)
+        schedule = instantiate(cfg.scheduler)
         log.info(build.header(cfg, device_name, model, datasets))
+        if self.debug is not None:
+            self.debug(step, updates(load, train_split.names, schedule, plan, progress))
+            return None
         with (
             record.tracked_run(cfg, folder, device_name, datasets) as tracker,
             console.progress_bar() as bar,
@@ -160,12 +171,11 @@ class Train:
             session = Session(
                 folder, step, plan, evaluated, evaluator, tracker, bar, record.meta(cfg), *keep
             )
-            mask_shape = (self.batch_size, model.num_features)
-            load = self._loader(train_split, cfg.seed, mask_shape, model.dropout, ranks)
             try:
-                train(step, load, instantiate(cfg.scheduler), plan, progress, session, stop)
+                train(step, load, schedule, plan, progress, session, stop)
             except NonFiniteLoss as error:
                 raise record.explained(error, folder, train_split, tracker) from error
+            session.write()
             if ranks.first:
                 record.publish(
                     folder, session.history, plan, progress, record.class_names(cfg), tracker

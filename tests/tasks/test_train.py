@@ -1,30 +1,13 @@
 """Training and evaluating from the command line, as a user does."""
 
 import json
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cli import TINY, command, refused, succeeded
-from mlflow.tracking import MlflowClient
+from cli import TINY, client, metrics, program, refused, runs, succeeded
 
 pytestmark = pytest.mark.slow
-
-
-def metrics(folder: Path) -> dict[str, float]:
-    return json.loads((folder / "metrics.json").read_text())
-
-
-def client(folder: Path) -> MlflowClient:
-    return MlflowClient(f"sqlite:///{folder}/mlflow.db")
-
-
-def runs(folder: Path) -> list:
-    experiment = client(folder).get_experiment_by_name("flag3d_exp")
-    return client(folder).search_runs([experiment.experiment_id])
 
 
 @pytest.fixture(scope="module")
@@ -144,81 +127,29 @@ def test_half_precision_trains_with_a_loss_scale_that_the_checkpoint_keeps(tmp_p
         assert kept["weights/head.weight"].dtype == np.float32
 
 
-def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """A run in `folder`/run, killed or stopped by the test."""
-    return subprocess.Popen(
-        command(*arguments, "hydra.run.dir=run"),
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+BROKEN = """
+from mindspore import nn, ops
+
+class Broken(nn.Cell):
+    num_features, dropout = 3, 0.0
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Dense(3, 16)
+
+    def construct(self, clips, dropout_mask=None):
+        return ops.matmul(self.head(clips), clips)
+"""
 
 
-def wait_for(path: Path, process: subprocess.Popen, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not path.exists():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.05)
-
-
-LONG = (*TINY, "task.epochs=4", "task.save_every=1", "task.keep_last=2", "model.dropout=0.3")
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory) -> dict[str, float]:
-    """Final metrics of `LONG` run in one go."""
-    folder = tmp_path_factory.mktemp("whole")
-    succeeded(folder, *LONG, "hydra.run.dir=run")
-    return comparable(metrics(folder / "run"))
-
-
-def comparable(found: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in found.items() if name != "clips_per_second"}
-
-
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_stops_the_run_and_it_resumes_to_the_same_end(
-    tmp_path, uninterrupted, signum, code
-):
-    process = started(tmp_path, *LONG)
-    wait_for(tmp_path / "run" / "checkpoints" / "last.npz", process)
-    process.send_signal(signum)
-    output = process.communicate(timeout=30)[0]
-    assert process.returncode == code, output
-    assert "task.resume=" in output
-    assert [run.info.status for run in runs(tmp_path)] == ["KILLED"]
-    succeeded(tmp_path, "task.resume=run")
-    assert comparable(metrics(tmp_path / "run")) == uninterrupted
-    assert [run.info.status for run in runs(tmp_path)] == ["FINISHED"]
-
-
-def test_killed_thirty_times_a_run_still_ends_as_the_uninterrupted_one(tmp_path, uninterrupted):
-    rng = np.random.default_rng(0)
-    num_kills = num_runs = 0
-    while num_kills < 30:  # a fast machine ends a run before it was killed thirty times
-        num_runs += 1
-        folder = tmp_path / str(num_runs)
-        folder.mkdir()
-        num_kills += killed_until_it_ends(folder, rng, at_most=30 - num_kills)
-        succeeded(folder, *LONG, "task.resume=auto", "hydra.run.dir=run")
-        assert comparable(metrics(folder / "run")) == uninterrupted
-        (run,) = runs(folder)
-        assert run.info.status == "FINISHED"
-
-
-def killed_until_it_ends(folder: Path, rng: np.random.Generator, at_most: int) -> int:
-    """How often the run in `folder` was killed before it ended by itself, `at_most` times."""
-    for num_kills in range(at_most):
-        process = started(folder, *LONG, "task.resume=auto")
-        if num_kills == 0:
-            wait_for(folder / "run" / "history.jsonl", process)
-        try:
-            process.communicate(timeout=2.0 + 4.0 * rng.random())
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-        else:
-            return num_kills
-    return at_most
+def test_a_failed_compilation_leaves_its_graph_in_the_run_folder(tmp_path):
+    (tmp_path / "broken.py").write_text(BROKEN)
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "broken.yaml").write_text("_target_: broken.Broken\n")
+    choice = ("--config-dir", "conf", "model=broken", "dataset.clip_len=8", "device=cpu")
+    done = program(tmp_path, *choice, "device.jit=true", "tracking=none", "hydra.run.dir=run")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert (tmp_path / "run" / "rank_0" / "om" / "analyze_fail.ir").exists()
+    left = {path.name for path in tmp_path.iterdir()} - {"__pycache__"}
+    assert left == {"broken.py", "conf", "run"}

@@ -1,0 +1,58 @@
+"""`debug=overfit`: can this model learn one batch by heart?
+
+A model that cannot has a wrong learning rate, a broken layer or labels that do not belong to the
+keypoints; a model that can may still fail to generalise.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from flag3d_exp.debug.updates import Update
+from flag3d_exp.engine.step import TrainStep
+from flag3d_exp.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Overfit:
+    """Updates from the first batch only, its clips, dropout and learning rate unchanged.
+
+    Args:
+        steps: updates to make.
+    """
+
+    steps: int = 100
+
+    def __post_init__(self) -> None:
+        if self.steps < 2:
+            raise UserError(f"`task.debug.steps` must be at least 2; got {self.steps}.")
+
+    def __call__(self, step: TrainStep, updates: Iterator[Update]) -> None:
+        """Learn, and say how loss and number of right answers move.
+
+        Raises:
+            UserError: the loss did not fall, or not every clip is classified right at the end.
+        """
+        update = next(updates)
+        num_clips = len(update.names)
+        first = loss = float("nan")
+        num_right = 0
+        for number in range(1, self.steps + 1):
+            loss_tensor, num_correct = step(update.batches, factor=1.0)  # no warm-up
+            loss, num_right = float(loss_tensor.asnumpy()), int(num_correct.asnumpy())
+            if number == 1:
+                first = loss
+            if number == self.steps or number in (1, 2, 5) or number % 10 == 0:
+                log.info(
+                    "update %4d: loss %.4g, %d of %d right", number, loss, num_right, num_clips
+                )
+        told = f"loss {first:.4g} at first and {loss:.4g} after {self.steps} updates"
+        if not (loss < first and num_right == num_clips):
+            raise UserError(
+                f"The batch was not learnt: {told}, {num_right} of {num_clips} clips right. Try "
+                "another `optimizer.lr` or more `task.debug.steps`; a loss that is not finite is "
+                "traced by `debug=nonfinite`."
+            )
+        log.info("The batch was learnt by heart: %s, every clip right.", told)

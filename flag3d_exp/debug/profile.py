@@ -1,0 +1,104 @@
+"""`debug=profile`: where does the time of an update go, and which layers take it?"""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+
+import mindspore as ms
+from mindspore import Tensor, nn
+
+from flag3d_exp.debug.updates import Update
+from flag3d_exp.engine.step import TrainStep
+from flag3d_exp.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Time some updates, then the layers of as many forward passes.
+
+    Args:
+        steps: updates to time, after a first one that compiles.
+        rows: layers to list.
+    """
+
+    steps: int = 5
+    rows: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "rows"):
+            if getattr(self, name) < 1:
+                raise UserError(
+                    f"`task.debug.{name}` must be at least 1; got {getattr(self, name)}."
+                )
+
+    def __call__(self, step: TrainStep, updates: Iterator[Update]) -> None:
+        """Say what was measured."""
+        update = next(updates)
+        log.info("first update, compiling included: %.2f s", seconds_of_step(step, update))
+        loading, stepping = [], []
+        for _ in range(self.steps):
+            started = time.perf_counter()
+            update = next(updates, update)
+            loading.append(time.perf_counter() - started)
+            stepping.append(seconds_of_step(step, update))
+        log.info(
+            "median of %d updates: waiting for the batch %.1f ms, update %.1f ms, %.0f clips/s",
+            self.steps,
+            1000 * median(loading),
+            1000 * median(stepping),
+            len(update.names) / (median(loading) + median(stepping)),
+        )
+        ms.runtime.launch_blocking()  # or a layer's time would be that of starting its kernels
+        seconds = layer_seconds(step.model, Tensor(update.batches[0].clips), self.steps)
+        total = sum(seconds.values())
+        log.info(
+            "An uncompiled forward pass takes %.1f ms; without their inner layers:", 1000 * total
+        )
+        for name, own in sorted(seconds.items(), key=lambda item: -item[1])[: self.rows]:
+            log.info("%8.2f ms %5.1f %%  %s", 1000 * own, 100 * own / total, name)
+
+
+def seconds_of_step(step: TrainStep, update: Update) -> float:
+    """How long one update takes until its loss is there."""
+    started = time.perf_counter()
+    loss, _ = step(update.batches, update.factor)
+    loss.asnumpy()
+    return time.perf_counter() - started
+
+
+def layer_seconds(model: nn.Cell, clips: Tensor, num_passes: int) -> dict[str, float]:
+    """Mean seconds of each layer in a forward pass, without those of the layers inside it.
+
+    Args:
+        clips: (N, M, T, V, C).
+        num_passes: how many passes to average, after one to warm up.
+    """
+    seconds: dict[str, float] = defaultdict(float)
+    open_cells: list[list[float]] = []  # of each running layer: when it began, its inner seconds
+
+    def begin(cell: nn.Cell, inputs: tuple) -> None:
+        open_cells.append([time.perf_counter(), 0.0])
+
+    def end(cell: nn.Cell, inputs: tuple, output: Tensor) -> None:
+        began, inner = open_cells.pop()
+        took = time.perf_counter() - began
+        seconds[names[id(cell)]] += (took - inner) / num_passes
+        if open_cells:
+            open_cells[-1][1] += took
+
+    model.set_train(True)
+    model(clips, None)
+    names, handles = {}, []
+    for name, cell in model.cells_and_names():
+        names[id(cell)] = f"{name or 'model'} ({type(cell).__name__})"
+        handles += [cell.register_forward_pre_hook(begin), cell.register_forward_hook(end)]
+    for _ in range(num_passes):
+        model(clips, None)
+    for handle in handles:
+        handle.remove()
+    return dict(seconds)
