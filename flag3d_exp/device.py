@@ -130,8 +130,6 @@ def set_environment(target: str = "cpu", verbose: bool = False) -> None:
     if target in ("auto", "gpu"):
         cuda.prepare()
     os.environ.setdefault("GLOG_v", "2" if verbose else "3")
-    # Where a convolution kernel is used on CPU, oneDNN's AVX-512 choice is a slow reference kernel.
-    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
     # The compile cache gives wrong numbers on CPU.
     os.environ["MS_COMPILER_CACHE_ENABLE"] = "0"
 

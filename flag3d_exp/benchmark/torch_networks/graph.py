@@ -262,9 +262,7 @@ def stgcn(settings: Mapping[str, Any]) -> nn.Module:
 
 def stgcnpp(settings: Mapping[str, Any]) -> nn.Module:
     graph = adjacency(load_layout(settings["layout"]), "spatial")
-    return GraphNetwork(
-        settings, lambda i, o: FixedGraph(i, o, graph, learned=True), MultiBranch
-    )
+    return GraphNetwork(settings, lambda i, o: FixedGraph(i, o, graph, learned=True), MultiBranch)
 
 
 def agcn(settings: Mapping[str, Any], original: bool = False) -> nn.Module:

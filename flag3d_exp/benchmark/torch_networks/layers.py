@@ -92,7 +92,9 @@ class Branches(nn.Module):
         self.widths = [out_channels - share * (len(dilations) + 1)] + [share] * len(dilations)
         self.stride = stride
         self.entry = conv_norm(in_channels, sum(self.widths))
-        convs = [conv(w, w, kernel, stride, d) for w, d in zip(self.widths, dilations, strict=False)]
+        convs = [
+            conv(w, w, kernel, stride, d) for w, d in zip(self.widths, dilations, strict=False)
+        ]
         self.convs = nn.ModuleList(convs)
         self.plain = conv(in_channels, share, stride=stride)
 

@@ -22,9 +22,7 @@ def conv(
 ) -> nn.Conv3d:
     """Convolution without bias, padded so that stride 1 keeps the size."""
     padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
-    return nn.Conv3d(
-        in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False
-    )
+    return nn.Conv3d(in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
 
 
 def unit(layer: nn.Conv3d, relu: bool = True) -> nn.Sequential:
