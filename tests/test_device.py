@@ -97,3 +97,11 @@ def test_an_accelerator_gets_its_settings(monkeypatch):
         "matmul_allow_hf32": True,
         "conv_allow_hf32": True,
     }
+
+
+def test_a_short_evaluation_is_not_compiled_unless_asked_for():
+    auto = Device("cpu")
+    assert auto.compiles() and auto.compiles(1000)
+    assert not auto.compiles(3)
+    assert Device("cpu", jit=True).compiles(1)
+    assert not Device("cpu", jit=False).compiles()

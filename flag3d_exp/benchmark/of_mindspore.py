@@ -43,7 +43,7 @@ def prepare(
         np.savez(folder / "clips.npz", **clips, **heatmaps(model, clips))
         np.savez(folder / "weights.npz", **parameter_values(model.get_parameters()))
     groups = parameter_groups(model.get_parameters(), None, False)
-    compiled = device.jit is not False
+    compiled = device.compiles()
     step = TrainStep(model, instantiate(cfg.optimizer)(groups), StepSettings(jit=compiled))
     predict = predict_function(model, compiled)
     batch = MicroBatch(clips["train"], clips["labels"], None)
