@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from flag3d_exp import build
 from flag3d_exp.benchmark.naive import in_own_layers
 from flag3d_exp.benchmark.profile import profiled
-from flag3d_exp.data.loader import batches, training_order
+from flag3d_exp.data.loader import batches, training_shares
 from flag3d_exp.engine.evaluate import predict_function
 from flag3d_exp.engine.optimizer import parameter_groups
 from flag3d_exp.engine.parameters import parameter_values
@@ -103,11 +103,12 @@ def of_data(cfg: DictConfig, step: TrainStep) -> dict[str, float]:
     size, workers = cfg.task.batch_size, cfg.task.num_workers
     count, spent, epoch = 0, 0.0, 0
     while spent < DATA_SECONDS:
-        order = training_order(len(dataset), size, cfg.seed, epoch)
+        order = training_shares(len(dataset), size, cfg.seed, epoch).ravel()
         begin = time.perf_counter()
         count += sum(len(b.labels) for b in batches(dataset, order, size, epoch, workers))
         spent, epoch = spent + time.perf_counter() - begin, epoch + 1
-    order = np.resize(training_order(len(dataset), size, cfg.seed, 0), (DATA_STEPS + 1) * size)
+    shares = training_shares(len(dataset), size, cfg.seed, 0)
+    order = np.resize(shares, (DATA_STEPS + 1) * size)
     waited = trained = 0.0
     with closing(batches(dataset, order, size, 0, workers)) as loaded:
         for number in range(DATA_STEPS + 1):
