@@ -22,7 +22,7 @@ def main() -> None:
     kind, folder, warmup = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     loaded = OmegaConf.load(folder / "config.yaml")
     assert isinstance(loaded, DictConfig)
-    set_environment()
+    set_environment(loaded.device.target)
     try:
         serve(*prepared(kind, loaded, folder), warmup)
     except UserError as error:
