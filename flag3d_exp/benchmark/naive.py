@@ -4,7 +4,8 @@ Convolutions over frames are `nn.Conv2d` with kernels (k, 1), those over volumes
 `nn.BatchNorm2d`: what a port of a PyTorch network would hold.
 """
 
-from mindspore import nn, ops
+from mindspore import Parameter, nn, ops
+from mindspore.common.initializer import initializer
 
 from flag3d_exp.models.layers import BatchNorm, Conv, GraphConv
 from flag3d_exp.models.volume import DepthwiseConv, VolumeConv
@@ -54,14 +55,19 @@ class OwnGraphConv(nn.Cell):
     def __init__(self, cell: GraphConv):
         super().__init__()
         width, in_channels = cell.weight.shape[:2]
-        self.conv = nn.Conv2d(in_channels, width, 1, has_bias=True)
+        self.conv = nn.Conv2d(in_channels, width, 1, has_bias=cell.spread_bias)
+        self.bias = None if cell.spread_bias else Parameter(initializer("zeros", width))
         self.num_subsets = cell.num_subsets
 
     def construct(self, x, adjacency):
         n, _, t, v = x.shape
-        x = self.conv(x).reshape(n, self.num_subsets, -1, t, v)
+        k = self.num_subsets
+        x = self.conv(x).reshape(n, k, -1, t, v)
         edges = ops.stack(adjacency, -3)  # (K, V, V) or (N, K, V, V)
-        return ops.matmul(x, edges.expand_dims(-3)).sum(1)
+        x = ops.matmul(x, edges.expand_dims(-3)).sum(1)
+        if self.bias is None:
+            return x
+        return x + self.bias.reshape(k, -1).sum(0).reshape(1, -1, 1, 1)
 
 
 class OwnVolumeConv(nn.Cell):
