@@ -22,6 +22,10 @@ MISSING = {
 }
 
 
+# Compiling a network takes as long as it then saves in so many forward passes, about.
+WORTH_COMPILING = 32
+
+
 @dataclass(frozen=True)
 class Device:
     """Settings of the `device` group.
@@ -29,7 +33,7 @@ class Device:
     Args:
         target: where to run; `auto` takes Ascend, then GPU, then CPU.
         id: which accelerator, as the driver counts them; under msrun each rank takes its own.
-        jit: compile the steps with `ms.jit`; `auto` leaves it to the task.
+        jit: compile the steps with `ms.jit`; `auto`: where compiling pays, as training does.
         jit_level: how far MindSpore fuses what it compiles; None for the device's default.
         precision: of matrix products and convolutions; weights, losses and norms stay float32.
             With fp16 the loss is scaled. bf16 needs Ascend.
@@ -52,6 +56,12 @@ class Device:
     def __post_init__(self) -> None:
         if self.memory_gb is not None and not self.memory_gb > 0:
             raise UserError(f"`device.memory_gb` must be above 0; got {self.memory_gb}.")
+
+    def compiles(self, num_passes: int | None = None) -> bool:
+        """Whether to compile what is called `num_passes` times; None for a training run's steps."""
+        if self.jit == "auto":
+            return num_passes is None or num_passes >= WORTH_COMPILING
+        return self.jit
 
     def activate(self) -> str:
         """Import MindSpore, select the device and return its name (`CPU`, `GPU` or `Ascend`).
@@ -130,8 +140,6 @@ def set_environment(target: str = "cpu", verbose: bool = False) -> None:
     if target in ("auto", "gpu"):
         cuda.prepare()
     os.environ.setdefault("GLOG_v", "2" if verbose else "3")
-    # Where a convolution kernel is used on CPU, oneDNN's AVX-512 choice is a slow reference kernel.
-    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
     # The compile cache gives wrong numbers on CPU.
     os.environ["MS_COMPILER_CACHE_ENABLE"] = "0"
 

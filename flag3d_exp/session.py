@@ -211,6 +211,17 @@ class Session:
         return {p.name.removeprefix("ema."): p.asnumpy().copy() for p in self.step.ema}
 
 
+def forward_passes(
+    datasets: Iterable["ClipDataset"], batch_size: int, limit_batches: int | None = None
+) -> int:
+    """How many forward passes an `Evaluator` makes of whole datasets."""
+    total = 0
+    for dataset in datasets:
+        passes = -(-len(dataset) * len(dataset.clips(0)) // batch_size)
+        total += min(passes, limit_batches or passes)
+    return total
+
+
 def epoch_line(progress: Progress, plan: Plan, evaluated: bool, is_best: bool) -> str:
     """One epoch in one line, with the accuracies if it was evaluated."""
     shown = ["train/loss", "train/top1"]

@@ -12,6 +12,7 @@ import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from flag3d_exp.engine.optimizer import learning_rates, set_learning_rates
+from flag3d_exp.engine.waiting import wait_for
 
 Function = Callable[..., Any]  # what MindSpore returns is typed as all it might be
 
@@ -131,6 +132,8 @@ class TrainStep:
     def __call__(self, batches: list[MicroBatch], factor: float) -> tuple[Tensor, Tensor]:
         """The mean loss before the update, and the number of right answers; still on the device.
 
+        On an accelerator the update goes on while the caller prepares the next.
+
         Args:
             batches: `accumulate` of them.
             factor: what the optimizer's learning rates are multiplied with.
@@ -150,6 +153,7 @@ class TrainStep:
             self._share()
         if self.ema:
             self._average()
+        wait_for(loss)
         return loss, num_correct
 
     def _accumulated(self, batches: list[MicroBatch]) -> tuple[Tensor, Tensor, bool]:

@@ -17,6 +17,7 @@ from flag3d_exp.models.layers import (
     KeypointNorm,
     block_channels,
     stacked_init,
+    sum_of_subsets,
     tanh,
 )
 from flag3d_exp.models.temporal import Branches
@@ -51,7 +52,7 @@ class GraphUnit(nn.Cell):
         refined = self.refine(tanh(source - target).reshape(n, k, -1, v * v))
         edges = self.adjacency.expand_dims(1) + self.gate * refined.reshape(n, k, -1, v, v)
         value = self.value(x).reshape(n, k, -1, t, v)
-        out = self.norm(ops.bmm(value, edges).sum(1))  # (N, C, T, V)
+        out = self.norm(sum_of_subsets(ops.bmm(value, edges)))  # (N, C, T, V)
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 
     def multiply_adds(self, x, out):
@@ -69,9 +70,10 @@ class SubsetConv(nn.Cell):
         self.bias = Parameter(np.zeros(sum(widths), np.float32), name="bias")
 
     def construct(self, x):
-        n, k, r, _ = x.shape
+        n, k, r, length = x.shape
         weight = ops.tile(self.weight.reshape(1, k, -1, r), (n, 1, 1, 1))
-        return ops.bmm(weight, x) + self.bias.reshape(1, k, -1, 1)
+        x = ops.bmm(weight, x).reshape(n, -1, length)
+        return ops.bias_add(x, self.bias).reshape(n, k, -1, length)
 
     def multiply_adds(self, x, out):
         """Of one pass, given the shapes of input and output."""

@@ -274,6 +274,14 @@ def graph_product(x, adjacency):
     return ops.concat(products, 1)
 
 
+def sum_of_subsets(x):
+    """(N, K, ...) -> (N, ...). Adding slices takes half the time of a reduction on a CPU."""
+    first, *others = ops.unbind(x, 1)
+    for other in others:
+        first = first + other
+    return first
+
+
 def tanh(x):
     """Hyperbolic tangent. MindSpore's own is off by up to 1e-4 on a CPU."""
     return 2 * ops.sigmoid(2 * x) - 1

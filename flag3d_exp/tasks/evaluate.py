@@ -20,7 +20,7 @@ from flag3d_exp.metrics import split_metrics
 from flag3d_exp.ranks import Ranks
 from flag3d_exp.recall import checkpoint_path, recalled
 from flag3d_exp.run_folder import save_metrics, save_predictions
-from flag3d_exp.session import Evaluator
+from flag3d_exp.session import Evaluator, forward_passes
 from flag3d_exp.tasks.import_weights import imported
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,8 @@ class Evaluate:
         datasets = build.datasets(cfg, splits)
         model = restored_model(cfg, checkpoint, self.weights)
         batch_size = self.batch_size or trained_batch_size(checkpoint)
-        predict = predict_function(model, jit=device.jit is not False)
+        passes = forward_passes(datasets.values(), batch_size, self.limit_batches)
+        predict = predict_function(model, device.compiles(passes))
         log.info(build.header(cfg, device_name, model, datasets))
         metrics: dict[str, float] = {}
         with (

@@ -62,7 +62,7 @@ class Explain:
         pipeline, stream = build.instantiated(cfg.pipeline), build.instantiated(cfg.stream)
         clips = ClipDataset([recording], pipeline, stream, cfg.seed).clips(0)
         model = restored_model(cfg, checkpoint)
-        predict = predict_function(model, jit=device.jit is not False)
+        predict = predict_function(model, jit=device.compiles())
         scores = softmax(attribution.in_batches(predict, clips)).mean(axis=0)
         classes = record.class_names(cfg)
         label = int(scores.argmax()) if self.label is None else self.label

@@ -19,7 +19,7 @@ from flag3d_exp.errors import UserError
 from flag3d_exp.predictions import likeliest
 from flag3d_exp.recall import checkpoint_path, recalled
 from flag3d_exp.run_folder import write_json
-from flag3d_exp.session import Evaluator
+from flag3d_exp.session import Evaluator, forward_passes
 from flag3d_exp.tasks.evaluate import restored_model
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,8 @@ class Predict:
             build.instantiated(cfg.stream),
             cfg.seed,
         )
-        predict = predict_function(restored_model(cfg, checkpoint), jit=device.jit is not False)
+        compiled = device.compiles(forward_passes([dataset], self.batch_size))
+        predict = predict_function(restored_model(cfg, checkpoint), compiled)
         with console.progress_bar() as bar, StopRequest() as stop:
             evaluator = Evaluator(predict, self.batch_size, self.num_workers, stop=stop, bar=bar)
             scores, _ = evaluator.scores("input", dataset)

@@ -143,7 +143,7 @@ class Train:
             resume.initialise(model, self.init_from)
         if self.sync_batchnorm and ranks.world > 1:
             synchronise(model, ranks.world)
-        compiled = device.jit is not False
+        compiled = device.compiles()
         step = self._step(cfg, model, train_split, compiled, ranks.world)
         progress = resume.restored(folder, model, step) if self.resume else Progress()
         if ranks.world > 1:

@@ -1,0 +1,109 @@
+"""Processes that hold one network each, ready to run one step at a time on demand.
+
+Each has a process of its own, because PyTorch and MindSpore in one would share threads, memory and
+the variables that both read; and they take turns, so that a machine whose speed drifts is as slow
+for one as for the other.
+"""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from flag3d_exp.errors import UserError
+
+log = logging.getLogger(__name__)
+PHASES = ("train", "infer")
+
+
+class Contender:
+    """One worker process; `facts` is what it said when it was ready.
+
+    Args:
+        kind: ours, torch or naive.
+    """
+
+    def __init__(self, kind: str, folder: Path, warmup: int):
+        command = [sys.executable, "-m", "flag3d_exp.benchmark.worker", kind, str(folder)]
+        environment = os.environ | {"GLOG_v": "3"}
+        self.kind, self.log = kind, folder / f"{kind}.log"
+        with open(self.log, "w", encoding="utf-8") as errors:
+            self.process = subprocess.Popen(
+                [*command, str(warmup)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=environment,
+            )
+        self.facts = self.answer()
+
+    def ask(self, request: str) -> Any:
+        """What the worker answers to `train`, `infer`, `data`, `profile` or `memory`."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(f"{request}\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # its last words are read below
+        return self.answer()
+
+    def answer(self) -> Any:
+        """The next answer.
+
+        Raises:
+            UserError: the worker ended instead.
+        """
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                answer = json.loads(line)
+                if "error" in answer:
+                    raise UserError(answer["error"])
+                return answer["answer"]
+        self.process.wait()
+        said = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        last = said[-1] if said else f"exit status {self.process.returncode}"
+        raise UserError(f"the benchmark of `{self.kind}` ended early: {last} (see {self.log}).")
+
+    def stop(self) -> None:
+        """End the process."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.close()
+        try:
+            self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+
+
+def started(kind: str, folder: Path, warmup: int) -> Contender | None:
+    """A contender that is ready; None, with a line that says why, where PyTorch is missing."""
+    if kind == "torch" and find_spec("torch") is None:
+        log.warning(
+            "`task.against=torch`: PyTorch is not installed; `pip install torch --index-url "
+            "https://download.pytorch.org/whl/cpu` brings it for the CPU."
+        )
+        return None
+    return Contender(kind, folder, warmup)
+
+
+def in_turns(
+    contenders: dict[str, Contender], rounds: dict[str, int]
+) -> dict[str, dict[str, list[float]]]:
+    """Seconds of each contender's training steps and inferences, each round in the other order."""
+    times: dict[str, dict[str, list[float]]] = {
+        kind: {phase: [] for phase in PHASES} for kind in contenders
+    }
+    for phase in PHASES:
+        for number in range(max(rounds.values())):
+            order = list(contenders) if number % 2 == 0 else list(reversed(contenders))
+            for kind in order:
+                if number < rounds[kind]:
+                    times[kind][phase].append(contenders[kind].ask(phase))
+    return times

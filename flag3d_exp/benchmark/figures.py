@@ -1,0 +1,125 @@
+"""Times of steps into figures: medians with their spread, rates, ratios, tables."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from flag3d_exp.benchmark.contenders import PHASES, Contender
+
+Figures = dict[str, Any]
+
+
+def of_contender(contender: Contender, times: dict[str, list[float]], batch_size: int) -> Figures:
+    """Each phase's median and spread, clips per second, compile times and peak memory."""
+    found: Figures = {"peak_memory_bytes": contender.ask("memory")}
+    for phase in PHASES:
+        compiling = contender.facts[f"compile_{phase}_seconds"]
+        found[phase] = summary(times[phase]) | {
+            "compile_seconds": compiling,
+            "clips_per_second": batch_size / float(np.median(times[phase])),
+        }
+    return found
+
+
+def summary(times: Sequence[float]) -> Figures:
+    """Median, quartiles and extremes of times in seconds, and the times."""
+    least, low, median, high, most = np.quantile(times, (0, 0.25, 0.5, 0.75, 1)).tolist()
+    return {
+        "median_seconds": median,
+        "quartiles_seconds": [low, high],
+        "range_seconds": [least, most],
+        "seconds": list(times),
+    }
+
+
+def ratio(found: Figures, kind: str, phase: str) -> float | None:
+    """How many times as long ours takes as `kind` does; the median over rounds.
+
+    Rounds are compared one by one, where both have them, since the machine's speed may drift.
+    """
+    contenders = found["contenders"]
+    if kind not in contenders:
+        return None
+    ours, theirs = (contenders[k][phase]["seconds"] for k in ("ours", kind))
+    return float(np.median([a / b for a, b in zip(ours, theirs, strict=False)]))
+
+
+def metrics(measured: Sequence[Figures]) -> dict[str, float]:
+    """What MLflow receives: `<model>/<contender>/<figure>`, and ratios."""
+    found: dict[str, float] = {}
+    for one in measured:
+        for kind, figures in one["contenders"].items():
+            prefix = f"{one['model']}/{kind}"
+            found[f"{prefix}/peak_memory_gb"] = figures["peak_memory_bytes"] / 1e9
+            for phase in PHASES:
+                found[f"{prefix}/{phase}_ms"] = 1e3 * figures[phase]["median_seconds"]
+                found[f"{prefix}/{phase}_clips_per_second"] = figures[phase]["clips_per_second"]
+                found[f"{prefix}/{phase}_compile_seconds"] = figures[phase]["compile_seconds"]
+                if kind != "ours" and (times := ratio(one, kind, phase)) is not None:
+                    found[f"{one['model']}/ours_to_{kind}_{phase}"] = times
+        for name, value in one.get("data", {}).items():
+            found[f"{one['model']}/data_{name}"] = value
+    return found
+
+
+def lines(found: Figures) -> list[str]:
+    """What is said of a model on the terminal besides the table."""
+    clip = " x ".join(str(size) for size in found["clip"])
+    said = [
+        f"{found['class']}: {found['num_parameters']:,} parameters, "
+        f"{found['batch_size']} clips of {clip}"
+    ]
+    for kind, figures in found["contenders"].items():
+        for phase in PHASES:
+            one = figures[phase]
+            low, high = one["quartiles_seconds"]
+            said.append(
+                f"  {kind:5} {phase:5} {1e3 * one['median_seconds']:8.1f} ms "
+                f"({1e3 * low:.1f} to {1e3 * high:.1f})  {one['clips_per_second']:8.1f} clips/s  "
+                f"compiled in {one['compile_seconds']:.1f} s"
+            )
+    if "data" in found:
+        data = found["data"]
+        said.append(
+            f"  data pipeline {data['clips_per_second']:.0f} clips/s; training waits for it "
+            f"{100 * data['waiting_share']:.1f} % of the time"
+        )
+    if "profile" in found:
+        profile = found["profile"]
+        said.append(
+            f"  a training step's matrix products would take {profile['ideal_ms']:.0f} ms at the "
+            f"measured peak of {profile['peak_gflops']:.0f} GFLOP/s; its operators take "
+            f"{profile['total_ms']:.0f} ms:"
+        )
+        for name, count, milliseconds in profile["operators"][:12]:
+            share = 100 * milliseconds / profile["total_ms"]
+            said.append(f"    {name:16} {count:5} calls {milliseconds:9.1f} ms {share:5.1f} %")
+    return said
+
+
+def table(measured: Sequence[Figures]) -> str:
+    """Markdown: a line for each model, with ratios to the others where they were timed."""
+    others = [k for k in ("torch", "naive") if any(k in one["contenders"] for one in measured)]
+    header = ["model", "batch", "train ms", "infer ms", "train clips/s", "compile s", "peak GB"]
+    for kind in others:
+        header += [f"{kind} train ms", f"{kind} infer ms", f"train / {kind}", f"infer / {kind}"]
+    rows = [header, ["---"] + ["---:"] * (len(header) - 1)]
+    for one in measured:
+        ours = one["contenders"]["ours"]
+        row = [one["model"], str(one["batch_size"])]
+        row += [f"{1e3 * ours[phase]['median_seconds']:.0f}" for phase in PHASES]
+        row += [
+            f"{ours['train']['clips_per_second']:.1f}",
+            f"{ours['train']['compile_seconds']:.1f}",
+            f"{ours['peak_memory_bytes'] / 1e9:.1f}",
+        ]
+        for kind in others:
+            theirs = one["contenders"].get(kind)
+            if theirs is None:
+                row += ["", "", "", ""]
+                continue
+            row += [f"{1e3 * theirs[phase]['median_seconds']:.0f}" for phase in PHASES]
+            row += [f"{ratio(one, kind, phase):.2f}" for phase in PHASES]
+        rows.append(row)
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"

@@ -1,0 +1,94 @@
+"""A model with MindSpore's own layers where ours are written as matrix products.
+
+Convolutions over frames are `nn.Conv2d` with kernels (k, 1), those over volumes `nn.Conv3d`, norms
+`nn.BatchNorm2d`: what a port of a PyTorch network would hold.
+"""
+
+from mindspore import Parameter, nn, ops
+from mindspore.common.initializer import initializer
+
+from flag3d_exp.models.layers import BatchNorm, Conv, GraphConv
+from flag3d_exp.models.volume import DepthwiseConv, VolumeConv
+
+
+def in_own_layers(model: nn.Cell) -> None:
+    """Replace our layers in `model`, sizes kept, weights drawn anew."""
+    replace = {
+        Conv: conv2d,
+        BatchNorm: lambda cell: nn.BatchNorm2d(cell.weight.shape[0]),
+        GraphConv: OwnGraphConv,
+        VolumeConv: OwnVolumeConv,
+        DepthwiseConv: OwnVolumeConv,
+    }
+    for parent in [cell for _, cell in model.cells_and_names()]:
+        for name, child in list(parent.name_cells().items()):
+            if type(child) not in replace:
+                continue
+            own = replace[type(child)](child)
+            if isinstance(parent, nn.CellList):
+                parent[int(name)] = own
+            else:
+                setattr(parent, name, own)
+    for name, parameter in model.parameters_and_names():
+        parameter.name = name
+
+
+def conv2d(cell: Conv) -> nn.Conv2d:
+    """The same convolution of (N, C, H, W)."""
+    out_channels, in_channels = cell.weight.shape[:2]
+    top, left = cell.padding
+    return nn.Conv2d(
+        in_channels,
+        out_channels,
+        cell.kernel,
+        cell.stride,
+        "pad",
+        (top, top, left, left),
+        cell.dilation,
+        has_bias=cell.bias is not None,
+    )
+
+
+class OwnGraphConv(nn.Cell):
+    """One convolution for all subsets and a product with their edges."""
+
+    def __init__(self, cell: GraphConv):
+        super().__init__()
+        width, in_channels = cell.weight.shape[:2]
+        self.conv = nn.Conv2d(in_channels, width, 1, has_bias=cell.spread_bias)
+        self.bias = None if cell.spread_bias else Parameter(initializer("zeros", width))
+        self.num_subsets = cell.num_subsets
+
+    def construct(self, x, adjacency):
+        n, _, t, v = x.shape
+        k = self.num_subsets
+        x = self.conv(x).reshape(n, k, -1, t, v)
+        edges = ops.stack(adjacency, -3)  # (K, V, V) or (N, K, V, V)
+        x = ops.matmul(x, edges.expand_dims(-3)).sum(1)
+        if self.bias is None:
+            return x
+        return x + self.bias.reshape(k, -1).sum(0).reshape(1, -1, 1, 1)
+
+
+class OwnVolumeConv(nn.Cell):
+    """`nn.Conv3d` between two changes of layout, which take little beside it."""
+
+    def __init__(self, cell: VolumeConv | DepthwiseConv):
+        super().__init__()
+        shape, (frames, rows, columns) = cell.weight.shape, cell.padding
+        depthwise = isinstance(cell, DepthwiseConv)
+        self.conv = nn.Conv3d(
+            shape[0] if depthwise else shape[1],
+            shape[0],
+            cell.kernel,
+            (1, cell.stride, cell.stride),
+            "pad",
+            (frames, frames, rows, rows, columns, columns),
+            group=shape[0] if depthwise else 1,
+        )
+
+    def construct(self, x, num_frames):
+        nt, c, h, w = x.shape
+        x = x.reshape(nt // num_frames, num_frames, c, h, w).transpose(0, 2, 1, 3, 4)
+        x = self.conv(x).transpose(0, 2, 1, 3, 4)
+        return x.reshape(nt, *x.shape[2:])

@@ -1,0 +1,122 @@
+"""Our network as a contender, and the naive formulation of it."""
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.utils import instantiate
+from mindspore import Tensor, nn
+from omegaconf import DictConfig
+
+from flag3d_exp import build
+from flag3d_exp.benchmark.naive import in_own_layers
+from flag3d_exp.benchmark.profile import profiled
+from flag3d_exp.data.loader import batches, training_shares
+from flag3d_exp.engine.evaluate import predict_function
+from flag3d_exp.engine.optimizer import parameter_groups
+from flag3d_exp.engine.parameters import parameter_values
+from flag3d_exp.engine.step import MicroBatch, StepSettings, TrainStep
+from flag3d_exp.models.summary import layers
+from flag3d_exp.skeleton import load_layout
+
+DATA_SECONDS = 2.0  # of draining the data pipeline
+DATA_STEPS = 10  # training steps whose waiting for data is measured
+
+
+def prepare(
+    cfg: DictConfig, folder: Path, naive: bool
+) -> tuple[dict[str, Callable[[], Any]], dict[str, Any]]:
+    """What answers each request, and the facts to begin with.
+
+    Ours leaves clips.npz and weights.npz for a PyTorch network. The naive formulation runs under
+    the same settings as ours, so that nothing but its layers makes it slower.
+    """
+    device, device_name = build.device(cfg)
+    model = build.model(cfg)
+    clips = made_up_clips(cfg)
+    if naive:
+        in_own_layers(model)
+    else:
+        np.savez(folder / "clips.npz", **clips, **heatmaps(model, clips))
+        np.savez(folder / "weights.npz", **parameter_values(model.get_parameters()))
+    groups = parameter_groups(model.get_parameters(), None, False)
+    compiled = device.compiles()
+    step = TrainStep(model, instantiate(cfg.optimizer)(groups), StepSettings(jit=compiled))
+    predict = predict_function(model, compiled)
+    batch = MicroBatch(clips["train"], clips["labels"], None)
+
+    def train() -> None:
+        step([batch], 1.0)[0].asnumpy()
+
+    answers = {
+        "train": train,
+        "infer": lambda: predict(clips["infer"]) is None,
+        "data": lambda: of_data(cfg, step),
+        "profile": lambda: profiled(train, layers(model, clips["train"].shape, 1)[0].multiply_adds),
+    }
+    facts = {
+        "device": device_name,
+        "num_parameters": build.num_parameters(model),
+        "clip": list(clips["train"].shape[1:]),
+    }
+    return answers, facts
+
+
+def made_up_clips(cfg: DictConfig) -> dict[str, np.ndarray]:
+    """`train` and `infer` clips (N, M, T, V, C) as the pipeline's, and `labels` (N,).
+
+    Coordinates are noise; in pixels where the network draws heatmaps.
+    """
+    rng = np.random.default_rng(0)
+    layout, count = load_layout(cfg.dataset.layout), cfg.task.batch_size
+    persons, frames, joints = cfg.dataset.num_persons, cfg.pipeline.clip_len, layout.num_joints
+    made = {"labels": rng.integers(0, cfg.dataset.num_classes, count).astype(np.int32)}
+    if "train_size" in cfg.pipeline:
+        for split, size in (("train", cfg.pipeline.train_size), ("infer", cfg.pipeline.test_size)):
+            uniform = rng.uniform(0, 1, (count, persons, frames, joints, 3))
+            made[split] = (uniform * [size, size, 1]).astype(np.float32)
+    else:
+        shape = (count, persons, frames, joints, cfg.dataset.num_channels)
+        made["train"] = made["infer"] = rng.standard_normal(shape).astype(np.float32)
+    return made
+
+
+def heatmaps(model: nn.Cell, clips: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What a network over heatmaps is given elsewhere: `<split>_heatmaps` (N, V, T, H, W)."""
+    if not hasattr(model, "heatmaps"):
+        return {}
+    found = {}
+    for split, training in (("train", True), ("infer", False)):
+        n, _, t, _, _ = clips[split].shape
+        frames = model.set_train(training).heatmaps(Tensor(clips[split])).asnumpy()
+        volumes = frames.reshape(n, t, *frames.shape[1:]).transpose(0, 2, 1, 3, 4)
+        found[f"{split}_heatmaps"] = np.ascontiguousarray(volumes)
+    return found
+
+
+def of_data(cfg: DictConfig, step: TrainStep) -> dict[str, float]:
+    """Clips per second that the data pipeline makes, and the share of training spent waiting."""
+    dataset = build.datasets(cfg, ["train"])["train"]
+    size, workers = cfg.task.batch_size, cfg.task.num_workers
+    count, spent, epoch = 0, 0.0, 0
+    while spent < DATA_SECONDS:
+        order = training_shares(len(dataset), size, cfg.seed, epoch).ravel()
+        begin = time.perf_counter()
+        count += sum(len(b.labels) for b in batches(dataset, order, size, epoch, workers))
+        spent, epoch = spent + time.perf_counter() - begin, epoch + 1
+    shares = training_shares(len(dataset), size, cfg.seed, 0)
+    order = np.resize(shares, (DATA_STEPS + 1) * size)
+    waited = trained = 0.0
+    with closing(batches(dataset, order, size, 0, workers)) as loaded:
+        for number in range(DATA_STEPS + 1):
+            begin = time.perf_counter()
+            batch = next(loaded)
+            ready = time.perf_counter()
+            step([MicroBatch(batch.clips[:, 0], batch.labels, None)], 1.0)[0].asnumpy()
+            if number:  # the first waits for the workers to start
+                waited += ready - begin
+                trained += time.perf_counter() - begin
+    return {"clips_per_second": count / spent, "waiting_share": waited / trained}

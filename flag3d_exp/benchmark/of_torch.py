@@ -1,0 +1,71 @@
+"""The PyTorch network of a model as a contender."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from torch.nn import functional as F
+
+from flag3d_exp.benchmark.torch_networks import network
+from flag3d_exp.build import class_name
+from flag3d_exp.errors import UserError
+
+
+def prepare(cfg: DictConfig, folder: Path) -> tuple[dict[str, Callable[[], Any]], dict[str, Any]]:
+    """What answers each request, and the facts to begin with.
+
+    Networks over heatmaps are given them ready drawn, which ours draws in its step.
+    """
+    where = "cuda" if cfg.device.target in ("auto", "gpu") and torch.cuda.is_available() else "cpu"
+    with np.load(folder / "weights.npz") as weights, np.load(folder / "clips.npz") as kept:
+        model = network(class_name(cfg.model), cfg.model, dict(weights)).to(where)
+        suffix = "_heatmaps" if "train_heatmaps" in kept else ""
+        clips = {
+            split: torch.tensor(kept[split + suffix]).to(where) for split in ("train", "infer")
+        }
+        labels = torch.tensor(kept["labels"]).long().to(where)
+    optimizer = optimizer_of(cfg.optimizer, [p for p in model.parameters() if p.requires_grad])
+
+    def train() -> None:
+        model.train()
+        optimizer.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(model(clips["train"]), labels)
+        loss.backward()
+        optimizer.step()
+        loss.item()
+
+    def infer() -> None:
+        model.eval()
+        with torch.inference_mode():
+            model(clips["infer"]).cpu()
+
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return {"train": train, "infer": infer}, {"num_parameters": trained, "device": where}
+
+
+def optimizer_of(
+    settings: DictConfig, parameters: list[torch.nn.Parameter]
+) -> torch.optim.Optimizer:
+    """The configured optimizer, in PyTorch.
+
+    Raises:
+        UserError: it is another than `sgd` or `adamw`.
+    """
+    name = str(settings._target_).rpartition(".")[2]
+    if name == "sgd":
+        return torch.optim.SGD(
+            parameters,
+            settings.lr,
+            settings.momentum,
+            weight_decay=settings.weight_decay,
+            nesterov=settings.nesterov,
+        )
+    if name == "adamw":
+        betas = (settings.beta1, settings.beta2)
+        return torch.optim.AdamW(
+            parameters, settings.lr, betas, settings.eps, settings.weight_decay
+        )
+    raise UserError(f"`task.against=torch` knows `optimizer=sgd` and `adamw`; got {name}.")

@@ -1,0 +1,68 @@
+"""What a training step's time goes to, by MindSpore's profiler, and what it would ideally take."""
+
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, ops
+from mindspore.profiler import ProfilerActivity, tensorboard_trace_handler
+
+from flag3d_exp.engine.waiting import fetched
+
+STEPS = 5
+SIDE = 2048  # of the square matrices whose product tells the peak
+FORWARD_AND_BACKWARD = 3  # a backward pass has two products for each of a forward pass
+
+
+def profiled(train: Callable[[], Any], multiply_adds: int) -> dict[str, Any]:
+    """Operators by time, each a kind's name, calls and milliseconds per step; and the ideal.
+
+    An operator's time is its median over several steps.
+
+    Args:
+        multiply_adds: of a forward pass over the batch.
+    """
+    peak = max(product_rate() for _ in range(5))
+    with tempfile.TemporaryDirectory() as folder:
+        with ms.profiler.profile(
+            activities=[ProfilerActivity.CPU], on_trace_ready=tensorboard_trace_handler(folder)
+        ):
+            for _ in range(STEPS):
+                train()
+        path = next(Path(folder).rglob("cpu_op_execute_timestamp_*.txt"))
+        found = by_kind(path.read_text(encoding="utf-8"))
+    return {
+        "operators": found,
+        "total_ms": sum(milliseconds for *_, milliseconds in found),
+        "peak_gflops": peak / 1e9,
+        "ideal_ms": 1e3 * 2 * FORWARD_AND_BACKWARD * multiply_adds / peak,
+    }
+
+
+def by_kind(text: str) -> list[tuple[str, int, float]]:
+    """The profiler's list of executions as (kind, operators, milliseconds), longest first.
+
+    A line is `scope/Kind-op3;side;start,milliseconds,thread start,milliseconds,thread ...`.
+    """
+    counts: dict[str, int] = defaultdict(int)
+    totals: dict[str, float] = defaultdict(float)
+    for line in text.splitlines():
+        name, _, executions = line.split(";", 2)
+        kind = name.rpartition("/")[2].rpartition("-op")[0]
+        counts[kind] += 1
+        totals[kind] += float(np.median([float(e.split(",")[1]) for e in executions.split()]))
+    return sorted(((k, counts[k], totals[k]) for k in totals), key=lambda row: -row[2])
+
+
+def product_rate() -> float:
+    """Floating-point operations per second of a large matrix product."""
+    matrix = Tensor(np.ones((SIDE, SIDE), np.float32))
+    fetched(ops.matmul(matrix, matrix))
+    begin = time.perf_counter()
+    fetched(ops.matmul(matrix, matrix))
+    return 2 * SIDE**3 / (time.perf_counter() - begin)

@@ -1,0 +1,54 @@
+"""The project's networks in PyTorch, to time against; PyTorch is needed for nothing else.
+
+Written as is usual there: `Conv2d` over (N, C, T, V), einsum for graph products, `Conv3d` over
+(N, C, T, H, W). Layers are those of flag3d_exp.models and bear the same names, so that the weights
+of one are the weights of the other.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from flag3d_exp.benchmark.torch_networks import graph, volume
+from flag3d_exp.benchmark.torch_networks.msg3d import MSG3D
+from flag3d_exp.engine.checkpoint import Arrays
+from flag3d_exp.errors import UserError
+
+NETWORKS: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
+    "STGCN": graph.stgcn,
+    "STGCNPP": graph.stgcnpp,
+    "AGCN": graph.agcn,
+    "AGCNOriginal": graph.agcn_original,
+    "AAGCN": graph.aagcn,
+    "CTRGCN": graph.ctrgcn,
+    "DGSTGCN": graph.dgstgcn,
+    "MSG3D": MSG3D,
+    "PoseC3D": volume.posec3d,
+    "C3DLight": volume.c3d_light,
+    "X3DShallow": volume.x3d_shallow,
+}
+
+
+def network(class_name: str, settings: Mapping[str, Any], weights: Arrays) -> nn.Module:
+    """The PyTorch network of a model, with the model's weights.
+
+    Args:
+        class_name: of the model in flag3d_exp.models.
+        settings: of the model group.
+        weights: every parameter and running statistic of the model, by name.
+
+    Raises:
+        UserError: the model has no such network here.
+    """
+    if class_name not in NETWORKS:
+        raise UserError(
+            f"`task.against=torch` knows no network for {class_name}; it knows "
+            f"{', '.join(NETWORKS)}. Add one in benchmark/torch_networks, or leave it out."
+        )
+    found = NETWORKS[class_name](settings)
+    state = {name: torch.tensor(array) for name, array in weights.items()}
+    state |= {n: t for n, t in found.state_dict().items() if n.endswith("num_batches_tracked")}
+    found.load_state_dict(state)
+    return found

@@ -1,0 +1,72 @@
+"""The process behind a contender: `python -m flag3d_exp.benchmark.worker KIND FOLDER WARMUP`.
+
+FOLDER holds config.yaml, a composed configuration. Requests come line by line on stdin; answers
+leave as JSON, one line each.
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from flag3d_exp.device import set_environment
+from flag3d_exp.errors import UserError
+
+
+def main() -> None:
+    kind, folder, warmup = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    loaded = OmegaConf.load(folder / "config.yaml")
+    assert isinstance(loaded, DictConfig)
+    set_environment(loaded.device.target)
+    try:
+        serve(*prepared(kind, loaded, folder), warmup)
+    except UserError as error:
+        print(json.dumps({"error": str(error)}), flush=True)
+
+
+def prepared(
+    kind: str, cfg: DictConfig, folder: Path
+) -> tuple[dict[str, Callable[[], Any]], dict[str, Any]]:
+    """What answers each request, and the facts to begin with."""
+    if kind == "torch":
+        from flag3d_exp.benchmark.of_torch import prepare
+
+        return prepare(cfg, folder)
+    from flag3d_exp.benchmark.of_mindspore import prepare as prepare_ours
+
+    return prepare_ours(cfg, folder, naive=kind == "naive")
+
+
+def serve(answers: dict[str, Callable[[], Any]], facts: dict[str, Any], warmup: int) -> None:
+    """Warm up, say what the first steps took, then answer until stdin is closed."""
+    for phase in ("train", "infer"):
+        first = warm = seconds(answers[phase])
+        for _ in range(warmup):
+            warm = seconds(answers[phase])
+        facts[f"compile_{phase}_seconds"] = max(first - warm, 0.0)
+    print(json.dumps({"answer": facts}), flush=True)
+    for line in sys.stdin:
+        request = line.strip()
+        if request == "memory":
+            found: Any = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        elif request in ("train", "infer"):
+            found = seconds(answers[request])
+        else:
+            found = answers[request]()
+        print(json.dumps({"answer": found}), flush=True)
+
+
+def seconds(step: Callable[[], Any]) -> float:
+    """What one call takes, by the clock."""
+    begin = time.perf_counter()
+    step()
+    return time.perf_counter() - begin
+
+
+if __name__ == "__main__":
+    main()

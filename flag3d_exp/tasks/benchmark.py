@@ -1,0 +1,112 @@
+"""`task=benchmark`: how fast a model is on this machine, and beside the same network elsewhere."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from flag3d_exp import record
+from flag3d_exp.benchmark import figures
+from flag3d_exp.benchmark.contenders import Contender, in_turns, started
+from flag3d_exp.build import class_name
+from flag3d_exp.device import description
+from flag3d_exp.errors import UserError
+from flag3d_exp.run_folder import write_json
+
+log = logging.getLogger(__name__)
+COUNTS = ("batch_size", "rounds", "warmup", "naive_rounds", "num_workers")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Settings of `task=benchmark`.
+
+    Args:
+        against: time the same network beside it: in PyTorch, in MindSpore's own layers, or both.
+        models: choices of `model` to measure one after the other; None for the chosen one.
+        batch_size: clips per training step and per inference.
+        rounds: timed steps of each kind; the contenders take turns.
+        warmup: steps before them that are not counted, compilation besides.
+        naive_rounds: timed steps of the naive formulation, which may take minutes.
+        data: also measure the data pipeline.
+        num_workers: threads that prepare clips.
+        profile: also list what a training step's time goes to.
+    """
+
+    against: Literal["torch", "naive", "both"] | None = None
+    models: list[str] | None = None
+    batch_size: int = 16
+    rounds: int = 7
+    warmup: int = 2
+    naive_rounds: int = 1
+    data: bool = True
+    num_workers: int = 1
+    profile: bool = False
+
+    def __post_init__(self) -> None:
+        for name in COUNTS:
+            value = getattr(self, name)
+            if value < 1:
+                raise UserError(f"`task.{name}` must be at least 1; got {value}.")
+
+    def __call__(self, cfg: DictConfig) -> None:
+        """Measure, print the table, keep the figures in `benchmark.json` and in MLflow."""
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        names = self.models or [str(HydraConfig.get().runtime.choices["model"])]
+        measured = []
+        for name in names:
+            chosen = cfg if self.models is None else composed(name)
+            found = self.measured(name, chosen, folder / name)
+            measured.append(found)
+            for line in figures.lines(found):
+                log.info(line)
+        result = {"machine": description(measured[0]["device"]), "models": measured}
+        write_json(folder / "benchmark.json", result)
+        text = figures.table(measured)
+        (folder / "benchmark.md").write_text(text, encoding="utf-8")
+        with record.tracked_run(cfg, folder, measured[0]["device"], {}) as tracker:
+            tracker.log_report(record.final_report(figures.metrics(measured)))
+            tracker.log_artifact(folder / "benchmark.json")
+            tracker.log_artifact(folder / "benchmark.md")
+        print(text)
+
+    def measured(self, name: str, cfg: DictConfig, folder: Path) -> dict[str, Any]:
+        """All figures of one model; `folder` receives what its contenders share."""
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
+        wanted = ["torch", "naive"] if self.against == "both" else [self.against]
+        contenders: dict[str, Contender] = {}
+        try:
+            contenders["ours"] = Contender("ours", folder, self.warmup)
+            for kind in wanted:
+                warmup = 0 if kind == "naive" else self.warmup
+                if kind is not None and (contender := started(kind, folder, warmup)):
+                    contenders[kind] = contender
+            rounds = {k: self.naive_rounds if k == "naive" else self.rounds for k in contenders}
+            times = in_turns(contenders, rounds)
+            found = {
+                "model": name,
+                "class": class_name(cfg.model),
+                "batch_size": self.batch_size,
+                **contenders["ours"].facts,
+                **({"data": contenders["ours"].ask("data")} if self.data else {}),
+                **({"profile": contenders["ours"].ask("profile")} if self.profile else {}),
+            }
+            found["contenders"] = {
+                kind: figures.of_contender(contender, times[kind], self.batch_size)
+                for kind, contender in contenders.items()
+            }
+        finally:
+            for contender in contenders.values():
+                contender.stop()
+        return found
+
+
+def composed(name: str) -> DictConfig:
+    """This run's configuration with another model."""
+    overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("model=")]
+    return compose("config", [*overrides, f"model={name}"])

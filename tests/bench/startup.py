@@ -1,0 +1,107 @@
+"""How long until something happens: help, refusal, first training step; and what tracking costs.
+
+    python tests/bench/startup.py [--rounds 3]
+
+Every figure is the median over rounds of a process of its own, as a user starts it; runs with and
+without tracking take turns. The limits are the project's own.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+TRAIN = (
+    "device=cpu",
+    "model=stgcn",
+    "dataset.clip_len=100",
+    "task.batch_size=4",
+)
+# An epoch of a small network, the worst case for what is sent once an epoch.
+EPOCHS = ("device=cpu", "task.epochs=6", "task.limit_batches=40")
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "flag3d_exp", *arguments]
+
+
+def to_the_end(folder: Path, *arguments: str) -> float:
+    """Seconds until the program has ended, however it ends."""
+    begin = time.perf_counter()
+    subprocess.run(command(*arguments), cwd=folder, capture_output=True, check=False)
+    return time.perf_counter() - begin
+
+
+def to_the_first_step(folder: Path) -> float:
+    """Seconds from the command to the end of the first update, compilation included."""
+    run = folder / f"run-{time.monotonic_ns()}"
+    begin = time.perf_counter()
+    arguments = (*TRAIN, "task.log_every=1", f"hydra.run.dir={run}")
+    with subprocess.Popen(
+        command(*arguments), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        while not (run / "history.jsonl").exists() and process.poll() is None:
+            time.sleep(0.02)
+        took = time.perf_counter() - begin
+        process.kill()
+    if not (run / "history.jsonl").exists():
+        sys.exit("the training run ended before its first step")
+    return took
+
+
+def epoch_seconds(folder: Path, tracking: str) -> float:
+    """The median time between the ends of a run's epochs, the first left out."""
+    run = folder / f"run-{time.monotonic_ns()}"
+    arguments = (*EPOCHS, f"tracking={tracking}", f"hydra.run.dir={run}")
+    subprocess.run(command(*arguments), cwd=folder, capture_output=True, check=True)
+    history = (run / "history.jsonl").read_text(encoding="utf-8")
+    ends = [int(t) for t in re.findall(r'"timestamp": (\d+).*?"val/top1"', history)]
+    return float(np.median(np.diff(ends))) / 1e3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3, help="processes for each figure")
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        to_the_end(folder, "--help")  # reads the files from disk once
+        figures = {
+            "--help": (2, [to_the_end(folder, "--help") for _ in range(rounds)]),
+            "a refused configuration": (
+                2,
+                [to_the_end(folder, "model=stgnc") for _ in range(rounds)],
+            ),
+            "a refused value": (2, [to_the_end(folder, "task.epochs=many") for _ in range(rounds)]),
+            "the first training step of ST-GCN": (
+                20,
+                [to_the_first_step(folder) for _ in range(rounds)],
+            ),
+        }
+        for what, (limit, times) in figures.items():
+            print(
+                f"{what:36} {np.median(times):6.2f} s ({min(times):.2f} to {max(times):.2f}; "
+                f"limit {limit} s)",
+                flush=True,
+            )
+        with_tracking, without = zip(
+            *(
+                (epoch_seconds(folder, "mlflow"), epoch_seconds(folder, "none"))
+                for _ in range(rounds)
+            ),
+            strict=True,
+        )
+        extra = [100 * (a / b - 1) for a, b in zip(with_tracking, without, strict=True)]
+        print(
+            f"{'tracking, of an epoch':36} {np.median(extra):6.2f} % ({min(extra):.2f} to "
+            f"{max(extra):.2f}; limit 2 %) of {np.median(without):.2f} s"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Times become medians, ratios of the rounds, and a table."""
+
+import pytest
+
+from flag3d_exp.benchmark.figures import metrics, of_contender, ratio, summary, table
+from flag3d_exp.benchmark.profile import by_kind
+
+
+class Stopwatch:
+    """A contender that took 2 s to compile each step and has 3 GB."""
+
+    facts = {"compile_train_seconds": 2.0, "compile_infer_seconds": 2.0}
+
+    def ask(self, request):
+        return {"memory": 3_000_000_000}[request]
+
+
+def measured():
+    ours = {"train": [0.2, 0.4, 0.6], "infer": [0.1, 0.1, 0.1]}
+    torch = {"train": [0.1, 0.2, 0.2], "infer": [0.2, 0.2, 0.2]}
+    contenders = {
+        kind: of_contender(Stopwatch(), times, 8)
+        for kind, times in (("ours", ours), ("torch", torch))
+    }
+    data = {"clips_per_second": 500.0, "waiting_share": 0.01}
+    return {"model": "stgcn", "batch_size": 8, "contenders": contenders, "data": data}
+
+
+def test_a_summary_is_the_median_with_its_spread():
+    found = summary([3.0, 1.0, 2.0, 5.0, 4.0])
+    assert found["median_seconds"] == 3.0
+    assert found["quartiles_seconds"] == [2.0, 4.0]
+    assert found["range_seconds"] == [1.0, 5.0]
+
+
+def test_rates_are_clips_by_median_time():
+    found = measured()["contenders"]["ours"]
+    assert found["train"]["clips_per_second"] == pytest.approx(20)
+    assert found["peak_memory_bytes"] == 3_000_000_000
+
+
+def test_a_ratio_is_the_median_over_rounds():
+    assert ratio(measured(), "torch", "train") == pytest.approx(2.0)  # of 2, 2 and 3
+    assert ratio(measured(), "torch", "infer") == pytest.approx(0.5)
+    assert ratio(measured(), "naive", "train") is None
+
+
+def test_what_is_logged_names_model_contender_and_unit():
+    found = metrics([measured()])
+    assert found["stgcn/torch/train_ms"] == pytest.approx(200)
+    assert found["stgcn/ours_to_torch_train"] == pytest.approx(2)
+    assert found["stgcn/data_clips_per_second"] == 500
+
+
+def test_the_table_has_a_column_for_each_contender_that_was_timed():
+    header, _, row = table([measured()]).splitlines()
+    assert "train / torch" in header and "naive" not in header
+    assert row.startswith("| stgcn | 8 | 400 | 100 | 20.0 | 2.0 | 3.0 | 200 | 200 | 2.00 | 0.50 |")
+
+
+def test_operators_are_grouped_by_kind_their_times_medians():
+    text = (
+        "Default/MatMul-op1;HostCpuOps;17,1.0,0 18,9.0,0 19,2.0,0\n"
+        "Gradients/Default/MatMul-op2;HostCpuOps;17,4.0,0\n"
+        "Default/Add-op0;HostCpuOps;17,0.5,0\n"
+    )
+    assert by_kind(text) == [("MatMul", 2, 6.0), ("Add", 1, 0.5)]

@@ -1,0 +1,72 @@
+"""The PyTorch networks that are timed have the layers of ours: with our weights, our logits."""
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor
+from omegaconf import OmegaConf
+
+from flag3d_exp.build import class_name, instantiated
+from flag3d_exp.config import CONF
+from flag3d_exp.engine.parameters import assign_parameters, parameter_values
+from flag3d_exp.errors import UserError
+
+torch = pytest.importorskip(
+    "torch", reason="PYTORCH IS ABSENT: the networks to time against were not tested"
+)
+from flag3d_exp.benchmark.torch_networks import network  # noqa: E402  only where there is torch
+
+MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+NARROW = {
+    "ctrgcn": {"base_channels": 16},
+    "stgcn_small": {"base_channels": 4, "num_blocks": 2},
+    "posec3d_346": {"base_channels": 4, "stage_blocks": [1, 2, 1]},
+}
+GRAPH = {"num_channels": 3, "num_persons": 2, "num_classes": 5, "layout": "nturgb+d"}
+HEATMAP = {"train_size": 16, "test_size": 16, "num_classes": 5, "layout": "coco"}
+
+
+def settings_of(name: str, **changes):
+    """The model group of a choice, for two persons or small heatmaps."""
+    loaded = OmegaConf.load(CONF / "model" / f"{name}.yaml")
+    if name == "stgcn_small":
+        loaded = OmegaConf.merge(OmegaConf.load(CONF / "model" / "stgcn.yaml"), loaded)
+    del loaded["defaults"]
+    fixed = HEATMAP if "train_size" in loaded else GRAPH
+    return OmegaConf.merge(loaded, fixed, changes)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_on_equal_weights_logits_are_equal(name):
+    ms.set_seed(0)
+    settings = settings_of(name, **NARROW.get(name, {}))
+    model = instantiated(settings).set_train(True)  # the norms of the batch keep numbers small
+    rng = np.random.default_rng(0)
+    weights = {
+        key: (rng.uniform(0.5, 1.5, value.shape) if "norm" in key else value).astype(np.float32)
+        for key, value in parameter_values(model.get_parameters()).items()
+    }
+    for key in weights:
+        if key.endswith("gate") or key.endswith("share"):  # what they weigh would not count
+            weights[key] = rng.uniform(0.5, 1, weights[key].shape).astype(np.float32)
+    assign_parameters(model.get_parameters(), weights)
+    theirs = network(class_name(settings), settings, weights).train()
+    trained = sum(p.numel() for p in theirs.parameters() if p.requires_grad)
+    assert trained == sum(p.size for p in model.trainable_params())
+    if "train_size" in settings:
+        volumes = rng.uniform(0, 1, (2, 4, 17, 16, 16)).astype(np.float32)  # (N, T, V, H, W)
+        ours = model.classify(Tensor(volumes.reshape(8, 17, 16, 16)), 2)
+        clips = volumes.transpose(0, 2, 1, 3, 4).copy()
+    else:
+        clips = rng.standard_normal((2, 2, 12, 25, 3)).astype(np.float32)
+        ours = model(Tensor(clips))
+    with torch.no_grad():
+        found = theirs(torch.tensor(clips)).numpy()
+    scale = np.abs(found).max()
+    assert found.std() > 1e-3 * scale > 0
+    np.testing.assert_allclose(ours.asnumpy(), found, atol=2e-5 * scale)
+
+
+def test_a_model_without_a_network_is_refused():
+    with pytest.raises(UserError, match="knows no network for Mine"):
+        network("Mine", {}, {})

@@ -1,0 +1,54 @@
+"""`task=benchmark` as a user runs it, on a tiny network."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from cli import refused, succeeded
+
+TINY = (
+    "task=benchmark",
+    "model.base_channels=4",
+    "model.num_blocks=1",
+    "model.widen_at=[]",
+    "dataset.clip_len=8",
+    "task.batch_size=2",
+    "task.rounds=2",
+    "task.warmup=1",
+    "device=cpu",
+    "tracking.uri=sqlite:///b.db",
+    "hydra.run.dir=run",
+)
+
+
+@pytest.mark.slow
+def test_a_benchmark_leaves_its_figures(tmp_path: Path):
+    printed = succeeded(tmp_path, *TINY, "task.against=naive", "task.profile=true")
+    result = json.loads((tmp_path / "run/benchmark.json").read_text())
+    (found,) = result["models"]
+    assert found["clip"] == [1, 8, 25, 3]
+    for kind in ("ours", "naive"):
+        assert found["contenders"][kind]["train"]["median_seconds"] > 0
+        assert found["contenders"][kind]["peak_memory_bytes"] > 50_000_000
+    assert len(found["contenders"]["ours"]["infer"]["seconds"]) == 2
+    assert found["data"]["clips_per_second"] > 0
+    assert 0 <= found["data"]["waiting_share"] <= 1
+    assert found["profile"]["ideal_ms"] > 0
+    assert (tmp_path / "run/benchmark.md").read_text() in printed
+    assert (tmp_path / "b.db").exists()
+
+
+@pytest.mark.slow
+def test_pytorch_is_timed_or_said_to_be_missing(tmp_path: Path):
+    printed = succeeded(tmp_path, *TINY, "task.against=torch", "task.data=false")
+    if find_spec("torch") is None:
+        assert "PyTorch is not installed" in printed
+    else:
+        assert "train / torch" in printed
+
+
+def test_a_count_below_one_is_refused(tmp_path: Path):
+    assert "`task.rounds` must be at least 1" in refused(
+        tmp_path, "task=benchmark", "task.rounds=0"
+    )
