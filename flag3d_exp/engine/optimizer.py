@@ -97,6 +97,7 @@ class AdamW(nn.Optimizer):
         self.adam = ops.Adam()
 
     def construct(self, gradients):
+        """Update the parameters."""
         rates: Any = self.get_lr()
         beta1_power = self.beta1_power * self.beta1
         beta2_power = self.beta2_power * self.beta2
