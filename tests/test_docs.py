@@ -23,6 +23,12 @@ DOCS = ROOT / "docs"
 OTHER_PROGRAMS = ("git", "make", "mlflow", "pip", "pre-commit", "source", "eval")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+QUICK_TASKS = {
+    "evaluate": ["device=cpu", "task.limit_batches=2"],
+    "predict": ["device=cpu"],
+    "explain": ["device=cpu", "task.num_steps=2", "task.num_random=2"],
+    "best": ["task.train={epochs:1}"],
+}
 # Starting each command afresh would take longer than what it does.
 RUNNER = """
 import json, runpy, sys
@@ -88,10 +94,9 @@ def quick(arguments: list[str]) -> list[str]:
     if "task" not in given:
         extra += TINY if not {"model", "experiment"} & set(given) else TINY[-4:]
         extra.append(f"task.epochs={2 if 'task.resume' in given else 1}")
-    elif given["task"] in ("evaluate", "predict", "explain"):
-        extra.append("device=cpu")
-    if given.get("task") == "explain":
-        extra += ["task.num_steps=2", "task.num_random=2"]
+        extra.append("task.limit_batches=2")
+    else:
+        extra += QUICK_TASKS.get(given["task"], [])
     if "-m" in arguments:
         extra.append("hydra.sweeper.n_trials=1")
     return [*arguments, *extra]

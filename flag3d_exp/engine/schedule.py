@@ -60,6 +60,8 @@ class Step:
 
     def __post_init__(self) -> None:
         _check_warmup(self.warmup_epochs)
+        if not self.decay > 0:
+            raise UserError(f"`scheduler.decay` must be above 0; got {self.decay}.")
         if list(self.milestones) != sorted(self.milestones):
             raise UserError(f"`scheduler.milestones` must ascend; got {list(self.milestones)}.")
 
