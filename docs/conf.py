@@ -33,6 +33,8 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "flag3d_exp"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_theme_options = {"top_of_page_buttons": []}
 
 
