@@ -20,7 +20,7 @@ from flag3d_exp.config import check_command_line
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-OTHER_PROGRAMS = ("git", "make", "mlflow", "pip", "pre-commit", "source", "eval")
+OTHER_PROGRAMS = ("curl", "git", "make", "mlflow", "pip", "pre-commit", "source", "eval")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 QUICK_TASKS = {
@@ -63,12 +63,13 @@ def commands(page: Path) -> list[Command]:
     found = []
     for language, text in FENCE.findall(page.read_text(encoding="utf-8")):
         lines = text.replace("\\\n", " ").splitlines()
-        if language not in ("bash", "") or (not language and page.name != "README.md"):
+        unmarked = page.name == "README.md" and not language and text[0] not in "{$"
+        if language != "bash" and not unmarked:
             continue
         block = re.match(r"# needs (.*)", lines[0])
         for line in lines:
             own = re.search(r"# needs (.*)", line) or block
-            if words := shlex.split(line, comments=True):
+            if words := shlex.split(re.sub(r"^(\w+=\S* )+", "", line), comments=True):
                 found.append(Command(tuple(words), own[1] if own else ""))
     return found
 
