@@ -4,6 +4,7 @@ A command stands in a fenced block marked `bash` (or, in README, not marked). `#
 it, or as the first line of its block, says what a plain machine lacks: it is composed, not run.
 """
 
+import ast
 import json
 import os
 import re
@@ -175,8 +176,11 @@ def test_the_site_names_every_choice_and_every_public_class_and_function(site):
         if path.stem.startswith("__") or path.stem == "main":
             continue
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        for name in re.findall(r"^(?:class|def) ([A-Za-z]\w*)", path.read_text(), re.MULTILINE):
-            assert f'id="{module}.{name}"' in documented, f"{module}.{name}"
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if not isinstance(node, ast.ClassDef | ast.FunctionDef) or node.name[0] == "_":
+                continue
+            if ast.get_docstring(node):  # ruff sees to it that there is one
+                assert f'id="{module}.{node.name}"' in documented, f"{module}.{node.name}"
 
 
 @pytest.mark.slow
