@@ -13,7 +13,7 @@ from flag3d_exp.signature import Argument, arguments, described
 
 GROUPS = ("task", "dataset", "stream", "pipeline", "model", "optimizer", "scheduler", "device",
           "tracking", "hydra/sweeper", "hydra/sweeper/sampler", "hydra/sweeper/pruner")  # fmt: skip
-WHOLE = ("experiment", "sweep")  # their files set other groups: shown as they stand
+WHOLE = ("experiment", "sweep", "debug")  # their files set other groups: shown as they stand
 UNSHOWN = ("defaults", "_target_", "_partial_")
 
 
