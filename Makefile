@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo install test check clean
+.PHONY: demo install test check docs clean
 
 demo: .venv/installed  ## install, train on the embedded synthetic data, say how to browse the run
 	$(BIN)/python -m flag3d_exp task.epochs=12 task.eval_every=3
@@ -17,6 +17,9 @@ check: .venv/installed-dev  ## style, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+docs: .venv/installed-dev  ## the site, to be opened at docs/_build/html/index.html
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
 
 clean:
 	rm -rf .venv

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -52,8 +53,13 @@ def instantiated(node: DictConfig) -> Any:
     """
     try:
         return instantiate(node, _convert_="all")
-    except Exception as error:
-        raise _user_error(error) or error from error
+    except InstantiationException as error:
+        if refusal := _user_error(error):
+            raise refusal from error
+        reason = error.__cause__ or error
+        text = " ".join(f"{type(reason).__name__}: {reason}".split())
+        made = f"`{node._target_}` can't be made with these settings"
+        raise UserError(f"{made} ({text}); the traceback is in run.log.") from error
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

@@ -5,17 +5,20 @@ looked up before the run starts, and every value is held against the signature o
 will receive it (see `signature`).
 """
 
+import re
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -38,7 +41,8 @@ def check_command_line(argv: list[str]) -> None:
     try:
         overrides = OverridesParser.create().parse_overrides(flags.overrides)
     except HydraException as error:
-        raise UserError(f"{one_line(error)} (write overrides as `key=value`)") from error
+        given = f"`{error.override}`: " if isinstance(error, OverrideParseException) else ""
+        raise UserError(f"{given}{one_line(error)} (write overrides as `key=value`)") from error
     search_path = _extra_config_dir(flags.config_dir)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for override in overrides:
@@ -56,7 +60,13 @@ def check(cfg: DictConfig) -> None:
         UserError: naming the key, its value and what is accepted.
     """
     for key in cfg:
-        if isinstance(cfg[key] if not OmegaConf.is_missing(cfg, key) else None, DictConfig):
+        node = None if OmegaConf.is_missing(cfg, key) else cfg[key]
+        if OmegaConf.is_config(node):
+            if not isinstance(node, DictConfig) or "_target_" not in node:
+                raise UserError(
+                    f"`{key}`: its file must name what it configures in `_target_`, or open with "
+                    "`# @package _global_` if it sets other groups."
+                )
             _check_node(str(key), cfg)
     known = _top_level()
     for key in cfg:
@@ -85,7 +95,7 @@ def _check_node(key: str, cfg: DictConfig) -> None:
             continue
         path = f"{key}.{name}"
         if name not in known:
-            hint = nearest(f"{path}", [f"{key}.{k}" for k in known])
+            hint = _nearest_setting(path, known)
             raise UserError(f"`{path}` is not a setting.{hint} Settings here: {', '.join(known)}.")
         annotation = known[name].annotation
         if OmegaConf.is_missing(node, name):
@@ -201,10 +211,36 @@ def _composed(
         raise _refusal(error, overrides, config_name) from error
     except OmegaConfBaseException as error:
         raise UserError(f"{one_line(error)}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"a configuration file is no YAML: {one_line(error)}.") from error
+
+
+def _misnamed(error: HydraException) -> UserError | None:
+    """What to say of a file that asks for a choice or a group that is not there."""
+    loader = GlobalHydra.instance().config_loader()
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        if not group:
+            return UserError(f"`--config-name {choice}`: there is no such file in {CONF}.")
+        known = sorted(loader.get_group_options(group, ObjectType.CONFIG))
+        return UserError(
+            f"`{group}={choice}`, which a defaults list asks for, is not a choice."
+            f"{nearest(choice, known)} Choices of `{group}`: {', '.join(known)}."
+        )
+    if match := re.match(r"In '(.+?)': Could not override '([^']+)'", str(error)):
+        file, group = match.groups()
+        groups = [name for name in loader.list_groups("") if name != "hydra"]
+        return UserError(
+            f"`{file}.yaml` overrides the group `{group}`, which is not there."
+            f"{nearest(group, groups)} Groups: {', '.join(sorted(groups))}."
+        )
+    return None
 
 
 def _refusal(error: HydraException, overrides: list[str], config_name: str) -> UserError:
     """What to say of an override that Hydra refused: the missing key, and its neighbours."""
+    if misnamed := _misnamed(error):
+        return misnamed
     parsed = OverridesParser.create().parse_overrides(overrides)
     keys = [o for o in parsed if "." in o.key_or_group and not o.key_or_group.startswith("hydra.")]
     rest = [str(o.input_line) for o in parsed if o not in keys]
@@ -222,11 +258,17 @@ def _refusal(error: HydraException, overrides: list[str], config_name: str) -> U
         if name in list(node) or override.type is OverrideType.ADD:  # `in` skips missing values
             continue
         known = [str(k) for k in node if not str(k).startswith("_")]
-        hint = nearest(path, [f"{parent}.{k}" for k in known])
+        hint = _nearest_setting(path, known)
         listed = f" Settings here: {', '.join(known)}." if known else ""
         add = f" (`+{path}=...` adds an entry.)" if "." in parent else ""
         return UserError(f"`{path}` is not a setting.{hint}{listed}{add}")
     return UserError(f"{one_line(error)}.")
+
+
+def _nearest_setting(path: str, known: Iterable[str]) -> str:
+    """As `nearest`, for a dotted path and the names there are; what precedes them counts not."""
+    parent, _, name = path.rpartition(".")
+    return nearest(path, [f"{parent}.{other}" for other in known if nearest(name, [other])])
 
 
 def _selectable(cfg: DictConfig, path: str) -> bool:
@@ -246,6 +288,7 @@ def _extra_config_dir(config_dir: str | None) -> list[str]:
 
 
 def one_line(error: Exception) -> str:
-    """The error's text and its cause's, in one line."""
-    text = str(error) + (f" ({error.__cause__})" if error.__cause__ else "")
+    """The error's text and, where that does not tell it, its cause's, in one line."""
+    text, cause = str(error), str(error.__cause__ or "")
+    text += f" ({cause})" if cause not in text else ""
     return " ".join(text.split()).rstrip(".")

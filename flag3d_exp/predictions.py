@@ -28,6 +28,7 @@ class Predictions:
 
     @property
     def num_classes(self) -> int:
+        """Columns of the scores."""
         return self.scores.shape[1]
 
     @property

@@ -35,7 +35,7 @@ def expanded(overrides: Sequence[str]) -> list[str]:
         if path is not None and path.is_file() and path.suffix == ".npz":
             choices = load_meta(path).get("choices", {})
             kept = [g for g in choices if g not in (*OWN_GROUPS, "experiment", "debug", *given)]
-            return [*(f"{group}={choices[group]}" for group in kept), *overrides]
+            return _preceded([f"{group}={choices[group]}" for group in kept], overrides)
     return list(overrides)
 
 
@@ -54,7 +54,15 @@ def _resumed(reference: str, uri: str | None, overrides: Sequence[str]) -> list[
     started_with = [str(line) for line in OmegaConf.load(known)]
     saved = [line for line in started_with if not line.startswith("task.resume=")]
     added = [line for line in overrides if not line.startswith("task.resume=")]
-    return [*saved, *added, "task.resume=auto", f"hydra.run.dir={quoted(str(folder.resolve()))}"]
+    own_folder = f"hydra.run.dir={quoted(str(folder.resolve()))}"
+    return [*_preceded(saved, added), "task.resume=auto", own_folder]
+
+
+def _preceded(saved: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """A command line with overrides before its own, but behind flags such as `--config-dir`."""
+    is_override = ("=" in word and not word.startswith("-") for word in overrides)
+    first = next((number for number, is_it in enumerate(is_override) if is_it), len(overrides))
+    return [*overrides[:first], *saved, *overrides[first:]]
 
 
 def quoted(value: str) -> str:

@@ -25,15 +25,17 @@ def arguments(target: str) -> dict[str, Argument] | None:
     """The arguments of the class or function at the dotted path `target`, by name.
 
     Returns:
-        None where the source cannot be read, the target takes arbitrary keywords, or the module
-        has it from another one.
+        None where the module is compiled or has the target from another one, or the target takes
+        arbitrary keywords.
 
     Raises:
-        LookupError: the module is there but defines no such name.
+        LookupError: there is no such module, or it defines no such name.
     """
     module, _, name = target.rpartition(".")
     source = _source_file(module)
     if source is None:
+        raise LookupError(f"there is no module `{module}`")
+    if source.suffix != ".py":
         return None
     return _arguments_of(source, name, target)
 

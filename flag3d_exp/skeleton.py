@@ -40,6 +40,7 @@ class Layout:
 
     @property
     def num_joints(self) -> int:
+        """How many joints there are, V."""
         return len(self.joints)
 
     @property

@@ -83,6 +83,49 @@ def test_a_folder_of_further_choices_is_searched(tmp_path):
     assert "is not a folder" in refusal("--config-dir", str(tmp_path / "absent"))
 
 
+BROKEN = {
+    "model/open.yaml": "a: [1, 2\n",
+    "model/lost.yaml": "_target_: nowhere.Model\n",
+    "model/list.yaml": "- a\n",
+    "experiment/inside.yaml": "task: {epochs: 3}\n",
+    "experiment/group.yaml": "# @package _global_\ndefaults:\n  - override /modle: stgcn\n",
+    "experiment/choice.yaml": "# @package _global_\ndefaults:\n  - override /model: stgcm\n",
+    "experiment/key.yaml": "# @package _global_\ntask: {epohcs: 3}\n",
+    "dataset/base.yaml": "defaults: [custm, _self_]\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ("model=open", ["model/open.yaml", "line 2"]),
+        ("model=lost", ["`model._target_`", "no module `nowhere`"]),
+        ("model=list", ["`model`", "`_target_`"]),
+        ("experiment=inside", ["`experiment`", "# @package _global_"]),
+        ("experiment=group", ["experiment/group.yaml", "`modle`", "Did you mean `model`"]),
+        ("experiment=choice", ["`model=stgcm`", "`stgcn`", "aagcn"]),
+        ("experiment=key", ["`task.epohcs`", "`task.epochs`"]),
+        ("dataset=base", ["`dataset=custm`", "`custom`"]),
+    ],
+)
+def test_a_broken_file_of_one_s_own_is_named_with_what_is_wrong_in_it(tmp_path, choice, expected):
+    for name, content in BROKEN.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    line = refusal("--config-dir", str(tmp_path), choice)
+    for part in expected:
+        assert part in line, line
+    assert "search path" not in line
+
+
+def test_an_override_that_cannot_be_parsed_is_shown():
+    assert refusal("task=fuse", "task.runs=[a,b").startswith("`task.runs=[a,b`: ")
+
+
+def test_an_unknown_primary_configuration_is_refused():
+    assert "`--config-name nope`" in refusal("--config-name", "nope")
+
+
 def test_a_refusal_comes_within_two_seconds_and_before_heavy_imports():
     code = (
         "import sys\n"

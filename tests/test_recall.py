@@ -41,6 +41,11 @@ def test_a_checkpoint_brings_the_choices_of_its_run(run):
         assert expanded(line) == ["dataset=a", "model=m", *line]
 
 
+def test_the_choices_of_a_run_stand_behind_flags(run):
+    line = ["--config-dir", "conf", "task=evaluate", f"task.checkpoint={run}"]
+    assert expanded(line) == ["--config-dir", "conf", "dataset=a", "model=m", *line[2:]]
+
+
 def test_a_choice_on_the_command_line_comes_before_the_run_s_own(run):
     line = ["task=evaluate", f"task.checkpoint={run}", "dataset=b"]
     assert expanded(line) == ["model=m", *line]

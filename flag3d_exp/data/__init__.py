@@ -1,0 +1,1 @@
+"""Recordings, from files to batches; NumPy, but for the loader."""

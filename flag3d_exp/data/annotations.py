@@ -60,6 +60,7 @@ class Annotations:
 
     @cached_property
     def by_name(self) -> dict[str, Recording]:
+        """The recordings by their names."""
         return {recording.name: recording for recording in self.all}
 
     def recordings(self, split: str) -> tuple[Recording, ...]:

@@ -54,6 +54,7 @@ def digest(path: Path, folder: Path) -> str:
 
 
 def sha256(path: Path) -> str:
+    """The file's digest, in hexadecimal digits."""
     with path.open("rb") as file:
         found = hashlib.sha256()
         while block := file.read(1 << 22):

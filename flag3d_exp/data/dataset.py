@@ -34,6 +34,7 @@ class ClipDataset:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
+        """The recordings' names, in order."""
         return tuple(recording.name for recording in self.recordings)
 
     @cached_property

@@ -33,9 +33,9 @@ TRAIN_CAMERAS = (2, 3)
 def splits(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """The protocols' splits of these recordings by name.
 
-    xsub_train, xsub_val (cross-subject) always; besides, xview_... (cross-view) for NTU RGB+D 60
-    and xset_... (cross-setup) for NTU RGB+D 120, which it is if an action above 60 or a setup above
-    17 occurs.
+    `xsub_train`, `xsub_val` (cross-subject) always; besides, `xview_...` (cross-view) for NTU RGB+D
+    60 and `xset_...` (cross-setup) for NTU RGB+D 120, which it is if an action above 60 or a setup
+    above 17 occurs.
 
     Raises:
         UserError: a name is not in NTU RGB+D's form.

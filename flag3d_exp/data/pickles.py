@@ -33,6 +33,7 @@ class StoredArray(Stateful):
     array: np.ndarray = np.zeros(0)
 
     def fill(self, state: Any) -> None:
+        """Take shape, dtype, order and numbers."""
         _, shape, dtype, fortran, raw = state
         self.array = _array(raw, dtype, shape, "F" if fortran else "C")
 
@@ -46,6 +47,7 @@ class StoredDType(Stateful):
         self.dtype = np.dtype(code)
 
     def fill(self, state: Any) -> None:
+        """Take the byte order."""
         if state[1] in ("<", ">"):
             self.dtype = self.dtype.newbyteorder(state[1])
 

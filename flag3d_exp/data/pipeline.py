@@ -69,6 +69,7 @@ class GraphPipeline:
 
     @cached_property
     def skeleton(self) -> Layout:
+        """The layout of the joints."""
         return load_layout(self.layout)
 
     def train_clips(
@@ -179,6 +180,7 @@ class HeatmapPipeline:
 
     @cached_property
     def skeleton(self) -> Layout:
+        """The layout of the joints."""
         return load_layout(self.layout)
 
     def train_clips(

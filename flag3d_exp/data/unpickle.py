@@ -24,7 +24,8 @@ class Stateful(ABC):
     """An object that a pickle may fill after making it."""
 
     @abstractmethod
-    def fill(self, state: Any) -> None: ...
+    def fill(self, state: Any) -> None:
+        """Take the state that the pickle gives."""
 
 
 class Unpickler:
@@ -37,6 +38,11 @@ class Unpickler:
         self.memo: dict[int, Any] = {}
 
     def load(self) -> Any:
+        """What the pickle makes.
+
+        Raises:
+            Malformed: it would make or call something else than arrays and plain values.
+        """
         for _ in range(MAX_OPCODES):
             opcode = self.read(1)[0]
             if opcode == pickle.STOP[0]:
@@ -47,15 +53,18 @@ class Unpickler:
         raise Malformed(f"it consists of more than {MAX_OPCODES:,} parts")
 
     def read(self, size: int) -> memoryview:
+        """The next `size` bytes."""
         begin, self.position = self.position, self.position + size
         if self.position > len(self.view) or size < 0:
             raise EOFError
         return self.view[begin : self.position]
 
     def unsigned(self, size: int) -> int:
+        """The next `size` bytes as a number."""
         return int.from_bytes(self.read(size), "little")
 
     def line(self) -> str:
+        """The text up to the next line feed."""
         window = bytes(self.view[self.position : self.position + 200])
         return str(self.read(window.index(b"\n") + 1)[:-1], "ascii")
 
@@ -67,24 +76,29 @@ class Unpickler:
         return items
 
     def push_tuple(self, size: int) -> None:
+        """Make a tuple of the topmost `size` items."""
         items = tuple(self.stack[-size:])
         self.stack[-size:] = [items]
 
     def extend(self, items: list[Any]) -> None:
+        """Add items to the list on top."""
         self.stack[-1].extend(items)
 
     def update(self, items: list[Any]) -> None:
+        """Add keys and values, taking turns, to the dict on top."""
         # Hashing tuples that share their parts takes exponential time.
         if not all(isinstance(key, str | int | bytes) for key in items[::2]):
             raise Malformed("a dict has a key that is neither text nor a number")
         self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
     def last(self, count: int) -> list[Any]:
+        """The topmost `count` items, which are taken off."""
         items = self.stack[-count:]
         del self.stack[-count:]
         return items
 
     def push_global(self, module: str, name: str) -> None:
+        """Push what stands in for a name, if any does."""
         module = module.replace("numpy._core.", "numpy.core.")
         if (module, name) not in self.names:
             raise Malformed(
@@ -94,10 +108,12 @@ class Unpickler:
         self.stack.append(self.names[module, name])
 
     def reduce(self) -> None:
+        """Call the stand-in below the top with the tuple on top."""
         function, arguments = self.last(2)
         self.stack.append(function(*arguments))
 
     def build(self) -> None:
+        """Fill the object below the top from the state on top."""
         (state,) = self.last(1)
         if not isinstance(self.stack[-1], Stateful):
             raise Malformed("it sets the state of something other than an array")

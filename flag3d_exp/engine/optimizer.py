@@ -47,6 +47,8 @@ def sgd(
         UserError: a negative rate, momentum or decay, or Nesterov without momentum.
     """
     _check(lr=lr, momentum=momentum, weight_decay=weight_decay)
+    if momentum >= 1:
+        raise UserError(f"`optimizer.momentum` must be below 1; got {momentum}.")
     if nesterov and momentum == 0:
         raise UserError("`optimizer.nesterov=true` needs `optimizer.momentum` above 0; got 0.")
     return nn.SGD(
@@ -97,6 +99,7 @@ class AdamW(nn.Optimizer):
         self.adam = ops.Adam()
 
     def construct(self, gradients):
+        """Update the parameters."""
         rates: Any = self.get_lr()
         beta1_power = self.beta1_power * self.beta1
         beta2_power = self.beta2_power * self.beta2

@@ -10,7 +10,9 @@ from flag3d_exp.errors import UserError
 class Schedule(Protocol):
     """Maps epochs done (a fraction for the steps of the running one) of all epochs to a factor."""
 
-    def __call__(self, epoch: float, num_epochs: int) -> float: ...
+    def __call__(self, epoch: float, num_epochs: int) -> float:
+        """The factor of the learning rate."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Constant:
         _check_warmup(self.warmup_epochs)
 
     def __call__(self, epoch: float, num_epochs: int) -> float:
+        """The factor."""
         return _warmup(epoch, self.warmup_epochs)
 
 
@@ -39,6 +42,7 @@ class Cosine:
             raise UserError(f"`scheduler.floor` must be from 0 to 1; got {self.floor}.")
 
     def __call__(self, epoch: float, num_epochs: int) -> float:
+        """The factor."""
         if epoch < self.warmup_epochs:
             return _warmup(epoch, self.warmup_epochs)
         span = max(num_epochs - self.warmup_epochs, 1e-9)
@@ -56,10 +60,13 @@ class Step:
 
     def __post_init__(self) -> None:
         _check_warmup(self.warmup_epochs)
+        if not self.decay > 0:
+            raise UserError(f"`scheduler.decay` must be above 0; got {self.decay}.")
         if list(self.milestones) != sorted(self.milestones):
             raise UserError(f"`scheduler.milestones` must ascend; got {list(self.milestones)}.")
 
     def __call__(self, epoch: float, num_epochs: int) -> float:
+        """The factor."""
         passed = sum(epoch >= milestone for milestone in self.milestones)
         return self.decay**passed * _warmup(epoch, self.warmup_epochs)
 

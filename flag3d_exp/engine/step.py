@@ -63,6 +63,7 @@ class CrossEntropy(nn.Cell):
         self.class_weights = None if weights is None else Tensor(weights)
 
     def construct(self, logits, labels):
+        """logits (N, K), labels (N,) -> the loss."""
         num_classes = logits.shape[1]
         log_probabilities = ops.log_softmax(logits.astype(ms.float32), 1)  # (N, K)
         on, off = 1.0 - self.label_smoothing, self.label_smoothing / num_classes

@@ -1,0 +1,1 @@
+"""The networks, one file each: keypoints in, logits out."""

@@ -15,6 +15,8 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import HeNormal, Initializer, Normal, initializer
 
+from flag3d_exp.errors import UserError
+
 EPSILON = 1e-5  # of batch norm
 MOMENTUM = 0.1  # weight of the newest batch in batch norm's running statistics
 
@@ -314,7 +316,13 @@ def block_channels(
     """(in channels, out channels, temporal stride) of each block of a graph network.
 
     The blocks `widen_at`, counted from 1, double the channels and halve the frames.
+
+    Raises:
+        UserError: there would be no block, or none of its channels.
     """
+    for name, value in (("base_channels", base_channels), ("num_blocks", num_blocks)):
+        if value < 1:
+            raise UserError(f"`model.{name}` must be at least 1; got {value}.")
     plan, in_channels, out_channels = [], num_channels, base_channels
     for number in range(1, num_blocks + 1):
         widens = number in widen_at

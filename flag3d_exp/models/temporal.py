@@ -9,7 +9,7 @@ class Branches(nn.Cell):
     """Dilated convolutions, a maximum over three frames and a plain 1x1 convolution, side by side.
 
     All but the last branch start with a 1x1 convolution, batch norm and ReLU. The channels are
-    shared out evenly; the first branch takes what is left over. Every `stride`th frame is kept.
+    shared out evenly; the first branch takes what is left over. One frame in `stride` is kept.
     """
 
     def __init__(

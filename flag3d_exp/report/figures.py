@@ -224,6 +224,7 @@ def shorten(name: str, length: int = 36) -> str:
 
 
 def lighten(axes: Axes) -> None:
+    """Take off two sides of the frame and put a faint grid behind."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3, linewidth=0.6)
     axes.set_axisbelow(True)

@@ -1,0 +1,1 @@
+"""What `task=...` can be, one file each."""

@@ -71,9 +71,13 @@ def study_results(folder: Path) -> dict:
     """A study's optimization_results.yaml.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or it is no YAML.
     """
     path = folder.expanduser() / FILE
     if not path.is_file():
         raise UserError(f"`task.study={folder}` is no study's folder: it has no {FILE}.")
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"`task.study={folder}`: {path} can't be read: {reason}.") from error

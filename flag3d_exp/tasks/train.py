@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from mindspore import nn
 from omegaconf import DictConfig
 
@@ -134,11 +133,14 @@ class Train:
         folder = Path(HydraConfig.get().runtime.output_dir)
         resume.check_unused(folder, self.resume)
         device, device_name = build.device(cfg)
+        schedule = build.instantiated(cfg.scheduler)
         datasets = build.datasets(cfg)
         check_splits(datasets, self.objective, averaged=self.ema_decay is not None)
         train_split = datasets["train"]
         evaluated = {split: data for split, data in datasets.items() if split != "train"}
         model = build.model(cfg)
+        if not 0 <= model.dropout < 1:
+            raise UserError(f"`model.dropout` must be from 0 to below 1; got {model.dropout}.")
         if self.init_from:
             resume.initialise(model, self.init_from)
         if self.sync_batchnorm and ranks.world > 1:
@@ -211,7 +213,7 @@ class Train:
             world=world,
             jit=compiled,
         )
-        return TrainStep(model, instantiate(cfg.optimizer)(groups), settings)
+        return TrainStep(model, build.instantiated(cfg.optimizer)(groups), settings)
 
     def _plan(self, num_recordings: int, learning_rate: float, world: int) -> Plan:
         steps = -(-num_recordings // (self.batch_size * self.accumulate * world))

@@ -33,6 +33,7 @@ def test_constant_stays():
         lambda: Cosine(floor=2),
         lambda: Cosine(warmup_epochs=-1),
         lambda: Step(milestones=(4, 2)),
+        lambda: Step(decay=-1),
         lambda: Constant(warmup_epochs=-0.1),
     ],
 )

@@ -171,6 +171,7 @@ def test_weights_that_do_not_fit_are_listed_and_nothing_is_changed():
         lambda: sgd([], lr=-1),
         lambda: sgd([], lr=float("nan")),
         lambda: sgd([], momentum=0.0, nesterov=True),
+        lambda: sgd([], momentum=1.0),
         lambda: adamw([], beta1=1.0),
         lambda: adamw([], weight_decay=-0.1),
     ],

@@ -187,6 +187,13 @@ def test_blocks_double_channels_and_halve_frames_where_told():
     assert plan == [(3, 16, 1), (16, 32, 2), (32, 32, 1), (32, 64, 2)]
 
 
+def test_a_network_without_blocks_or_channels_is_refused():
+    with pytest.raises(UserError, match="`model.num_blocks` must be at least 1; got 0"):
+        block_channels(3, 64, 0, ())
+    with pytest.raises(UserError, match="`model.base_channels` must be at least 1; got -4"):
+        block_channels(3, -4, 10, ())
+
+
 def test_stages_of_different_lengths_are_refused():
     with pytest.raises(UserError, match="of one length"):
         PoseC3D(5, "coco", stage_blocks=(1, 1))

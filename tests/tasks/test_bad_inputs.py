@@ -99,6 +99,17 @@ def test_an_unknown_model_is_refused_before_anything_is_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_model_that_its_settings_cannot_make_is_refused_in_one_line(tmp_path):
+    line = refused(tmp_path, *TINY, "model.num_blocks=0", "model.widen_at=[]")
+    assert "`model.num_blocks` must be at least 1; got 0" in line
+    line = refused(tmp_path, "device=cpu", "model=posec3d", "dataset=demo_out_domain",
+                   "model.base_channels=0", "tracking=none")  # fmt: skip
+    assert "`flag3d_exp.models.posec3d.PoseC3D` can't be made with these settings" in line
+    assert "`model.dropout`" in refused(tmp_path, *TINY, "model.dropout=1.5")
+    line = refused(tmp_path, *TINY, "scheduler.warmup_epochs=-1")
+    assert line == "error: `scheduler.warmup_epochs` must be at least 0; got -1."
+
+
 def test_a_device_that_is_not_there_is_refused(tmp_path):
     line = refused(tmp_path, "device=ascend", *TINY[:-2])
     assert "`device=ascend`" in line and "device=cpu" in line

@@ -1,0 +1,235 @@
+"""README and docs/: the site is built, its commands compose, and those that can be run are run.
+
+A command stands in a fenced block marked `bash` (or, in README, not marked). `# needs ...` behind
+it, or as the first line of its block, says what a plain machine lacks: it is composed, not run.
+"""
+
+import ast
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cli import TINY, command
+
+from flag3d_exp.config import check_command_line
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+OTHER_PROGRAMS = ("curl", "git", "make", "mlflow", "pip", "pre-commit", "source", "eval")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+QUICK_TASKS = {
+    "evaluate": ["device=cpu", "task.limit_batches=2"],
+    "predict": ["device=cpu"],
+    "explain": ["device=cpu", "task.num_steps=2", "task.num_random=2"],
+    "best": ["task.train={epochs:1}"],
+}
+# Starting each command afresh would take longer than what it does.
+RUNNER = """
+import json, runpy, sys
+from flag3d_exp.main import main
+for words in json.load(sys.stdin):
+    print("$", *words, flush=True)
+    sys.argv = words
+    if words[0].endswith(".py"):
+        runpy.run_path(words[0], run_name="__main__")
+    else:
+        main()
+"""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of a page, and what it needs that a plain machine lacks."""
+
+    words: tuple[str, ...]
+    needs: str
+
+    @property
+    def arguments(self) -> list[str] | None:
+        """What follows `flag3d_exp`; None for another program."""
+        for name in ("flag3d_exp", "flag3d-exp"):
+            if name in self.words:
+                return list(self.words[self.words.index(name) + 1 :])
+        return None
+
+
+def commands(page: Path) -> list[Command]:
+    found = []
+    for language, text in FENCE.findall(page.read_text(encoding="utf-8")):
+        lines = text.replace("\\\n", " ").splitlines()
+        unmarked = page.name == "README.md" and not language and text[0] not in "{$"
+        if language != "bash" and not unmarked:
+            continue
+        block = re.match(r"# needs (.*)", lines[0])
+        for line in lines:
+            own = re.search(r"# needs (.*)", line) or block
+            if words := shlex.split(re.sub(r"^(\w+=\S* )+", "", line), comments=True):
+                found.append(Command(tuple(words), own[1] if own else ""))
+    return found
+
+
+def pages() -> list[Path]:
+    """The pages of the site in the order of its table of contents."""
+    contents = re.findall(r"```{toctree}\n(.*?)```", (DOCS / "index.md").read_text(), re.DOTALL)
+    names = [line for text in contents for line in text.splitlines() if line and line[0] != ":"]
+    return [DOCS / "index.md", *(DOCS / f"{name}.md" for name in names)]
+
+
+def write_files(page: Path, folder: Path) -> None:
+    """The files that a page tells its reader to write."""
+    for name, content in FILE.findall(page.read_text(encoding="utf-8")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content, encoding="utf-8")
+
+
+def quick(arguments: list[str]) -> list[str]:
+    """The command with settings that let it end in seconds."""
+    given = dict(word.split("=", 1) for word in arguments if "=" in word)
+    extra = ["tracking=none"]
+    if "task" not in given:
+        extra += TINY if not {"model", "experiment"} & set(given) else TINY[-4:]
+        extra.append(f"task.epochs={2 if 'task.resume' in given else 1}")
+        extra.append("task.limit_batches=2")
+    else:
+        extra += QUICK_TASKS.get(given["task"], [])
+    if "-m" in arguments:
+        extra.append("hydra.sweeper.n_trials=1")
+    return [*arguments, *extra]
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *pages()],
+                         ids=lambda page: page.stem)  # fmt: skip
+def test_the_commands_of_a_page_are_ones_the_program_accepts(page, tmp_path, monkeypatch):
+    for other in pages():  # a page may build on another's files
+        write_files(other, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for one in commands(page):
+        if one.arguments is not None:
+            check_command_line(one.arguments)
+        elif one.words[0] == "python":
+            assert (tmp_path / one.words[1]).is_file() or one.needs, one
+        else:
+            assert one.words[0] in OTHER_PROGRAMS, one
+            if one.words[0] == "make":
+                assert set(one.words[1:]) <= set(targets), one
+
+
+def test_a_page_s_commands_are_found_with_what_they_need(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```bash\npython -m flag3d_exp a=1 \\\n    b=2 # needs luck\nflag3d-exp c=3 # a note\n```\n"
+        "```bash\n# needs snow\nmsrun --join=True python -m flag3d_exp d=4\nmake x\n```\n"
+        "```python\nx = 1\n```\n"
+    )
+    found = [(one.arguments, one.needs) for one in commands(page)]
+    assert found == [(["a=1", "b=2"], "luck"), (["c=3"], ""), (["d=4"], "snow"), (None, "snow")]
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_docs_can_be_run_one_after_the_other(tmp_path):
+    lines = []
+    for page in pages():
+        write_files(page, tmp_path)
+        for one in commands(page):
+            if one.needs or one.words[0] in OTHER_PROGRAMS:
+                continue
+            words = ["flag3d_exp", *quick(one.arguments)] if one.arguments else one.words[1:]
+            lines.append(words)
+    assert len(lines) > 20
+    done = subprocess.run(
+        [sys.executable, "-c", RUNNER], input=json.dumps(lines), cwd=tmp_path,
+        capture_output=True, text=True, timeout=1200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    for made in ("report/report.html", "predicted/predicted.csv", "explained/explain.png"):
+        assert (tmp_path / "outputs" / made).stat().st_size > 0
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The built site; a warning fails it."""
+    folder = tmp_path_factory.mktemp("site")
+    line = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", str(folder / "trees")]
+    done = subprocess.run(
+        [*line, str(DOCS), str(folder / "html")], capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "html"
+
+
+@pytest.mark.slow
+def test_the_site_names_every_choice_and_every_public_class_and_function(site):
+    settings = (site / "reference/settings.html").read_text()
+    for path in (ROOT / "conf").glob("*/*.yaml"):
+        assert f"{path.parent.name}={path.stem}<" in settings
+    documented = "".join(path.read_text() for path in (site / "reference").glob("*.html"))
+    for path in (ROOT / "flag3d_exp").rglob("*.py"):
+        if path.stem.startswith("__") or path.stem == "main":
+            continue
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if not isinstance(node, ast.ClassDef | ast.FunctionDef) or node.name[0] == "_":
+                continue
+            if ast.get_docstring(node):  # ruff sees to it that there is one
+                assert f'id="{module}.{node.name}"' in documented, f"{module}.{node.name}"
+
+
+@pytest.mark.slow
+def test_the_site_loads_nothing_from_elsewhere(site):
+    for page in site.rglob("*.html"):
+        text = page.read_text()
+        assert not re.search(r'<(?:script|img|iframe)[^>]*src="(?:https?:)?//', text), page
+        assert not re.search(r'<link[^>]*rel="stylesheet"[^>]*href="(?:https?:)?//', text), page
+    for sheet in site.rglob("*.css"):
+        assert not re.search(r"url\(['\"]?(?:https?:)?//|@import", sheet.read_text()), sheet
+
+
+def test_the_reference_says_what_every_setting_means(monkeypatch):
+    monkeypatch.syspath_prepend(DOCS)
+    import settings
+
+    for group in settings.GROUPS:
+        paths = sorted((settings.CONF / group).glob("*.yaml"))
+        choices = {path.stem: settings.read(path) for path in paths}
+        for choice in choices.values():
+            assert choice.about, f"{group}={choice.name} says nothing of itself"
+            for name in choice.settings:
+                assert settings.meaning(name, choice, choices), f"{group}={choice.name}: {name}"
+
+
+def test_the_reference_follows_comments_interpolations_and_bases(monkeypatch):
+    monkeypatch.syspath_prepend(DOCS)
+    import settings
+
+    text = settings.group_text("device")
+    assert "| `id` | `0` | an integer | of the accelerator, as the driver counts them;" in text
+    assert "### device=gpu\n\nOne NVIDIA GPU" in text and "Starts from `auto`; changes:" in text
+    assert "| `classes` | `[Push-ups, ...]` |" in settings.group_text("dataset")
+    assert "| that of `dataset.layout` |" in settings.group_text("model")
+    assert "| `path` | must be given | text |" in settings.group_text("dataset")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("flag3d-exp model=stg", {"model=stgcn", "model=stgcn_small", "model=stgcnpp"}),
+        ("flag3d-exp task=ev", {"task=evaluate"}),
+        ("flag3d-exp sched", {"scheduler=", "scheduler."}),
+    ],
+)
+def test_a_shell_completes_groups_and_choices(line, expected):
+    asked = {"COMP_LINE": line, "COMP_POINT": str(len(line))}
+    done = subprocess.run(
+        command("--shell-completion", "query=bash"),
+        env=os.environ | asked, capture_output=True, text=True,
+    )  # fmt: skip
+    assert set(done.stdout.split()) == expected, done.stderr
