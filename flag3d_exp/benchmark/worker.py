@@ -19,6 +19,7 @@ from flag3d_exp.errors import UserError
 
 
 def main() -> None:
+    """Prepare the contender, then answer until stdin ends."""
     kind, folder, warmup = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     loaded = OmegaConf.load(folder / "config.yaml")
     assert isinstance(loaded, DictConfig)

@@ -1,0 +1,1 @@
+"""Looking at a training run instead of training: `debug=overfit`, `profile`, ..."""

@@ -29,7 +29,8 @@ class Update:
 class Debug(Protocol):
     """What `debug=...` puts in place of training and evaluating."""
 
-    def __call__(self, step: TrainStep, updates: Iterator[Update]) -> None: ...
+    def __call__(self, step: TrainStep, updates: Iterator[Update]) -> None:
+        """Make as many of the updates as it takes, and say what was found."""
 
 
 def updates(

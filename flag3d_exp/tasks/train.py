@@ -154,7 +154,6 @@ class Train:
         plan = self._plan(len(train_split), step.base_rates[0], ranks.world)
         mask_shape = (self.batch_size, model.num_features)
         load = self._loader(train_split, cfg.seed, mask_shape, model.dropout, ranks)
-        schedule = instantiate(cfg.scheduler)
         log.info(build.header(cfg, device_name, model, datasets))
         if self.debug is not None:
             self.debug(step, updates(load, train_split.names, schedule, plan, progress))

@@ -252,6 +252,7 @@ class SharedBranches(MultiBranch):
 
 
 def stgcn(settings: Mapping[str, Any]) -> nn.Module:
+    """ST-GCN (arXiv 1801.07455), of the settings of `model=stgcn`."""
     graph = adjacency(load_layout(settings["layout"]), "stgcn_spatial")
     return GraphNetwork(
         settings,
@@ -261,11 +262,13 @@ def stgcn(settings: Mapping[str, Any]) -> nn.Module:
 
 
 def stgcnpp(settings: Mapping[str, Any]) -> nn.Module:
+    """ST-GCN++ (arXiv 2205.09443)."""
     graph = adjacency(load_layout(settings["layout"]), "spatial")
     return GraphNetwork(settings, lambda i, o: FixedGraph(i, o, graph, learned=True), MultiBranch)
 
 
 def agcn(settings: Mapping[str, Any], original: bool = False) -> nn.Module:
+    """AGCN, the 2s-AGCN network (arXiv 1805.07694)."""
     skeleton = load_layout(settings["layout"])
     if original:
         bones = tuple(bone for bone in enumerate(skeleton.parents) if bone[1] >= 0)
@@ -280,10 +283,12 @@ def agcn(settings: Mapping[str, Any], original: bool = False) -> nn.Module:
 
 
 def agcn_original(settings: Mapping[str, Any]) -> nn.Module:
+    """AGCN in its authors' own form."""
     return agcn(settings, original=True)
 
 
 def aagcn(settings: Mapping[str, Any]) -> nn.Module:
+    """AAGCN (arXiv 1912.06971)."""
     graph = adjacency(load_layout(settings["layout"]), "spatial")
     return GraphNetwork(
         settings,
@@ -294,6 +299,7 @@ def aagcn(settings: Mapping[str, Any]) -> nn.Module:
 
 
 def ctrgcn(settings: Mapping[str, Any]) -> nn.Module:
+    """CTR-GCN (arXiv 2107.12213)."""
     graph = adjacency(load_layout(settings["layout"]), "spatial")
     return GraphNetwork(
         settings,
@@ -304,6 +310,7 @@ def ctrgcn(settings: Mapping[str, Any]) -> nn.Module:
 
 
 def dgstgcn(settings: Mapping[str, Any]) -> nn.Module:
+    """DG-STGCN (arXiv 2210.05895)."""
     num_joints = load_layout(settings["layout"]).num_joints
     num_graphs, ratio = settings["num_graphs"], settings["ratio"]
     return GraphNetwork(

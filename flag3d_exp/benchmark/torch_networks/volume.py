@@ -67,6 +67,8 @@ class SlowBottleneck(nn.Module):
 
 
 class SlowOnly(nn.Module):
+    """A ResNet whose last stages convolve over frames."""
+
     def __init__(self, in_channels: int, settings: Mapping[str, Any]):
         super().__init__()
         width = channels = settings["base_channels"]
@@ -88,6 +90,8 @@ class SlowOnly(nn.Module):
 
 
 class C3D(nn.Module):
+    """Plain convolutions with pooling between them."""
+
     def __init__(self, in_channels: int, settings: Mapping[str, Any]):
         super().__init__()
         stages, channels, width = [], in_channels, settings["base_channels"]
@@ -121,6 +125,8 @@ class DepthwiseBottleneck(nn.Module):
 
 
 class X3D(nn.Module):
+    """A ResNet of depthwise bottlenecks."""
+
     def __init__(self, in_channels: int, settings: Mapping[str, Any]):
         super().__init__()
         width = channels = settings["base_channels"]
@@ -144,16 +150,19 @@ class X3D(nn.Module):
 
 
 def posec3d(settings: Mapping[str, Any]) -> nn.Module:
+    """PoseC3D (arXiv 2104.13586) behind its heatmaps."""
     network = SlowOnly(num_maps(settings), settings)
     return VolumeNetwork(network, network.num_features, settings)
 
 
 def c3d_light(settings: Mapping[str, Any]) -> nn.Module:
+    """C3D-light (arXiv 2104.13586) behind its heatmaps."""
     network = C3D(num_maps(settings), settings)
     return VolumeNetwork(network, network.num_features, settings)
 
 
 def x3d_shallow(settings: Mapping[str, Any]) -> nn.Module:
+    """X3D-shallow (arXiv 2104.13586) behind its heatmaps."""
     network = X3D(num_maps(settings), settings)
     return VolumeNetwork(network, network.num_features, settings)
 
