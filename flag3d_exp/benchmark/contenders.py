@@ -86,8 +86,8 @@ def started(kind: str, folder: Path, warmup: int) -> Contender | None:
     """A contender that is ready; None, with a line that says why, where PyTorch is missing."""
     if kind == "torch" and find_spec("torch") is None:
         log.warning(
-            "`task.against=torch`: PyTorch is not installed; `pip install torch --index-url "
-            "https://download.pytorch.org/whl/cpu` brings it for the CPU."
+            '`task.against=torch`: PyTorch is not installed; `pip install "flag3d-exp[benchmark]"` '
+            "brings it (its CPU build is enough)."
         )
         return None
     return Contender(kind, folder, warmup)
