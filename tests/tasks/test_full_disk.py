@@ -51,8 +51,9 @@ class SizeLimit:
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
 
     def clear(self, process: subprocess.Popen) -> None:
-        unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, unlimited)
+        if process.poll() is None:  # else the limit has gone with it
+            unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, unlimited)
 
     def close(self) -> None:
         pass
@@ -67,9 +68,9 @@ def disk(request, tmp_path) -> Iterator[FullDisk | SizeLimit]:
     disk.close()
 
 
-def started_and_full(disk: FullDisk | SizeLimit, output: Path) -> subprocess.Popen:
+def started_and_full(disk: FullDisk | SizeLimit, output: Path, patience: int) -> subprocess.Popen:
     """A run in the disk's folder that has saved once and finds no more room."""
-    process = started(disk.folder, *LONG, "tracking.patience=30", output=output)
+    process = started(disk.folder, *LONG, f"tracking.patience={patience}", output=output)
     wait_for(disk.folder / "run" / "checkpoints" / "last.npz", process)
     process.send_signal(signal.SIGSTOP)
     disk.fill(process)
@@ -79,7 +80,7 @@ def started_and_full(disk: FullDisk | SizeLimit, output: Path) -> subprocess.Pop
 
 def test_a_disk_that_is_full_for_a_while_costs_nothing(tmp_path, disk, uninterrupted):
     output = tmp_path / "output.txt"
-    process = started_and_full(disk, output)
+    process = started_and_full(disk, output, patience=60)
     wait_for(output, process, "No checkpoint at")
     kept = newest(disk.folder / "run")
     assert kept is not None and kept.meta["progress"]["epoch"] == 0
@@ -102,7 +103,7 @@ def test_a_disk_that_stays_full_ends_the_run_with_a_line_and_loses_nothing(
     tmp_path, disk, uninterrupted
 ):
     output = tmp_path / "output.txt"
-    process = started_and_full(disk, output)
+    process = started_and_full(disk, output, patience=1)
     assert process.wait(300) == 1, output.read_text()
     assert "Traceback" not in output.read_text()
     assert output.read_text().splitlines()[-1].startswith("error: ")
