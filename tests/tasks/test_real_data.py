@@ -48,6 +48,7 @@ HEATMAP = (
     "pipeline.short_side=20",
     "pipeline.train_size=16",
     "pipeline.test_size=16",
+    "pipeline.num_clips=1",
 )
 SIZES = {
     "stgcn": SLIM,
@@ -59,7 +60,6 @@ SIZES = {
     "dgstgcn": SLIM,
     "msg3d": ("model.base_channels=8", "model.num_stages=1", "model.num_scales=4"),
     "posec3d": (*HEATMAP, "model.stage_blocks=[1,1,1]"),
-    "posec3d_346": (*HEATMAP, "model.stage_blocks=[1,1,1]"),
     "c3d_light": HEATMAP,
     "x3d_shallow": (*HEATMAP, "model.stage_blocks=[1,1,1]"),
 }

@@ -169,7 +169,7 @@ def test_the_task_writes_its_files_and_refuses_in_one_line(tmp_path):
 
 @pytest.mark.slow
 def test_an_mlflow_run_is_found_by_its_id_and_gets_the_report(tmp_path):
-    succeeded(tmp_path, *TINY, "task.epochs=1", "hydra.run.dir=run")
+    succeeded(tmp_path, *TINY, "task.epochs=2", "hydra.run.dir=run")
     run_id = json.loads((tmp_path / "run" / "mlflow.json").read_text())["run_id"]
     succeeded(tmp_path, "task=report", f"task.runs=[{run_id}]", "hydra.run.dir=out")
     values = json.loads((tmp_path / "out" / "metrics.json").read_text())
