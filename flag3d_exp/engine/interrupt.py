@@ -22,10 +22,11 @@ class StopRequest:
     """Catches SIGTERM and SIGINT while it is entered; a second signal stops the process at once.
 
     Args:
-        on_any_rank: whether something holds on any rank of a job, so that all stop at one step.
+        on_any_rank: whether something holds on any rank of a job, so that all stop at one step;
+            None in a job of one process.
     """
 
-    def __init__(self, on_any_rank: Callable[[bool], bool] = bool) -> None:
+    def __init__(self, on_any_rank: Callable[[bool], bool] | None = None) -> None:
         self.on_any_rank = on_any_rank
         self.signum: int | None = None
         self._at_once = False
@@ -44,11 +45,15 @@ class StopRequest:
     def at_once(self) -> Iterator[None]:
         """A block that a signal ends in its midst, as nothing is lost by that.
 
-        For what compiles: it takes long, and an exception reaches it where it calls Python.
+        For what compiles: it takes long, and an exception reaches it where it calls Python. Among
+        several ranks the signal waits, as the others would wait for this one's messages.
 
         Raises:
             Interrupted: naming the signal.
         """
+        if self.on_any_rank is not None:
+            yield
+            return
         self._catch()
         self._at_once = True
         try:
@@ -66,7 +71,9 @@ class StopRequest:
     def requested(self) -> bool:
         """Whether a stop was requested; every rank of a job must ask at the same steps."""
         self._catch()
-        requested = self.on_any_rank(self.signum is not None)
+        requested = self.signum is not None
+        if self.on_any_rank is not None:
+            requested = self.on_any_rank(requested)
         if requested and self.signum is None:
             self.signum = signal.SIGTERM  # that another rank has caught
         return requested

@@ -161,7 +161,7 @@ class Train:
         with (
             record.tracked_run(cfg, folder, device_name, datasets) as tracker,
             console.progress_bar() as bar,
-            StopRequest(ranks.any) as stop,
+            StopRequest(ranks.any if ranks.world > 1 else None) as stop,
         ):
             size = self.eval_batch_size or self.batch_size
             predict = predict_function(model, compiled)

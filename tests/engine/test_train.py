@@ -132,6 +132,15 @@ def test_a_signal_is_obeyed_after_the_step_and_the_state_is_saved():
     assert progress.step == 3
 
 
+def test_a_signal_in_what_compiles_ends_it_at_once_unless_other_ranks_would_wait():
+    with StopRequest() as stop, pytest.raises(Interrupted), stop.at_once():
+        signal.raise_signal(signal.SIGTERM)
+    with StopRequest(on_any_rank=bool) as stop:
+        with stop.at_once():
+            signal.raise_signal(signal.SIGTERM)
+        assert stop.requested()
+
+
 def test_a_stop_during_evaluation_keeps_the_finished_epoch():
     hooks, progress = Recorder(), Progress()
 
