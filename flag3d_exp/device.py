@@ -106,6 +106,9 @@ class Device:
 
         world = Ranks.here().world
         if name == "CPU":
+            # Else MindSpore waits for a compiled function in a loop that never sleeps and takes a
+            # processor from the kernels. It asks for this at the first operation.
+            os.environ["MS_DEV_HOST_BLOCKING_RUN"] = "1"
             ms.set_device(name)
             # MindSpore's kernel threads compete with OpenMP's; one dispatcher is fastest.
             ms.set_context(runtime_num_threads=1)

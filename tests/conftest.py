@@ -14,6 +14,7 @@ set_environment()
 # Machines of CI are busy; that a case is slow there is no fault.
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
+os.environ["MS_DEV_HOST_BLOCKING_RUN"] = "1"  # as `device=cpu` does
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["MS_OM_PATH"] = tempfile.gettempdir()  # where a failed compilation leaves its graph
 

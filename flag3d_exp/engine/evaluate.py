@@ -13,7 +13,6 @@ from mindspore import Parameter, Tensor, nn
 
 from flag3d_exp.engine.checkpoint import Arrays
 from flag3d_exp.engine.parameters import assign_parameters, parameter_values
-from flag3d_exp.engine.waiting import fetched
 from flag3d_exp.metrics import average_clips
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -33,7 +32,7 @@ def predict_function(model: nn.Cell, jit: bool) -> Predict:
 
     def predict(clips: np.ndarray) -> np.ndarray:
         model.set_train(False)
-        return fetched(compiled(Tensor(clips))).astype(np.float32)
+        return compiled(Tensor(clips)).asnumpy().astype(np.float32)
 
     return predict
 

@@ -12,7 +12,6 @@ import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from flag3d_exp.engine.optimizer import learning_rates, set_learning_rates
-from flag3d_exp.engine.waiting import wait_for
 
 Function = Callable[..., Any]  # what MindSpore returns is typed as all it might be
 
@@ -133,7 +132,7 @@ class TrainStep:
     def __call__(self, batches: list[MicroBatch], factor: float) -> tuple[Tensor, Tensor]:
         """The mean loss before the update, and the number of right answers; still on the device.
 
-        On an accelerator the update goes on while the caller prepares the next.
+        An accelerator goes on with the update while the caller prepares the next.
 
         Args:
             batches: `accumulate` of them.
@@ -154,7 +153,6 @@ class TrainStep:
             self._share()
         if self.ema:
             self._average()
-        wait_for(loss)
         return loss, num_correct
 
     def _accumulated(self, batches: list[MicroBatch]) -> tuple[Tensor, Tensor, bool]:
