@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from flag3d_exp.device import Device, description
 from flag3d_exp.errors import UserError
+from flag3d_exp.skeleton import load_layout
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -40,7 +41,19 @@ def datasets(cfg: DictConfig, splits: list[str] | None = None) -> dict[str, "Cli
 
 
 def model(cfg: DictConfig) -> "nn.Cell":
-    """The network, initialised from `seed`, computing in the device's precision."""
+    """The network, initialised from `seed`, computing in the device's precision.
+
+    Raises:
+        UserError: it refused its settings, or is made for other joints than the dataset's.
+    """
+    if "layout" in cfg.model and cfg.model.layout != cfg.dataset.layout:
+        expected = load_layout(cfg.dataset.layout).num_joints
+        found = load_layout(cfg.model.layout).num_joints
+        if found != expected:
+            raise UserError(
+                f"`model.layout={cfg.model.layout}` has {found} joints, `dataset.layout="
+                f"{cfg.dataset.layout}` has {expected}; leave `model.layout` out."
+            )
     settings: Device = instantiated(cfg.device)
     return settings.lowered(instantiated(cfg.model))
 

@@ -79,7 +79,10 @@ def initialise(model: nn.Cell, source: str) -> None:
     Raises:
         UserError: the file is not a checkpoint, or not of this model.
     """
-    assign_parameters(model.get_parameters(), load_checkpoint(Path(source)).weights)
+    try:
+        assign_parameters(model.get_parameters(), load_checkpoint(Path(source)).weights)
+    except UserError as error:
+        raise UserError(f"`task.init_from`: {error}") from error
 
 
 def _age(path: Path) -> int:

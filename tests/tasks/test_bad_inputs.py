@@ -106,6 +106,9 @@ def test_a_model_that_its_settings_cannot_make_is_refused_in_one_line(tmp_path):
                    "model.base_channels=0", "tracking=none")  # fmt: skip
     assert "`flag3d_exp.models.posec3d.PoseC3D` can't be made with these settings" in line
     assert "`model.dropout`" in refused(tmp_path, *TINY, "model.dropout=1.5")
+    line = refused(tmp_path, *TINY, "model.layout=coco")
+    assert "`model.layout=coco` has 17 joints, `dataset.layout=nturgb+d` has 25" in line
+    assert "`task.init_from`" in refused(tmp_path, *TINY, "task.init_from=nowhere.npz")
     line = refused(tmp_path, *TINY, "scheduler.warmup_epochs=-1")
     assert line == "error: `scheduler.warmup_epochs` must be at least 0; got -1."
 
