@@ -37,6 +37,8 @@ class VolumeConv(nn.Cell):
         self.kernel, self.stride = kernel, stride
         self.padding = tuple(size // 2 for size in kernel)
         self.native = native_kernels() if native is None else native
+        if not self.native and max(kernel) > 1:
+            self.recompute()  # what is unfolded is made again for the backward pass, not kept
 
     def construct(self, x, num_frames):
         frames, rows, columns = self.kernel
@@ -55,10 +57,32 @@ class VolumeConv(nn.Cell):
         parts = []
         for first in range(0, x.shape[0], at_once):
             part = x[first : first + at_once]
-            unfolded = ops.unfold(part, (rows, columns), 1, self.padding[1:], self.stride)
-            parts.append(channel_product(weight, unfolded))
+            if self.stride == 1:
+                parts.append(self.sum_of_rows(weight, part))
+            else:
+                unfolded = ops.unfold(part, (rows, columns), 1, self.padding[1:], self.stride)
+                parts.append(channel_product(weight, unfolded))
         out = parts[0] if len(parts) == 1 else ops.concat(parts)
         return out.reshape(x.shape[0], -1, out_h, out_w)
+
+    def sum_of_rows(self, weight, x):
+        """weight (O, C * rows * columns), x (N * T, C, H, W) -> (N * T, O, H * W).
+
+        Each row of the kernel is multiplied with the frame unfolded along columns alone, which is
+        `rows` times smaller than unfolded along both; the products are then moved and added.
+        """
+        _, rows, columns = self.kernel
+        nt, c, h, w = x.shape
+        weight = weight.reshape(-1, c, rows, columns).transpose(2, 0, 1, 3)
+        above, beside = self.padding[1:]
+        zeros = ops.zeros((nt, c, above, w), x.dtype)
+        unfolded = ops.unfold(ops.concat([zeros, x, zeros], 2), (1, columns), 1, (0, beside), 1)
+        products = channel_product(weight.reshape(-1, c * columns), unfolded)
+        first, *others = ops.unbind(products.reshape(nt, rows, -1, (h + 2 * above) * w), 1)
+        total = first[:, :, : h * w]
+        for number, other in enumerate(others, 1):
+            total = total + other[:, :, number * w : (number + h) * w]
+        return total
 
     def multiply_adds(self, _x, out):
         """Of one pass, given the shapes of input and output."""
