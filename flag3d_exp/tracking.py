@@ -9,11 +9,12 @@ import json
 import logging
 import os
 import queue
+import sqlite3
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -219,9 +220,10 @@ def connect(uri: str) -> "MlflowClient":
 
     try:
         with _creation_lock(uri):
+            _open_file(uri)
             client = MlflowClient(tracking_uri=uri)
             client.search_experiments(max_results=1)
-    except (*_mlflow_errors(), OSError, ImportError) as error:
+    except (*_mlflow_errors(), sqlite3.Error, ImportError) as error:
         raise _unreachable(uri, error) from error
     return client
 
@@ -292,6 +294,13 @@ def _creation_lock(uri: str) -> AbstractContextManager[Any]:
         return nullcontext()
     path = Path(uri.removeprefix("sqlite:///"))
     return FileLock(path.with_name(f".{path.name}.lock"))
+
+
+def _open_file(uri: str) -> None:
+    """Fail at once where MLflow would try for minutes: on a file that SQLite cannot read."""
+    if uri.startswith("sqlite:///") and "?" not in uri:
+        with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
+            database.execute("PRAGMA schema_version")
 
 
 def _mlflow_errors() -> tuple[type[Exception], ...]:
