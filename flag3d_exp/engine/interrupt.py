@@ -54,7 +54,7 @@ class StopRequest:
         if self.on_any_rank is not None:
             yield
             return
-        self._catch()
+        self.retake()
         self._at_once = True
         try:
             if self.signum is not None:
@@ -70,7 +70,7 @@ class StopRequest:
 
     def requested(self) -> bool:
         """Whether a stop was requested; every rank of a job must ask at the same steps."""
-        self._catch()
+        self.retake()
         requested = self.signum is not None
         if self.on_any_rank is not None:
             requested = self.on_any_rank(requested)
@@ -96,7 +96,10 @@ class StopRequest:
         if self._at_once:
             raise Interrupted(signum)
 
-    def _catch(self) -> None:
-        """Take the signals again: the workers of mindspore.dataset put in handlers of their own."""
+    def retake(self) -> None:
+        """Take the signals again: mindspore.dataset puts in handlers of its own as it starts.
+
+        A SIGINT that those took has come out as SIGTERM.
+        """
         for signum in self._previous:
             signal.signal(signum, self._note)

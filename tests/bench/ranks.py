@@ -40,7 +40,7 @@ WAYS = {
 
 
 def clips_per_second(folder: Path, program: tuple[str, ...], world: int) -> float:
-    """The rate over all ranks."""
+    """The rate of all ranks together, as the run reports it."""
     run = folder / f"run-{time.monotonic_ns()}"
     if program is MSRUN:
         program = (*MSRUN, f"--log_dir={run}-logs", *PROGRAM)
@@ -55,7 +55,7 @@ def clips_per_second(folder: Path, program: tuple[str, ...], world: int) -> floa
     )
     reports = map(json.loads, (run / "history.jsonl").read_text(encoding="utf-8").splitlines())
     rates = [report["metrics"].get("clips_per_second") for report in reports]
-    return world * float(np.median([rate for rate in rates if rate][1:]))
+    return float(np.median([rate for rate in rates if rate][1:]))
 
 
 def main() -> None:
