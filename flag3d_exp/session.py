@@ -69,7 +69,8 @@ class Evaluator:
         shares = evaluation_shares(num_recordings, self.ranks.world)
         own = shares[self.ranks.rank]
         loaded = batches(dataset, own, size, num_workers=self.num_workers)
-        with self.stop.at_once() if self.stop else nullcontext():
+        stop = self.stop if self.ranks.world == 1 else None
+        with stop.at_once() if stop else nullcontext():
             watched = self._watched(split, loaded, len(own))
             found = clip_scores(self.predict, watched, self.batch_size)
         scores = np.empty((num_recordings, found.shape[1]), np.float32)

@@ -19,7 +19,6 @@ def test_a_signal_stops_the_run_and_it_resumes_to_the_same_end(
     output = tmp_path / "output.txt"
     process = started(tmp_path, *LONG, output=output)
     wait_for(tmp_path / "run" / "checkpoints" / "last.npz", process)
-    time.sleep(0.3)  # while the next epoch's loader starts, its signal handlers are in place
     process.send_signal(signum)
     assert process.wait(30) == code, output.read_text()
     assert "task.resume=" in output.read_text()
