@@ -15,7 +15,7 @@ def in_own_layers(model: nn.Cell) -> None:
     """Replace our layers in `model`, sizes kept, weights drawn anew."""
     replace = {
         Conv: conv2d,
-        BatchNorm: lambda cell: nn.BatchNorm2d(cell.weight.shape[0]),
+        BatchNorm: batch_norm,
         GraphConv: OwnGraphConv,
         VolumeConv: OwnVolumeConv,
         DepthwiseConv: OwnVolumeConv,
@@ -47,6 +47,13 @@ def conv2d(cell: Conv) -> nn.Conv2d:
         cell.dilation,
         has_bias=cell.bias is not None,
     )
+
+
+def batch_norm(cell: BatchNorm) -> nn.BatchNorm2d:
+    """The same batch norm, never fused with the convolution before it."""
+    own = nn.BatchNorm2d(cell.weight.shape[0])
+    own.native = True
+    return own
 
 
 class OwnGraphConv(nn.Cell):

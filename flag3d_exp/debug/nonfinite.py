@@ -18,6 +18,7 @@ from flag3d_exp.debug.updates import Update
 from flag3d_exp.engine.parameters import assign_parameters, parameter_values
 from flag3d_exp.engine.step import CrossEntropy, MicroBatch, TrainStep
 from flag3d_exp.errors import UserError
+from flag3d_exp.models.layers import norms_apart
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,9 @@ def first_in_network(
     with_gradients: Any = ms.value_and_grad(forward, of_inputs, weights)
     model.set_train(True)
     mask = None if batch.dropout_mask is None else Tensor(batch.dropout_mask)
-    _, gradients = with_gradients(Tensor(batch.clips), Tensor(batch.labels.astype(np.int32)), mask)
+    labels = Tensor(batch.labels.astype(np.int32))
+    with norms_apart(model):
+        _, gradients = with_gradients(Tensor(batch.clips), labels, mask)
     for handle in handles:
         handle.remove()
     for weight, gradient in zip(weights, gradients, strict=True):

@@ -13,6 +13,7 @@ from mindspore import Tensor, nn
 from flag3d_exp.debug.updates import Update
 from flag3d_exp.engine.step import TrainStep
 from flag3d_exp.errors import UserError
+from flag3d_exp.models.layers import norms_apart
 
 log = logging.getLogger(__name__)
 
@@ -97,8 +98,9 @@ def layer_seconds(model: nn.Cell, clips: Tensor, num_passes: int) -> dict[str, f
     for name, cell in model.cells_and_names():
         names[id(cell)] = f"{name or 'model'} ({type(cell).__name__})"
         handles += [cell.register_forward_pre_hook(begin), cell.register_forward_hook(end)]
-    for _ in range(num_passes):
-        model(clips, None)
+    with norms_apart(model):
+        for _ in range(num_passes):
+            model(clips, None)
     for handle in handles:
         handle.remove()
     return dict(seconds)

@@ -16,6 +16,7 @@ from flag3d_exp.models.layers import (
     ConvNorm,
     Head,
     KeypointNorm,
+    Mean,
     block_channels,
 )
 from flag3d_exp.skeleton import adjacency, load_layout
@@ -31,15 +32,20 @@ class Attention(nn.Cell):
         self.frames = Conv(num_channels, 1, (9, 1), init="zeros")
         self.squeeze = Dense(num_channels, num_channels // 2, HeNormal(mode="fan_out"))
         self.excite = Dense(num_channels // 2, num_channels, "zeros")
+        self.mean_frame = Mean((2,))
 
     def construct(self, x):
-        n, c, _, _ = x.shape
-        joints = self.joints(x.mean(2).expand_dims(-1))  # (N, 1, V, 1)
-        x = x * (1 + ops.sigmoid(joints.transpose(0, 1, 3, 2)))
-        frames = self.frames(x.mean(3, keep_dims=True))  # (N, 1, T, 1)
-        x = x * (1 + ops.sigmoid(frames))
-        channels = self.excite(ops.relu(self.squeeze(x.mean((2, 3)))))  # (N, C)
-        return x * (1 + ops.sigmoid(channels)).reshape(n, c, 1, 1)
+        """Later means are taken with the weights found so far; x is multiplied once, by all."""
+        n, c, t, v = x.shape
+        joints = self.joints(self.mean_frame(x).expand_dims(-1)).reshape(n, v, 1)
+        joints = 1 + ops.sigmoid(joints)  # (N, V, 1)
+        of_frames = ops.bmm(x.reshape(n, c * t, v), joints).reshape(n, c, t, 1) / v
+        frames = 1 + ops.sigmoid(self.frames(of_frames).reshape(n, t, 1))  # (N, T, 1)
+        of_channels = ops.bmm(of_frames.reshape(n, c, t), frames).reshape(n, c) / t
+        channels = 1 + ops.sigmoid(self.excite(ops.relu(self.squeeze(of_channels))))  # (N, C)
+        weights = ops.bmm(frames, joints.reshape(n, 1, v)).reshape(n, 1, t * v)
+        weights = ops.bmm(channels.reshape(n, c, 1), weights)  # (N, C, T * V)
+        return x * weights.reshape(n, c, t, v)
 
 
 class Dense(nn.Cell):

@@ -19,6 +19,7 @@ from flag3d_exp.models.layers import (
     GraphConv,
     Head,
     KeypointNorm,
+    Normalised,
     block_channels,
     stacked_init,
     tanh,
@@ -52,7 +53,7 @@ class JointSimilarity(nn.Cell):
         return math.prod(out) * self.source.weight.shape[0] // self.num_subsets * x[2]
 
 
-class GraphUnit(nn.Cell):
+class GraphUnit(Normalised):
     """Graph convolution over learned edges plus, gated by `gate`, edges drawn from the input."""
 
     def __init__(self, in_channels: int, out_channels: int, graph: np.ndarray):
@@ -70,7 +71,7 @@ class GraphUnit(nn.Cell):
 
     def construct(self, x):
         edges = self.adjacency + self.gate * tanh(self.similarity(x))  # (N, K, V, V)
-        out = self.norm(self.conv(x, ops.unbind(edges, 1)))
+        out = self.normalised(x, ops.unbind(edges, 1))
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 
 

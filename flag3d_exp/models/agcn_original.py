@@ -20,12 +20,13 @@ from flag3d_exp.models.layers import (
     GraphConv,
     Head,
     KeypointNorm,
+    Normalised,
     block_channels,
 )
 from flag3d_exp.skeleton import adjacency, load_layout
 
 
-class GraphUnit(nn.Cell):
+class GraphUnit(Normalised):
     """Graph convolution over fixed, learned and input-dependent edges."""
 
     def __init__(self, in_channels: int, out_channels: int, graph: np.ndarray):
@@ -44,7 +45,7 @@ class GraphUnit(nn.Cell):
     def construct(self, x):
         drawn = ops.softmax(self.similarity(x), -2)  # over source joints
         edges = self.adjacency + self.learned + drawn  # (N, K, V, V)
-        out = self.norm(self.conv(x, ops.unbind(edges, 1)))
+        out = self.normalised(x, ops.unbind(edges, 1))
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 
 

@@ -15,6 +15,7 @@ from flag3d_exp.models.layers import (
     ConvNorm,
     Head,
     KeypointNorm,
+    Mean,
     block_channels,
     stacked_init,
     sum_of_subsets,
@@ -42,15 +43,17 @@ class GraphUnit(nn.Cell):
         self.shortcut = None
         if in_channels != out_channels:
             self.shortcut = ConvNorm(in_channels, out_channels)
+        self.mean_frame = Mean((2,))
 
     def construct(self, x):
         n, _, t, v = x.shape
         k = self.adjacency.shape[0]
-        mean = x.mean(2, keep_dims=True)  # (N, C, 1, V)
+        mean = self.mean_frame(x).expand_dims(2)  # (N, C, 1, V)
         source = self.source(mean).reshape(n, -1, v, 1)
         target = self.target(mean).reshape(n, -1, 1, v)
-        refined = self.refine(tanh(source - target).reshape(n, k, -1, v * v))
-        edges = self.adjacency.expand_dims(1) + self.gate * refined.reshape(n, k, -1, v, v)
+        differences = tanh(source - target).reshape(n, k, -1, v * v)
+        edges = self.refine(differences, self.gate, self.adjacency.reshape(k, 1, v * v))
+        edges = edges.reshape(n, k, -1, v, v)
         value = self.value(x).reshape(n, k, -1, t, v)
         out = self.norm(sum_of_subsets(ops.bmm(value, edges)))  # (N, C, T, V)
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
@@ -61,7 +64,12 @@ class GraphUnit(nn.Cell):
 
 
 class SubsetConv(nn.Cell):
-    """A 1x1 convolution of its own for each of K subsets: (N, K, R, L) -> (N, K, C, L)."""
+    """A 1x1 convolution of its own for each of K subsets, gated, plus what their channels share.
+
+    One matrix product: weights and bias times the gate, and ones for what is shared, by the input,
+    ones and what is shared. Its gradients are products, too; those of sums of arrays that differ
+    in shape are reductions, which take a fifth of a training step on a CPU.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, num_subsets: int):
         super().__init__()
@@ -69,11 +77,14 @@ class SubsetConv(nn.Cell):
         self.weight = Parameter(stacked_init(widths, in_channels), name="weight")
         self.bias = Parameter(np.zeros(sum(widths), np.float32), name="bias")
 
-    def construct(self, x):
+    def construct(self, x, gate, shared):
+        """x (N, K, R, L), gate (1,), shared (K, 1, L) -> (N, K, C, L)."""
         n, k, r, length = x.shape
-        weight = ops.tile(self.weight.reshape(1, k, -1, r), (n, 1, 1, 1))
-        x = ops.bmm(weight, x).reshape(n, -1, length)
-        return ops.bias_add(x, self.bias).reshape(n, k, -1, length)
+        weight, bias = self.weight.reshape(k, -1, r), self.bias.reshape(k, -1, 1)
+        weight = ops.concat([gate * weight, gate * bias, ops.ones_like(bias)], 2)  # (K, C, R + 2)
+        rows = ops.concat([ops.ones_like(shared), shared], 1).expand_dims(0)  # (1, K, 2, L)
+        x = ops.concat([x, ops.tile(rows, (n, 1, 1, 1))], 2)  # (N, K, R + 2, L)
+        return ops.bmm(ops.tile(weight.expand_dims(0), (n, 1, 1, 1)), x)
 
     def multiply_adds(self, x, out):
         """Of one pass, given the shapes of input and output."""

@@ -15,6 +15,7 @@ from flag3d_exp.models.layers import (
     ConvNorm,
     Head,
     KeypointNorm,
+    Mean,
     block_channels,
     tanh,
 )
@@ -49,11 +50,12 @@ class GraphUnit(nn.Cell):
         if in_channels != out_channels:
             self.shortcut = ConvNorm(in_channels, out_channels)
         self.product = ops.BatchMatMul(transpose_a=True)
+        self.mean_frame = Mean((2,))
 
     def construct(self, x):
         n, _, t, v = x.shape
         k = self.adjacency.shape[0]
-        mean = x.mean(2, keep_dims=True)  # (N, C, 1, V)
+        mean = self.mean_frame(x).expand_dims(2)  # (N, C, 1, V)
         source = self.source(mean).reshape(n, k, -1, v)  # (N, K, R, V)
         target = self.target(mean).reshape(n, k, -1, v)
         by_channel = tanh(source.expand_dims(-1) - target.expand_dims(-2))  # (N, K, R, V, V)
@@ -83,10 +85,13 @@ class TemporalUnit(nn.Cell):
         self.share = Parameter(np.zeros(max(num_joints, 25), np.float32), name="share")
         self.norm = BatchNorm(num_channels)
         self.mix = ConvNorm(num_channels, num_channels)
+        self.mean_joint = Mean((3,))
 
     def construct(self, x):
         v = x.shape[3]
-        out = self.branches(ops.concat([x, x.mean(3, keep_dims=True)], 3))  # (N, C, T, V + 1)
+        out = self.branches(
+            ops.concat([x, self.mean_joint(x).expand_dims(3)], 3)
+        )  # (N, C, T, V + 1)
         joints, body = ops.split(out, [v, 1], 3)
         return self.mix(ops.relu(self.norm(joints + body * self.share[:v])))
 

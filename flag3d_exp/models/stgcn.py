@@ -13,12 +13,13 @@ from flag3d_exp.models.layers import (
     GraphConv,
     Head,
     KeypointNorm,
+    Normalised,
     block_channels,
 )
 from flag3d_exp.skeleton import adjacency, load_layout
 
 
-class GraphUnit(nn.Cell):
+class GraphUnit(Normalised):
     """Graph convolution whose edges each have a learned importance."""
 
     def __init__(self, in_channels: int, out_channels: int, graph: np.ndarray):
@@ -30,7 +31,7 @@ class GraphUnit(nn.Cell):
 
     def construct(self, x):
         edges = ops.unbind(self.adjacency * self.importance)  # K of (V, V)
-        return ops.relu(self.norm(self.conv(x, edges)))
+        return ops.relu(self.normalised(x, edges))
 
 
 class STGCN(nn.Cell):

@@ -13,13 +13,14 @@ from flag3d_exp.models.layers import (
     GraphConv,
     Head,
     KeypointNorm,
+    Normalised,
     block_channels,
 )
 from flag3d_exp.models.temporal import MultiBranch
 from flag3d_exp.skeleton import adjacency, load_layout
 
 
-class GraphUnit(nn.Cell):
+class GraphUnit(Normalised):
     """Graph convolution over learned edges, plus the input."""
 
     def __init__(self, in_channels: int, out_channels: int, graph: np.ndarray):
@@ -32,7 +33,7 @@ class GraphUnit(nn.Cell):
             self.shortcut = ConvNorm(in_channels, out_channels)
 
     def construct(self, x):
-        out = self.norm(self.conv(x, ops.unbind(self.adjacency)))
+        out = self.normalised(x, ops.unbind(self.adjacency))
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 
 

@@ -34,11 +34,14 @@ class Branches(nn.Cell):
             ]
         )
         self.plain = Conv(in_channels, share, stride=(stride, 1))
+        self.pool = ops.MaxPool((3, 1), pad_mode="same")
 
     def construct(self, x):
         *narrow, last = ops.split(ops.relu(self.entry(x)), self.widths, 1)
         out = [conv(part) for conv, part in zip(self.convs, narrow)]  # noqa: B905  jit knows no strict
-        return ops.concat([*out, max_of_three_frames(last, self.stride), self.plain(x)], 1)
+        # The same values; in training pooling, since the gradient of a maximum is slow on a CPU.
+        largest = self.pool(last) if self.training else max_of_three_frames(last)
+        return ops.concat([*out, every_nth_frame(largest, self.stride), self.plain(x)], 1)
 
 
 class MultiBranch(nn.Cell):
@@ -54,11 +57,15 @@ class MultiBranch(nn.Cell):
         return self.mix(ops.relu(self.norm(self.branches(x))))
 
 
-def max_of_three_frames(x, stride):
+def max_of_three_frames(x):
     """Largest of each frame and its neighbours, of values that are not negative."""
     n, c, t, v = x.shape
     zeros = ops.zeros((n, c, 1, v), x.dtype)
     before = ops.concat([zeros, x[:, :, : t - 1]], 2)
     after = ops.concat([x[:, :, 1:], zeros], 2)
-    x = ops.maximum(ops.maximum(before, x), after)
-    return x if stride == 1 else ops.gather(x, ops.arange(0, t, stride), 2)
+    return ops.maximum(ops.maximum(before, x), after)
+
+
+def every_nth_frame(x, step):
+    """(N, C, T, V) -> (N, C, ceil(T / step), V): frames 0, step, 2 step, ..."""
+    return x if step == 1 else ops.gather(x, ops.arange(0, x.shape[2], step), 2)

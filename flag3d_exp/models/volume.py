@@ -9,7 +9,7 @@ from math import prod
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import HeNormal, initializer
 
-from flag3d_exp.models.layers import BatchNorm, channel_product, native_kernels
+from flag3d_exp.models.layers import BatchNorm, Normalised, channel_product, native_kernels
 
 MAX_UNFOLDED = 64 << 20  # numbers; frames are unfolded in groups of at most so many, 256 MB
 
@@ -37,22 +37,27 @@ class VolumeConv(nn.Cell):
         self.kernel, self.stride = kernel, stride
         self.padding = tuple(size // 2 for size in kernel)
         self.native = native_kernels() if native is None else native
-        if not self.native and max(kernel) > 1:
+        if not self.native and max(kernel[1:]) > 1:
             self.recompute()  # what is unfolded is made again for the backward pass, not kept
 
     def construct(self, x, num_frames):
+        return self.scaled(None, None, x, num_frames)
+
+    def scaled(self, scale, shift, x, num_frames):
+        """As `construct`, but the output times scale (C,), plus shift (C,); each may be None."""
         frames, rows, columns = self.kernel
         _, _, h, w = x.shape
         out_h, out_w = (h - 1) // self.stride + 1, (w - 1) // self.stride + 1
+        weight = self.weight if scale is None else self.weight * scale.reshape(-1, 1, 1, 1, 1)
+        if not self.native and rows == columns == self.stride == 1:
+            out = self.sum_of_frames(weight, x, num_frames)
+            return out if shift is None else ops.bias_add(out, shift)
         x = neighbouring_frames(x, num_frames, frames)  # (N * T, frames * C, H, W)
-        weight = self.weight.transpose(0, 2, 1, 3, 4)  # (O, frames, C, rows, columns)
+        weight = weight.transpose(0, 2, 1, 3, 4)  # (O, frames, C, rows, columns)
         weight = weight.reshape(weight.shape[0], -1, rows, columns)
         if self.native:
-            return ops.conv2d(x, weight, None, self.stride, "pad", self.padding[1:])
+            return ops.conv2d(x, weight, shift, self.stride, "pad", self.padding[1:])
         weight = weight.reshape(weight.shape[0], -1)
-        if rows == columns == self.stride == 1:
-            out = channel_product(weight, x.reshape(x.shape[0], -1, h * w))
-            return out.reshape(x.shape[0], -1, out_h, out_w)
         at_once = max(1, MAX_UNFOLDED // (weight.shape[1] * out_h * out_w))
         parts = []
         for first in range(0, x.shape[0], at_once):
@@ -63,7 +68,28 @@ class VolumeConv(nn.Cell):
                 unfolded = ops.unfold(part, (rows, columns), 1, self.padding[1:], self.stride)
                 parts.append(channel_product(weight, unfolded))
         out = parts[0] if len(parts) == 1 else ops.concat(parts)
-        return out.reshape(x.shape[0], -1, out_h, out_w)
+        out = out.reshape(x.shape[0], -1, out_h, out_w)
+        return out if shift is None else ops.bias_add(out, shift)
+
+    def channel_bias(self):
+        """What the bias adds to each channel: there is none."""
+        return None  # noqa: RET501  as `Conv`'s
+
+    def sum_of_frames(self, weight, x, num_frames):
+        """By a kernel (frames, 1, 1): the product with each of its frames, moved and added.
+
+        The products have `frames` times as many channels as the output. To gather neighbouring
+        frames first would make `frames` times those of the input, which has more in every network
+        here.
+        """
+        frames = self.kernel[0]
+        nt, c, h, w = x.shape
+        weight = weight.reshape(-1, c, frames).transpose(2, 0, 1).reshape(-1, c)
+        products = channel_product(weight, x.reshape(nt, c, h * w))  # (N * T, frames * O, H * W)
+        if frames == 1:
+            return products.reshape(nt, -1, h, w)
+        taps = products.reshape(-1, num_frames, frames, weight.shape[0] // frames, h * w)
+        return sum_of_shifted(ops.unbind(taps, 2)).reshape(nt, -1, h, w)
 
     def sum_of_rows(self, weight, x):
         """weight (O, C * rows * columns), x (N * T, C, H, W) -> (N * T, O, H * W).
@@ -107,25 +133,30 @@ class DepthwiseConv(nn.Cell):
         self.native = native_kernels() if native is None else native
 
     def construct(self, x, num_frames):
+        return self.scaled(None, None, x, num_frames)
+
+    def scaled(self, scale, shift, x, num_frames):
+        """As `construct`, but the output times scale (C,), plus shift (C,); each may be None."""
         frames, rows, columns = self.kernel
         nt, c, h, w = x.shape
+        weight = self.weight if scale is None else self.weight * scale.reshape(-1, 1, 1, 1, 1)
         out_h, out_w = (h - 1) // self.stride + 1, (w - 1) // self.stride + 1
         if self.native:
             taps = [
-                ops.conv2d(
-                    x, self.weight[:, :, k], None, self.stride, "pad", self.padding[1:], 1, c
-                )
+                ops.conv2d(x, weight[:, :, k], None, self.stride, "pad", self.padding[1:], 1, c)
                 for k in range(frames)
             ]
         else:
-            taps = self.products(x, out_h * out_w)
+            taps = self.products(weight, x, out_h * out_w)
         taps = [tap.reshape(nt // num_frames, num_frames, c, out_h, out_w) for tap in taps]
-        total = shifted_frames(taps[0], frames // 2)
-        for number in range(1, frames):
-            total = total + shifted_frames(taps[number], frames // 2 - number)
-        return total.reshape(nt, c, out_h, out_w)
+        total = sum_of_shifted(taps).reshape(nt, c, out_h, out_w)
+        return total if shift is None else ops.bias_add(total, shift)
 
-    def products(self, x, area):
+    def channel_bias(self):
+        """What the bias adds to each channel: there is none."""
+        return None  # noqa: RET501  as `Conv`'s
+
+    def products(self, weight, x, area):
         """Per frame of the kernel, what each frame contributes: (N * T, C, H' * W')."""
         frames, rows, columns = self.kernel
         nt, c, _, _ = x.shape
@@ -134,7 +165,7 @@ class DepthwiseConv(nn.Cell):
         else:
             x = ops.unfold(x, (rows, columns), 1, self.padding[1:], self.stride)
             x = x.reshape(nt, c, rows * columns, area)
-        weight = self.weight.reshape(1, c, frames, rows * columns)
+        weight = weight.reshape(1, c, frames, rows * columns)
         return ops.unbind(ops.bmm(ops.tile(weight, (nt, 1, 1, 1)), x), 2)
 
     def multiply_adds(self, _x, out):
@@ -142,7 +173,7 @@ class DepthwiseConv(nn.Cell):
         return prod(out) * self.weight.size // self.weight.shape[0]
 
 
-class VolumeUnit(nn.Cell):
+class VolumeUnit(Normalised):
     """Convolution, batch norm and, if `relu`, ReLU."""
 
     def __init__(
@@ -165,7 +196,7 @@ class VolumeUnit(nn.Cell):
         self.relu = relu
 
     def construct(self, x, num_frames):
-        x = self.norm(self.conv(x, num_frames))
+        x = self.normalised(x, num_frames)
         return ops.relu(x) if self.relu else x
 
 
@@ -177,6 +208,16 @@ def neighbouring_frames(x, num_frames, count):
     clips = x.reshape(nt // num_frames, num_frames, c, h, w)
     around = [shifted_frames(clips, count // 2 - number) for number in range(count)]
     return ops.concat(around, 2).reshape(nt, count * c, h, w)
+
+
+def sum_of_shifted(taps):
+    """What each frame of a kernel makes of x, (N, T, ...), moved where it belongs and added."""
+    middle = len(taps) // 2
+    total = taps[middle]
+    for number in range(len(taps)):
+        if number != middle:
+            total = total + shifted_frames(taps[number], middle - number)
+    return total
 
 
 def shifted_frames(x, shift):

@@ -38,6 +38,7 @@ def value_and_gradients(cell, *inputs, jit: bool, calls: int = 1):
         ((1, 1), (2, 1), (1, 1)),
         ((9, 1), (1, 1), (1, 1)),
         ((9, 1), (2, 1), (1, 1)),
+        ((15, 1), (1, 1), (1, 1)),
         ((3, 1), (2, 1), (4, 1)),
     ],
 )
@@ -205,5 +206,65 @@ def test_frames_are_shifted_and_left_out_within_their_clip():
 
 def test_the_maximum_looks_one_frame_either_way():
     x = Tensor(np.array([1, 5, 2, 0, 3], np.float32).reshape(1, 1, 5, 1))
-    np.testing.assert_array_equal(max_of_three_frames(x, 1).asnumpy().ravel(), [5, 5, 5, 3, 3])
-    np.testing.assert_array_equal(max_of_three_frames(x, 2).asnumpy().ravel(), [5, 5, 3])
+    np.testing.assert_array_equal(max_of_three_frames(x).asnumpy().ravel(), [5, 5, 5, 3, 3])
+
+
+def test_branches_in_training_take_the_same_maximum_as_in_evaluation():
+    branches = Branches(4, 13, 2)
+    last = Tensor(np.abs(drawn(2, 3, 9, 5)))
+    np.testing.assert_array_equal(
+        branches.pool(last).asnumpy(), max_of_three_frames(last).asnumpy()
+    )
+
+
+@pytest.mark.parametrize("axes", [(2,), (3,), (2, 3)])
+def test_a_mean_by_matrix_product_equals_the_reduction(axes):
+    x = Tensor(drawn(2, 3, 7, 5))
+    product, native = (layers.Mean(axes, native=native) for native in (False, True))
+    np.testing.assert_allclose(native(x).asnumpy(), x.asnumpy().mean(axes), atol=1e-6)
+    found = value_and_gradients(product, x, jit=False)
+    for one, other in zip(found, value_and_gradients(native, x, jit=False), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def normalised_cells():
+    """Cells that fuse convolution and norm, and what they take."""
+    graph = [Tensor(matrix) for matrix in np.abs(drawn(3, 5, 5, seed=1))]
+    x = Tensor(drawn(2, 4, 8, 5))
+    plain, spread = (GraphConv(4, 6, 3, spread_bias=spread) for spread in (False, True))
+    return {
+        "conv": (Conv(4, 6, (9, 1)), (x,)),
+        "no bias": (Conv(4, 6, bias=False), (x,)),
+        "graph": (plain, (x, graph)),
+        "spread graph": (spread, (x, graph)),
+        "volume": (VolumeConv(4, 6, (3, 3, 3), 2), (x, 2)),
+        "1x1 volume": (VolumeConv(4, 6), (x, 2)),
+        "depthwise": (DepthwiseConv(4, (3, 3, 3)), (x, 2)),
+    }
+
+
+class Pair(layers.Normalised):
+    def __init__(self, conv, native):
+        super().__init__()
+        self.conv = conv
+        self.norm = BatchNorm(4 if isinstance(conv, DepthwiseConv) else 6, native=native)
+
+    def construct(self, *inputs):
+        return self.normalised(*inputs)
+
+
+@pytest.mark.parametrize("name", normalised_cells())
+def test_a_norm_fused_with_its_convolution_equals_the_two_apart(name):
+    conv, inputs = normalised_cells()[name]
+    pairs = [Pair(conv, native) for native in (False, True)]
+    for number, parameter in enumerate(pairs[0].get_parameters()):
+        value = Tensor(0.5 + 0.1 * np.abs(drawn(*parameter.shape, seed=number)))
+        for pair in pairs:
+            ops.assign(dict(pair.parameters_and_names())[parameter.name], value)
+    for training in (True, False):
+        fused, apart = (ms.jit(pair.set_train(training).construct) for pair in pairs)
+        for _ in range(3):
+            found, expected = fused(*inputs).asnumpy(), apart(*inputs).asnumpy()
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    for one, other in zip(*(pair.norm.get_parameters() for pair in pairs), strict=True):
+        np.testing.assert_allclose(one.asnumpy(), other.asnumpy(), rtol=1e-5, atol=1e-6)

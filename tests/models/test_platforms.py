@@ -17,6 +17,7 @@ PLATFORMS = {"Ascend", "GPU", "CPU"}
 # "Supported Platforms" in the API documentation of MindSpore 2.10 (its docstrings).
 DOCUMENTED = {
     "Add": "add",
+    "AssignAdd": "assign_add",
     "BatchMatMul": "BatchMatMul",
     "BatchNorm": "BatchNorm",
     "BiasAdd": "BiasAdd",
@@ -42,6 +43,7 @@ DOCUMENTED = {
     "ReLU": "relu",
     "ReduceMean": "mean",
     "Reshape": "reshape",
+    "Rsqrt": "rsqrt",
     "Select": "select",
     "Sigmoid": "sigmoid",
     "Softmax": "softmax",
