@@ -9,7 +9,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from flag3d_exp.device import Device, description
 from flag3d_exp.errors import UserError
-from flag3d_exp.skeleton import load_layout
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -46,6 +45,8 @@ def model(cfg: DictConfig) -> "nn.Cell":
     Raises:
         UserError: it refused its settings, or is made for other joints than the dataset's.
     """
+    from flag3d_exp.skeleton import load_layout
+
     if "layout" in cfg.model and cfg.model.layout != cfg.dataset.layout:
         expected = load_layout(cfg.dataset.layout).num_joints
         found = load_layout(cfg.model.layout).num_joints

@@ -8,7 +8,6 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from flag3d_exp.engine.checkpoint import load_meta
 from flag3d_exp.errors import UserError
 
 OWN_GROUPS = ("task", "device", "tracking")  # never taken from the checkpoint's run
@@ -33,6 +32,8 @@ def expanded(overrides: Sequence[str]) -> list[str]:
     if "task.checkpoint" in given and "experiment" not in given:
         path = find_checkpoint(_unquoted(given["task.checkpoint"]), uri)
         if path is not None and path.is_file() and path.suffix == ".npz":
+            from flag3d_exp.engine.checkpoint import load_meta
+
             choices = load_meta(path).get("choices", {})
             kept = [g for g in choices if g not in (*OWN_GROUPS, "experiment", "debug", *given)]
             return _preceded([f"{group}={choices[group]}" for group in kept], overrides)
