@@ -48,8 +48,8 @@ def model(cfg: DictConfig) -> "nn.Cell":
     from flag3d_exp.skeleton import load_layout
 
     if "layout" in cfg.model and cfg.model.layout != cfg.dataset.layout:
-        expected = load_layout(cfg.dataset.layout).num_joints
-        found = load_layout(cfg.model.layout).num_joints
+        expected = load_layout(cfg.dataset.layout, "dataset.layout").num_joints
+        found = load_layout(cfg.model.layout, "model.layout").num_joints
         if found != expected:
             raise UserError(
                 f"`model.layout={cfg.model.layout}` has {found} joints, `dataset.layout="

@@ -18,15 +18,22 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import (
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from flag3d_exp.errors import UserError, nearest
-from flag3d_exp.signature import accepts, arguments, described
+from flag3d_exp.signature import arguments, described, expected
 
 PACKAGE = Path(__file__).resolve().parent
 CONF = next(folder for folder in (PACKAGE.parent / "conf", PACKAGE / "conf") if folder.is_dir())
+LIGHT = ("dataset", "pipeline", "stream", "scheduler", "device", "tracking")  # made in no time
 
 
 def check_command_line(argv: list[str]) -> None:
@@ -51,6 +58,7 @@ def check_command_line(argv: list[str]) -> None:
         for lines in _jobs(overrides):
             cfg = _composed(lines + search_path, flags.config_name or "config")
             check(cfg)
+            check_by_making(cfg)
 
 
 def check(cfg: DictConfig) -> None:
@@ -72,8 +80,23 @@ def check(cfg: DictConfig) -> None:
     for key in cfg:
         if str(key) not in known:
             raise UserError(f"`{key}` is not a setting.{nearest(str(key), known)}")
-    if type(cfg.seed) is not int or cfg.seed < 0:
-        raise UserError(f"`seed` must be an integer of at least 0; got {cfg.seed!r}.")
+    if type(cfg.seed) is not int or not 0 <= cfg.seed < 2**32:
+        raise UserError(f"`seed` must be an integer from 0 to {2**32 - 1}; got {cfg.seed!r}.")
+
+
+def check_by_making(cfg: DictConfig) -> None:
+    """Make what is quickly made, for what its settings must be to each other.
+
+    Raises:
+        UserError: an object refused them.
+    """
+    for group in LIGHT:
+        if str(OmegaConf.select(cfg, f"{group}._target_")).startswith("flag3d_exp."):
+            try:
+                instantiate(cfg[group], _convert_="all")
+            except InstantiationException as error:
+                if isinstance(error.__cause__, UserError):
+                    raise error.__cause__ from error
 
 
 def _check_node(key: str, cfg: DictConfig) -> None:
@@ -102,8 +125,8 @@ def _check_node(key: str, cfg: DictConfig) -> None:
             kind = f" ({described(annotation)})" if annotation is not None else ""
             raise UserError(f"`{path}` must be given{kind}: `{path}=...`.")
         value = _resolved(cfg, path)
-        if annotation is not None and not accepts(annotation, value):
-            raise UserError(f"`{path}` must be {described(annotation)}; got {value!r}.")
+        if annotation is not None and (wanted := expected(annotation, value)):
+            raise UserError(f"`{path}` must be {wanted}; got {value!r}.")
         if isinstance(value, dict) and "_target_" in value:
             _check_node(path, cfg)
     for name, argument in known.items():

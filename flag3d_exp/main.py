@@ -100,6 +100,14 @@ def leave(error: Exception, folder: Path | None = None) -> NoReturn:
             print(f"error: {error}", file=sys.stderr)
         case HydraException() | OmegaConfBaseException():
             print(f"error: {config.one_line(error)}.", file=sys.stderr)
+        case MemoryError():
+            where = f"; the traceback is in {folder}/run.log" if folder else ""
+            what = f" ({config.one_line(error)})" if str(error) else ""
+            print(
+                f"error: memory ran out{what}; a smaller `task.batch_size`, `dataset.clip_len` or "
+                f"`model.base_channels` takes less{where}.",
+                file=sys.stderr,
+            )
         case OSError():
             key = "" if folder else "`hydra.run.dir`: "
             where = f": `{error.filename}`" if error.filename else ""

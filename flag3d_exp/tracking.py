@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from filelock import FileLock
 
@@ -49,7 +49,7 @@ class Tracking:
     uri: str | None = "sqlite:///mlflow.db"
     experiment: str = "flag3d_exp"
     run_name: str | None = None
-    patience: float = 60.0
+    patience: Annotated[float, ">= 0"] = 60.0
 
     def start(self, name: str, tags: Mapping[str, str], run_id: str | None = None) -> "Tracker":
         """A new MLflow run, or `run_id` reopened.
@@ -81,7 +81,7 @@ class Tracker:
         client: "MlflowClient | None",
         run_id: str | None,
         experiment_id: str | None,
-        patience: float,
+        patience: Annotated[float, ">= 0"],
     ):
         self.run_id = run_id
         # Without the parameter the UI opens in a mode made for language models.

@@ -3,9 +3,11 @@
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from omegaconf import DictConfig
 
+from flag3d_exp import bounds
 from flag3d_exp.data.convert import converted, write_annotations
 from flag3d_exp.data.ntu import read_missing
 from flag3d_exp.errors import UserError
@@ -25,12 +27,11 @@ class Convert:
 
     source: str
     output: str
-    num_persons: int = 2
+    num_persons: Annotated[int, ">= 1"] = 2
     missing: str | None = None
 
     def __post_init__(self) -> None:
-        if self.num_persons < 1:
-            raise UserError(f"`task.num_persons` must be at least 1; got {self.num_persons}.")
+        bounds.check(self, "task")
 
     def __call__(self, cfg: DictConfig) -> None:
         """Convert, and print the command that looks at the result."""

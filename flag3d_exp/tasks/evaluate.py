@@ -3,13 +3,13 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from hydra.core.hydra_config import HydraConfig
 from mindspore import nn
 from omegaconf import DictConfig, OmegaConf
 
-from flag3d_exp import build, console, record
+from flag3d_exp import bounds, build, console, record
 from flag3d_exp.engine.checkpoint import Checkpoint, load_checkpoint
 from flag3d_exp.engine.evaluate import predict_function
 from flag3d_exp.engine.interrupt import StopRequest
@@ -43,15 +43,12 @@ class Evaluate:
     checkpoint: str
     splits: list[str] | None = None
     weights: Literal["raw", "ema"] = "raw"
-    batch_size: int | None = None
-    num_workers: int = 1
-    limit_batches: int | None = None
+    batch_size: Annotated[int, ">= 1, <= 65536"] | None = None
+    num_workers: Annotated[int, ">= 1"] = 1
+    limit_batches: Annotated[int, ">= 1"] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "num_workers", "limit_batches"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"`task.{name}` must be at least 1; got {value}.")
+        bounds.check(self, "task")
 
     def __call__(self, cfg: DictConfig) -> float | None:
         """Evaluate; the top-1 of `val` in percent, if that split is evaluated."""

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import mindspore as ms
 import numpy as np
@@ -10,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from mindspore import Tensor, nn, ops
 from omegaconf import DictConfig
 
-from flag3d_exp import attribution, build, record
+from flag3d_exp import attribution, bounds, build, record
 from flag3d_exp.attribution import Gradient
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.dataset import ClipDataset
@@ -42,14 +43,12 @@ class Explain:
 
     checkpoint: str
     recording: str
-    label: int | None = None
-    num_steps: int = 24
-    num_random: int = 10
+    label: Annotated[int, ">= 0"] | None = None
+    num_steps: Annotated[int, ">= 1"] = 24
+    num_random: Annotated[int, ">= 1"] = 10
 
     def __post_init__(self) -> None:
-        for name in ("num_steps", "num_random"):
-            if getattr(self, name) < 1:
-                raise UserError(f"`task.{name}` must be at least 1; got {getattr(self, name)}.")
+        bounds.check(self, "task")
 
     def __call__(self, cfg: DictConfig) -> None:
         """Write `explain.png` and `explain.json`."""

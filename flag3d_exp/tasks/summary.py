@@ -3,13 +3,13 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import build
-from flag3d_exp.errors import UserError
+from flag3d_exp import bounds, build
 from flag3d_exp.models.summary import Layer, layers
 from flag3d_exp.skeleton import load_layout
 
@@ -25,12 +25,11 @@ class Summary:
         models: choices of `model` to compare instead, one line each.
     """
 
-    depth: int = 2
+    depth: Annotated[int, ">= 1"] = 2
     models: list[str] | None = None
 
     def __post_init__(self) -> None:
-        if self.depth < 1:
-            raise UserError(f"`task.depth` must be at least 1; got {self.depth}.")
+        bounds.check(self, "task")
 
     def __call__(self, cfg: DictConfig) -> None:
         """Print the table; write it to `summary.md`."""
