@@ -1,17 +1,23 @@
-"""What a run says on the terminal: a header, a progress bar, one line an epoch."""
+"""What a run says on the terminal: a header, a progress bar, one line an epoch, tables."""
 
 import logging
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 
 log = logging.getLogger(__name__)
 
 PERCENT = ("top1", "top5")
+CELL_END = re.compile(r"(?<!\\)\|")
 
 
 class ProgressBar:
@@ -43,6 +49,28 @@ def progress_bar() -> Iterator[ProgressBar]:
     )
     with Progress(*columns, console=console, transient=True, redirect_stdout=True) as bar:
         yield ProgressBar(bar)
+
+
+def show(markdown: str) -> None:
+    """Print Markdown: as it stands, but on a terminal with its tables drawn within the width."""
+    if not sys.stdout.isatty():
+        print(markdown)
+        return
+    console = Console(file=sys.stdout)
+    for is_table, group in groupby(markdown.splitlines(), lambda line: line.startswith("|")):
+        lines = list(group)
+        console.print(_drawn(lines) if is_table else Text("\n".join(lines)))
+
+
+def _drawn(lines: Sequence[str]) -> Table:
+    header, rules, *rows = ([cell.strip() for cell in CELL_END.split(line)[1:-1]] for line in lines)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name, rule in zip(header, rules, strict=True):
+        justify = "right" if rule.endswith(":") else "left"
+        table.add_column(Text(name), justify=justify, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell.replace("\\|", "|")) for cell in row))
+    return table
 
 
 def metric_line(metrics: Mapping[str, float], names: list[str] | None = None) -> str:

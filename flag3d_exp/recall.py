@@ -8,7 +8,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from flag3d_exp.errors import UserError
+from flag3d_exp.errors import UserError, blamed_on
 
 OWN_GROUPS = ("task", "device", "tracking")  # never taken from the checkpoint's run
 RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -29,12 +29,14 @@ def expanded(overrides: Sequence[str]) -> list[str]:
     resume = _unquoted(given.get("task.resume", "null"))
     if resume not in ("auto", "null"):
         return _resumed(resume, uri, overrides)
-    if "task.checkpoint" in given and "experiment" not in given:
-        path = find_checkpoint(_unquoted(given["task.checkpoint"]), uri)
-        if path is not None and path.is_file() and path.suffix == ".npz":
+    several = "-m" in overrides or "--multirun" in overrides
+    if "task.checkpoint" in given and "experiment" not in given and not several:
+        path = checkpoint_path(_unquoted(given["task.checkpoint"]), uri)
+        if path.suffix == ".npz":
             from flag3d_exp.engine.checkpoint import load_meta
 
-            choices = load_meta(path).get("choices", {})
+            with blamed_on("task.checkpoint"):
+                choices = load_meta(path).get("choices", {})
             kept = [g for g in choices if g not in (*OWN_GROUPS, "experiment", "debug", *given)]
             return _preceded([f"{group}={choices[group]}" for group in kept], overrides)
     return list(overrides)

@@ -172,6 +172,11 @@ def _items(annotation: ast.Subscript) -> list[ast.expr]:
     return inner.elts if isinstance(inner, ast.Tuple) else [inner]
 
 
+def spelled(value: Any) -> str:
+    """The value as on a command line; a text in quotes."""
+    return repr(value) if isinstance(value, str) else _spelled(value)
+
+
 def _spelled(value: Any) -> str:
     return (
         str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)

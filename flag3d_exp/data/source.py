@@ -11,7 +11,7 @@ from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.demo import demo_path
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline, Pipeline
 from flag3d_exp.data.transforms import Stream
-from flag3d_exp.errors import UserError
+from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.skeleton import Layout, load_layout
 
 DEMOS = {"demo_in_domain": "in_domain", "demo_out_domain": "out_domain"}
@@ -78,7 +78,8 @@ class Dataset:
     def open(self) -> Annotations:
         """The annotation file, as it is."""
         path = demo_path(DEMOS[self.path]) if self.path in DEMOS else self.path
-        return open_annotations(path, self.cache)
+        with blamed_on("dataset.path"):
+            return open_annotations(path, self.cache)
 
 
 def build(

@@ -9,7 +9,7 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from flag3d_exp import bounds, record
+from flag3d_exp import bounds, console, record
 from flag3d_exp.benchmark import figures
 from flag3d_exp.benchmark.contenders import Contender, in_turns, started
 from flag3d_exp.build import class_name
@@ -67,7 +67,7 @@ class Benchmark:
             tracker.log_report(record.final_report(figures.metrics(measured)))
             tracker.log_artifact(folder / "benchmark.json")
             tracker.log_artifact(folder / "benchmark.md")
-        print(text)
+        console.show(text)
 
     def measured(self, name: str, cfg: DictConfig, folder: Path) -> dict[str, Any]:
         """All figures of one model; `folder` receives what its contenders share."""

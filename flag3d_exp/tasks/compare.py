@@ -8,7 +8,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import comparison
+from flag3d_exp import comparison, console
 from flag3d_exp.comparison import Comparison
 from flag3d_exp.errors import UserError
 from flag3d_exp.predictions import paired
@@ -39,7 +39,7 @@ class Compare:
         text = to_markdown("Comparison", named, [sections.comparisons(pairs, wrong)])
         (folder / "compare.md").write_text(text, encoding="utf-8")
         write_json(folder / "compare.json", _plain(pairs, wrong))
-        print(text)
+        console.show(text)
 
 
 def compare_runs(

@@ -17,7 +17,7 @@ from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.evaluate import predict_function
-from flag3d_exp.errors import UserError, nearest
+from flag3d_exp.errors import UserError, blamed_on, nearest
 from flag3d_exp.metrics import softmax
 from flag3d_exp.models.heatmap import Heatmaps
 from flag3d_exp.recall import checkpoint_path, recalled
@@ -53,7 +53,8 @@ class Explain:
     def __call__(self, cfg: DictConfig) -> None:
         """Write `explain.png` and `explain.json`."""
         folder = Path(HydraConfig.get().runtime.output_dir)
-        checkpoint = load_checkpoint(checkpoint_path(self.checkpoint, cfg.tracking.uri))
+        with blamed_on("task.checkpoint"):
+            checkpoint = load_checkpoint(checkpoint_path(self.checkpoint, cfg.tracking.uri))
         cfg = recalled(cfg, checkpoint.meta, list(HydraConfig.get().overrides.task))
         device, _ = build.device(cfg)
         settings = build.instantiated(cfg.dataset)

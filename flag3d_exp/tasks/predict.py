@@ -15,6 +15,7 @@ from flag3d_exp.data.inputs import input_clips, read_inputs
 from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.evaluate import predict_function
 from flag3d_exp.engine.interrupt import StopRequest
+from flag3d_exp.errors import blamed_on
 from flag3d_exp.predictions import likeliest
 from flag3d_exp.recall import checkpoint_path, recalled
 from flag3d_exp.run_folder import write_json
@@ -51,8 +52,10 @@ class Predict:
         """Predict, and write and print the likeliest classes of each recording."""
         folder = Path(HydraConfig.get().runtime.output_dir)
         path = checkpoint_path(self.checkpoint, cfg.tracking.uri)
-        recordings = read_inputs(Path(self.input).expanduser())
-        checkpoint = load_checkpoint(path)
+        with blamed_on("task.input"):
+            recordings = read_inputs(Path(self.input).expanduser())
+        with blamed_on("task.checkpoint"):
+            checkpoint = load_checkpoint(path)
         cfg = recalled(cfg, checkpoint.meta, list(HydraConfig.get().overrides.task))
         device, _ = build.device(cfg)
         dataset = input_clips(

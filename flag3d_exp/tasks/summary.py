@@ -9,7 +9,7 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import bounds, build
+from flag3d_exp import bounds, build, console
 from flag3d_exp.models.summary import Layer, layers
 from flag3d_exp.skeleton import load_layout
 
@@ -37,7 +37,7 @@ class Summary:
         text = layer_table(cfg, self.depth) if self.models is None else model_table(self.models)
         folder = Path(HydraConfig.get().runtime.output_dir)
         (folder / "summary.md").write_text(text, encoding="utf-8")
-        print(text)
+        console.show(text)
 
 
 def layer_table(cfg: DictConfig, depth: int) -> str:
