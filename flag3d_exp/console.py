@@ -11,7 +11,7 @@ from pathlib import Path
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 log = logging.getLogger(__name__)
@@ -20,8 +20,19 @@ PERCENT = ("top1", "top5")
 CELL_END = re.compile(r"(?<!\\)\|")
 
 
+class StdoutHandler(logging.Handler):
+    """Log lines on `sys.stdout` as it is at the time, for a bar that is drawn there to make way."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record."""
+        try:
+            print(self.format(record), flush=True)
+        except Exception:
+            self.handleError(record)
+
+
 class ProgressBar:
-    """A bar with loss, accuracy, clips/s and time left on a terminal; nothing elsewhere."""
+    """A bar with time left, loss, accuracy and clips/s on a terminal; nothing elsewhere."""
 
     def __init__(self, bar: Progress | None):
         self._bar = bar
@@ -41,13 +52,14 @@ def progress_bar() -> Iterator[ProgressBar]:
         return
     console = Console(file=sys.stdout)
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        TextColumn("{task.completed}/{task.total}"),
-        TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(compact=True),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=20),
+        TextColumn("{task.completed}/{task.total}", table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+        # The one that gives way on a narrow terminal.
+        TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, ratio=1)),
     )
-    with Progress(*columns, console=console, transient=True, redirect_stdout=True) as bar:
+    with Progress(*columns, console=console, transient=True, expand=True) as bar:
         yield ProgressBar(bar)
 
 
