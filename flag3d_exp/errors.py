@@ -11,11 +11,14 @@ class UserError(Exception):
 
 @contextmanager
 def blamed_on(key: str) -> Iterator[None]:
-    """A block whose refusals are of what `key` was given; they get its name if they lack it."""
+    """A block, or a function, whose refusals are of what `key` was given.
+
+    They get its name in front, unless they name a key of its group themselves.
+    """
     try:
         yield
     except UserError as error:
-        if f"`{key}" in str(error):
+        if f"`{key.partition('.')[0]}." in str(error):
             raise
         raise UserError(f"`{key}`: {error}") from error
 

@@ -42,6 +42,7 @@ def expanded(overrides: Sequence[str]) -> list[str]:
     return list(overrides)
 
 
+@blamed_on("task.resume")
 def _resumed(reference: str, uri: str | None, overrides: Sequence[str]) -> list[str]:
     folder = Path(reference).expanduser()
     if not folder.is_dir() and RUN_ID.fullmatch(reference):
@@ -115,6 +116,7 @@ def find_checkpoint(reference: str, uri: str | None = None) -> Path | None:
     return None
 
 
+@blamed_on("task.checkpoint")
 def checkpoint_path(reference: str, uri: str | None) -> Path:
     """As `find_checkpoint`.
 

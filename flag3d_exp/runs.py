@@ -116,8 +116,8 @@ def common_splits(runs: Sequence[Run], chosen: Sequence[str] | None = None) -> l
         for run in runs:
             if split not in run.predictions:
                 raise UserError(
-                    f"run {run.reference} has no predictions of split `{split}`; there: "
-                    f"{', '.join(run.predictions)}.{nearest(split, run.predictions)}"
+                    f"`task.splits`: run {run.reference} has no predictions of split {split!r}; "
+                    f"there: {', '.join(run.predictions)}.{nearest(split, run.predictions)}"
                 )
     if chosen:
         return list(chosen)

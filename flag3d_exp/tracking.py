@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 RETRY_SECONDS = 2.0
+NOT_THERE = "RESOURCE_DOES_NOT_EXIST"
 MAX_METRICS = 1000  # that MLflow takes at once
 TRIAL_STATE = "trial_state"  # tag of a run that is a trial: complete, pruned or failed
 
@@ -69,6 +70,11 @@ class Tracking:
                     experiment = _experiment_id(client, self.experiment)
                 run = client.create_run(experiment, tags=dict(tags), run_name=self.run_name or name)
         except _mlflow_errors() as error:
+            if run_id is not None and getattr(error, "error_code", "") == NOT_THERE:
+                raise UserError(
+                    f"`tracking.uri={self.uri}` does not know `{run_id}`, which the run folder's "
+                    "mlflow.json names; give the store that does, or `tracking=none`."
+                ) from error
             raise _unreachable(self.uri, error) from error
         return Tracker(client, run.info.run_id, run.info.experiment_id, self.patience)
 
@@ -239,8 +245,11 @@ def run_folder(run_id: str, uri: str | None = None) -> Path:
     """
     uri = uri or Tracking.uri
     assert uri is not None
+    path = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and not path.exists():  # MLflow would make an empty one
+        raise UserError(f"MLflow run `{run_id}`: there is no store `tracking.uri={uri}`.")
     client = connect(uri)
-    with refusals(f"MLflow run `{run_id}` at {uri}"):
+    with refusals(f"MLflow run `{run_id}` at `tracking.uri={uri}`"):
         tags = client.get_run(run_id).data.tags
         folder = Path(tags.get("run_folder", ""))
         if "run_folder" in tags and folder.is_dir():
@@ -320,7 +329,7 @@ def _refused(error: Exception) -> bool:
 
 def _unreachable(uri: str, error: Exception) -> UserError:
     return UserError(
-        f"`tracking.uri={uri}` cannot be used: {_first_line(error)} "
+        f"`tracking.uri={uri}` cannot be used: {_first_line(error).rstrip('.')}. "
         "Accepted: sqlite:///file.db, http://host:port, or `tracking=none`."
     )
 

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from flag3d_exp import comparison, console
 from flag3d_exp.comparison import Comparison
-from flag3d_exp.errors import UserError
+from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.predictions import paired
 from flag3d_exp.report import sections
 from flag3d_exp.report.document import to_markdown
@@ -42,6 +42,7 @@ class Compare:
         console.show(text)
 
 
+@blamed_on("task.runs")
 def compare_runs(
     runs: Sequence[Run], splits: Sequence[str] | None = None
 ) -> tuple[dict[str, list[Comparison]], dict[str, list[str]]]:

@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from flag3d_exp import bounds, comparison, evaluation, metrics, run_folder
-from flag3d_exp.errors import UserError
+from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.evaluation import Evaluation
 from flag3d_exp.flag3d import protocol
 from flag3d_exp.predictions import Predictions, paired
@@ -65,6 +65,7 @@ class Report:
         print(f"report: {page}")
 
 
+@blamed_on("task.runs")
 def write_report(
     folder: Path, runs: Sequence[Run], splits: Sequence[str] | None = None, num_worst: int = 8
 ) -> Path:
