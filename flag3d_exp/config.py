@@ -195,7 +195,9 @@ def _check_choice(override: Override, config_dir: str | None) -> None:
     if listed and name != "experiment":
         these = ",".join(map(str, values))
         raise UserError(f"`{override.input_line}`: choose one; `-m {name}={these}` runs each.")
-    if None in values and name not in _optional_groups():
+    if None in values and name in _optional_groups():
+        raise UserError(f"`{name}=null`: a run has none if `{name}` is left out.")
+    if None in values:
         raise UserError(f"`{name}=null`: a run needs its `{name}`; {_choices_line(name, choices)}")
     for value in values:
         if value is not None and str(value) not in choices:

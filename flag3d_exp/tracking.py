@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from filelock import FileLock
 
+from flag3d_exp import bounds
 from flag3d_exp.errors import UserError
 from flag3d_exp.run_folder import Report
 
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 RETRY_SECONDS = 2.0
+ACCEPTED = "sqlite:///file.db, http://host:port, or `tracking=none`"
 NOT_THERE = "RESOURCE_DOES_NOT_EXIST"
 MAX_METRICS = 1000  # that MLflow takes at once
 TRIAL_STATE = "trial_state"  # tag of a run that is a trial: complete, pruned or failed
@@ -51,6 +53,13 @@ class Tracking:
     experiment: str = "flag3d_exp"
     run_name: str | None = None
     patience: Annotated[float, ">= 0"] = 60.0
+
+    def __post_init__(self) -> None:
+        bounds.check(self, "tracking")
+        if self.uri == "":
+            raise UserError(f"`tracking.uri` must be one of: {ACCEPTED}; got ''.")
+        if not self.experiment.strip():
+            raise UserError(f"`tracking.experiment` must be a name; got {self.experiment!r}.")
 
     def start(self, name: str, tags: Mapping[str, str], run_id: str | None = None) -> "Tracker":
         """A new MLflow run, or `run_id` reopened.
@@ -330,7 +339,7 @@ def _refused(error: Exception) -> bool:
 def _unreachable(uri: str, error: Exception) -> UserError:
     return UserError(
         f"`tracking.uri={uri}` cannot be used: {_first_line(error).rstrip('.')}. "
-        "Accepted: sqlite:///file.db, http://host:port, or `tracking=none`."
+        f"Accepted: {ACCEPTED}."
     )
 
 

@@ -69,6 +69,9 @@ def test_what_is_right_is_let_through(arguments):
         ("dataset.clip_len=0", ["`dataset.clip_len` must be from 1 to 100000; got 0"]),
         ("dataset.num_classes=3", ["`dataset.classes` must name 3 classes", "got 16"]),
         ("dataset.layout=ntu", ["`dataset.layout` must be one of", "nturgb+d", "'ntu'"]),
+        ("tracking.uri=''", ["`tracking.uri` must be one of", "tracking=none", "got ''"]),
+        ("tracking.experiment=''", ["`tracking.experiment` must be a name; got ''"]),
+        ("tracking.patience=-1", ["`tracking.patience` must be at least 0; got -1"]),
         ("device.id=-1", ["`device.id` must be at least 0; got -1"]),
         ("model=", ["`model="]),
         ("lr", ["key=value"]),
@@ -82,6 +85,37 @@ def test_what_is_wrong_is_named_with_what_would_be_right(argument, expected):
     line = refusal(argument)
     for part in expected:
         assert part in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--hepl"], ["unrecognized arguments: --hepl", "`key=value`"]),
+        (["--epochs", "3"], ["--epochs", "`key=value`"]),
+        (["--cfg", "foo"], ["'foo'", "job"]),
+        (["--config-dir"], ["--config-dir", "expected one argument"]),
+        (["--help", "foo=bar"], ["`foo`", "Groups: dataset"]),
+        (["--cfg", "job", "modle=stgcn"], ["`modle`", "Did you mean `model`"]),
+        (["++foo.bar=1"], ["`foo` is not a setting", "Settings: dataset"]),
+        (["model=null"], ["`model=null`", "needs its `model`", "stgcn"]),
+        (["debug=null"], ["`debug=null`", "left out"]),
+        (["model=[stgcn,aagcn]"], ["choose one", "`-m model=stgcn,aagcn`"]),
+        (["model=stgcn,aagcn"], ["`model=stgcn,aagcn`", "`-m`"]),
+        (["task.epochs", "=", "3"], ["`task.epochs`", "`key=value`"]),
+        (["tracking.run_name=my run (1)"], ["`tracking.run_name=my run (1)`", "key='a text'"]),
+        (["task.epochs=null"], ["at least 1; got null"]),
+        (["task.sync_batchnorm=1"], ["`task.sync_batchnorm` must be true or false; got 1"]),
+    ],
+)
+def test_a_slip_on_the_command_line_is_named(arguments, expected):
+    line = refusal(*arguments)
+    for part in expected:
+        assert part in line, line
+    assert "https:" not in line
+
+
+def test_an_incomplete_configuration_can_be_looked_at():
+    check_command_line(["--cfg", "job", "dataset=uiprmd"])
 
 
 def test_an_object_within_an_object_is_checked():

@@ -107,8 +107,9 @@ class PoseC3D(nn.Cell):
         stages = (stage_blocks, temporal_kernels, spatial_strides, temporal_strides)
         if len({len(stage) for stage in stages}) != 1:
             raise UserError(
-                "`stage_blocks`, `temporal_kernels`, `spatial_strides` and `temporal_strides` must "
-                f"be of one length; got {', '.join(str(list(stage)) for stage in stages)}."
+                "`model.stage_blocks`, `model.temporal_kernels`, `model.spatial_strides` and "
+                "`model.temporal_strides` must be "
+                f"of one length; got {', '.join(str(list(stage)) for stage in stages)}."
             )
         self.heatmaps = Heatmaps(load_layout(layout), limbs, train_size, test_size, sigma)
         self.network = SlowOnly(self.heatmaps.num_maps, base_channels, *stages)

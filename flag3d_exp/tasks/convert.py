@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from flag3d_exp import bounds
 from flag3d_exp.data.convert import converted, write_annotations
 from flag3d_exp.data.ntu import read_missing
-from flag3d_exp.errors import UserError
+from flag3d_exp.errors import UserError, blamed_on
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Convert:
         if output.exists() and source.exists() and output.samefile(source):
             raise UserError("`task.output` must be another file than `task.source`.")
         missing = frozenset() if self.missing is None else read_missing(Path(self.missing))
-        splits, recordings, layout, empty = converted(source, self.num_persons, missing)
+        with blamed_on("task.source"):
+            splits, recordings, layout, empty = converted(source, self.num_persons, missing)
         write_annotations(output, splits, recordings)
         persons = max(recording.keypoints.shape[0] for recording in recordings)
         flat = recordings[0].keypoints.shape[-1] == 2
