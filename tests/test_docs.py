@@ -214,6 +214,7 @@ def test_the_reference_follows_comments_interpolations_and_bases(monkeypatch):
 
     text = settings.group_text("device")
     assert "| `id` | `0` | an integer | of the accelerator, as the driver counts them;" in text
+    assert "| `format` | `onnx` | mindir or onnx |" in settings.group_text("task")
     assert "### device=gpu\n\nOne NVIDIA GPU" in text and "Starts from `auto`; changes:" in text
     assert "| `classes` | `[Push-ups, ...]` |" in settings.group_text("dataset")
     assert "| that of `dataset.layout` |" in settings.group_text("model")
