@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from cli import TINY, command
 
 from flag3d_exp.config import check_command_line
@@ -142,6 +143,13 @@ def test_a_page_s_commands_are_found_with_what_they_need(tmp_path):
     assert found == [(["a=1", "b=2"], "luck"), (["c=3"], ""), (["d=4"], "snow"), (None, "snow")]
 
 
+def test_the_citation_is_of_this_version():
+    project = (ROOT / "pyproject.toml").read_text()
+    version = re.findall(r'^version = "(.*)"', project, re.MULTILINE)[0]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+    assert version in (ROOT / "CHANGELOG.md").read_text()
+
+
 @pytest.mark.slow
 def test_the_commands_of_the_docs_can_be_run_one_after_the_other(tmp_path):
     lines = []
@@ -202,6 +210,18 @@ def test_the_site_shows_what_a_network_takes(site):
     text = re.sub(r"<[^>]*>", "", (site / "reference/models.html").read_text())
     assert re.search(r"class flag3d_exp\.models\.aagcn\.AAGCN\(num_classes", " ".join(text.split()))
     assert "(*args, **kwargs)" not in text
+
+
+def test_no_property_s_text_is_taken_for_its_type():
+    """Napoleon reads what stands before a colon in a property's docstring as the type."""
+    for path in (ROOT / "flag3d_exp").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and "property" in ast.unparse(
+                ast.Module(node.decorator_list, [])
+            ):
+                assert ":" not in (ast.get_docstring(node) or "").split("\n")[0], (
+                    f"{path}: {node.name}"
+                )
 
 
 @pytest.mark.slow
