@@ -65,6 +65,7 @@ class Command:
 def commands(page: Path) -> list[Command]:
     found = []
     for language, text in FENCE.findall(page.read_text(encoding="utf-8")):
+        assert language or page.name == "README.md" or not text.startswith("python"), text
         lines = text.replace("\\\n", " ").splitlines()
         unmarked = page.name == "README.md" and not language and text[0] not in "{$"
         if language != "bash" and not unmarked:
