@@ -109,7 +109,7 @@ def quick(arguments: list[str]) -> list[str]:
         extra.append("task.limit_batches=2")
     else:
         extra += QUICK_TASKS.get(given["task"], [])
-    if "-m" in arguments:
+    if "sweep" in given:
         extra.append("hydra.sweeper.n_trials=1")
     return [*arguments, *extra]
 
