@@ -92,8 +92,13 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 
 
 def run_title(cfg: DictConfig) -> str:
-    """`model-dataset-stream-seed`, the default name of a run."""
-    return f"{class_name(cfg.model)}-{cfg.dataset.name}-{cfg.stream.name}-{cfg.seed}"
+    """The default name of a run: `model-stream-dataset-seed`, behind its task unless it trains.
+
+    What tells runs apart stands first, because lists of runs cut names off.
+    """
+    task = class_name(cfg.task).lower()
+    title = f"{class_name(cfg.model)}-{cfg.stream.name}-{cfg.dataset.name}-{cfg.seed}"
+    return title if task == "train" else f"{task}-{title}"
 
 
 def class_name(node: DictConfig) -> str:

@@ -153,7 +153,13 @@ def described(annotation: ast.expr) -> str:
                 return f"a list, each {described(items[0])}"
             case "dict" | "Mapping":
                 return f"a mapping, each value {described(items[-1])}"
-    words = {"int": "an integer", "float": "a number", "bool": "true or false", "str": "text"}
+    words = {
+        "int": "an integer",
+        "float": "a number",
+        "bool": "true or false",
+        "str": "text",
+        "object": "of any type",
+    }
     return words.get(ast.unparse(annotation), ast.unparse(annotation))
 
 

@@ -45,7 +45,7 @@ class Tracking:
     Args:
         uri: an MLflow tracking URI; None for no tracking.
         experiment: the MLflow experiment that receives the run.
-        run_name: the run's name; None to name it after model, dataset, stream and seed.
+        run_name: the run's name; None to name it after model, stream, dataset and seed.
         patience: seconds to wait at the end for a server that is away.
     """
 

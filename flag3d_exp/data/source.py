@@ -72,7 +72,7 @@ class Dataset:
 
     @property
     def num_coordinates(self) -> int:
-        """Channels that say where a joint is: 2 or 3."""
+        """Channels that say where a joint is, 2 or 3."""
         return self.num_channels - self.score_channel
 
     def open(self) -> Annotations:

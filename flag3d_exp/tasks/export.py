@@ -22,7 +22,7 @@ from flag3d_exp.data.source import Dataset
 from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.evaluate import predict_function
 from flag3d_exp.errors import UserError, blamed_on
-from flag3d_exp.export.file import Format, needed, open_file, write_file
+from flag3d_exp.export.file import needed, open_file, write_file
 from flag3d_exp.export.mindir import compiled, graph_of
 from flag3d_exp.model_store import log_model
 from flag3d_exp.models.layers import use_native_kernels
@@ -52,7 +52,7 @@ class Export:
     """
 
     checkpoint: str
-    format: Format = "onnx"
+    format: Literal["mindir", "onnx"] = "onnx"
     weights: Literal["raw", "ema"] = "raw"
     register: str | None = "auto"
 

@@ -50,6 +50,7 @@ class Fuse:
         runs = open_runs(self.runs, cfg.tracking.uri)
         found = fuse_runs(folder, runs, self.weights, self.fit_on, self.splits)
         track(cfg, folder, found)
+        log.info("run folder: %s", folder)
         return found.get("val/top1")
 
 

@@ -74,7 +74,9 @@ class Inspect:
                 viewer(played, titles, layout, up), encoding="utf-8"
             )
         track(cfg, folder, findings)
-        print(f"inspected: {folder}")
+        if shown:
+            print(f"a clip of each class: {folder / 'sheet_1.png'}")
+            print(f"recordings to play and turn: {folder / 'viewer.html'}")
         errors = [finding for finding in findings if finding.severity == "error"]
         if errors:
             raise UserError(
