@@ -2,10 +2,14 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo install test check docs clean
+.PHONY: demo ui install test check docs clean
 
 demo: .venv/installed  ## install, train on the embedded synthetic data, say how to browse the run
 	$(BIN)/python -m flag3d_exp task.epochs=12 task.eval_every=3
+
+ui: .venv/installed  ## the runs of this folder in the browser
+	@echo "once it is up, open http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning"
+	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db
 
 install: .venv/installed-dev  ## the environment with the tools of development
 
@@ -29,9 +33,11 @@ clean:
 	$(PYTHON) -m venv .venv
 
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	@echo "installing into .venv, which takes minutes ..."
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
 .venv/installed-dev: .venv/bin/python pyproject.toml constraints.txt
+	@echo "installing into .venv, which takes minutes ..."
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@ .venv/installed

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from sphinx.application import Sphinx
+from sphinx.util.inspect import signature, stringify_signature
 
 DOCS = Path(__file__).resolve().parent
 PACKAGE = DOCS.parent / "flag3d_exp"
@@ -58,6 +59,16 @@ def modules(names: list[str]) -> str:
     return "\n\n".join(parts)
 
 
+def constructor(
+    app: Sphinx, what: str, name: str, obj: object, options: object, given: str, returned: str
+) -> tuple[str, str] | None:
+    """The arguments of a cell, which MindSpore's metaclass hides behind `*args, **kwargs`."""
+    if what != "class" or given != "(*args, **kwargs)":
+        return None
+    return stringify_signature(signature(obj.__init__, bound_method=True)), returned
+
+
 def setup(app: Sphinx) -> None:
     """Sphinx calls this first."""
     app.connect("source-read", fill)
+    app.connect("autodoc-process-signature", constructor)

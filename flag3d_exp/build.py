@@ -9,7 +9,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from flag3d_exp.device import Device, description
 from flag3d_exp.errors import UserError
-from flag3d_exp.skeleton import load_layout
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -46,9 +45,11 @@ def model(cfg: DictConfig) -> "nn.Cell":
     Raises:
         UserError: it refused its settings, or is made for other joints than the dataset's.
     """
+    from flag3d_exp.skeleton import load_layout
+
     if "layout" in cfg.model and cfg.model.layout != cfg.dataset.layout:
-        expected = load_layout(cfg.dataset.layout).num_joints
-        found = load_layout(cfg.model.layout).num_joints
+        expected = load_layout(cfg.dataset.layout, "dataset.layout").num_joints
+        found = load_layout(cfg.model.layout, "model.layout").num_joints
         if found != expected:
             raise UserError(
                 f"`model.layout={cfg.model.layout}` has {found} joints, `dataset.layout="
@@ -91,8 +92,13 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 
 
 def run_title(cfg: DictConfig) -> str:
-    """`model-dataset-stream-seed`, the default name of a run."""
-    return f"{class_name(cfg.model)}-{cfg.dataset.name}-{cfg.stream.name}-{cfg.seed}"
+    """The default name of a run: `model-stream-dataset-seed`, behind its task unless it trains.
+
+    What tells runs apart stands first, because lists of runs cut names off.
+    """
+    task = class_name(cfg.task).lower()
+    title = f"{class_name(cfg.model)}-{cfg.stream.name}-{cfg.dataset.name}-{cfg.seed}"
+    return title if task == "train" else f"{task}-{title}"
 
 
 def class_name(node: DictConfig) -> str:

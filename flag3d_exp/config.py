@@ -6,10 +6,11 @@ will receive it (see `signature`).
 """
 
 import re
+from argparse import Namespace
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from hydra import compose, initialize_config_dir
@@ -18,15 +19,22 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import (
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from flag3d_exp.errors import UserError, nearest
-from flag3d_exp.signature import accepts, arguments, described
+from flag3d_exp.signature import arguments, described, expected, spelled
 
 PACKAGE = Path(__file__).resolve().parent
 CONF = next(folder for folder in (PACKAGE.parent / "conf", PACKAGE / "conf") if folder.is_dir())
+LIGHT = ("dataset", "pipeline", "stream", "scheduler", "device", "tracking")  # made in no time
 
 
 def check_command_line(argv: list[str]) -> None:
@@ -35,22 +43,41 @@ def check_command_line(argv: list[str]) -> None:
     Raises:
         UserError: an unknown group, choice or key, a value of the wrong type, or a missing one.
     """
-    flags = get_args_parser().parse_args(argv)
-    if flags.help or flags.hydra_help or flags.shell_completion or flags.info or flags.cfg:
+    flags = _flags(argv)
+    if flags.hydra_help or flags.shell_completion or flags.info:
         return
     try:
         overrides = OverridesParser.create().parse_overrides(flags.overrides)
     except HydraException as error:
         given = f"`{error.override}`: " if isinstance(error, OverrideParseException) else ""
-        raise UserError(f"{given}{one_line(error)} (write overrides as `key=value`)") from error
+        reason = one_line(error).partition(" See https")[0]
+        raise UserError(
+            f"{given}{reason} (settings are `key=value`; a text with spaces, commas or brackets is "
+            "`\"key='a text'\"` in a shell)."
+        ) from error
     search_path = _extra_config_dir(flags.config_dir)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for override in overrides:
             _check_choice(override, flags.config_dir)
+        _check_sweeps(overrides, flags.multirun)
+        if flags.help or flags.cfg:  # which may show what is not complete
+            _composed(_jobs(overrides)[0] + search_path, flags.config_name or "config")
+            return
         overrides += _sweeper_params(overrides, search_path, flags.config_name or "config")
         for lines in _jobs(overrides):
             cfg = _composed(lines + search_path, flags.config_name or "config")
             check(cfg)
+            check_by_making(cfg)
+
+
+def _flags(argv: list[str]) -> Namespace:
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message} (settings are `key=value`; `--help` lists groups and flags).")
+
+    parser.error = refuse
+    return parser.parse_args(argv)
 
 
 def check(cfg: DictConfig) -> None:
@@ -59,6 +86,11 @@ def check(cfg: DictConfig) -> None:
     Raises:
         UserError: naming the key, its value and what is accepted.
     """
+    known = _top_level()
+    for key in cfg:
+        if str(key) not in known:
+            hint = nearest(str(key), known) or f" Settings: {', '.join(sorted(known))}."
+            raise UserError(f"`{key}` is not a setting.{hint}")
     for key in cfg:
         node = None if OmegaConf.is_missing(cfg, key) else cfg[key]
         if OmegaConf.is_config(node):
@@ -68,12 +100,23 @@ def check(cfg: DictConfig) -> None:
                     "`# @package _global_` if it sets other groups."
                 )
             _check_node(str(key), cfg)
-    known = _top_level()
-    for key in cfg:
-        if str(key) not in known:
-            raise UserError(f"`{key}` is not a setting.{nearest(str(key), known)}")
-    if type(cfg.seed) is not int or cfg.seed < 0:
-        raise UserError(f"`seed` must be an integer of at least 0; got {cfg.seed!r}.")
+    if type(cfg.seed) is not int or not 0 <= cfg.seed < 2**32:
+        raise UserError(f"`seed` must be an integer from 0 to {2**32 - 1}; got {cfg.seed!r}.")
+
+
+def check_by_making(cfg: DictConfig) -> None:
+    """Make what is quickly made, for what its settings must be to each other.
+
+    Raises:
+        UserError: an object refused them.
+    """
+    for group in LIGHT:
+        if str(OmegaConf.select(cfg, f"{group}._target_")).startswith("flag3d_exp."):
+            try:
+                instantiate(cfg[group], _convert_="all")
+            except InstantiationException as error:
+                if isinstance(error.__cause__, UserError):
+                    raise error.__cause__ from error
 
 
 def _check_node(key: str, cfg: DictConfig) -> None:
@@ -102,8 +145,8 @@ def _check_node(key: str, cfg: DictConfig) -> None:
             kind = f" ({described(annotation)})" if annotation is not None else ""
             raise UserError(f"`{path}` must be given{kind}: `{path}=...`.")
         value = _resolved(cfg, path)
-        if annotation is not None and not accepts(annotation, value):
-            raise UserError(f"`{path}` must be {described(annotation)}; got {value!r}.")
+        if annotation is not None and (wanted := expected(annotation, value)):
+            raise UserError(f"`{path}` must be {wanted}; got {spelled(value)}.")
         if isinstance(value, dict) and "_target_" in value:
             _check_node(path, cfg)
     for name, argument in known.items():
@@ -147,11 +190,45 @@ def _check_choice(override: Override, config_dir: str | None) -> None:
     choices = sorted(loader.get_group_options(name, ObjectType.CONFIG))
     if config_dir is not None:
         choices += [path.stem for path in Path(config_dir, name).glob("*.yaml")]
-    for value in _values(override):
+    values = _values(override)
+    listed = isinstance(override.value(), list) and not override.is_sweep_override()
+    if listed and name != "experiment":
+        these = ",".join(map(str, values))
+        raise UserError(f"`{override.input_line}`: choose one; `-m {name}={these}` runs each.")
+    if None in values and name in _optional_groups():
+        raise UserError(f"`{name}=null`: a run has none if `{name}` is left out.")
+    if None in values:
+        raise UserError(f"`{name}=null`: a run needs its `{name}`; {_choices_line(name, choices)}")
+    for value in values:
         if value is not None and str(value) not in choices:
             raise UserError(
                 f"`{name}={value}` is not a choice.{nearest(str(value), choices)} "
-                f"Choices of `{name}`: {', '.join(choices)}."
+                f"{_choices_line(name, choices)}"
+            )
+
+
+def _choices_line(group: str, choices: Iterable[str]) -> str:
+    return f"Choices of `{group}`: {', '.join(choices)}."
+
+
+def _optional_groups() -> set[str]:
+    """The groups of which config.yaml chooses none."""
+    loaded = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"))
+    assert isinstance(loaded, dict)
+    pairs = [entry for entry in loaded["defaults"] if isinstance(entry, dict)]
+    return {group for pair in pairs for group, choice in pair.items() if choice is None}
+
+
+def _check_sweeps(overrides: list[Override], multirun: bool) -> None:
+    """Refuse several values for one run."""
+    if multirun or any(override.input_line == "hydra.mode=MULTIRUN" for override in overrides):
+        return
+    for override in overrides:
+        if override.is_sweep_override():
+            key = override.get_key_element()
+            raise UserError(
+                f"`{override.input_line}`: several values make several runs, which `-m` starts; "
+                f"one value with a comma is `{key}=\\'...\\'`, a list `{key}=[...]`."
             )
 
 

@@ -1,21 +1,38 @@
-"""What a run says on the terminal: a header, a progress bar, one line an epoch."""
+"""What a run says on the terminal: a header, a progress bar, one line an epoch, tables."""
 
 import logging
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+from rich.text import Text
 
 log = logging.getLogger(__name__)
 
 PERCENT = ("top1", "top5")
+CELL_END = re.compile(r"(?<!\\)\|")
+
+
+class StdoutHandler(logging.Handler):
+    """Log lines on `sys.stdout` as it is at the time, for a bar that is drawn there to make way."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record."""
+        try:
+            print(self.format(record), flush=True)
+        except Exception:
+            self.handleError(record)
 
 
 class ProgressBar:
-    """A bar with loss, accuracy, clips/s and time left on a terminal; nothing elsewhere."""
+    """A bar with time left, loss, accuracy and clips/s on a terminal; nothing elsewhere."""
 
     def __init__(self, bar: Progress | None):
         self._bar = bar
@@ -35,14 +52,37 @@ def progress_bar() -> Iterator[ProgressBar]:
         return
     console = Console(file=sys.stdout)
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        TextColumn("{task.completed}/{task.total}"),
-        TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(compact=True),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=20),
+        TextColumn("{task.completed}/{task.total}", table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+        # The one that gives way on a narrow terminal.
+        TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, ratio=1)),
     )
-    with Progress(*columns, console=console, transient=True, redirect_stdout=True) as bar:
+    with Progress(*columns, console=console, transient=True, expand=True) as bar:
         yield ProgressBar(bar)
+
+
+def show(markdown: str) -> None:
+    """Print Markdown: as it stands, but on a terminal with its tables drawn within the width."""
+    if not sys.stdout.isatty():
+        print(markdown)
+        return
+    console = Console(file=sys.stdout)
+    for is_table, group in groupby(markdown.splitlines(), lambda line: line.startswith("|")):
+        lines = list(group)
+        console.print(_drawn(lines) if is_table else Text("\n".join(lines)))
+
+
+def _drawn(lines: Sequence[str]) -> Table:
+    header, rules, *rows = ([cell.strip() for cell in CELL_END.split(line)[1:-1]] for line in lines)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name, rule in zip(header, rules, strict=True):
+        justify = "right" if rule.endswith(":") else "left"
+        table.add_column(Text(name), justify=justify, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell.replace("\\|", "|")) for cell in row))
+    return table
 
 
 def metric_line(metrics: Mapping[str, float], names: list[str] | None = None) -> str:

@@ -3,10 +3,10 @@
 import os
 import platform
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from flag3d_exp import ascend as ascend_setup
-from flag3d_exp import cuda
+from flag3d_exp import bounds, cuda
 from flag3d_exp.errors import UserError
 from flag3d_exp.ranks import Ranks
 
@@ -44,18 +44,23 @@ class Device:
     """
 
     target: Literal["auto", "cpu", "gpu", "ascend"] = "auto"
-    id: int = 0
+    id: Annotated[int, ">= 0"] = 0
     jit: bool | Literal["auto"] = "auto"
     jit_level: Literal["O0", "O1"] | None = None
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
     tf32: bool = False
-    memory_gb: float | None = None
+    memory_gb: Annotated[float, "> 0"] | None = None
     deterministic: bool = False
     verbose: bool = False
 
     def __post_init__(self) -> None:
-        if self.memory_gb is not None and not self.memory_gb > 0:
-            raise UserError(f"`device.memory_gb` must be above 0; got {self.memory_gb}.")
+        bounds.check(self, "device")
+        if self.target in ("cpu", "gpu") and self.precision == "bf16":
+            raise UserError(
+                f"`device.precision=bf16` is for Ascend; `device={self.target}` has fp32 and fp16."
+            )
+        if self.target == "cpu":
+            self._check_number_of_cpu()
 
     def compiles(self, num_passes: int | None = None) -> bool:
         """Whether to compile what is called `num_passes` times; None for a training run's steps."""
@@ -101,11 +106,16 @@ class Device:
             gpu.op_precision.conv_allow_tf32(self.tf32)
         return NAMES[target]
 
+    def _check_number_of_cpu(self) -> None:
+        if self.id != 0:
+            raise UserError(f"`device.id` must be 0 on a CPU, which is one device; got {self.id}.")
+
     def _select(self, name: str) -> None:
         import mindspore as ms
 
         world = Ranks.here().world
         if name == "CPU":
+            self._check_number_of_cpu()
             # Else MindSpore waits for a compiled function in a loop that never sleeps and takes a
             # processor from the kernels. It asks for this at the first operation.
             os.environ["MS_DEV_HOST_BLOCKING_RUN"] = "1"

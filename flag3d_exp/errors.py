@@ -1,11 +1,26 @@
 """What a user is told when something they gave cannot be used."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
 class UserError(Exception):
     """A user's mistake; the message is the one line they see: key, value, what is accepted."""
+
+
+@contextmanager
+def blamed_on(key: str) -> Iterator[None]:
+    """A block, or a function, whose refusals are of what `key` was given.
+
+    They get its name in front, unless they name a key of its group themselves.
+    """
+    try:
+        yield
+    except UserError as error:
+        if f"`{key.partition('.')[0]}." in str(error):
+            raise
+        raise UserError(f"`{key}`: {error}") from error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from flag3d_exp import build, config, run_folder
 from flag3d_exp.device import set_environment
-from flag3d_exp.engine.interrupt import Interrupted
+from flag3d_exp.engine.interrupt import Interrupted, sigint_kept
 from flag3d_exp.errors import UserError
 from flag3d_exp.ranks import Ranks
 from flag3d_exp.recall import expanded
@@ -59,12 +59,13 @@ def main() -> None:
     if Ranks.serve_scheduler():
         return
     try:
-        sys.argv[1:] = expanded(sys.argv[1:])
-        config.check_command_line(sys.argv[1:])
-        app = hydra.main(config_path=str(config.CONF), config_name="config", version_base="1.3")
-        with Ranks.here().own_folder() as overrides:
-            sys.argv += overrides
-            app(run)()
+        with sigint_kept():
+            sys.argv[1:] = expanded(sys.argv[1:])
+            config.check_command_line(sys.argv[1:])
+            app = hydra.main(config_path=str(config.CONF), config_name="config", version_base="1.3")
+            with Ranks.here().own_folder() as overrides:
+                sys.argv += overrides
+                app(run)()
     except Exception as error:
         if WANTS_TRACEBACK:
             raise
@@ -99,6 +100,14 @@ def leave(error: Exception, folder: Path | None = None) -> NoReturn:
             print(f"error: {error}", file=sys.stderr)
         case HydraException() | OmegaConfBaseException():
             print(f"error: {config.one_line(error)}.", file=sys.stderr)
+        case MemoryError():
+            where = f"; the traceback is in {folder}/run.log" if folder else ""
+            what = f" ({config.one_line(error)})" if str(error) else ""
+            print(
+                f"error: memory ran out{what}; a smaller `task.batch_size`, `dataset.clip_len` or "
+                f"`model.base_channels` takes less{where}.",
+                file=sys.stderr,
+            )
         case OSError():
             key = "" if folder else "`hydra.run.dir`: "
             where = f": `{error.filename}`" if error.filename else ""

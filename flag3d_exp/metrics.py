@@ -112,7 +112,7 @@ class Calibration:
 
     @property
     def error(self) -> float:
-        """Expected calibration error: `|confidence - accuracy|`, averaged over recordings."""
+        """Expected calibration error, `|confidence - accuracy|` averaged over recordings."""
         gap = np.nan_to_num(np.abs(self.confidence - self.accuracy))
         return float((self.counts * gap).sum() / self.counts.sum())
 

@@ -1,6 +1,7 @@
 """The processes of a data-parallel job, one per device, as MindSpore's `msrun` starts them.
 
-A process without msrun is rank 0 of a world of one; then nothing here needs MindSpore.
+A process without msrun is rank 0 of a world of one; then nothing here needs MindSpore or NumPy, and
+neither is imported.
 """
 
 import os
@@ -9,11 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from flag3d_exp.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,15 @@ class Ranks:
         """Whether `flag` is true on any rank."""
         if self.world == 1:
             return flag
+        import numpy as np
+
         return bool(self.gathered(np.array([flag], np.float32)).any())
 
-    def gathered(self, values: np.ndarray) -> np.ndarray:
+    def gathered(self, values: "np.ndarray") -> "np.ndarray":
         """(n, ...) float32 of each rank -> (world, n, ...)."""
         if self.world == 1:
             return values[None]
+        import numpy as np
         from mindspore import Tensor, ops
 
         gather: Any = ops.AllGather()
@@ -82,13 +87,15 @@ class Ranks:
         """The content of rank 0, on every rank."""
         if self.world == 1:
             return content
+        import numpy as np
+
         (size,) = self._broadcast(np.array([len(content)], np.int32))
         padded = np.zeros(-(-size // 4) * 4, np.uint8)
         if self.first:
             padded[:size] = np.frombuffer(content, np.uint8)
         return self._broadcast(padded.view(np.int32)).tobytes()[:size]
 
-    def _broadcast(self, values: np.ndarray) -> np.ndarray:
+    def _broadcast(self, values: "np.ndarray") -> "np.ndarray":
         from mindspore import Tensor, ops
 
         broadcast: Any = ops.Broadcast(0)

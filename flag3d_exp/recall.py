@@ -8,8 +8,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from flag3d_exp.engine.checkpoint import load_meta
-from flag3d_exp.errors import UserError
+from flag3d_exp.errors import UserError, blamed_on
 
 OWN_GROUPS = ("task", "device", "tracking")  # never taken from the checkpoint's run
 RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -30,15 +29,20 @@ def expanded(overrides: Sequence[str]) -> list[str]:
     resume = _unquoted(given.get("task.resume", "null"))
     if resume not in ("auto", "null"):
         return _resumed(resume, uri, overrides)
-    if "task.checkpoint" in given and "experiment" not in given:
-        path = find_checkpoint(_unquoted(given["task.checkpoint"]), uri)
-        if path is not None and path.is_file() and path.suffix == ".npz":
-            choices = load_meta(path).get("choices", {})
+    several = "-m" in overrides or "--multirun" in overrides
+    if "task.checkpoint" in given and "experiment" not in given and not several:
+        path = checkpoint_path(_unquoted(given["task.checkpoint"]), uri)
+        if path.suffix == ".npz":
+            from flag3d_exp.engine.checkpoint import load_meta
+
+            with blamed_on("task.checkpoint"):
+                choices = load_meta(path).get("choices", {})
             kept = [g for g in choices if g not in (*OWN_GROUPS, "experiment", "debug", *given)]
             return _preceded([f"{group}={choices[group]}" for group in kept], overrides)
     return list(overrides)
 
 
+@blamed_on("task.resume")
 def _resumed(reference: str, uri: str | None, overrides: Sequence[str]) -> list[str]:
     folder = Path(reference).expanduser()
     if not folder.is_dir() and RUN_ID.fullmatch(reference):
@@ -112,6 +116,7 @@ def find_checkpoint(reference: str, uri: str | None = None) -> Path | None:
     return None
 
 
+@blamed_on("task.checkpoint")
 def checkpoint_path(reference: str, uri: str | None) -> Path:
     """As `find_checkpoint`.
 

@@ -11,7 +11,7 @@ from flag3d_exp.engine.checkpoint import Checkpoint, load_checkpoint
 from flag3d_exp.engine.parameters import assign_parameters
 from flag3d_exp.engine.step import TrainStep
 from flag3d_exp.engine.train import Progress
-from flag3d_exp.errors import UserError
+from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.ranks import Ranks
 
 log = logging.getLogger(__name__)
@@ -79,10 +79,8 @@ def initialise(model: nn.Cell, source: str) -> None:
     Raises:
         UserError: the file is not a checkpoint, or not of this model.
     """
-    try:
+    with blamed_on("task.init_from"):
         assign_parameters(model.get_parameters(), load_checkpoint(Path(source)).weights)
-    except UserError as error:
-        raise UserError(f"`task.init_from`: {error}") from error
 
 
 def _age(path: Path) -> int:

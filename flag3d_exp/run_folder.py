@@ -17,12 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from filelock import FileLock, Timeout
 
 from flag3d_exp.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 log = logging.getLogger(__name__)
 
@@ -88,9 +90,11 @@ class History:
 
 
 def save_predictions(
-    folder: Path, split: str, names: tuple[str, ...], labels: np.ndarray, scores: np.ndarray
+    folder: Path, split: str, names: tuple[str, ...], labels: "np.ndarray", scores: "np.ndarray"
 ) -> Path:
     """Write `predictions/<split>.npz`: names (n,), labels (n,), scores (n, K) after softmax."""
+    import numpy as np
+
     path = folder / "predictions" / f"{split}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     content = BytesIO()

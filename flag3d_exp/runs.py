@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from flag3d_exp.errors import UserError, nearest
+from flag3d_exp.errors import UserError, blamed_on, nearest
 from flag3d_exp.flag3d import CLASSES, protocol
 from flag3d_exp.predictions import Predictions, load_predictions
 
@@ -55,7 +55,8 @@ def open_runs(references: Sequence[str], uri: str | None = None) -> list[Run]:
     """
     if not references:
         raise UserError("`task.runs` must name at least one run: a run folder or an MLflow run id.")
-    runs = [open_run(str(reference), uri) for reference in references]
+    with blamed_on("task.runs"):
+        runs = [open_run(str(reference), uri) for reference in references]
     for number, run in enumerate(runs):
         for other in runs[:number]:
             if run.folder.resolve() == other.folder.resolve():
@@ -115,8 +116,8 @@ def common_splits(runs: Sequence[Run], chosen: Sequence[str] | None = None) -> l
         for run in runs:
             if split not in run.predictions:
                 raise UserError(
-                    f"run {run.reference} has no predictions of split `{split}`; there: "
-                    f"{', '.join(run.predictions)}.{nearest(split, run.predictions)}"
+                    f"`task.splits`: run {run.reference} has no predictions of split {split!r}; "
+                    f"there: {', '.join(run.predictions)}.{nearest(split, run.predictions)}"
                 )
     if chosen:
         return list(chosen)

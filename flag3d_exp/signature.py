@@ -8,8 +8,13 @@ import ast
 import importlib.util
 from dataclasses import dataclass
 from functools import cache
+from math import isfinite
 from pathlib import Path
 from typing import Any
+
+from flag3d_exp.bounds import in_words, within
+
+INTEGERS = range(-(2**63), 2**63)  # that NumPy and MindSpore have
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,20 @@ def _fields(node: ast.ClassDef) -> dict[str, Argument]:
     }
 
 
+def expected(annotation: ast.expr, value: Any) -> str | None:
+    """What the value would have to be, in words; None if it fits."""
+    if accepts(annotation, value):
+        return None
+    for kind, bounds in _alternatives(annotation):
+        if bounds is not None and accepts(kind, value):
+            return in_words(bounds)
+        if isinstance(value, float) and not isfinite(value) and ast.unparse(kind) == "float":
+            return f"a finite number{f' {in_words(bounds)}' if bounds else ''}"
+        if isinstance(value, int) and value not in INTEGERS and ast.unparse(kind) == "int":
+            return f"{in_words(bounds)} and below 2^63" if bounds else "an integer below 2^63"
+    return described(annotation)
+
+
 def described(annotation: ast.expr) -> str:
     """The annotation in words, for an error line."""
     if isinstance(annotation, ast.BinOp):
@@ -120,9 +139,12 @@ def described(annotation: ast.expr) -> str:
     if isinstance(annotation, ast.Constant) and annotation.value is None:
         return "null"
     if isinstance(annotation, ast.Subscript):
-        inner = annotation.slice
-        items = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+        items = _items(annotation)
         match ast.unparse(annotation.value):
+            case "Annotated":
+                words = in_words(ast.literal_eval(items[1]))
+                of = "of " if words.startswith("at ") else ""
+                return f"{described(items[0])} {of}{words}"
             case "Literal":
                 return " or ".join(_spelled(ast.literal_eval(item)) for item in items)
             case "tuple" if items[-1:] and ast.unparse(items[-1]) != "...":
@@ -131,8 +153,34 @@ def described(annotation: ast.expr) -> str:
                 return f"a list, each {described(items[0])}"
             case "dict" | "Mapping":
                 return f"a mapping, each value {described(items[-1])}"
-    words = {"int": "an integer", "float": "a number", "bool": "true or false", "str": "text"}
+    words = {
+        "int": "an integer",
+        "float": "a number",
+        "bool": "true or false",
+        "str": "text",
+        "object": "of any type",
+    }
     return words.get(ast.unparse(annotation), ast.unparse(annotation))
+
+
+def _alternatives(annotation: ast.expr) -> list[tuple[ast.expr, str | None]]:
+    """The members of a union, each with its range, if it has one."""
+    if isinstance(annotation, ast.BinOp):
+        return _alternatives(annotation.left) + _alternatives(annotation.right)
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Annotated":
+        kind, bounds = _items(annotation)
+        return [(kind, ast.literal_eval(bounds))]
+    return [(annotation, None)]
+
+
+def _items(annotation: ast.Subscript) -> list[ast.expr]:
+    inner = annotation.slice
+    return inner.elts if isinstance(inner, ast.Tuple) else [inner]
+
+
+def spelled(value: Any) -> str:
+    """The value as on a command line; a text in quotes."""
+    return repr(value) if isinstance(value, str) else _spelled(value)
 
 
 def _spelled(value: Any) -> str:
@@ -154,9 +202,10 @@ def accepts(annotation: ast.expr | None, value: Any) -> bool:
             return _accepts_generic(annotation, value)
     match ast.unparse(annotation):
         case "int":
-            return isinstance(value, int) and not isinstance(value, bool)
+            return isinstance(value, int) and not isinstance(value, bool) and value in INTEGERS
         case "float":
-            return isinstance(value, (int, float)) and not isinstance(value, bool)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            return number and abs(value) < 1e308  # neither NaN nor infinite
         case "bool":
             return isinstance(value, bool)
         case "str":
@@ -165,9 +214,10 @@ def accepts(annotation: ast.expr | None, value: Any) -> bool:
 
 
 def _accepts_generic(annotation: ast.Subscript, value: Any) -> bool:
-    inner = annotation.slice
-    items = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+    items = _items(annotation)
     match ast.unparse(annotation.value):
+        case "Annotated":
+            return accepts(items[0], value) and within(ast.literal_eval(items[1]), value)
         case "Literal":
             allowed = [ast.literal_eval(item) for item in items]
             return any(type(value) is type(a) and value == a for a in allowed)

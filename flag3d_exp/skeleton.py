@@ -52,7 +52,7 @@ class Layout:
         return order
 
 
-def load_layout(name: str) -> Layout:
+def load_layout(name: str, key: str = "layout") -> Layout:
     """The layout of that name, or of the YAML file at that path.
 
     The file maps `joints` to {joint: parent, or null at the root}; optional are `mirror_pairs`
@@ -63,7 +63,7 @@ def load_layout(name: str) -> Layout:
     if not path.is_file():
         known = sorted(file.stem for file in LAYOUTS.glob("*.yaml"))
         raise UserError(
-            f"`layout` must be one of {', '.join(known)}, or the path of a YAML file; "
+            f"`{key}` must be one of {', '.join(known)}, or the path of a YAML file; "
             f"got {name!r}.{nearest(name, known)}"
         )
     try:
@@ -71,9 +71,9 @@ def load_layout(name: str) -> Layout:
         return _parsed(path.stem, yaml.safe_load(text), yaml.compose(text))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"`layout` file {path} can't be read: {reason}") from error
+        raise UserError(f"`{key}` file {path} can't be read: {reason}") from error
     except UserError as error:
-        raise UserError(f"`layout` file {path}: {error}") from error
+        raise UserError(f"`{key}` file {path}: {error}") from error
 
 
 def adjacency(

@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from filelock import FileLock
 
+from flag3d_exp import bounds
 from flag3d_exp.errors import UserError
 from flag3d_exp.run_folder import Report
 
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 RETRY_SECONDS = 2.0
+ACCEPTED = "sqlite:///file.db, http://host:port, or `tracking=none`"
+NOT_THERE = "RESOURCE_DOES_NOT_EXIST"
 MAX_METRICS = 1000  # that MLflow takes at once
 TRIAL_STATE = "trial_state"  # tag of a run that is a trial: complete, pruned or failed
 
@@ -42,14 +45,21 @@ class Tracking:
     Args:
         uri: an MLflow tracking URI; None for no tracking.
         experiment: the MLflow experiment that receives the run.
-        run_name: the run's name; None to name it after model, dataset, stream and seed.
+        run_name: the run's name; None to name it after model, stream, dataset and seed.
         patience: seconds to wait at the end for a server that is away.
     """
 
     uri: str | None = "sqlite:///mlflow.db"
     experiment: str = "flag3d_exp"
     run_name: str | None = None
-    patience: float = 60.0
+    patience: Annotated[float, ">= 0"] = 60.0
+
+    def __post_init__(self) -> None:
+        bounds.check(self, "tracking")
+        if self.uri == "":
+            raise UserError(f"`tracking.uri` must be one of: {ACCEPTED}; got ''.")
+        if not self.experiment.strip():
+            raise UserError(f"`tracking.experiment` must be a name; got {self.experiment!r}.")
 
     def start(self, name: str, tags: Mapping[str, str], run_id: str | None = None) -> "Tracker":
         """A new MLflow run, or `run_id` reopened.
@@ -69,6 +79,11 @@ class Tracking:
                     experiment = _experiment_id(client, self.experiment)
                 run = client.create_run(experiment, tags=dict(tags), run_name=self.run_name or name)
         except _mlflow_errors() as error:
+            if run_id is not None and getattr(error, "error_code", "") == NOT_THERE:
+                raise UserError(
+                    f"`tracking.uri={self.uri}` does not know `{run_id}`, which the run folder's "
+                    "mlflow.json names; give the store that does, or `tracking=none`."
+                ) from error
             raise _unreachable(self.uri, error) from error
         return Tracker(client, run.info.run_id, run.info.experiment_id, self.patience)
 
@@ -81,7 +96,7 @@ class Tracker:
         client: "MlflowClient | None",
         run_id: str | None,
         experiment_id: str | None,
-        patience: float,
+        patience: Annotated[float, ">= 0"],
     ):
         self.run_id = run_id
         # Without the parameter the UI opens in a mode made for language models.
@@ -239,8 +254,11 @@ def run_folder(run_id: str, uri: str | None = None) -> Path:
     """
     uri = uri or Tracking.uri
     assert uri is not None
+    path = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and not path.exists():  # MLflow would make an empty one
+        raise UserError(f"MLflow run `{run_id}`: there is no store `tracking.uri={uri}`.")
     client = connect(uri)
-    with refusals(f"MLflow run `{run_id}` at {uri}"):
+    with refusals(f"MLflow run `{run_id}` at `tracking.uri={uri}`"):
         tags = client.get_run(run_id).data.tags
         folder = Path(tags.get("run_folder", ""))
         if "run_folder" in tags and folder.is_dir():
@@ -320,8 +338,8 @@ def _refused(error: Exception) -> bool:
 
 def _unreachable(uri: str, error: Exception) -> UserError:
     return UserError(
-        f"`tracking.uri={uri}` cannot be used: {_first_line(error)} "
-        "Accepted: sqlite:///file.db, http://host:port, or `tracking=none`."
+        f"`tracking.uri={uri}` cannot be used: {_first_line(error).rstrip('.')}. "
+        f"Accepted: {ACCEPTED}."
     )
 
 

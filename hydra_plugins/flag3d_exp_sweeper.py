@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from flag3d_exp.errors import UserError
+from flag3d_exp import bounds
 
 
 @dataclass
@@ -34,30 +34,21 @@ class OptunaSweeper(Sweeper):
 
     study_name: str
     storage: str | None = None
-    n_trials: int = 20
-    n_jobs: int = 1
-    devices: list[int] | None = None
+    n_trials: Annotated[int, ">= 1"] = 20
+    n_jobs: Annotated[int, ">= 1"] = 1
+    devices: list[Annotated[int, ">= 0"]] | None = None
     objectives: dict[str, str] | None = None
     params: dict[str, str] = field(default_factory=dict)
     conditional: str | None = None
-    max_retries: int = 2
-    max_failures: int | None = 5
-    grace: float = 120.0
+    max_retries: Annotated[int, ">= 0"] = 2
+    max_failures: Annotated[int, ">= 1"] | None = 5
+    grace: Annotated[float, "> 0"] = 120.0
     plots: bool = True
     sampler: Callable[..., Any] | None = None
     pruner: Any = None
 
     def __post_init__(self) -> None:
-        for name in ("n_trials", "n_jobs", "max_failures"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"`hydra.sweeper.{name}` must be at least 1; got {value}.")
-        if self.max_retries < 0:
-            raise UserError(
-                f"`hydra.sweeper.max_retries` must be at least 0; got {self.max_retries}."
-            )
-        if not self.grace > 0:
-            raise UserError(f"`hydra.sweeper.grace` must be above 0; got {self.grace}.")
+        bounds.check(self, "hydra.sweeper")
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -86,12 +77,11 @@ class GridSweeper(Sweeper):
         devices: `device.id` of each slot in turn; None leaves it as configured.
     """
 
-    n_jobs: int = 1
-    devices: list[int] | None = None
+    n_jobs: Annotated[int, ">= 1"] = 1
+    devices: list[Annotated[int, ">= 0"]] | None = None
 
     def __post_init__(self) -> None:
-        if self.n_jobs < 1:
-            raise UserError(f"`hydra.sweeper.n_jobs` must be at least 1; got {self.n_jobs}.")
+        bounds.check(self, "hydra.sweeper")
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig

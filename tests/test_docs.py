@@ -2,6 +2,7 @@
 
 A command stands in a fenced block marked `bash` (or, in README, not marked). `# needs ...` behind
 it, or as the first line of its block, says what a plain machine lacks: it is composed, not run.
+`make demo` stands for the runs in its recipe.
 """
 
 import ast
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from cli import TINY, command
 
 from flag3d_exp.config import check_command_line
@@ -63,6 +65,7 @@ class Command:
 def commands(page: Path) -> list[Command]:
     found = []
     for language, text in FENCE.findall(page.read_text(encoding="utf-8")):
+        assert language or page.name == "README.md" or not text.startswith("python"), text
         lines = text.replace("\\\n", " ").splitlines()
         unmarked = page.name == "README.md" and not language and text[0] not in "{$"
         if language != "bash" and not unmarked:
@@ -73,6 +76,13 @@ def commands(page: Path) -> list[Command]:
             if words := shlex.split(re.sub(r"^(\w+=\S* )+", "", line), comments=True):
                 found.append(Command(tuple(words), own[1] if own else ""))
     return found
+
+
+def recipe(target: str) -> list[Command]:
+    """The program's runs in the recipe of a target of the Makefile."""
+    text = (ROOT / "Makefile").read_text()
+    lines = re.findall(rf"^{target}:.*\n((?:\t.*\n)+)", text, re.MULTILINE)[0].splitlines()
+    return [Command(tuple(shlex.split(line)), "") for line in lines if " -m flag3d_exp" in line]
 
 
 def pages() -> list[Path]:
@@ -99,7 +109,7 @@ def quick(arguments: list[str]) -> list[str]:
         extra.append("task.limit_batches=2")
     else:
         extra += QUICK_TASKS.get(given["task"], [])
-    if "-m" in arguments:
+    if "sweep" in given:
         extra.append("hydra.sweeper.n_trials=1")
     return [*arguments, *extra]
 
@@ -134,16 +144,27 @@ def test_a_page_s_commands_are_found_with_what_they_need(tmp_path):
     assert found == [(["a=1", "b=2"], "luck"), (["c=3"], ""), (["d=4"], "snow"), (None, "snow")]
 
 
+def test_the_citation_is_of_this_version():
+    project = (ROOT / "pyproject.toml").read_text()
+    version = re.findall(r'^version = "(.*)"', project, re.MULTILINE)[0]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+    assert version in (ROOT / "CHANGELOG.md").read_text()
+
+
 @pytest.mark.slow
 def test_the_commands_of_the_docs_can_be_run_one_after_the_other(tmp_path):
     lines = []
-    for page in pages():
+    for page in [ROOT / "README.md", *pages()]:
         write_files(page, tmp_path)
-        for one in commands(page):
+        found = commands(page)
+        if ("make", "demo") in [one.words for one in found] and page.name == "README.md":
+            found = [*recipe("demo"), *found]
+        for one in found:
             if one.needs or one.words[0] in OTHER_PROGRAMS:
                 continue
-            words = ["flag3d_exp", *quick(one.arguments)] if one.arguments else one.words[1:]
-            lines.append(words)
+            ours = one.arguments is not None
+            lines.append(["flag3d_exp", *quick(one.arguments)] if ours else list(one.words[1:]))
+    assert lines[0][1:3] == ["task.epochs=12", "task.eval_every=3"]  # of `make demo`
     assert len(lines) > 20
     done = subprocess.run(
         [sys.executable, "-c", RUNNER], input=json.dumps(lines), cwd=tmp_path,
@@ -186,6 +207,25 @@ def test_the_site_names_every_choice_and_every_public_class_and_function(site):
 
 
 @pytest.mark.slow
+def test_the_site_shows_what_a_network_takes(site):
+    text = re.sub(r"<[^>]*>", "", (site / "reference/models.html").read_text())
+    assert re.search(r"class flag3d_exp\.models\.aagcn\.AAGCN\(num_classes", " ".join(text.split()))
+    assert "(*args, **kwargs)" not in text
+
+
+def test_no_property_s_text_is_taken_for_its_type():
+    """Napoleon reads what stands before a colon in a property's docstring as the type."""
+    for path in (ROOT / "flag3d_exp").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and "property" in ast.unparse(
+                ast.Module(node.decorator_list, [])
+            ):
+                assert ":" not in (ast.get_docstring(node) or "").split("\n")[0], (
+                    f"{path}: {node.name}"
+                )
+
+
+@pytest.mark.slow
 def test_the_site_loads_nothing_from_elsewhere(site):
     for page in site.rglob("*.html"):
         text = page.read_text()
@@ -213,7 +253,11 @@ def test_the_reference_follows_comments_interpolations_and_bases(monkeypatch):
     import settings
 
     text = settings.group_text("device")
-    assert "| `id` | `0` | an integer | of the accelerator, as the driver counts them;" in text
+    assert (
+        "| `id` | `0` | an integer of at least 0 | of the accelerator, as the driver counts them;"
+        in text
+    )
+    assert "| `format` | `onnx` | mindir or onnx |" in settings.group_text("task")
     assert "### device=gpu\n\nOne NVIDIA GPU" in text and "Starts from `auto`; changes:" in text
     assert "| `classes` | `[Push-ups, ...]` |" in settings.group_text("dataset")
     assert "| that of `dataset.layout` |" in settings.group_text("model")

@@ -35,6 +35,30 @@ def composed(**groups):
     return OmegaConf.merge(base, groups)
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "neither a checkpoint file, nor a run folder"),
+        (b"", "is not a checkpoint of this program"),
+        (b"\x89PNG\r\n\x1a\n0000", "is not a checkpoint of this program"),
+    ],
+    ids=["missing", "empty", "picture"],
+)
+def test_what_is_no_checkpoint_is_refused_with_its_key_before_the_run(tmp_path, content, expected):
+    path = tmp_path / "best.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=f"^`task.checkpoint.*{expected}"):
+        expanded(["task=evaluate", f"task.checkpoint={path}"])
+
+
+def test_an_unknown_mlflow_run_is_refused_without_a_store_being_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="^`task.checkpoint`: .*there is no store `tracking.uri="):
+        expanded(["task=evaluate", f"task.checkpoint={'0' * 32}"])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_checkpoint_brings_the_choices_of_its_run(run):
     for reference in (str(run), str(run / "checkpoints" / "best.npz")):
         line = ["task=evaluate", f"task.checkpoint={reference}", "model.size=5"]

@@ -89,7 +89,10 @@ def test_common_splits_start_with_val(tmp_path):
     ]
     opened = runs.open_runs(paths)
     assert runs.common_splits(opened) == ["val", "out_domain"]
-    with pytest.raises(UserError, match="has no predictions of split `kinect`; there: out_domain"):
+    with pytest.raises(
+        UserError,
+        match="`task.splits`: run .* has no predictions of split 'kinect'; there: out_domain",
+    ):
         runs.common_splits(opened, ["kinect"])
 
 

@@ -36,6 +36,7 @@ def test_annotations_are_put_into_words():
     assert described(annotation("Literal['a', True]")) == "a or true"
     assert described(annotation("tuple[float, float]")) == "a list of 2: a number, a number"
     assert described(annotation("dict[str, int]")) == "a mapping, each value an integer"
+    assert described(annotation("dict[str, object]")) == "a mapping, each value of any type"
 
 
 def test_a_dataclass_is_read_from_its_fields():

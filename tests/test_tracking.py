@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
+from omegaconf import OmegaConf
 
+from flag3d_exp.build import run_title
 from flag3d_exp.errors import UserError
 from flag3d_exp.run_folder import History
 from flag3d_exp.tracking import Tracking, connect, run_folder
@@ -18,6 +20,20 @@ from flag3d_exp.tracking import Tracking, connect, run_folder
 
 def settings(folder: Path, **others) -> Tracking:
     return Tracking(uri=f"sqlite:///{folder}/mlflow.db", **others)
+
+
+@pytest.mark.parametrize(("task", "expected"), [("Train", ""), ("Evaluate", "evaluate-")])
+def test_a_run_is_named_after_what_it_does_first(task, expected):
+    cfg = OmegaConf.create(
+        {
+            "task": {"_target_": f"tasks.{task}"},
+            "model": {"_target_": "models.STGCN"},
+            "stream": {"name": "bone"},
+            "dataset": {"name": "demo"},
+            "seed": 3,
+        }
+    )
+    assert run_title(cfg) == f"{expected}STGCN-bone-demo-3"
 
 
 def test_a_run_arrives_with_its_parameters_metrics_data_and_files(tmp_path):

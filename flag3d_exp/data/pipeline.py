@@ -5,10 +5,11 @@ Sizes: M persons, T frames of a clip, T0 of the recording, V joints, C channels.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
+from flag3d_exp import bounds
 from flag3d_exp.data import boxes, transforms
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.sampling import fixed_indices, random_indices
@@ -40,27 +41,24 @@ class GraphPipeline:
     """
 
     layout: str
-    num_persons: int = 1
+    num_persons: Annotated[int, ">= 1"] = 1
     normalise: Literal["none", "image", "box", "center", "body"] = "none"
     score_threshold: float | None = None
     score_channel: bool = False
-    clip_len: int = 100
-    num_clips: int = 1
+    clip_len: Annotated[int, ">= 1, <= 100000"] = 100
+    num_clips: Annotated[int, ">= 1, <= 1000"] = 1
     test_mirrored: bool = False
     part: tuple[float, float] = (1.0, 1.0)
-    tempo: float = 0.0
-    rotation: float = 0.0
-    scale: float = 0.0
-    shear: float = 0.0
-    mirror: float = 0.0
-    joint_dropout: float = 0.0
+    tempo: Annotated[float, ">= 0, < 1"] = 0.0
+    rotation: Annotated[float, ">= 0"] = 0.0
+    scale: Annotated[float, ">= 0"] = 0.0
+    shear: Annotated[float, ">= 0"] = 0.0
+    mirror: Annotated[float, ">= 0, <= 1"] = 0.0
+    joint_dropout: Annotated[float, ">= 0, <= 1"] = 0.0
 
     def __post_init__(self) -> None:
-        _check_clips(self.clip_len, self.num_clips, self.part, self.tempo)
-        for name in ("mirror", "joint_dropout"):
-            _check_range(name, getattr(self, name), 0, 1)
-        for name in ("rotation", "scale", "shear"):
-            _check_range(name, getattr(self, name), 0, None)
+        bounds.check(self, "pipeline")
+        _check_pair("part", self.part, 0, 1)
 
     @property
     def needs_image(self) -> bool:
@@ -149,29 +147,24 @@ class HeatmapPipeline:
     """
 
     layout: str
-    num_persons: int = 1
-    clip_len: int = 48
-    num_clips: int = 1
+    num_persons: Annotated[int, ">= 1"] = 1
+    clip_len: Annotated[int, ">= 1, <= 100000"] = 48
+    num_clips: Annotated[int, ">= 1, <= 1000"] = 1
     test_mirrored: bool = False
     part: tuple[float, float] = (1.0, 1.0)
-    tempo: float = 0.0
-    padding: float = 0.25
-    short_side: int = 64
+    tempo: Annotated[float, ">= 0, < 1"] = 0.0
+    padding: Annotated[float, ">= 0"] = 0.25
+    short_side: Annotated[int, ">= 1"] = 64
     area: tuple[float, float] = (0.56, 1.0)
     ratio: tuple[float, float] = (0.75, 1.3333333)
-    train_size: int = 56
-    test_size: int = 64
-    mirror: float = 0.5
-    joint_dropout: float = 0.0
+    train_size: Annotated[int, ">= 1"] = 56
+    test_size: Annotated[int, ">= 1"] = 64
+    mirror: Annotated[float, ">= 0, <= 1"] = 0.5
+    joint_dropout: Annotated[float, ">= 0, <= 1"] = 0.0
 
     def __post_init__(self) -> None:
-        _check_clips(self.clip_len, self.num_clips, self.part, self.tempo)
-        for name in ("mirror", "joint_dropout"):
-            _check_range(name, getattr(self, name), 0, 1)
-        for name in ("short_side", "train_size", "test_size"):
-            _check_range(name, getattr(self, name), 1, None)
-        _check_range("padding", self.padding, 0, None)
-        for name, low, high in (("area", 0, 1), ("ratio", 0, None)):
+        bounds.check(self, "pipeline")
+        for name, low, high in (("part", 0, 1), ("area", 0, 1), ("ratio", 0, None)):
             _check_pair(name, getattr(self, name), low, high)
 
     needs_image = True
@@ -235,20 +228,6 @@ def _image_shape(recording: Recording) -> tuple[int, int]:
     if recording.image_shape is None:
         raise UserError(f"recording {recording.name!r} has no `img_shape` to scale its pixels by.")
     return recording.image_shape
-
-
-def _check_clips(clip_len: int, num_clips: int, part: tuple[float, float], tempo: float) -> None:
-    _check_range("clip_len", clip_len, 1, None)
-    _check_range("num_clips", num_clips, 1, None)
-    _check_pair("part", part, 0, 1)
-    if not 0 <= tempo < 1:
-        raise UserError(f"`pipeline.tempo` must be at least 0 and below 1; got {tempo}.")
-
-
-def _check_range(name: str, value: float, low: float, high: float | None) -> None:
-    if value < low or (high is not None and value > high):
-        limits = f"at least {low}" if high is None else f"from {low} to {high}"
-        raise UserError(f"`pipeline.{name}` must be {limits}; got {value}.")
 
 
 def _check_pair(name: str, pair: tuple[float, float], low: float, high: float | None) -> None:

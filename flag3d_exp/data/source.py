@@ -3,14 +3,15 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from flag3d_exp import bounds
 from flag3d_exp.data.annotations import Annotations, Recording, open_annotations
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.demo import demo_path
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline, Pipeline
 from flag3d_exp.data.transforms import Stream
-from flag3d_exp.errors import UserError
+from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.skeleton import Layout, load_layout
 
 DEMOS = {"demo_in_domain": "in_domain", "demo_out_domain": "out_domain"}
@@ -43,22 +44,21 @@ class Dataset:
     name: str
     path: str
     layout: str
-    num_classes: int
+    num_classes: Annotated[int, ">= 1"]
     splits: dict[str, str]
-    num_persons: int = 1
+    num_persons: Annotated[int, ">= 1"] = 1
     num_channels: int = 3
     score_channel: bool = False
     normalise: Literal["none", "image", "box", "center", "body"] = "none"
     score_threshold: float | None = None
-    clip_len: int = 100
-    mirror: float = 0.0
+    clip_len: Annotated[int, ">= 1, <= 100000"] = 100
+    mirror: Annotated[float, ">= 0, <= 1"] = 0.0
     classes: list[str] | None = None
     cache: str | None = "auto"
 
     def __post_init__(self) -> None:
-        for key in ("num_classes", "num_persons", "clip_len"):
-            if getattr(self, key) < 1:
-                raise UserError(f"`dataset.{key}` must be at least 1; got {getattr(self, key)}.")
+        bounds.check(self, "dataset")
+        load_layout(self.layout, "dataset.layout")
         if self.num_coordinates not in (2, 3):
             raise UserError(
                 "`dataset.num_channels` must be 2 or 3 coordinates, and 1 for the score if "
@@ -72,13 +72,14 @@ class Dataset:
 
     @property
     def num_coordinates(self) -> int:
-        """Channels that say where a joint is: 2 or 3."""
+        """Channels that say where a joint is, 2 or 3."""
         return self.num_channels - self.score_channel
 
     def open(self) -> Annotations:
         """The annotation file, as it is."""
         path = demo_path(DEMOS[self.path]) if self.path in DEMOS else self.path
-        return open_annotations(path, self.cache)
+        with blamed_on("dataset.path"):
+            return open_annotations(path, self.cache)
 
 
 def build(

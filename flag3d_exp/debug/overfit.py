@@ -7,7 +7,9 @@ keypoints; a model that can may still fail to generalise.
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
+from flag3d_exp import bounds
 from flag3d_exp.debug.updates import Update
 from flag3d_exp.engine.step import TrainStep
 from flag3d_exp.errors import UserError
@@ -23,11 +25,10 @@ class Overfit:
         steps: updates to make.
     """
 
-    steps: int = 100
+    steps: Annotated[int, ">= 2"] = 100
 
     def __post_init__(self) -> None:
-        if self.steps < 2:
-            raise UserError(f"`task.debug.steps` must be at least 2; got {self.steps}.")
+        bounds.check(self, "task.debug")
 
     def __call__(self, step: TrainStep, updates: Iterator[Update]) -> None:
         """Learn, and say how loss and number of right answers move.

@@ -6,13 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
+from typing import Annotated
 
 import mindspore as ms
 from mindspore import Tensor, nn
 
+from flag3d_exp import bounds
 from flag3d_exp.debug.updates import Update
 from flag3d_exp.engine.step import TrainStep
-from flag3d_exp.errors import UserError
 from flag3d_exp.models.layers import norms_apart
 
 log = logging.getLogger(__name__)
@@ -27,15 +28,11 @@ class Profile:
         rows: layers to list.
     """
 
-    steps: int = 5
-    rows: int = 20
+    steps: Annotated[int, ">= 1"] = 5
+    rows: Annotated[int, ">= 1"] = 20
 
     def __post_init__(self) -> None:
-        for name in ("steps", "rows"):
-            if getattr(self, name) < 1:
-                raise UserError(
-                    f"`task.debug.{name}` must be at least 1; got {getattr(self, name)}."
-                )
+        bounds.check(self, "task.debug")
 
     def __call__(self, step: TrainStep, updates: Iterator[Update]) -> None:
         """Say what was measured."""

@@ -1,7 +1,7 @@
 """SIGTERM and SIGINT as a request to stop after the running step."""
 
-import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -54,7 +54,6 @@ class StopRequest:
         if self.on_any_rank is not None:
             yield
             return
-        self.retake()
         self._at_once = True
         try:
             if self.signum is not None:
@@ -70,7 +69,6 @@ class StopRequest:
 
     def requested(self) -> bool:
         """Whether a stop was requested; every rank of a job must ask at the same steps."""
-        self.retake()
         requested = self.signum is not None
         if self.on_any_rank is not None:
             requested = self.on_any_rank(requested)
@@ -90,16 +88,59 @@ class StopRequest:
 
     def _note(self, signum: int, _: FrameType | None) -> None:
         if self.signum is not None:
-            signal.signal(signum, signal.SIG_DFL)
-            os.kill(os.getpid(), signum)
+            _die(signum)
         self.signum = signum
         if self._at_once:
             raise Interrupted(signum)
 
-    def retake(self) -> None:
-        """Take the signals again: mindspore.dataset puts in handlers of its own as it starts.
 
-        A SIGINT that those took has come out as SIGTERM.
-        """
-        for signum in self._previous:
-            signal.signal(signum, self._note)
+@contextmanager
+def sigint_kept() -> Iterator[None]:
+    """A block within which SIGINT runs Python's handler, whichever MindSpore has put in its place.
+
+    Each run of a compiled graph puts in a handler that sends the process SIGTERM instead. So every
+    thread that is started from here on blocks SIGINT, and one of ours waits for it and wakes the
+    main thread by SIGURG, which does nothing elsewhere. Threads started before would get at it: to
+    be entered before the import of MindSpore or NumPy.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    main, over = threading.get_ident(), threading.Event()
+
+    def pass_on() -> None:
+        while True:
+            signal.sigwait({signal.SIGINT})
+            if over.is_set():
+                return
+            signal.pthread_kill(main, signal.SIGURG)
+
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.signal(signal.SIGURG, _run_handler_of_sigint)
+    waiting = threading.Thread(target=pass_on, name="sigint", daemon=True)
+    waiting.start()
+    try:
+        yield
+    finally:
+        over.set()
+        assert waiting.ident is not None
+        signal.pthread_kill(waiting.ident, signal.SIGINT)
+        waiting.join()
+        signal.signal(signal.SIGURG, before)
+        signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))  # instead of MindSpore's
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _run_handler_of_sigint(_: int, frame: FrameType | None) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    if callable(handler):
+        handler(signal.SIGINT, frame)
+    elif handler == signal.SIG_DFL:
+        _die(signal.SIGINT)
+
+
+def _die(signum: int) -> None:
+    """End the process as the signal does where nothing handles it."""
+    signal.signal(signum, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signum})
+    signal.raise_signal(signum)

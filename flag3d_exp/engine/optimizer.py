@@ -1,7 +1,7 @@
 """Optimizers over all parameters of a model, weight decay on every one of them."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
@@ -33,10 +33,10 @@ def parameter_groups(
 
 def sgd(
     params: list[dict[str, Any]],
-    lr: float = 0.1,
-    momentum: float = 0.9,
+    lr: Annotated[float, ">= 0"] = 0.1,
+    momentum: Annotated[float, ">= 0, < 1"] = 0.9,
     nesterov: bool = True,
-    weight_decay: float = 5e-4,
+    weight_decay: Annotated[float, ">= 0"] = 5e-4,
 ) -> nn.Optimizer:
     """SGD with momentum; the decay is added to the gradient, as in PyTorch.
 
@@ -62,11 +62,11 @@ def sgd(
 
 def adamw(
     params: list[dict[str, Any]],
-    lr: float = 1e-3,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    eps: float = 1e-8,
-    weight_decay: float = 0.01,
+    lr: Annotated[float, ">= 0"] = 1e-3,
+    beta1: Annotated[float, ">= 0, < 1"] = 0.9,
+    beta2: Annotated[float, ">= 0, < 1"] = 0.999,
+    eps: Annotated[float, ">= 0"] = 1e-8,
+    weight_decay: Annotated[float, ">= 0"] = 0.01,
 ) -> nn.Optimizer:
     """AdamW (Loshchilov and Hutter, 2019).
 

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from math import cos, pi
-from typing import Protocol
+from typing import Annotated, Protocol
 
+from flag3d_exp import bounds
 from flag3d_exp.errors import UserError
 
 
@@ -19,10 +20,10 @@ class Schedule(Protocol):
 class Constant:
     """1 throughout, after a linear warm-up of `warmup_epochs`."""
 
-    warmup_epochs: float = 0.0
+    warmup_epochs: Annotated[float, ">= 0"] = 0.0
 
     def __post_init__(self) -> None:
-        _check_warmup(self.warmup_epochs)
+        bounds.check(self, "scheduler")
 
     def __call__(self, epoch: float, num_epochs: int) -> float:
         """The factor."""
@@ -33,13 +34,11 @@ class Constant:
 class Cosine:
     """From 1 to `floor` along half a cosine (Loshchilov and Hutter, 2017), after a warm-up."""
 
-    warmup_epochs: float = 0.0
-    floor: float = 0.0
+    warmup_epochs: Annotated[float, ">= 0"] = 0.0
+    floor: Annotated[float, ">= 0, <= 1"] = 0.0
 
     def __post_init__(self) -> None:
-        _check_warmup(self.warmup_epochs)
-        if not 0 <= self.floor <= 1:
-            raise UserError(f"`scheduler.floor` must be from 0 to 1; got {self.floor}.")
+        bounds.check(self, "scheduler")
 
     def __call__(self, epoch: float, num_epochs: int) -> float:
         """The factor."""
@@ -54,14 +53,12 @@ class Cosine:
 class Step:
     """Times `decay` at each of the `milestones` (in epochs), after a linear warm-up."""
 
-    milestones: tuple[int, ...] = (10, 20)
-    decay: float = 0.1
-    warmup_epochs: float = 0.0
+    milestones: tuple[Annotated[int, ">= 0"], ...] = (10, 20)
+    decay: Annotated[float, "> 0"] = 0.1
+    warmup_epochs: Annotated[float, ">= 0"] = 0.0
 
     def __post_init__(self) -> None:
-        _check_warmup(self.warmup_epochs)
-        if not self.decay > 0:
-            raise UserError(f"`scheduler.decay` must be above 0; got {self.decay}.")
+        bounds.check(self, "scheduler")
         if list(self.milestones) != sorted(self.milestones):
             raise UserError(f"`scheduler.milestones` must ascend; got {list(self.milestones)}.")
 
@@ -73,8 +70,3 @@ class Step:
 
 def _warmup(epoch: float, warmup_epochs: float) -> float:
     return min(epoch / warmup_epochs, 1.0) if warmup_epochs > 0 else 1.0
-
-
-def _check_warmup(warmup_epochs: float) -> None:
-    if warmup_epochs < 0:
-        raise UserError(f"`scheduler.warmup_epochs` must be at least 0; got {warmup_epochs}.")

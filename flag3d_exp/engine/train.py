@@ -174,7 +174,6 @@ def train(
         window = Window(epoch, plan, skip_nonfinite=step.settings.skip_nonfinite)
         saved = time.monotonic()
         for batch in batches(epoch, progress.step):
-            stop.retake()
             factor = rate_factor(schedule, plan, epoch, progress.step)
             compiling = (epoch, progress.step) == start  # for long, and there is nothing to lose
             with stop.at_once() if compiling else nullcontext():

@@ -66,25 +66,30 @@ def nothing(_writer: Writer, _operation: Operation, *_order: Any) -> None:
 
 
 def cast(writer: Writer, _operation: Operation, x: Any, kind: int) -> str:
+    """`x` as float32, the only kind that networks turn numbers into."""
     if kind != FLOAT32:
         raise UserError("`task.format=onnx`: numbers are only turned into float32.")
     return writer.add("Cast", x, to=onnx.TensorProto.FLOAT)
 
 
 def square(writer: Writer, _operation: Operation, x: Any) -> str:
+    """Each number times itself."""
     return writer.add("Mul", x, x)
 
 
 def trunc(writer: Writer, _operation: Operation, x: Any) -> str:
+    """Each number without what follows its point: the sign times the floor of the size."""
     whole = writer.add("Floor", writer.add("Abs", x))
     return writer.add("Mul", writer.add("Sign", x), whole)
 
 
 def clamp(writer: Writer, _operation: Operation, x: Any, low: float, high: float) -> str:
+    """Each number, but `low` at least and `high` at most."""
     return writer.add("Clip", x, low, high)
 
 
 def softmax(writer: Writer, _operation: Operation, x: Any, axes: Sequence[int]) -> str:
+    """Shares that sum to 1 along the one axis."""
     (axis,) = axes
     return writer.add("Softmax", x, axis=axis)
 
@@ -92,18 +97,21 @@ def softmax(writer: Writer, _operation: Operation, x: Any, axes: Sequence[int]) 
 def mean(
     writer: Writer, _operation: Operation, x: Any, axes: Sequence[int], keep_dims: bool, *_: Any
 ) -> str:
+    """The mean over the axes."""
     return writer.add("ReduceMean", x, axes=list(axes), keepdims=int(keep_dims))
 
 
 def total(
     writer: Writer, _operation: Operation, x: Any, axes: Sequence[int], keep_dims: bool, *_: Any
 ) -> str:
+    """The sum over the axes."""
     return writer.add("ReduceSum", x, writer.sizes(axes), keepdims=int(keep_dims))
 
 
 def batch_matmul(
     writer: Writer, operation: Operation, x: Any, y: Any, turn_x: bool, turn_y: bool
 ) -> str:
+    """Products of the last two axes, of which either factor's may be swapped first."""
     axes = list(range(len(operation.shapes[-1])))
     axes[-2:] = reversed(axes[-2:])
     x = writer.add("Transpose", x, perm=axes) if turn_x else x
@@ -131,6 +139,7 @@ def batch_norm(
 
 
 def bias_add(writer: Writer, operation: Operation, x: Any, bias: Any, _format: Any) -> str:
+    """One number for each channel, added at every place."""
     spread = [-1, *[1] * (len(operation.shapes[-1]) - 2)]
     return writer.add("Add", x, writer.add("Reshape", bias, writer.sizes(spread)))
 
@@ -151,6 +160,7 @@ def conv2d(writer: Writer, operation: Operation, x: Any, weight: Any) -> str:
 
 
 def max_pool(writer: Writer, operation: Operation, x: Any) -> str:
+    """The largest number under the kernel; padding is `SAME` or none."""
     settings = operation.attributes
     same = settings["pad_mode"].upper() == "SAME"
     return writer.add(

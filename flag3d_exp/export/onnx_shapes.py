@@ -16,50 +16,61 @@ END = np.iinfo(np.int64).max
 
 
 def gathered(_writer: Writer, _operation: Operation, *values: Any) -> tuple:
+    """Values as one tuple; ONNX has no node for it."""
     return values
 
 
 def item(writer: Writer, _operation: Operation, values: Any, index: int) -> Any:
+    """One value of a tuple, or one size of a tensor's."""
     if isinstance(values, AllSizes):
         return Size(writer.add("Shape", values.tensor, start=index, end=index + 1))
     return values[index]
 
 
 def sizes(_writer: Writer, _operation: Operation, x: Any) -> AllSizes:
+    """All sizes of a tensor, which are looked up one by one."""
     return AllSizes(x)
 
 
 def size_product(writer: Writer, _operation: Operation, one: Any, other: Any) -> Size:
+    """One size times another."""
     return Size(writer.add("Mul", writer.sizes([one]), writer.sizes([other])))
 
 
 def size_quotient(writer: Writer, _operation: Operation, one: Any, other: Any) -> Size:
+    """One size by another, rounded down."""
     return Size(writer.add("Div", writer.sizes([one]), writer.sizes([other])))
 
 
 def reshape(writer: Writer, _operation: Operation, x: Any, shape: Sequence) -> str:
+    """The same numbers in another shape, whose sizes may be found out at run time."""
     return writer.add("Reshape", x, writer.sizes(shape))
 
 
 def transpose(writer: Writer, _operation: Operation, x: Any, order: Sequence[int]) -> str:
+    """The axes in another order."""
     return writer.add("Transpose", x, perm=list(order))
 
 
 def expand_dims(writer: Writer, _operation: Operation, x: Any, axis: int) -> str:
+    """A new axis of size 1."""
     return writer.add("Unsqueeze", x, writer.sizes([axis]))
 
 
 def concat(writer: Writer, _operation: Operation, parts: Sequence, axis: int) -> str:
+    """Parts behind one another along an axis."""
     return writer.add("Concat", *parts, axis=axis)
 
 
 def stack(writer: Writer, operation: Operation, parts: Sequence) -> str:
+    """Parts beside one another along a new axis."""
     axis = operation.attributes["axis"]
     raised = [writer.add("Unsqueeze", part, writer.sizes([axis])) for part in parts]
     return writer.add("Concat", *raised, axis=axis)
 
 
 def unstack(writer: Writer, operation: Operation, x: Any) -> tuple[str, ...]:
+    """The slices along an axis, which disappears."""
     axis, count = operation.attributes["axis"], operation.attributes["num"]
     return tuple(writer.add("Gather", x, np.array(at), axis=axis) for at in range(count))
 
@@ -67,6 +78,7 @@ def unstack(writer: Writer, operation: Operation, x: Any) -> tuple[str, ...]:
 def gather(
     writer: Writer, _operation: Operation, x: Any, indices: Any, axis: int, _batch_dims: int
 ) -> str:
+    """The slices along an axis that the indices name."""
     return writer.add("Gather", x, indices, axis=axis)
 
 
@@ -98,14 +110,17 @@ def strided_slice(
 
 
 def tile(writer: Writer, _operation: Operation, x: Any, multiples: Sequence) -> str:
+    """The tensor repeated along each axis."""
     return writer.add("Tile", x, writer.sizes(multiples))
 
 
 def zeros(writer: Writer, _operation: Operation, shape: Sequence, _kind: int) -> str:
+    """A tensor of zeros of a shape."""
     return writer.add("ConstantOfShape", writer.sizes(shape))
 
 
 def zeros_like(writer: Writer, _operation: Operation, x: Any, *_kind: Any) -> str:
+    """Zeros in the shape of another tensor."""
     return writer.add("ConstantOfShape", writer.add("Shape", x))
 
 

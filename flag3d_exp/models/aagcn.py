@@ -5,6 +5,8 @@ FLAG3D's "2s-AGCN" is one stream of this network.
 Sizes: N clips, M persons, T frames, V joints, C channels.
 """
 
+from typing import Annotated
+
 import numpy as np
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import HeNormal, Initializer, XavierNormal, initializer
@@ -91,10 +93,10 @@ class AAGCN(nn.Cell):
         layout: str,
         num_channels: int = 3,
         num_persons: int = 1,
-        base_channels: int = 64,
-        num_blocks: int = 10,
-        widen_at: tuple[int, ...] = (5, 8),
-        dropout: float = 0.0,
+        base_channels: Annotated[int, ">= 1"] = 64,
+        num_blocks: Annotated[int, ">= 1"] = 10,
+        widen_at: tuple[Annotated[int, ">= 1"], ...] = (5, 8),
+        dropout: Annotated[float, ">= 0, < 1"] = 0.0,
     ):
         super().__init__()
         skeleton = load_layout(layout)

@@ -3,6 +3,8 @@
 Sizes: N clips, M persons, T frames, V joints or limbs, C channels; volumes are (N * T, C, H, W).
 """
 
+from typing import Annotated
+
 from mindspore import nn
 
 from flag3d_exp.models.heatmap import Heatmaps
@@ -53,12 +55,12 @@ class C3DLight(nn.Cell):
         num_classes: int,
         layout: str,
         limbs: bool = False,
-        train_size: int = 56,
-        test_size: int = 64,
-        sigma: float = 0.6,
-        base_channels: int = 32,
+        train_size: Annotated[int, ">= 1"] = 56,
+        test_size: Annotated[int, ">= 1"] = 64,
+        sigma: Annotated[float, "> 0"] = 0.6,
+        base_channels: Annotated[int, ">= 1"] = 32,
         stage_convs: tuple[int, ...] = (1, 1, 2, 2),
-        dropout: float = 0.5,
+        dropout: Annotated[float, ">= 0, < 1"] = 0.5,
     ):
         super().__init__()
         self.heatmaps = Heatmaps(load_layout(layout), limbs, train_size, test_size, sigma)

@@ -4,6 +4,8 @@
 Sizes: N clips, M persons, T frames, V joints, C channels, K learned graphs, R channels of each.
 """
 
+from typing import Annotated
+
 import numpy as np
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Normal, initializer
@@ -113,12 +115,12 @@ class DGSTGCN(nn.Cell):
         layout: str,
         num_channels: int = 3,
         num_persons: int = 1,
-        base_channels: int = 64,
-        num_blocks: int = 10,
-        widen_at: tuple[int, ...] = (5, 8),
-        num_graphs: int = 8,
-        ratio: float = 0.125,
-        dropout: float = 0.0,
+        base_channels: Annotated[int, ">= 1"] = 64,
+        num_blocks: Annotated[int, ">= 1"] = 10,
+        widen_at: tuple[Annotated[int, ">= 1"], ...] = (5, 8),
+        num_graphs: Annotated[int, ">= 1"] = 8,
+        ratio: Annotated[float, "> 0"] = 0.125,
+        dropout: Annotated[float, ">= 0, < 1"] = 0.0,
     ):
         super().__init__()
         num_joints = load_layout(layout).num_joints

@@ -5,6 +5,7 @@ Sizes: N clips, M persons, T frames, V joints, C channels, K scales, W frames of
 """
 
 from math import prod
+from typing import Annotated
 
 import numpy as np
 from mindspore import Parameter, nn, ops
@@ -130,12 +131,12 @@ class MSG3D(nn.Cell):
         layout: str,
         num_channels: int = 3,
         num_persons: int = 1,
-        base_channels: int = 96,
-        num_stages: int = 3,
-        num_scales: int = 13,
-        num_window_scales: int = 6,
+        base_channels: Annotated[int, ">= 1"] = 96,
+        num_stages: Annotated[int, ">= 1"] = 3,
+        num_scales: Annotated[int, ">= 1"] = 13,
+        num_window_scales: Annotated[int, ">= 1"] = 6,
         window_sizes: tuple[int, ...] = (3, 5),
-        dropout: float = 0.0,
+        dropout: Annotated[float, ">= 0, < 1"] = 0.0,
     ):
         super().__init__()
         skeleton = load_layout(layout)

@@ -5,6 +5,8 @@ A ResNet-50 over heatmaps, cut to three stages and narrowed; the published varia
 Sizes: N clips, M persons, T frames, V joints or limbs, C channels; volumes are (N * T, C, H, W).
 """
 
+from typing import Annotated
+
 from mindspore import nn, ops
 
 from flag3d_exp.errors import UserError
@@ -91,22 +93,23 @@ class PoseC3D(nn.Cell):
         num_classes: int,
         layout: str,
         limbs: bool = False,
-        train_size: int = 56,
-        test_size: int = 64,
-        sigma: float = 0.6,
-        base_channels: int = 32,
+        train_size: Annotated[int, ">= 1"] = 56,
+        test_size: Annotated[int, ">= 1"] = 64,
+        sigma: Annotated[float, "> 0"] = 0.6,
+        base_channels: Annotated[int, ">= 1"] = 32,
         stage_blocks: tuple[int, ...] = (4, 6, 3),
         temporal_kernels: tuple[int, ...] = (1, 3, 3),
         spatial_strides: tuple[int, ...] = (2, 2, 2),
         temporal_strides: tuple[int, ...] = (1, 1, 2),
-        dropout: float = 0.5,
+        dropout: Annotated[float, ">= 0, < 1"] = 0.5,
     ):
         super().__init__()
         stages = (stage_blocks, temporal_kernels, spatial_strides, temporal_strides)
         if len({len(stage) for stage in stages}) != 1:
             raise UserError(
-                "`stage_blocks`, `temporal_kernels`, `spatial_strides` and `temporal_strides` must "
-                f"be of one length; got {', '.join(str(list(stage)) for stage in stages)}."
+                "`model.stage_blocks`, `model.temporal_kernels`, `model.spatial_strides` and "
+                "`model.temporal_strides` must be "
+                f"of one length; got {', '.join(str(list(stage)) for stage in stages)}."
             )
         self.heatmaps = Heatmaps(load_layout(layout), limbs, train_size, test_size, sigma)
         self.network = SlowOnly(self.heatmaps.num_maps, base_channels, *stages)

@@ -3,6 +3,8 @@
 Sizes: N clips, M persons, T frames, V joints, C channels, K neighbour subsets.
 """
 
+from typing import Annotated
+
 import numpy as np
 from mindspore import Parameter, nn, ops
 
@@ -49,10 +51,10 @@ class STGCN(nn.Cell):
         layout: str,
         num_channels: int = 3,
         num_persons: int = 1,
-        base_channels: int = 64,
-        num_blocks: int = 10,
-        widen_at: tuple[int, ...] = (5, 8),
-        dropout: float = 0.0,
+        base_channels: Annotated[int, ">= 1"] = 64,
+        num_blocks: Annotated[int, ">= 1"] = 10,
+        widen_at: tuple[Annotated[int, ">= 1"], ...] = (5, 8),
+        dropout: Annotated[float, ">= 0, < 1"] = 0.0,
     ):
         super().__init__()
         skeleton = load_layout(layout)

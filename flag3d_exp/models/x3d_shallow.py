@@ -4,6 +4,8 @@ X3D without squeeze-and-excitation and swish, cut to three stages.
 Sizes: N clips, M persons, T frames, V joints or limbs, C channels; volumes are (N * T, C, H, W).
 """
 
+from typing import Annotated
+
 from mindspore import nn, ops
 
 from flag3d_exp.models.heatmap import Heatmaps
@@ -80,14 +82,14 @@ class X3DShallow(nn.Cell):
         num_classes: int,
         layout: str,
         limbs: bool = False,
-        train_size: int = 56,
-        test_size: int = 64,
-        sigma: float = 0.6,
-        base_channels: int = 24,
-        factor: float = 2.25,
+        train_size: Annotated[int, ">= 1"] = 56,
+        test_size: Annotated[int, ">= 1"] = 64,
+        sigma: Annotated[float, "> 0"] = 0.6,
+        base_channels: Annotated[int, ">= 1"] = 24,
+        factor: Annotated[float, "> 0"] = 2.25,
         stage_blocks: tuple[int, ...] = (2, 5, 3),
         spatial_strides: tuple[int, ...] = (2, 2, 2),
-        dropout: float = 0.5,
+        dropout: Annotated[float, ">= 0, < 1"] = 0.5,
     ):
         super().__init__()
         self.heatmaps = Heatmaps(load_layout(layout), limbs, train_size, test_size, sigma)

@@ -13,6 +13,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from flag3d_exp import console
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.errors import UserError
 from flag3d_exp.sweep import job, parent
@@ -51,8 +52,7 @@ def run(
     finally:
         lines = _publish(points, folder, tracker)
         tracker.finish(status)
-    for line in lines:
-        log.info(line)
+    console.show("\n".join(lines))
     if stop.signum:
         log.info("stopped; the same command with hydra.sweep.dir=%s continues it", folder)
         sys.exit(128 + stop.signum)

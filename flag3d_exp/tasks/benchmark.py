@@ -3,22 +3,20 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from flag3d_exp import record
+from flag3d_exp import bounds, console, record
 from flag3d_exp.benchmark import figures
 from flag3d_exp.benchmark.contenders import Contender, in_turns, started
 from flag3d_exp.build import class_name
 from flag3d_exp.device import description
-from flag3d_exp.errors import UserError
 from flag3d_exp.run_folder import write_json
 
 log = logging.getLogger(__name__)
-COUNTS = ("batch_size", "rounds", "warmup", "naive_rounds", "num_workers")
 
 
 @dataclass(frozen=True)
@@ -39,19 +37,16 @@ class Benchmark:
 
     against: Literal["torch", "naive", "both"] | None = None
     models: list[str] | None = None
-    batch_size: int = 16
-    rounds: int = 7
-    warmup: int = 2
-    naive_rounds: int = 1
+    batch_size: Annotated[int, ">= 1, <= 65536"] = 16
+    rounds: Annotated[int, ">= 1"] = 7
+    warmup: Annotated[int, ">= 1"] = 2
+    naive_rounds: Annotated[int, ">= 1"] = 1
     data: bool = True
-    num_workers: int = 1
+    num_workers: Annotated[int, ">= 1"] = 1
     profile: bool = False
 
     def __post_init__(self) -> None:
-        for name in COUNTS:
-            value = getattr(self, name)
-            if value < 1:
-                raise UserError(f"`task.{name}` must be at least 1; got {value}.")
+        bounds.check(self, "task")
 
     def __call__(self, cfg: DictConfig) -> None:
         """Measure, print the table, keep the figures in `benchmark.json` and in MLflow."""
@@ -72,7 +67,7 @@ class Benchmark:
             tracker.log_report(record.final_report(figures.metrics(measured)))
             tracker.log_artifact(folder / "benchmark.json")
             tracker.log_artifact(folder / "benchmark.md")
-        print(text)
+        console.show(text)
 
     def measured(self, name: str, cfg: DictConfig, folder: Path) -> dict[str, Any]:
         """All figures of one model; `folder` receives what its contenders share."""

@@ -8,9 +8,9 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import comparison
+from flag3d_exp import comparison, console
 from flag3d_exp.comparison import Comparison
-from flag3d_exp.errors import UserError
+from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.predictions import paired
 from flag3d_exp.report import sections
 from flag3d_exp.report.document import to_markdown
@@ -39,9 +39,10 @@ class Compare:
         text = to_markdown("Comparison", named, [sections.comparisons(pairs, wrong)])
         (folder / "compare.md").write_text(text, encoding="utf-8")
         write_json(folder / "compare.json", _plain(pairs, wrong))
-        print(text)
+        console.show(text)
 
 
+@blamed_on("task.runs")
 def compare_runs(
     runs: Sequence[Run], splits: Sequence[str] | None = None
 ) -> tuple[dict[str, list[Comparison]], dict[str, list[str]]]:

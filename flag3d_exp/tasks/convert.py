@@ -3,12 +3,14 @@
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from omegaconf import DictConfig
 
+from flag3d_exp import bounds
 from flag3d_exp.data.convert import converted, write_annotations
 from flag3d_exp.data.ntu import read_missing
-from flag3d_exp.errors import UserError
+from flag3d_exp.errors import UserError, blamed_on
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,11 @@ class Convert:
 
     source: str
     output: str
-    num_persons: int = 2
+    num_persons: Annotated[int, ">= 1"] = 2
     missing: str | None = None
 
     def __post_init__(self) -> None:
-        if self.num_persons < 1:
-            raise UserError(f"`task.num_persons` must be at least 1; got {self.num_persons}.")
+        bounds.check(self, "task")
 
     def __call__(self, cfg: DictConfig) -> None:
         """Convert, and print the command that looks at the result."""
@@ -39,7 +40,8 @@ class Convert:
         if output.exists() and source.exists() and output.samefile(source):
             raise UserError("`task.output` must be another file than `task.source`.")
         missing = frozenset() if self.missing is None else read_missing(Path(self.missing))
-        splits, recordings, layout, empty = converted(source, self.num_persons, missing)
+        with blamed_on("task.source"):
+            splits, recordings, layout, empty = converted(source, self.num_persons, missing)
         write_annotations(output, splits, recordings)
         persons = max(recording.keypoints.shape[0] for recording in recordings)
         flat = recordings[0].keypoints.shape[-1] == 2

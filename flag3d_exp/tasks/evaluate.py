@@ -3,18 +3,18 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from hydra.core.hydra_config import HydraConfig
 from mindspore import nn
 from omegaconf import DictConfig, OmegaConf
 
-from flag3d_exp import build, console, record
+from flag3d_exp import bounds, build, console, record
 from flag3d_exp.engine.checkpoint import Checkpoint, load_checkpoint
 from flag3d_exp.engine.evaluate import predict_function
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.engine.parameters import assign_parameters
-from flag3d_exp.errors import UserError
+from flag3d_exp.errors import UserError, blamed_on, nearest
 from flag3d_exp.evaluation import gap_metrics
 from flag3d_exp.metrics import split_metrics
 from flag3d_exp.ranks import Ranks
@@ -43,27 +43,35 @@ class Evaluate:
     checkpoint: str
     splits: list[str] | None = None
     weights: Literal["raw", "ema"] = "raw"
-    batch_size: int | None = None
-    num_workers: int = 1
-    limit_batches: int | None = None
+    batch_size: Annotated[int, ">= 1, <= 65536"] | None = None
+    num_workers: Annotated[int, ">= 1"] = 1
+    limit_batches: Annotated[int, ">= 1"] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "num_workers", "limit_batches"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"`task.{name}` must be at least 1; got {value}.")
+        bounds.check(self, "task")
+        if self.splits is not None and not self.splits:
+            raise UserError("`task.splits` must name at least one split, or be null; got [].")
 
     def __call__(self, cfg: DictConfig) -> float | None:
         """Evaluate; the top-1 of `val` in percent, if that split is evaluated."""
         folder = Path(HydraConfig.get().runtime.output_dir)
         path = checkpoint_path(self.checkpoint, cfg.tracking.uri)
-        checkpoint = load_checkpoint(path) if path.suffix == ".npz" else None
+        with blamed_on("task.checkpoint"):
+            checkpoint = load_checkpoint(path) if path.suffix == ".npz" else None
         if checkpoint is not None:
             cfg = recalled(cfg, checkpoint.meta, list(HydraConfig.get().overrides.task))
         device, device_name = build.device(cfg)
         if checkpoint is None:  # of another program
-            checkpoint = imported(cfg, path)
+            with blamed_on("task.checkpoint"):
+                checkpoint = imported(cfg, path)
         splits = self.splits or [split for split in cfg.dataset.splits if split != "train"]
+        for split in splits:
+            if split not in cfg.dataset.splits:
+                known = [str(name) for name in cfg.dataset.splits]
+                raise UserError(
+                    f"`task.splits` must be some of `dataset.splits`, {', '.join(known)}; "
+                    f"got {split!r}.{nearest(split, known)}"
+                )
         datasets = build.datasets(cfg, splits)
         model = restored_model(cfg, checkpoint, self.weights)
         batch_size = self.batch_size or trained_batch_size(checkpoint)
@@ -105,7 +113,8 @@ def restored_model(cfg: DictConfig, checkpoint: Checkpoint, weights: str = "raw"
         raise UserError("`task.weights=ema`: the run kept no moving average (`task.ema_decay`).")
     model = build.model(cfg)
     values = checkpoint.ema if weights == "ema" else checkpoint.weights
-    assign_parameters(model.get_parameters(), values)
+    with blamed_on("task.checkpoint"):
+        assign_parameters(model.get_parameters(), values)
     return model
 
 

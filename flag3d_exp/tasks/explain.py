@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import mindspore as ms
 import numpy as np
@@ -10,13 +11,13 @@ from hydra.core.hydra_config import HydraConfig
 from mindspore import Tensor, nn, ops
 from omegaconf import DictConfig
 
-from flag3d_exp import attribution, build, record
+from flag3d_exp import attribution, bounds, build, record
 from flag3d_exp.attribution import Gradient
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.evaluate import predict_function
-from flag3d_exp.errors import UserError, nearest
+from flag3d_exp.errors import UserError, blamed_on, nearest
 from flag3d_exp.metrics import softmax
 from flag3d_exp.models.heatmap import Heatmaps
 from flag3d_exp.recall import checkpoint_path, recalled
@@ -42,19 +43,18 @@ class Explain:
 
     checkpoint: str
     recording: str
-    label: int | None = None
-    num_steps: int = 24
-    num_random: int = 10
+    label: Annotated[int, ">= 0"] | None = None
+    num_steps: Annotated[int, ">= 1"] = 24
+    num_random: Annotated[int, ">= 1"] = 10
 
     def __post_init__(self) -> None:
-        for name in ("num_steps", "num_random"):
-            if getattr(self, name) < 1:
-                raise UserError(f"`task.{name}` must be at least 1; got {getattr(self, name)}.")
+        bounds.check(self, "task")
 
     def __call__(self, cfg: DictConfig) -> None:
         """Write `explain.png` and `explain.json`."""
         folder = Path(HydraConfig.get().runtime.output_dir)
-        checkpoint = load_checkpoint(checkpoint_path(self.checkpoint, cfg.tracking.uri))
+        with blamed_on("task.checkpoint"):
+            checkpoint = load_checkpoint(checkpoint_path(self.checkpoint, cfg.tracking.uri))
         cfg = recalled(cfg, checkpoint.meta, list(HydraConfig.get().overrides.task))
         device, _ = build.device(cfg)
         settings = build.instantiated(cfg.dataset)

@@ -21,8 +21,8 @@ from flag3d_exp.data.inputs import request_fields
 from flag3d_exp.data.source import Dataset
 from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.evaluate import predict_function
-from flag3d_exp.errors import UserError
-from flag3d_exp.export.file import Format, needed, open_file, write_file
+from flag3d_exp.errors import UserError, blamed_on
+from flag3d_exp.export.file import needed, open_file, write_file
 from flag3d_exp.export.mindir import compiled, graph_of
 from flag3d_exp.model_store import log_model
 from flag3d_exp.models.layers import use_native_kernels
@@ -52,7 +52,7 @@ class Export:
     """
 
     checkpoint: str
-    format: Format = "onnx"
+    format: Literal["mindir", "onnx"] = "onnx"
     weights: Literal["raw", "ema"] = "raw"
     register: str | None = "auto"
 
@@ -63,7 +63,8 @@ class Export:
             needed("onnxruntime")
         folder = Path(HydraConfig.get().runtime.output_dir)
         path = checkpoint_path(self.checkpoint, cfg.tracking.uri)
-        checkpoint = load_checkpoint(path)
+        with blamed_on("task.checkpoint"):
+            checkpoint = load_checkpoint(path)
         cfg = recalled(cfg, checkpoint.meta, list(HydraConfig.get().overrides.task))
         _, device_name = build.device(cfg)
         model = restored_model(cfg, checkpoint, self.weights)

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from flag3d_exp import build, console, evaluation, fusion, metrics, run_folder
-from flag3d_exp.errors import UserError
+from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.predictions import Predictions, paired
 from flag3d_exp.provenance import provenance
 from flag3d_exp.runs import FUSION, Run, check_same_classes, common_splits, open_runs
@@ -50,9 +50,11 @@ class Fuse:
         runs = open_runs(self.runs, cfg.tracking.uri)
         found = fuse_runs(folder, runs, self.weights, self.fit_on, self.splits)
         track(cfg, folder, found)
+        log.info("run folder: %s", folder)
         return found.get("val/top1")
 
 
+@blamed_on("task.runs")
 def fuse_runs(
     folder: Path,
     runs: Sequence[Run],

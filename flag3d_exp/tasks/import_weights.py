@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from flag3d_exp import build, record
 from flag3d_exp.engine.checkpoint import Checkpoint, save_checkpoint
-from flag3d_exp.errors import UserError
+from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.weights.importing import fitted, read_source
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,8 @@ class ImportWeights:
     def __call__(self, cfg: DictConfig) -> None:
         """Read, fit and write."""
         build.device(cfg)
-        checkpoint = imported(cfg, Path(self.source).expanduser(), self.head == "skip")
+        with blamed_on("task.source"):
+            checkpoint = imported(cfg, Path(self.source).expanduser(), self.head == "skip")
         output = Path(self.output).expanduser()
         save_checkpoint(output, checkpoint)
         model = build.class_name(cfg.model)

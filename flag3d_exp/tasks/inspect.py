@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import Annotated
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import build, record, run_folder
+from flag3d_exp import bounds, build, record, run_folder
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.source import Dataset
 from flag3d_exp.errors import UserError, nearest
@@ -37,13 +38,10 @@ class Inspect:
 
     recording: str | None = None
     split: str | None = None
-    viewer_recordings: int = 40
+    viewer_recordings: Annotated[int, ">= 1"] = 40
 
     def __post_init__(self) -> None:
-        if self.viewer_recordings < 1:
-            raise UserError(
-                f"`task.viewer_recordings` must be at least 1; got {self.viewer_recordings}."
-            )
+        bounds.check(self, "task")
 
     def __call__(self, cfg: DictConfig) -> None:
         """Print the findings; write them, sheets, a GIF and the viewer into the run folder.
@@ -76,7 +74,9 @@ class Inspect:
                 viewer(played, titles, layout, up), encoding="utf-8"
             )
         track(cfg, folder, findings)
-        print(f"inspected: {folder}")
+        if shown:
+            print(f"a clip of each class: {folder / 'sheet_1.png'}")
+            print(f"recordings to play and turn: {folder / 'viewer.html'}")
         errors = [finding for finding in findings if finding.severity == "error"]
         if errors:
             raise UserError(

@@ -5,17 +5,17 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import build, console, record
+from flag3d_exp import bounds, build, console, record
 from flag3d_exp.data.inputs import input_clips, read_inputs
 from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.evaluate import predict_function
 from flag3d_exp.engine.interrupt import StopRequest
-from flag3d_exp.errors import UserError
+from flag3d_exp.errors import blamed_on
 from flag3d_exp.predictions import likeliest
 from flag3d_exp.recall import checkpoint_path, recalled
 from flag3d_exp.run_folder import write_json
@@ -40,22 +40,22 @@ class Predict:
 
     checkpoint: str
     input: str
-    top_k: int = 5
+    top_k: Annotated[int, ">= 1"] = 5
     format: Literal["csv", "json"] = "csv"
-    batch_size: int = 16
-    num_workers: int = 1
+    batch_size: Annotated[int, ">= 1, <= 65536"] = 16
+    num_workers: Annotated[int, ">= 1"] = 1
 
     def __post_init__(self) -> None:
-        for name in ("top_k", "batch_size", "num_workers"):
-            if getattr(self, name) < 1:
-                raise UserError(f"`task.{name}` must be at least 1; got {getattr(self, name)}.")
+        bounds.check(self, "task")
 
     def __call__(self, cfg: DictConfig) -> None:
         """Predict, and write and print the likeliest classes of each recording."""
         folder = Path(HydraConfig.get().runtime.output_dir)
         path = checkpoint_path(self.checkpoint, cfg.tracking.uri)
-        recordings = read_inputs(Path(self.input).expanduser())
-        checkpoint = load_checkpoint(path)
+        with blamed_on("task.input"):
+            recordings = read_inputs(Path(self.input).expanduser())
+        with blamed_on("task.checkpoint"):
+            checkpoint = load_checkpoint(path)
         cfg = recalled(cfg, checkpoint.meta, list(HydraConfig.get().overrides.task))
         device, _ = build.device(cfg)
         dataset = input_clips(

@@ -6,14 +6,15 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import comparison, evaluation, metrics, run_folder
-from flag3d_exp.errors import UserError
+from flag3d_exp import bounds, comparison, evaluation, metrics, run_folder
+from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.evaluation import Evaluation
 from flag3d_exp.flag3d import protocol
 from flag3d_exp.predictions import Predictions, paired
@@ -47,12 +48,11 @@ class Report:
 
     runs: list[str]
     splits: list[str] | None = None
-    num_worst: int = 8
+    num_worst: Annotated[int, ">= 0"] = 8
     attach: bool = True
 
     def __post_init__(self) -> None:
-        if self.num_worst < 0:
-            raise UserError(f"`task.num_worst` must be at least 0; got {self.num_worst}.")
+        bounds.check(self, "task")
 
     def __call__(self, cfg: DictConfig) -> None:
         """Write `report.html`, `report.md` and `metrics.json` to the task's own folder."""
@@ -65,6 +65,7 @@ class Report:
         print(f"report: {page}")
 
 
+@blamed_on("task.runs")
 def write_report(
     folder: Path, runs: Sequence[Run], splits: Sequence[str] | None = None, num_worst: int = 8
 ) -> Path:
@@ -138,7 +139,7 @@ def _sections(
     predictions: dict[str, dict[str, Predictions]],
     evaluations: dict[str, dict[str, Evaluation]],
     recordings: Recordings | None,
-    num_worst: int,
+    num_worst: Annotated[int, ">= 0"],
 ) -> list[Section]:
     classes = runs[0].classes
     protocols = {

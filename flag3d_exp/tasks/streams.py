@@ -63,6 +63,7 @@ class Streams:
         ]
         metrics = fuse_runs(folder, open_runs(references, cfg.tracking.uri), self.weights)
         track(cfg, folder, metrics)
+        log.info("run folder: %s", folder)
         return metrics.get("val/top1")
 
     def _overrides(self, stream: str) -> list[str]:

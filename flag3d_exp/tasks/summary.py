@@ -3,13 +3,13 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import build
-from flag3d_exp.errors import UserError
+from flag3d_exp import bounds, build, console
 from flag3d_exp.models.summary import Layer, layers
 from flag3d_exp.skeleton import load_layout
 
@@ -25,12 +25,11 @@ class Summary:
         models: choices of `model` to compare instead, one line each.
     """
 
-    depth: int = 2
+    depth: Annotated[int, ">= 1"] = 2
     models: list[str] | None = None
 
     def __post_init__(self) -> None:
-        if self.depth < 1:
-            raise UserError(f"`task.depth` must be at least 1; got {self.depth}.")
+        bounds.check(self, "task")
 
     def __call__(self, cfg: DictConfig) -> None:
         """Print the table; write it to `summary.md`."""
@@ -38,7 +37,7 @@ class Summary:
         text = layer_table(cfg, self.depth) if self.models is None else model_table(self.models)
         folder = Path(HydraConfig.get().runtime.output_dir)
         (folder / "summary.md").write_text(text, encoding="utf-8")
-        print(text)
+        console.show(text)
 
 
 def layer_table(cfg: DictConfig, depth: int) -> str:

@@ -6,14 +6,14 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from mindspore import nn
 from omegaconf import DictConfig
 
-from flag3d_exp import build, console, record, resume
+from flag3d_exp import bounds, build, console, record, resume
 from flag3d_exp.data.loader import Batch, batches, training_shares
 from flag3d_exp.debug.updates import Debug, updates
 from flag3d_exp.engine.evaluate import predict_function
@@ -31,20 +31,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 DROPOUT = 1  # tells dropout's chance from that of augmentation
-COUNTS = (
-    "epochs",
-    "batch_size",
-    "eval_batch_size",
-    "num_workers",
-    "eval_every",
-    "log_every",
-    "accumulate",
-    "early_stop",
-    "save_every",
-    "keep_last",
-    "keep_best",
-    "limit_batches",
-)
 
 
 @dataclass(frozen=True)
@@ -79,47 +65,34 @@ class Train:
         debug: what to do with the run's updates instead of training; chosen by `debug=...`.
     """
 
-    epochs: int = 30
-    batch_size: int = 16
-    eval_batch_size: int | None = None
-    num_workers: int = 1
-    eval_every: int = 1
-    log_every: int | None = None
+    epochs: Annotated[int, ">= 1"] = 30
+    batch_size: Annotated[int, ">= 1, <= 65536"] = 16
+    eval_batch_size: Annotated[int, ">= 1, <= 65536"] | None = None
+    num_workers: Annotated[int, ">= 1"] = 1
+    eval_every: Annotated[int, ">= 1"] = 1
+    log_every: Annotated[int, ">= 1"] | None = None
     objective: str = "val/top1"
-    clip_norm: float | None = None
-    label_smoothing: float = 0.0
+    clip_norm: Annotated[float, "> 0"] | None = None
+    label_smoothing: Annotated[float, ">= 0, < 1"] = 0.0
     class_weights: Literal["balanced"] | None = None
-    accumulate: int = 1
+    accumulate: Annotated[int, ">= 1"] = 1
     sync_batchnorm: bool = False
-    ema_decay: float | None = None
-    early_stop: int | None = None
+    ema_decay: Annotated[float, "> 0, < 1"] | None = None
+    early_stop: Annotated[int, ">= 1"] | None = None
     nonfinite: Literal["stop", "skip"] = "stop"
-    save_every: int | None = None
-    save_minutes: float | None = None
-    keep_last: int = 2
-    keep_best: int = 1
-    limit_batches: int | None = None
+    save_every: Annotated[int, ">= 1"] | None = None
+    save_minutes: Annotated[float, "> 0"] | None = None
+    keep_last: Annotated[int, ">= 1"] = 2
+    keep_best: Annotated[int, ">= 1"] = 1
+    limit_batches: Annotated[int, ">= 1"] | None = None
     init_from: str | None = None
     freeze_backbone: bool = False
-    head_lr: float | None = None
+    head_lr: Annotated[float, "> 0"] | None = None
     resume: str | None = None
     debug: Debug | None = None
 
     def __post_init__(self) -> None:
-        for name in COUNTS:
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"`task.{name}` must be at least 1; got {value}.")
-        if not 0 <= self.label_smoothing < 1:
-            raise UserError(
-                f"`task.label_smoothing` must be from 0 to below 1; got {self.label_smoothing}."
-            )
-        for name in ("clip_norm", "save_minutes", "head_lr"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UserError(f"`task.{name}` must be above 0; got {value}.")
-        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
-            raise UserError(f"`task.ema_decay` must be between 0 and 1; got {self.ema_decay}.")
+        bounds.check(self, "task")
         if isinstance(self.debug, str):
             raise UserError(f"`task.debug` is chosen by `debug=...`; got {self.debug!r}.")
 
@@ -139,8 +112,6 @@ class Train:
         train_split = datasets["train"]
         evaluated = {split: data for split, data in datasets.items() if split != "train"}
         model = build.model(cfg)
-        if not 0 <= model.dropout < 1:
-            raise UserError(f"`model.dropout` must be from 0 to below 1; got {model.dropout}.")
         if self.init_from:
             resume.initialise(model, self.init_from)
         if self.sync_batchnorm and ranks.world > 1:

@@ -317,7 +317,7 @@ def test_a_missing_file_is_named_with_its_key(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"layout": "nturgb"}, "`layout` must be one of"),
+        ({"layout": "nturgb"}, "`dataset.layout` must be one of"),
         ({"num_classes": 0}, "`dataset.num_classes` must be at least 1"),
         ({"num_channels": 5}, "`dataset.num_channels` must be 2 or 3"),
         ({"classes": ["squat"]}, "`dataset.classes` must name 2 classes"),

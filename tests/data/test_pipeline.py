@@ -171,7 +171,7 @@ def test_clips_of_a_test_do_not_depend_on_epoch_or_seed(solid):
 @pytest.mark.parametrize(
     ("kind", "settings", "expected"),
     [
-        (GraphPipeline, {"clip_len": 0}, "`pipeline.clip_len` must be at least 1; got 0"),
+        (GraphPipeline, {"clip_len": 0}, "`pipeline.clip_len` must be from 1 to 100000; got 0"),
         (GraphPipeline, {"num_clips": 0}, "`pipeline.num_clips`"),
         (GraphPipeline, {"tempo": 1.0}, "`pipeline.tempo` must be at least 0 and below 1"),
         (GraphPipeline, {"mirror": 1.5}, "`pipeline.mirror` must be from 0 to 1; got 1.5"),

@@ -7,6 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli import TINY, command, program, refused
+from omegaconf import OmegaConf
+
+from flag3d_exp.build import instantiated
+from flag3d_exp.errors import UserError
+from flag3d_exp.main import leave
 
 pytestmark = pytest.mark.slow
 
@@ -102,15 +107,28 @@ def test_an_unknown_model_is_refused_before_anything_is_written(tmp_path):
 def test_a_model_that_its_settings_cannot_make_is_refused_in_one_line(tmp_path):
     line = refused(tmp_path, *TINY, "model.num_blocks=0", "model.widen_at=[]")
     assert "`model.num_blocks` must be at least 1; got 0" in line
-    line = refused(tmp_path, "device=cpu", "model=posec3d", "dataset=demo_out_domain",
-                   "model.base_channels=0", "tracking=none")  # fmt: skip
-    assert "`flag3d_exp.models.posec3d.PoseC3D` can't be made with these settings" in line
     assert "`model.dropout`" in refused(tmp_path, *TINY, "model.dropout=1.5")
     line = refused(tmp_path, *TINY, "model.layout=coco")
     assert "`model.layout=coco` has 17 joints, `dataset.layout=nturgb+d` has 25" in line
     assert "`task.init_from`" in refused(tmp_path, *TINY, "task.init_from=nowhere.npz")
     line = refused(tmp_path, *TINY, "scheduler.warmup_epochs=-1")
     assert line == "error: `scheduler.warmup_epochs` must be at least 0; got -1."
+
+
+def test_an_object_that_fails_on_its_settings_is_named_with_the_reason():
+    halves = OmegaConf.create({"_target_": "fractions.Fraction", "numerator": 1, "denominator": 0})
+    with pytest.raises(UserError) as caught:
+        instantiated(halves)
+    assert "`fractions.Fraction` can't be made with these settings" in str(caught.value)
+    assert "ZeroDivisionError" in str(caught.value)
+
+
+def test_memory_that_runs_out_is_said_in_one_line_with_what_takes_less(capsys):
+    with pytest.raises(SystemExit) as end:
+        leave(MemoryError("Unable to allocate 7.00 TiB"), Path("run"))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert end.value.code == 1
+    assert "7.00 TiB" in line and "`task.batch_size`" in line and "run/run.log" in line
 
 
 def test_a_device_that_is_not_there_is_refused(tmp_path):

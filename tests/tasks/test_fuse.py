@@ -79,7 +79,8 @@ def test_a_fit_that_leaves_no_split_is_refused(tmp_path, pair):
 @pytest.mark.slow
 def test_fusing_and_comparing_from_the_command_line(tmp_path, pair):
     runs = f"task.runs=[{pair[0]},{pair[1]}]"
-    succeeded(tmp_path, "task=fuse", runs, "task.weights=[1,1]", "hydra.run.dir=fused")
+    told = succeeded(tmp_path, "task=fuse", runs, "task.weights=[1,1]", "hydra.run.dir=fused")
+    assert f"run folder: {tmp_path / 'fused'}" in told
     assert load_predictions(tmp_path / "fused" / "predictions" / "val.npz").names == tuple(NAMES)
     printed = succeeded(
         *(tmp_path, "task=compare", f"task.runs=[fused,{pair[0]}]", "hydra.run.dir=compared")

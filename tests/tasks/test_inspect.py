@@ -46,6 +46,7 @@ def test_a_good_dataset_is_shown_and_logged(tmp_path):
     folder = tmp_path / "seen"
     for name in ("sheet_1.png", "recording.gif", "viewer.html", "findings.json"):
         assert (folder / name).stat().st_size > 50
+    assert str(folder / "sheet_1.png") in told and str(folder / "viewer.html") in told
     assert '"title":"1: clip6"' not in told
     assert "clip6" in (folder / "viewer.html").read_text().split('"title":')[1][:40]
     import mlflow

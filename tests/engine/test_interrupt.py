@@ -1,0 +1,59 @@
+"""Signals in a process of its own, as MindSpore's threads are there only once it is imported."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+AFTER_A_COMPILED_RUN = """
+import os, signal, time
+from contextlib import nullcontext
+from flag3d_exp.engine.interrupt import StopRequest, sigint_kept
+
+with {block}:
+    import mindspore as ms
+
+    @ms.jit
+    def successor(x):
+        return x + 1
+
+    ms.set_device("CPU")
+    with StopRequest() as stop:
+        successor(ms.Tensor([1.0])).asnumpy()
+        os.kill(os.getpid(), signal.SIGINT)
+        deadline = time.monotonic() + 5
+        while stop.signum is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        print(signal.Signals(stop.signum).name)
+        {then}
+print("on")
+"""
+
+
+def said(folder: Path, block: str, then: str = "") -> tuple[int, list[str]]:
+    script = folder / "script.py"  # MindSpore compiles from source
+    script.write_text(AFTER_A_COMPILED_RUN.format(block=block, then=then))
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=60, cwd=folder
+    )
+    return done.returncode, done.stdout.split()
+
+
+def test_sigint_stays_sigint_after_a_compiled_run(tmp_path):
+    assert said(tmp_path, "sigint_kept()") == (0, ["SIGINT", "on"])
+
+
+@pytest.mark.slow
+def test_mindspore_makes_a_sigterm_of_it_where_it_is_not_kept(tmp_path):
+    """The day this fails, `sigint_kept` can go."""
+    assert said(tmp_path, "nullcontext()") == (0, ["SIGTERM", "on"])
+
+
+@pytest.mark.slow
+def test_a_second_sigint_ends_the_process_at_once(tmp_path):
+    code, words = said(
+        tmp_path, "sigint_kept()", "os.kill(os.getpid(), signal.SIGINT); time.sleep(5)"
+    )
+    assert code == -signal.SIGINT and "on" not in words

@@ -1,0 +1,48 @@
+import ast
+from dataclasses import dataclass
+from math import inf, nan
+from typing import Annotated
+
+import pytest
+
+from flag3d_exp.bounds import check, in_words, within
+from flag3d_exp.errors import UserError
+from flag3d_exp.signature import accepts, described, expected
+
+
+@pytest.mark.parametrize(
+    ("bounds", "words", "inside", "outside"),
+    [
+        (">= 1", "at least 1", [1, 7], [0, -1, nan, inf]),
+        ("> 0", "above 0", [1e-9, 3], [0, -0.0, nan]),
+        (">= 0, < 1", "at least 0 and below 1", [0, 0.999], [1, -0.1]),
+        (">= 0, <= 1", "from 0 to 1", [0, 1], [1.1, -0.1, nan]),
+    ],
+)
+def test_a_range_holds_what_its_words_say(bounds, words, inside, outside):
+    assert in_words(bounds) == words
+    assert all(within(bounds, value) for value in inside)
+    assert not any(within(bounds, value) for value in outside)
+
+
+@dataclass(frozen=True)
+class Settings:
+    size: Annotated[int, ">= 1"] | None = None
+    name: str = ""
+
+
+def test_the_fields_of_an_object_are_held_to_their_ranges():
+    check(Settings(), "task")
+    check(Settings(1), "task")
+    with pytest.raises(UserError, match="^`task.size` must be at least 1; got 0.$"):
+        check(Settings(0), "task")
+
+
+def test_a_value_is_held_to_the_range_as_it_is_written():
+    annotation = ast.parse('Annotated[float, "> 0"] | None', mode="eval").body
+    assert described(annotation) == "a number above 0 or null"
+    assert accepts(annotation, 1) and accepts(annotation, None)
+    assert expected(annotation, 0.5) is None
+    assert expected(annotation, 0) == "above 0"
+    assert expected(annotation, inf) == "a finite number above 0"
+    assert expected(annotation, "x") == "a number above 0 or null"
