@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo ui install test check docs clean
+.PHONY: demo coverage ui install test check docs clean
 
 demo: .venv/installed  ## install, train on the embedded synthetic data, say how to browse the run
 	$(BIN)/python -m flag3d_exp task.epochs=12 task.eval_every=3
@@ -15,6 +15,9 @@ install: .venv/installed-dev  ## the environment with the tools of development
 
 test: .venv/installed-dev check  ## everything that CI runs
 	$(BIN)/python -m pytest -n logical --dist worksteal
+
+coverage: .venv/installed-dev  ## the tests again, and which lines of the package they ran
+	$(BIN)/python -m pytest -n logical --dist worksteal --cov --cov-report=term
 
 check: .venv/installed-dev  ## style, types and import contracts
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from flag3d_exp.config import CONF
+from flag3d_exp.checks import CONF
 from flag3d_exp.signature import Argument, arguments, described
 
 GROUPS = ("task", "dataset", "stream", "pipeline", "model", "optimizer", "scheduler", "device",

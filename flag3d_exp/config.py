@@ -1,8 +1,7 @@
-"""Refusing a wrong configuration: in one line, with the nearest valid names, before anything heavy.
+"""Refusing a wrong command line: in one line, with the nearest valid names, before anything heavy.
 
 Hydra accepts `+new_key=1` and reports a mistyped name with a page of text; here every override is
-looked up before the run starts, and every value is held against the signature of the object that
-will receive it (see `signature`).
+looked up before the run starts, and what it composes is checked (see `checks`).
 """
 
 import re
@@ -21,20 +20,22 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType
 from hydra.errors import (
     HydraException,
-    InstantiationException,
     MissingConfigException,
     OverrideParseException,
 )
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from flag3d_exp.checks import (
+    CONF,
+    check,
+    check_by_making,
+    check_node,
+    nearest_setting,
+    one_line,
+    top_level,
+)
 from flag3d_exp.errors import UserError, nearest
-from flag3d_exp.signature import arguments, described, expected, spelled
-
-PACKAGE = Path(__file__).resolve().parent
-CONF = next(folder for folder in (PACKAGE.parent / "conf", PACKAGE / "conf") if folder.is_dir())
-LIGHT = ("dataset", "pipeline", "stream", "scheduler", "device", "tracking")  # made in no time
 
 
 def check_command_line(argv: list[str]) -> None:
@@ -80,96 +81,6 @@ def _flags(argv: list[str]) -> Namespace:
     return parser.parse_args(argv)
 
 
-def check(cfg: DictConfig) -> None:
-    """Hold every group of a composed configuration against the signature of its `_target_`.
-
-    Raises:
-        UserError: naming the key, its value and what is accepted.
-    """
-    known = _top_level()
-    for key in cfg:
-        if str(key) not in known:
-            hint = nearest(str(key), known) or f" Settings: {', '.join(sorted(known))}."
-            raise UserError(f"`{key}` is not a setting.{hint}")
-    for key in cfg:
-        node = None if OmegaConf.is_missing(cfg, key) else cfg[key]
-        if OmegaConf.is_config(node):
-            if not isinstance(node, DictConfig) or "_target_" not in node:
-                raise UserError(
-                    f"`{key}`: its file must name what it configures in `_target_`, or open with "
-                    "`# @package _global_` if it sets other groups."
-                )
-            _check_node(str(key), cfg)
-    if type(cfg.seed) is not int or not 0 <= cfg.seed < 2**32:
-        raise UserError(f"`seed` must be an integer from 0 to {2**32 - 1}; got {cfg.seed!r}.")
-
-
-def check_by_making(cfg: DictConfig) -> None:
-    """Make what is quickly made, for what its settings must be to each other.
-
-    Raises:
-        UserError: an object refused them.
-    """
-    for group in LIGHT:
-        if str(OmegaConf.select(cfg, f"{group}._target_")).startswith("flag3d_exp."):
-            try:
-                instantiate(cfg[group], _convert_="all")
-            except InstantiationException as error:
-                if isinstance(error.__cause__, UserError):
-                    raise error.__cause__ from error
-
-
-def _check_node(key: str, cfg: DictConfig) -> None:
-    node = OmegaConf.select(cfg, key)
-    target = node.get("_target_")
-    if target is None:
-        return
-    try:
-        known = arguments(target)
-    except LookupError as error:
-        raise UserError(f"`{key}._target_` names nothing: {error}.") from error
-    if known is None:
-        return
-    partial = bool(node.get("_partial_"))
-    if partial:  # what the program itself will fill in is no setting
-        known = {name: a for name, a in known.items() if name in node or not a.required}
-    for name in node:
-        if name in ("_target_", "_partial_"):
-            continue
-        path = f"{key}.{name}"
-        if name not in known:
-            hint = _nearest_setting(path, known)
-            raise UserError(f"`{path}` is not a setting.{hint} Settings here: {', '.join(known)}.")
-        annotation = known[name].annotation
-        if OmegaConf.is_missing(node, name):
-            kind = f" ({described(annotation)})" if annotation is not None else ""
-            raise UserError(f"`{path}` must be given{kind}: `{path}=...`.")
-        value = _resolved(cfg, path)
-        if annotation is not None and (wanted := expected(annotation, value)):
-            raise UserError(f"`{path}` must be {wanted}; got {spelled(value)}.")
-        if isinstance(value, dict) and "_target_" in value:
-            _check_node(path, cfg)
-    for name, argument in known.items():
-        if argument.required and name not in node:
-            raise UserError(f"`{key}.{name}` must be given: `{key}.{name}=...`.")
-
-
-def _resolved(cfg: DictConfig, path: str) -> Any:
-    try:
-        value = OmegaConf.select(cfg, path, throw_on_missing=True)
-        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-    except OmegaConfBaseException as error:
-        raise UserError(f"`{path}` cannot be worked out: {one_line(error)}.") from error
-
-
-def _top_level() -> set[str]:
-    """Every group and every plain key of config.yaml."""
-    loaded = OmegaConf.load(CONF / "config.yaml")
-    assert isinstance(loaded, DictConfig)
-    plain = {str(key) for key in loaded if key not in ("defaults", "hydra")}
-    return plain | {folder.name for folder in CONF.iterdir() if folder.is_dir()} | {"hydra"}
-
-
 def _check_choice(override: Override, config_dir: str | None) -> None:
     """Refuse an unknown group or an unknown choice of a known group."""
     loader = GlobalHydra.instance().config_loader()
@@ -178,7 +89,7 @@ def _check_choice(override: Override, config_dir: str | None) -> None:
         return
     groups = [group for group in loader.list_groups("") if group != "hydra"]
     if name not in groups:
-        plain = _top_level() - {"hydra"}
+        plain = top_level() - {"hydra"}
         if name not in plain:
             raise UserError(
                 f"`{name}` is neither a group nor a setting.{nearest(name, plain)} "
@@ -269,7 +180,7 @@ def _sweeper_params(
     cfg = _composed(_jobs(overrides)[0] + search_path, config_name, return_hydra_config=True)
     if not str(cfg.hydra.sweeper._target_).startswith("hydra_plugins.flag3d_exp"):
         return []
-    _check_node("hydra.sweeper", cfg)
+    check_node("hydra.sweeper", cfg)
     given = {override.get_key_element() for override in overrides}
     params = cfg.hydra.sweeper.get("params", {})
     lines = [f"{key}={value}" for key, value in params.items() if key not in given]
@@ -335,17 +246,11 @@ def _refusal(error: HydraException, overrides: list[str], config_name: str) -> U
         if name in list(node) or override.type is OverrideType.ADD:  # `in` skips missing values
             continue
         known = [str(k) for k in node if not str(k).startswith("_")]
-        hint = _nearest_setting(path, known)
+        hint = nearest_setting(path, known)
         listed = f" Settings here: {', '.join(known)}." if known else ""
         add = f" (`+{path}=...` adds an entry.)" if "." in parent else ""
         return UserError(f"`{path}` is not a setting.{hint}{listed}{add}")
     return UserError(f"{one_line(error)}.")
-
-
-def _nearest_setting(path: str, known: Iterable[str]) -> str:
-    """As `nearest`, for a dotted path and the names there are; what precedes them counts not."""
-    parent, _, name = path.rpartition(".")
-    return nearest(path, [f"{parent}.{other}" for other in known if nearest(name, [other])])
 
 
 def _selectable(cfg: DictConfig, path: str) -> bool:
@@ -362,10 +267,3 @@ def _extra_config_dir(config_dir: str | None) -> list[str]:
     if not Path(config_dir).is_dir():
         raise UserError(f"`--config-dir {config_dir}` is not a folder.")
     return [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
-
-
-def one_line(error: Exception) -> str:
-    """The error's text and, where that does not tell it, its cause's, in one line."""
-    text, cause = str(error), str(error.__cause__ or "")
-    text += f" ({cause})" if cause not in text else ""
-    return " ".join(text.split()).rstrip(".")

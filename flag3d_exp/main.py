@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from flag3d_exp import build, config, run_folder
+from flag3d_exp import build, checks, config, run_folder
 from flag3d_exp.device import set_environment
 from flag3d_exp.engine.interrupt import Interrupted, sigint_kept
 from flag3d_exp.errors import UserError
@@ -38,7 +38,7 @@ def run(cfg: DictConfig) -> float | None:
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
-        config.check(cfg)
+        checks.check(cfg)
         check_ranks(cfg)
         set_environment(cfg.device.target, cfg.device.verbose)
         for variable in ("MS_OM_PATH", "MS_COMPILER_CACHE_PATH"):
@@ -62,7 +62,7 @@ def main() -> None:
         with sigint_kept():
             sys.argv[1:] = expanded(sys.argv[1:])
             config.check_command_line(sys.argv[1:])
-            app = hydra.main(config_path=str(config.CONF), config_name="config", version_base="1.3")
+            app = hydra.main(config_path=str(checks.CONF), config_name="config", version_base="1.3")
             with Ranks.here().own_folder() as overrides:
                 sys.argv += overrides
                 app(run)()
@@ -99,10 +99,10 @@ def leave(error: Exception, folder: Path | None = None) -> NoReturn:
         case UserError():
             print(f"error: {error}", file=sys.stderr)
         case HydraException() | OmegaConfBaseException():
-            print(f"error: {config.one_line(error)}.", file=sys.stderr)
+            print(f"error: {checks.one_line(error)}.", file=sys.stderr)
         case MemoryError():
             where = f"; the traceback is in {folder}/run.log" if folder else ""
-            what = f" ({config.one_line(error)})" if str(error) else ""
+            what = f" ({checks.one_line(error)})" if str(error) else ""
             print(
                 f"error: memory ran out{what}; a smaller `task.batch_size`, `dataset.clip_len` or "
                 f"`model.base_channels` takes less{where}.",
@@ -114,6 +114,6 @@ def leave(error: Exception, folder: Path | None = None) -> NoReturn:
             print(f"error: {key}{error.strerror or error}{where}.", file=sys.stderr)
         case _:
             where = f"is in {folder}/run.log" if folder else "shows with HYDRA_FULL_ERROR=1"
-            what = f"{type(error).__name__}: {shorten(config.one_line(error), 300)}"
+            what = f"{type(error).__name__}: {shorten(checks.one_line(error), 300)}"
             print(f"error: {what}; the traceback {where}.", file=sys.stderr)
     sys.exit(1)

@@ -7,7 +7,8 @@ Convolutions over frames are `nn.Conv2d` with kernels (k, 1), those over volumes
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import initializer
 
-from flag3d_exp.models.layers import BatchNorm, Conv, GraphConv
+from flag3d_exp.models.graph import GraphConv
+from flag3d_exp.models.layers import BatchNorm, Conv
 from flag3d_exp.models.volume import DepthwiseConv, VolumeConv
 
 

@@ -12,15 +12,8 @@ from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import HeNormal, Initializer, XavierNormal, initializer
 
 from flag3d_exp.models.agcn import GraphUnit
-from flag3d_exp.models.layers import (
-    Block,
-    Conv,
-    ConvNorm,
-    Head,
-    KeypointNorm,
-    Mean,
-    block_channels,
-)
+from flag3d_exp.models.graph import Block, KeypointNorm, block_channels
+from flag3d_exp.models.layers import Conv, ConvNorm, Head, Mean
 from flag3d_exp.skeleton import adjacency, load_layout
 
 

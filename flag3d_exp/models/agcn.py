@@ -12,19 +12,8 @@ import numpy as np
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Normal
 
-from flag3d_exp.models.layers import (
-    BatchNorm,
-    Block,
-    Conv,
-    ConvNorm,
-    GraphConv,
-    Head,
-    KeypointNorm,
-    Normalised,
-    block_channels,
-    stacked_init,
-    tanh,
-)
+from flag3d_exp.models.graph import Block, GraphConv, KeypointNorm, block_channels
+from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, Head, Normalised, stacked_init, tanh
 from flag3d_exp.skeleton import adjacency, load_layout
 
 

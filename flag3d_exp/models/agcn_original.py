@@ -14,16 +14,8 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Normal
 
 from flag3d_exp.models.agcn import JointSimilarity
-from flag3d_exp.models.layers import (
-    BatchNorm,
-    Block,
-    ConvNorm,
-    GraphConv,
-    Head,
-    KeypointNorm,
-    Normalised,
-    block_channels,
-)
+from flag3d_exp.models.graph import Block, GraphConv, KeypointNorm, block_channels
+from flag3d_exp.models.layers import BatchNorm, ConvNorm, Head, Normalised
 from flag3d_exp.skeleton import adjacency, load_layout
 
 

@@ -9,19 +9,8 @@ from typing import Annotated
 import numpy as np
 from mindspore import Parameter, nn, ops
 
-from flag3d_exp.models.layers import (
-    BatchNorm,
-    Block,
-    Conv,
-    ConvNorm,
-    Head,
-    KeypointNorm,
-    Mean,
-    block_channels,
-    stacked_init,
-    sum_of_subsets,
-    tanh,
-)
+from flag3d_exp.models.graph import Block, KeypointNorm, block_channels, sum_of_subsets
+from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, Head, Mean, stacked_init, tanh
 from flag3d_exp.models.temporal import Branches
 from flag3d_exp.skeleton import adjacency, load_layout
 

@@ -10,17 +10,8 @@ import numpy as np
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Normal, initializer
 
-from flag3d_exp.models.layers import (
-    BatchNorm,
-    Block,
-    Conv,
-    ConvNorm,
-    Head,
-    KeypointNorm,
-    Mean,
-    block_channels,
-    tanh,
-)
+from flag3d_exp.models.graph import Block, KeypointNorm, block_channels
+from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, Head, Mean, tanh
 from flag3d_exp.models.temporal import Branches
 from flag3d_exp.skeleton import load_layout
 

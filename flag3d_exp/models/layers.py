@@ -16,8 +16,6 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import HeNormal, Initializer, Normal, initializer
 
-from flag3d_exp.errors import UserError
-
 EPSILON = 1e-5  # of batch norm
 MOMENTUM = 0.1  # weight of the newest batch in batch norm's running statistics
 GROUP = 3  # frames of a long kernel that are unfolded together
@@ -245,107 +243,6 @@ class Mean(nn.Cell):
         return ops.bmm(rows, x.reshape(n * c, h, w)).reshape(n, c, w)
 
 
-class GraphConv(nn.Cell):
-    """Sum over the neighbour subsets of a 1x1 convolution each.
-
-    Args:
-        spread_bias: add each subset's bias before its graph product, so that the adjacency
-            weighs it (ST-GCN), not after.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        num_subsets: int,
-        spread_bias: bool = False,
-        init: Initializer | None = None,
-    ):
-        super().__init__()
-        shape = (num_subsets * out_channels, in_channels, 1, 1)
-        self.weight = Parameter(initializer(init or HeNormal(mode="fan_out"), shape), name="weight")
-        self.bias = Parameter(initializer("zeros", num_subsets * out_channels), name="bias")
-        self.num_subsets, self.spread_bias = num_subsets, spread_bias
-
-    def construct(self, x, adjacency):
-        """x: (N, C, T, V); adjacency: K matrices (V, V) or, without `spread_bias`, (N, V, V)."""
-        return self.scaled(None, self.channel_bias(), x, adjacency)
-
-    def scaled(self, scale, shift, x, adjacency):
-        """As `construct`, but the output times scale (C,), plus shift (C,); each may be None."""
-        n, c, t, v = x.shape
-        k = self.num_subsets
-        weight = self.weight.reshape(k, -1, c).transpose(1, 0, 2).reshape(-1, k * c)
-        if scale is not None:
-            weight = weight * scale.reshape(-1, 1)
-        x = graph_product(x, adjacency).reshape(n, k * c, t * v)
-        x = channel_product(weight, x, shift).reshape(n, -1, t, v)
-        if self.spread_bias:
-            received = ops.stack([matrix.sum(-2) for matrix in adjacency])  # (K, V)
-            spread = ops.matmul(self.bias.reshape(k, -1).T, received)  # (C, V)
-            if scale is not None:
-                spread = spread * scale.reshape(-1, 1)
-            x = x + ops.tile(spread.reshape(1, -1, 1, v), (1, 1, t, 1))
-        return x
-
-    def channel_bias(self):
-        """(C,) or None: what the bias adds to each channel."""
-        return None if self.spread_bias else self.bias.reshape(self.num_subsets, -1).sum(0)
-
-    def multiply_adds(self, x, out):
-        """Of one pass, given the shapes of input and output."""
-        return self.num_subsets * (prod(x) * x[3] + prod(out) * x[1])
-
-
-class Block(nn.Cell):
-    """Graph unit, then temporal unit, plus the input; (N, C, T, V) in and out.
-
-    The first block of a network has no residual. The residual is a strided 1x1 convolution where
-    the shape changes.
-    """
-
-    def __init__(
-        self,
-        graph: nn.Cell,
-        temporal: nn.Cell,
-        in_channels: int,
-        out_channels: int,
-        stride: int,
-        residual: bool,
-    ):
-        super().__init__()
-        self.graph = graph
-        self.temporal = temporal
-        self.residual = residual
-        self.shortcut = None
-        if residual and (in_channels != out_channels or stride != 1):
-            self.shortcut = ConvNorm(in_channels, out_channels, stride=(stride, 1))
-
-    def construct(self, x):
-        out = self.temporal(self.graph(x))
-        if self.residual:
-            out = out + (x if self.shortcut is None else self.shortcut(x))
-        return ops.relu(out)
-
-
-class KeypointNorm(nn.Cell):
-    """Batch norm of every coordinate over clips and frames; persons become clips.
-
-    (N, M, T, V, C) -> (N * M, C, T, V). With `num_persons` above 1, each person has its own.
-    """
-
-    def __init__(self, num_joints: int, num_channels: int, num_persons: int = 1):
-        super().__init__()
-        self.norm = BatchNorm(num_persons * num_joints * num_channels)
-        self.num_persons = num_persons
-
-    def construct(self, keypoints):
-        n, m, t, v, c = keypoints.shape
-        x = keypoints.transpose(0, 1, 3, 4, 2)  # (N, M, V, C, T)
-        x = self.norm(x.reshape(n * m // self.num_persons, self.num_persons * v * c, t, 1))
-        return x.reshape(n * m, v, c, t).transpose(0, 2, 3, 1)  # (N * M, C, T, V)
-
-
 class Head(nn.Cell):
     """Mean over the plane, then over persons or frames; dropout mask; one dense layer."""
 
@@ -379,26 +276,6 @@ def channel_product(weight, x, bias=None):
     weight = ops.tile(weight.expand_dims(0), (x.shape[0], 1, 1))  # copies are cheaper than matmul's
     x = ops.bmm(weight, x)
     return x if bias is None else ops.bias_add(x, bias)
-
-
-def graph_product(x, adjacency):
-    """x (N, C, T, V) times each of K matrices (V, V) or (N, V, V): (N, K * C, T, V)."""
-    n, c, t, v = x.shape
-    if adjacency[0].ndim == 2:
-        rows = x.reshape(n * c * t, v)
-        products = [ops.matmul(rows, matrix).reshape(n, c, t, v) for matrix in adjacency]
-    else:
-        rows = x.reshape(n, c * t, v)
-        products = [ops.bmm(rows, matrix).reshape(n, c, t, v) for matrix in adjacency]
-    return ops.concat(products, 1)
-
-
-def sum_of_subsets(x):
-    """(N, K, ...) -> (N, ...). Adding slices takes half the time of a reduction on a CPU."""
-    first, *others = ops.unbind(x, 1)
-    for other in others:
-        first = first + other
-    return first
 
 
 def tanh(x):
@@ -439,25 +316,3 @@ def norms_apart(model: nn.Cell) -> Iterator[None]:
     finally:
         for norm, native in zip(norms, before, strict=True):
             norm.native = native
-
-
-def block_channels(
-    num_channels: int, base_channels: int, num_blocks: int, widen_at: tuple[int, ...]
-) -> list[tuple[int, int, int]]:
-    """(in channels, out channels, temporal stride) of each block of a graph network.
-
-    The blocks `widen_at`, counted from 1, double the channels and halve the frames.
-
-    Raises:
-        UserError: there would be no block, or none of its channels.
-    """
-    for name, value in (("base_channels", base_channels), ("num_blocks", num_blocks)):
-        if value < 1:
-            raise UserError(f"`model.{name}` must be at least 1; got {value}.")
-    plan, in_channels, out_channels = [], num_channels, base_channels
-    for number in range(1, num_blocks + 1):
-        widens = number in widen_at
-        out_channels = out_channels * 2 if widens else out_channels
-        plan.append((in_channels, out_channels, 2 if widens else 1))
-        in_channels = out_channels
-    return plan

@@ -11,13 +11,8 @@ import numpy as np
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Normal, Uniform, initializer
 
-from flag3d_exp.models.layers import (
-    BatchNorm,
-    ConvNorm,
-    Head,
-    KeypointNorm,
-    graph_product,
-)
+from flag3d_exp.models.graph import KeypointNorm, graph_product
+from flag3d_exp.models.layers import BatchNorm, ConvNorm, Head
 from flag3d_exp.models.temporal import Branches
 from flag3d_exp.skeleton import adjacency, load_layout, multi_scale, over_window
 

@@ -8,16 +8,8 @@ from typing import Annotated
 import numpy as np
 from mindspore import Parameter, nn, ops
 
-from flag3d_exp.models.layers import (
-    BatchNorm,
-    Block,
-    ConvNorm,
-    GraphConv,
-    Head,
-    KeypointNorm,
-    Normalised,
-    block_channels,
-)
+from flag3d_exp.models.graph import Block, GraphConv, KeypointNorm, block_channels
+from flag3d_exp.models.layers import BatchNorm, ConvNorm, Head, Normalised
 from flag3d_exp.skeleton import adjacency, load_layout
 
 

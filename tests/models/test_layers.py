@@ -6,7 +6,8 @@ import pytest
 from mindspore import Tensor, ops
 
 from flag3d_exp.models import layers
-from flag3d_exp.models.layers import BatchNorm, Conv, GraphConv, Head, KeypointNorm
+from flag3d_exp.models.graph import GraphConv, KeypointNorm
+from flag3d_exp.models.layers import BatchNorm, Conv, Head
 from flag3d_exp.models.temporal import Branches, max_of_three_frames
 from flag3d_exp.models.volume import DepthwiseConv, VolumeConv, every_nth_frame, shifted_frames
 

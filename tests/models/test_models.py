@@ -16,7 +16,7 @@ from flag3d_exp.models.agcn import AGCN
 from flag3d_exp.models.c3d_light import C3DLight
 from flag3d_exp.models.ctrgcn import CTRGCN
 from flag3d_exp.models.dgstgcn import DGSTGCN
-from flag3d_exp.models.layers import block_channels
+from flag3d_exp.models.graph import block_channels
 from flag3d_exp.models.msg3d import MSG3D
 from flag3d_exp.models.posec3d import PoseC3D
 from flag3d_exp.models.stgcn import STGCN

@@ -32,7 +32,7 @@ def test_a_run_that_failed_is_traced_to_the_layer_from_its_last_checkpoint(tmp_p
 
 
 def test_debugging_is_for_training(tmp_path):
-    line = refused(tmp_path, "task=evaluate", "task.checkpoint=x", "debug=nonfinite")
+    line = refused(tmp_path, "task=summary", "debug=nonfinite")
     assert "`task.debug` is not a setting" in line
     assert "`debug=...`" in refused(tmp_path, "task.debug=overfit")
 
