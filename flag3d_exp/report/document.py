@@ -72,10 +72,10 @@ nav a { margin-right: 1.1em; white-space: nowrap; }
 a { color: #0057a0; }
 table { border-collapse: collapse; margin: .8rem 0; font-variant-numeric: tabular-nums; }
 caption { caption-side: top; text-align: left; color: #55606b; padding-bottom: .25rem; }
-th, td { padding: .22rem .7rem; text-align: right; border-bottom: 1px solid #e3e7eb; }
+th, td { padding: .22rem .5rem; text-align: right; border-bottom: 1px solid #e3e7eb; }
 th { border-bottom: 2px solid #8a949e; }
 td { white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; white-space: normal; }
+th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 7.5rem; }
 tr.reference td { color: #55606b; font-style: italic; }
 figure { margin: 1rem 0; display: inline-block; vertical-align: top; }
 figure img { max-width: 100%; height: auto; }

@@ -54,6 +54,8 @@ def curves_figure(curves: Curves, unit: str = "epoch") -> Figure:
                 markersize=4,
                 label=key,
             )
+        if name in ("top1", "top5"):
+            axes.set_ylim(top=min(axes.get_ylim()[1], 101))  # there is no more than 100 %
         axes.set_xlabel(unit)
         axes.set_title(TITLES.get(name, name))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

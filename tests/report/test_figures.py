@@ -34,6 +34,13 @@ def test_curves_have_one_panel_per_quantity():
     assert loss[0].get_color() != loss[1].get_color()
 
 
+def test_percents_end_at_a_hundred_and_losses_where_they_end():
+    curves = {"val/top5": [(1, 100.0), (2, 100.0)], "val/loss": [(1, 104.0), (2, 3.0)]}
+    loss, top5 = figures.curves_figure(curves).axes
+    assert top5.get_ylim()[1] == 101
+    assert loss.get_ylim()[1] > 104
+
+
 def test_a_confusion_matrix_shows_percent_of_the_label():
     written = texts(figures.confusion_figure(np.array([[3, 1], [0, 0]]), ["jump", "sit"]))
     assert {"75", "25", "jump", "sit"} <= set(written)
