@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from flag3d_exp.device import Device, description
-from flag3d_exp.errors import UserError
+from flag3d_exp.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -24,6 +28,22 @@ def device(cfg: DictConfig) -> tuple[Device, str]:
 
     ms.set_seed(cfg.seed)
     return settings, name
+
+
+def with_model(name: str) -> DictConfig:
+    """This run's configuration with another choice of `model`, one of `task.models`.
+
+    Raises:
+        UserError: there is no such choice.
+    """
+    known = GlobalHydra.instance().config_loader().get_group_options("model", ObjectType.CONFIG)
+    if name not in known:
+        raise UserError(
+            f"`task.models`: `{name}` is not a choice of `model`.{nearest(name, known)} "
+            f"Choices: {', '.join(sorted(known))}."
+        )
+    overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("model=")]
+    return compose("config", [*overrides, f"model={name}"])
 
 
 def datasets(cfg: DictConfig, splits: list[str] | None = None) -> dict[str, "ClipDataset"]:

@@ -230,6 +230,16 @@ def _refusal(error: HydraException, overrides: list[str], config_name: str) -> U
     if misnamed := _misnamed(error):
         return misnamed
     parsed = OverridesParser.create().parse_overrides(overrides)
+    if match := re.match(r"Could not override '(hydra\.\w+)\.(\w+)'", str(error)):
+        parent, name = match.groups()
+        given = [str(o.input_line) for o in parsed if o.key_or_group != f"{parent}.{name}"]
+        node = OmegaConf.select(_composed(given, config_name, return_hydra_config=True), parent)
+        if not isinstance(node, DictConfig):
+            return UserError(f"`{parent}` is no group of settings.")
+        known = [str(k) for k in node if not str(k).startswith("_")]
+        hint = nearest_setting(f"{parent}.{name}", known)
+        listed = f" Settings here: {', '.join(known)}."
+        return UserError(f"`{parent}.{name}` is not a setting.{hint}{listed}")
     keys = [o for o in parsed if "." in o.key_or_group and not o.key_or_group.startswith("hydra.")]
     rest = [str(o.input_line) for o in parsed if o not in keys]
     try:

@@ -1,8 +1,12 @@
 """What a user is told when something they gave cannot be used."""
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+
+# What the user said, before `main` says it to Hydra; for the processes that a run starts, too.
+WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 class UserError(Exception):

@@ -17,14 +17,13 @@ from omegaconf.errors import OmegaConfBaseException
 from flag3d_exp import build, checks, config, run_folder
 from flag3d_exp.device import set_environment
 from flag3d_exp.engine.interrupt import Interrupted, sigint_kept
-from flag3d_exp.errors import UserError
+from flag3d_exp.errors import WANTS_TRACEBACK, UserError
 from flag3d_exp.ranks import Ranks
 from flag3d_exp.recall import expanded
 from flag3d_exp.sweep import trial
 
 log = logging.getLogger("flag3d_exp")
 PARALLEL_TASKS = ("train", "evaluate")
-WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 def run(cfg: DictConfig) -> float | None:

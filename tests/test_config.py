@@ -135,6 +135,9 @@ def test_a_sweep_is_checked_value_by_value():
     assert "`optimizer.lr`" in refusal("-m", "optimizer.lr=0.1,much")
     assert "`optimizer.lr` must be at least 0; got -1" in refusal("-m", "optimizer.lr=0.1,-1")
     assert "`hydra.sweeper.n_jobs` must be at least 1" in refusal("-m", "hydra.sweeper.n_jobs=0")
+    misnamed = refusal("-m", "sweep=sgd", "hydra.sweeper.n_trails=3")
+    assert "Did you mean `hydra.sweeper.n_trials`?" in misnamed
+    assert "`hydra.foo` is no group of settings" in refusal("hydra.foo.bar=1")
 
 
 def test_a_folder_of_further_choices_is_searched(tmp_path):

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from flag3d_exp import bounds, console, record
+from flag3d_exp import bounds, build, console, record
 from flag3d_exp.benchmark import figures
 from flag3d_exp.benchmark.contenders import Contender, in_turns, started
-from flag3d_exp.build import class_name
 from flag3d_exp.device import description
 from flag3d_exp.run_folder import write_json
 
@@ -53,9 +51,9 @@ class Benchmark:
         folder = Path(HydraConfig.get().runtime.output_dir)
         names = self.models or [str(HydraConfig.get().runtime.choices["model"])]
         measured = []
+        chosen = {name: cfg if self.models is None else build.with_model(name) for name in names}
         for name in names:
-            chosen = cfg if self.models is None else composed(name)
-            found = self.measured(name, chosen, folder / name)
+            found = self.measured(name, chosen[name], folder / name)
             measured.append(found)
             for line in figures.lines(found):
                 log.info(line)
@@ -85,7 +83,7 @@ class Benchmark:
             times = in_turns(contenders, rounds)
             found = {
                 "model": name,
-                "class": class_name(cfg.model),
+                "class": build.class_name(cfg.model),
                 "batch_size": self.batch_size,
                 **contenders["ours"].facts,
                 **({"data": contenders["ours"].ask("data")} if self.data else {}),
@@ -99,9 +97,3 @@ class Benchmark:
             for contender in contenders.values():
                 contender.stop()
         return found
-
-
-def composed(name: str) -> DictConfig:
-    """This run's configuration with another model."""
-    overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("model=")]
-    return compose("config", [*overrides, f"model={name}"])

@@ -1,6 +1,7 @@
 """`task=streams`: one model per stream, trained or found, and their scores fused (2s-AGCN)."""
 
 import logging
+import os
 import shlex
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from flag3d_exp import fusion
-from flag3d_exp.errors import UserError
+from flag3d_exp.errors import WANTS_TRACEBACK, UserError
 from flag3d_exp.runs import Run, open_run, open_runs
 from flag3d_exp.tasks.fuse import fuse_runs, track
 
@@ -127,7 +128,11 @@ def train(folder: Path, overrides: Sequence[str]) -> None:
     """
     command = [sys.executable, "-m", "flag3d_exp", *overrides, f"hydra.run.dir={folder}"]
     log.info("%s", shlex.join(["python", *command[1:]]))
-    with subprocess.Popen(command) as process, _passing_on_signals(process):
+    environment = os.environ | {"HYDRA_FULL_ERROR": str(int(WANTS_TRACEBACK))}
+    with (
+        subprocess.Popen(command, env=environment) as process,
+        _passing_on_signals(process),
+    ):
         code = process.wait()
     if code:
         raise UserError(f"the training run in {folder} ended with exit code {code}.")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
@@ -50,10 +49,8 @@ def layer_table(cfg: DictConfig, depth: int) -> str:
 
 def model_table(models: list[str]) -> str:
     """Markdown: each model as a whole, for one clip of the chosen dataset."""
-    overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("model")]
     rows = []
-    for name in models:
-        cfg = compose("config", [*overrides, f"model={name}"])
+    for name, cfg in [(name, build.with_model(name)) for name in models]:
         whole = layers(build.model(cfg), clip_shape(cfg), depth=1)[0]
         clip = " x ".join(str(size) for size in clip_shape(cfg)[1:])
         cells = _cells(whole, name)

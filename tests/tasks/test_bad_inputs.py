@@ -72,6 +72,12 @@ def run_on(folder: Path, data: object, *arguments: str) -> str:
     return line
 
 
+@pytest.mark.parametrize("task", ["summary", "benchmark"])
+def test_models_to_compare_are_looked_up_before_the_first(task, tmp_path):
+    line = refused(tmp_path, f"task={task}", "task.models=[stgcn_small,stgcnn]", "tracking=none")
+    assert "`task.models`: `stgcnn` is not a choice" in line and "Did you mean `stgcn`" in line
+
+
 @pytest.mark.parametrize(
     ("data", "arguments", "expected"),
     [

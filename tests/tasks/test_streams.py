@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from cli import TINY, refused, succeeded
+from cli import TINY, program, refused, succeeded
 
 from flag3d_exp.errors import UserError
 from flag3d_exp.predictions import load_predictions
@@ -62,3 +62,10 @@ def test_two_streams_in_one_command_and_found_the_second_time(tmp_path):
     assert metrics[0] == metrics[1]
     wrong = ["task.runs=[both/joint,both/joint]", "tracking=none", "hydra.run.dir=refused"]
     assert "both of stream joint" in refused(tmp_path, *arguments, *wrong)
+
+
+def test_a_training_run_that_is_refused_says_why_without_a_traceback(tmp_path):
+    done = program(tmp_path, "task=streams", "task.experiment=nope", "tracking=none")
+    assert done.returncode == 1
+    assert "`experiment=nope` is not a choice" in done.stderr
+    assert "Traceback" not in done.stderr
