@@ -81,14 +81,14 @@ def test_mlflow_holds_configuration_metrics_data_and_artifacts(trained):
 
 
 @pytest.mark.parametrize("reference", ["file", "folder", "run id"])
-def test_evaluating_the_checkpoint_gives_the_very_numbers_of_the_run(trained, reference):
+def test_evaluating_the_checkpoint_gives_the_very_numbers_of_the_run(trained, reference, tmp_path):
     first = next(run for run in runs(trained) if run.data.tags["run_folder"].endswith("/run"))
     source = {
         "file": "run/checkpoints/best.npz",
         "folder": "run",
         "run id": first.info.run_id,
     }[reference]
-    into = reference.replace(" ", "_")
+    into = tmp_path / "again"
     succeeded(
         trained,
         "task=evaluate",
@@ -98,7 +98,7 @@ def test_evaluating_the_checkpoint_gives_the_very_numbers_of_the_run(trained, re
         "task.limit_batches=4",
         f"hydra.run.dir={into}",
     )
-    expected, found = metrics(trained / "run"), metrics(trained / into)
+    expected, found = metrics(trained / "run"), metrics(into)
     assert set(found) == {"val/loss", "val/top1", "val/top5"}
     assert {name: expected[name] for name in found} == found
 
