@@ -35,8 +35,9 @@ class Bottleneck(nn.Cell):
     def construct(self, x, num_frames):
         """num_frames: of the input; the output has ceil(num_frames / temporal_stride)."""
         out = every_nth_frame(self.narrow(x, num_frames), num_frames, self.temporal_stride)
-        out = self.widen(self.conv(out, num_frames), num_frames)
         x = every_nth_frame(x, num_frames, self.temporal_stride)
+        num_frames = (num_frames - 1) // self.temporal_stride + 1
+        out = self.widen(self.conv(out, num_frames), num_frames)
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x, num_frames)))
 
 
