@@ -17,7 +17,8 @@ test: .venv/installed-dev check  ## everything that CI runs
 	$(BIN)/python -m pytest -n logical --dist worksteal
 
 coverage: .venv/installed-dev  ## the tests again, and which lines of the package they ran
-	$(BIN)/python -m pytest -n logical --dist worksteal --cov --cov-report=term
+	$(BIN)/python -m pytest -n logical --dist worksteal --cov --cov-report=term \
+		--deselect tests/tasks/test_full_disk.py  # on a full disk coverage, too, fails to write
 
 check: .venv/installed-dev  ## style, types and import contracts
 	$(BIN)/ruff check .

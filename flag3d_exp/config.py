@@ -236,10 +236,7 @@ def _refusal(error: HydraException, overrides: list[str], config_name: str) -> U
         node = OmegaConf.select(_composed(given, config_name, return_hydra_config=True), parent)
         if not isinstance(node, DictConfig):
             return UserError(f"`{parent}` is no group of settings.")
-        known = [str(k) for k in node if not str(k).startswith("_")]
-        hint = nearest_setting(f"{parent}.{name}", known)
-        listed = f" Settings here: {', '.join(known)}."
-        return UserError(f"`{parent}.{name}` is not a setting.{hint}{listed}")
+        return UserError(_not_a_setting(f"{parent}.{name}", node))
     keys = [o for o in parsed if "." in o.key_or_group and not o.key_or_group.startswith("hydra.")]
     rest = [str(o.input_line) for o in parsed if o not in keys]
     try:
@@ -255,12 +252,16 @@ def _refusal(error: HydraException, overrides: list[str], config_name: str) -> U
             return UserError(f"`{path}` is not a setting.{nearest(path.split('.')[0], known)}")
         if name in list(node) or override.type is OverrideType.ADD:  # `in` skips missing values
             continue
-        known = [str(k) for k in node if not str(k).startswith("_")]
-        hint = nearest_setting(path, known)
-        listed = f" Settings here: {', '.join(known)}." if known else ""
         add = f" (`+{path}=...` adds an entry.)" if "." in parent else ""
-        return UserError(f"`{path}` is not a setting.{hint}{listed}{add}")
+        return UserError(f"{_not_a_setting(path, node)}{add}")
     return UserError(f"{one_line(error)}.")
+
+
+def _not_a_setting(path: str, node: DictConfig) -> str:
+    """What to say of a key that is not in `node`: the nearest one, and all there are."""
+    known = [str(k) for k in node if not str(k).startswith("_")]
+    listed = f" Settings here: {', '.join(known)}." if known else ""
+    return f"`{path}` is not a setting.{nearest_setting(path, known)}{listed}"
 
 
 def _selectable(cfg: DictConfig, path: str) -> bool:

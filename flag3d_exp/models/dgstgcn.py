@@ -82,9 +82,8 @@ class TemporalUnit(nn.Cell):
 
     def construct(self, x):
         v = x.shape[3]
-        out = self.branches(
-            ops.concat([x, self.mean_joint(x).expand_dims(3)], 3)
-        )  # (N, C, T, V + 1)
+        mean = self.mean_joint(x).expand_dims(3)  # (N, C, T, 1)
+        out = self.branches(ops.concat([x, mean], 3))  # (N, C, T, V + 1)
         joints, body = ops.split(out, [v, 1], 3)
         return self.mix(ops.relu(self.norm(joints + body * self.share[:v])))
 
