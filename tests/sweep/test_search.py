@@ -146,7 +146,7 @@ def test_ctrl_c_stops_in_order_and_the_study_goes_on(tmp_path):
 
 
 def test_two_drivers_share_a_study(tmp_path):
-    line = search("hydra.sweeper.n_trials=5", "task.seconds=0.1")
+    line = search("hydra.sweeper.n_trials=5", "hydra/sweeper/pruner=none", "task.seconds=0.1")
     drivers = [study.start(tmp_path, line) for _ in range(2)]
     assert [driver.wait(180) for driver in drivers] == [0, 0]
     found = results(tmp_path)["trials"]
