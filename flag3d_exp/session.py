@@ -11,12 +11,13 @@ import numpy as np
 from flag3d_exp import metrics as measures
 from flag3d_exp.console import ProgressBar, metric_line
 from flag3d_exp.engine.checkpoint import Checkpoint, save_checkpoint
-from flag3d_exp.engine.evaluate import Predict, clip_scores, weights_swapped
+from flag3d_exp.engine.evaluate import clip_scores, weights_swapped
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.engine.parameters import parameter_values
 from flag3d_exp.engine.step import TrainStep
 from flag3d_exp.engine.train import Plan, Progress
 from flag3d_exp.evaluation import gap_metrics
+from flag3d_exp.predictor import Predictor
 from flag3d_exp.ranks import Ranks
 from flag3d_exp.run_folder import History, save_predictions
 from flag3d_exp.sweep import trial
@@ -33,7 +34,7 @@ class Evaluator:
     """Scores whole splits with one compiled function.
 
     Args:
-        predict: clips -> logits.
+        predict: clips -> logits; asked with the weights that its model has when a split begins.
         batch_size: clips per forward pass.
         limit_batches: batches per split and rank; None for all.
         stop: asked between batches; one process only, as ranks do not meet there.
@@ -42,7 +43,7 @@ class Evaluator:
 
     def __init__(
         self,
-        predict: Predict,
+        predict: Predictor,
         batch_size: int,
         num_workers: int = 1,
         limit_batches: int | None = None,
@@ -72,6 +73,7 @@ class Evaluator:
         stop = self.stop if self.ranks.world == 1 else None
         with stop.at_once() if stop else nullcontext():
             watched = self._watched(split, loaded, len(own))
+            self.predict.refresh()
             found = clip_scores(self.predict, watched, self.batch_size)
         scores = np.empty((num_recordings, found.shape[1]), np.float32)
         scores[shares] = self.ranks.gathered(found)

@@ -71,8 +71,7 @@ class OwnGraphConv(nn.Cell):
         n, _, t, v = x.shape
         k = self.num_subsets
         x = self.conv(x).reshape(n, k, -1, t, v)
-        edges = ops.stack(adjacency, -3)  # (K, V, V) or (N, K, V, V)
-        x = ops.matmul(x, edges.expand_dims(-3)).sum(1)
+        x = ops.matmul(x, adjacency.expand_dims(-3)).sum(1)
         if self.bias is None:
             return x
         return x + self.bias.reshape(k, -1).sum(0).reshape(1, -1, 1, 1)

@@ -15,11 +15,11 @@ from flag3d_exp import build
 from flag3d_exp.benchmark.naive import in_own_layers
 from flag3d_exp.benchmark.profile import profiled
 from flag3d_exp.data.loader import batches, training_shares
-from flag3d_exp.engine.evaluate import predict_function
 from flag3d_exp.engine.optimizer import parameter_groups
 from flag3d_exp.engine.parameters import parameter_values
 from flag3d_exp.engine.step import MicroBatch, StepSettings, TrainStep
 from flag3d_exp.models.summary import layers
+from flag3d_exp.predictor import Predictor
 from flag3d_exp.skeleton import load_layout
 
 DATA_SECONDS = 2.0  # of draining the data pipeline
@@ -45,7 +45,7 @@ def prepare(
     groups = parameter_groups(model.get_parameters(), None, False)
     compiled = device.compiles()
     step = TrainStep(model, instantiate(cfg.optimizer)(groups), StepSettings(jit=compiled))
-    predict = predict_function(model, compiled)
+    predict = Predictor(model, compiled)
     batch = MicroBatch(clips["train"], clips["labels"], None)
 
     def train() -> None:

@@ -5,36 +5,15 @@ Legend: N clips in a batch, K classes.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
-import mindspore as ms
 import numpy as np
-from mindspore import Parameter, Tensor, nn
+from mindspore import Parameter, nn
 
 from flag3d_exp.engine.checkpoint import Arrays
 from flag3d_exp.engine.parameters import assign_parameters, parameter_values
 from flag3d_exp.metrics import average_clips
 
 Predict = Callable[[np.ndarray], np.ndarray]
-
-
-def predict_function(model: nn.Cell, jit: bool) -> Predict:
-    """clips (N, M, T, V, C) -> logits (N, K), the model in evaluation mode.
-
-    A function of its own, never shared with training: a compiled function keeps the mode in which
-    it was first called.
-    """
-
-    def forward(clips):
-        return model(clips, None)
-
-    compiled: Any = ms.jit(forward) if jit else forward
-
-    def predict(clips: np.ndarray) -> np.ndarray:
-        model.set_train(False)
-        return compiled(Tensor(clips)).asnumpy().astype(np.float32)
-
-    return predict
 
 
 def clip_scores(predict: Predict, batches: Iterable, batch_size: int) -> np.ndarray:

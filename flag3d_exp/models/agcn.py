@@ -61,7 +61,7 @@ class GraphUnit(Normalised):
 
     def construct(self, x):
         edges = self.adjacency + self.gate * tanh(self.similarity(x))  # (N, K, V, V)
-        out = self.normalised(x, ops.unbind(edges, 1))
+        out = self.normalised(x, edges)
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 
 

@@ -38,7 +38,7 @@ class GraphUnit(Normalised):
     def construct(self, x):
         drawn = ops.softmax(self.similarity(x), -2)  # over source joints
         edges = self.adjacency + self.learned + drawn  # (N, K, V, V)
-        out = self.normalised(x, ops.unbind(edges, 1))
+        out = self.normalised(x, edges)
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 
 

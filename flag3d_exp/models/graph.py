@@ -32,32 +32,32 @@ class GraphConv(nn.Cell):
         shape = (num_subsets * out_channels, in_channels, 1, 1)
         self.weight = Parameter(initializer(init or HeNormal(mode="fan_out"), shape), name="weight")
         self.bias = Parameter(initializer("zeros", num_subsets * out_channels), name="bias")
+        self.shift = None  # see folding.py
         self.num_subsets, self.spread_bias = num_subsets, spread_bias
 
     def construct(self, x, adjacency):
-        """x: (N, C, T, V); adjacency: K matrices (V, V) or, without `spread_bias`, (N, V, V)."""
-        return self.scaled(None, self.channel_bias(), x, adjacency)
+        """x: (N, C, T, V); adjacency: (K, V, V) or, without `spread_bias`, (N, K, V, V)."""
+        return self.with_bias(self.channel_bias(), x, adjacency)
 
-    def scaled(self, scale, shift, x, adjacency):
-        """As `construct`, but the output times scale (C,), plus shift (C,); each may be None."""
+    def with_bias(self, bias, x, adjacency):
+        """As `construct`, but what is added to each channel is this (C,), or nothing if None."""
         n, c, t, v = x.shape
         k = self.num_subsets
         weight = self.weight.reshape(k, -1, c).transpose(1, 0, 2).reshape(-1, k * c)
-        if scale is not None:
-            weight = weight * scale.reshape(-1, 1)
         x = graph_product(x, adjacency).reshape(n, k * c, t * v)
-        x = channel_product(weight, x, shift).reshape(n, -1, t, v)
-        if self.spread_bias:
-            received = ops.stack([matrix.sum(-2) for matrix in adjacency])  # (K, V)
-            spread = ops.matmul(self.bias.reshape(k, -1).T, received)  # (C, V)
-            if scale is not None:
-                spread = spread * scale.reshape(-1, 1)
-            x = x + ops.tile(spread.reshape(1, -1, 1, v), (1, 1, t, 1))
-        return x
+        if not self.spread_bias:
+            return channel_product(weight, x, bias).reshape(n, -1, t, v)
+        spread = ops.matmul(self.bias.reshape(k, -1).T, adjacency.sum(-2))  # (C, V)
+        if bias is not None:
+            spread = spread + bias.reshape(-1, 1)
+        spread = ops.tile(spread.reshape(1, -1, 1, v), (1, 1, t, 1))
+        return channel_product(weight, x).reshape(n, -1, t, v) + spread
 
     def channel_bias(self):
-        """(C,) or None: what the bias adds to each channel."""
-        return None if self.spread_bias else self.bias.reshape(self.num_subsets, -1).sum(0)
+        """(C,) or None: what is added to each channel, whatever the adjacency."""
+        if self.shift is not None or self.spread_bias:
+            return self.shift
+        return self.bias.reshape(self.num_subsets, -1).sum(0)
 
     def multiply_adds(self, x, out):
         """Of one pass, given the shapes of input and output."""
@@ -114,14 +114,14 @@ class KeypointNorm(nn.Cell):
 
 
 def graph_product(x, adjacency):
-    """x (N, C, T, V) times each of K matrices (V, V) or (N, V, V): (N, K * C, T, V)."""
+    """x (N, C, T, V) times adjacency (K, V, V) or (N, K, V, V): (N, K * C, T, V)."""
     n, c, t, v = x.shape
-    if adjacency[0].ndim == 2:
+    if adjacency.ndim == 3:
         rows = x.reshape(n * c * t, v)
-        products = [ops.matmul(rows, matrix).reshape(n, c, t, v) for matrix in adjacency]
+        products = [ops.matmul(rows, a).reshape(n, c, t, v) for a in ops.unbind(adjacency)]
     else:
         rows = x.reshape(n, c * t, v)
-        products = [ops.bmm(rows, matrix).reshape(n, c, t, v) for matrix in adjacency]
+        products = [ops.bmm(rows, a).reshape(n, c, t, v) for a in ops.unbind(adjacency, 1)]
     return ops.concat(products, 1)
 
 

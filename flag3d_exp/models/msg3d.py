@@ -27,7 +27,7 @@ class ScaleConv(nn.Cell):
         self.conv = ConvNorm(len(graphs) * in_channels, out_channels)
 
     def construct(self, x):
-        edges = ops.unbind(self.adjacency + self.deviation)
+        edges = self.adjacency + self.deviation
         return ops.relu(self.conv(graph_product(x, edges)))
 
     def multiply_adds(self, x, _out):

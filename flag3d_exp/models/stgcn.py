@@ -24,8 +24,7 @@ class GraphUnit(Normalised):
         self.norm = BatchNorm(out_channels)
 
     def construct(self, x):
-        edges = ops.unbind(self.adjacency * self.importance)  # K of (V, V)
-        return ops.relu(self.normalised(x, edges))
+        return ops.relu(self.normalised(x, self.adjacency * self.importance))
 
 
 class STGCN(nn.Cell):

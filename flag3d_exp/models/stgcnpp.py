@@ -27,7 +27,7 @@ class GraphUnit(Normalised):
             self.shortcut = ConvNorm(in_channels, out_channels)
 
     def construct(self, x):
-        out = self.normalised(x, ops.unbind(self.adjacency))
+        out = self.normalised(x, self.adjacency)
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from mindspore import Tensor, nn
 
-from flag3d_exp.models.layers import norms_apart
-
 
 @dataclass(frozen=True)
 class Layer:
@@ -38,8 +36,7 @@ def layers(model: nn.Cell, clip_shape: tuple[int, ...], depth: int) -> list[Laye
         cell.register_forward_hook(_recorder(name, shapes, work)) for name, cell in cells.items()
     ]
     keypoints = np.random.default_rng(0).uniform(0, 32, clip_shape).astype(np.float32)
-    with norms_apart(model):
-        output = model(Tensor(keypoints))
+    output = model(Tensor(keypoints))
     for hook in hooks:
         hook.remove()
     found = [

@@ -34,6 +34,7 @@ class VolumeConv(nn.Cell):
         super().__init__()
         shape = (out_channels, in_channels, *kernel)
         self.weight = Parameter(initializer(HeNormal(mode="fan_out"), shape), name="weight")
+        self.shift = None  # see folding.py
         self.kernel, self.stride = kernel, stride
         self.padding = tuple(size // 2 for size in kernel)
         self.native = native_kernels() if native is None else native
@@ -41,22 +42,21 @@ class VolumeConv(nn.Cell):
             self.recompute()  # what is unfolded is made again for the backward pass, not kept
 
     def construct(self, x, num_frames):
-        return self.scaled(None, None, x, num_frames)
+        return self.with_bias(self.shift, x, num_frames)
 
-    def scaled(self, scale, shift, x, num_frames):
-        """As `construct`, but the output times scale (C,), plus shift (C,); each may be None."""
+    def with_bias(self, bias, x, num_frames):
+        """The convolution plus this bias (C,), or without any if None."""
         frames, rows, columns = self.kernel
         _, _, h, w = x.shape
         out_h, out_w = (h - 1) // self.stride + 1, (w - 1) // self.stride + 1
-        weight = self.weight if scale is None else self.weight * scale.reshape(-1, 1, 1, 1, 1)
         if not self.native and rows == columns == self.stride == 1:
-            out = self.sum_of_frames(weight, x, num_frames)
-            return out if shift is None else ops.bias_add(out, shift)
+            out = self.sum_of_frames(x, num_frames)
+            return out if bias is None else ops.bias_add(out, bias)
         x = neighbouring_frames(x, num_frames, frames)  # (N * T, frames * C, H, W)
-        weight = weight.transpose(0, 2, 1, 3, 4)  # (O, frames, C, rows, columns)
+        weight = self.weight.transpose(0, 2, 1, 3, 4)  # (O, frames, C, rows, columns)
         weight = weight.reshape(weight.shape[0], -1, rows, columns)
         if self.native:
-            return ops.conv2d(x, weight, shift, self.stride, "pad", self.padding[1:])
+            return ops.conv2d(x, weight, bias, self.stride, "pad", self.padding[1:])
         weight = weight.reshape(weight.shape[0], -1)
         at_once = max(1, MAX_UNFOLDED // (weight.shape[1] * out_h * out_w))
         parts = []
@@ -69,13 +69,13 @@ class VolumeConv(nn.Cell):
                 parts.append(channel_product(weight, unfolded))
         out = parts[0] if len(parts) == 1 else ops.concat(parts)
         out = out.reshape(x.shape[0], -1, out_h, out_w)
-        return out if shift is None else ops.bias_add(out, shift)
+        return out if bias is None else ops.bias_add(out, bias)
 
     def channel_bias(self):
-        """What the bias adds to each channel: there is none."""
-        return None  # noqa: RET501  as `Conv`'s
+        """(C,) or None: what is added to each channel."""
+        return self.shift
 
-    def sum_of_frames(self, weight, x, num_frames):
+    def sum_of_frames(self, x, num_frames):
         """By a kernel (frames, 1, 1): the product with each of its frames, moved and added.
 
         The products have `frames` times as many channels as the output. To gather neighbouring
@@ -84,7 +84,7 @@ class VolumeConv(nn.Cell):
         """
         frames = self.kernel[0]
         nt, c, h, w = x.shape
-        weight = weight.reshape(-1, c, frames).transpose(2, 0, 1).reshape(-1, c)
+        weight = self.weight.reshape(-1, c, frames).transpose(2, 0, 1).reshape(-1, c)
         products = channel_product(weight, x.reshape(nt, c, h * w))  # (N * T, frames * O, H * W)
         if frames == 1:
             return products.reshape(nt, -1, h, w)
@@ -128,35 +128,37 @@ class DepthwiseConv(nn.Cell):
         super().__init__()
         shape = (num_channels, 1, *kernel)
         self.weight = Parameter(initializer(HeNormal(mode="fan_out"), shape), name="weight")
+        self.shift = None  # see folding.py
         self.kernel, self.stride = kernel, stride
         self.padding = tuple(size // 2 for size in kernel)
         self.native = native_kernels() if native is None else native
 
     def construct(self, x, num_frames):
-        return self.scaled(None, None, x, num_frames)
+        return self.with_bias(self.shift, x, num_frames)
 
-    def scaled(self, scale, shift, x, num_frames):
-        """As `construct`, but the output times scale (C,), plus shift (C,); each may be None."""
+    def with_bias(self, bias, x, num_frames):
+        """The convolution plus this bias (C,), or without any if None."""
         frames, rows, columns = self.kernel
         nt, c, h, w = x.shape
-        weight = self.weight if scale is None else self.weight * scale.reshape(-1, 1, 1, 1, 1)
         out_h, out_w = (h - 1) // self.stride + 1, (w - 1) // self.stride + 1
         if self.native:
             taps = [
-                ops.conv2d(x, weight[:, :, k], None, self.stride, "pad", self.padding[1:], 1, c)
+                ops.conv2d(
+                    x, self.weight[:, :, k], None, self.stride, "pad", self.padding[1:], 1, c
+                )
                 for k in range(frames)
             ]
         else:
-            taps = self.products(weight, x, out_h * out_w)
+            taps = self.products(x, out_h * out_w)
         taps = [tap.reshape(nt // num_frames, num_frames, c, out_h, out_w) for tap in taps]
         total = sum_of_shifted(taps).reshape(nt, c, out_h, out_w)
-        return total if shift is None else ops.bias_add(total, shift)
+        return total if bias is None else ops.bias_add(total, bias)
 
     def channel_bias(self):
-        """What the bias adds to each channel: there is none."""
-        return None  # noqa: RET501  as `Conv`'s
+        """(C,) or None: what is added to each channel."""
+        return self.shift
 
-    def products(self, weight, x, area):
+    def products(self, x, area):
         """Per frame of the kernel, what each frame contributes: (N * T, C, H' * W')."""
         frames, rows, columns = self.kernel
         nt, c, _, _ = x.shape
@@ -165,7 +167,7 @@ class DepthwiseConv(nn.Cell):
         else:
             x = ops.unfold(x, (rows, columns), 1, self.padding[1:], self.stride)
             x = x.reshape(nt, c, rows * columns, area)
-        weight = weight.reshape(1, c, frames, rows * columns)
+        weight = self.weight.reshape(1, c, frames, rows * columns)
         return ops.unbind(ops.bmm(ops.tile(weight, (nt, 1, 1, 1)), x), 2)
 
     def multiply_adds(self, _x, out):

@@ -11,12 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from flag3d_exp import bounds, build, console, record
 from flag3d_exp.engine.checkpoint import Checkpoint, load_checkpoint
-from flag3d_exp.engine.evaluate import predict_function
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.engine.parameters import assign_parameters
 from flag3d_exp.errors import UserError, blamed_on, nearest
 from flag3d_exp.evaluation import gap_metrics
 from flag3d_exp.metrics import split_metrics
+from flag3d_exp.predictor import Predictor
 from flag3d_exp.ranks import Ranks
 from flag3d_exp.recall import checkpoint_path, recalled
 from flag3d_exp.run_folder import save_metrics, save_predictions
@@ -76,7 +76,7 @@ class Evaluate:
         model = restored_model(cfg, checkpoint, self.weights)
         batch_size = self.batch_size or trained_batch_size(checkpoint)
         passes = forward_passes(datasets.values(), batch_size, self.limit_batches)
-        predict = predict_function(model, device.compiles(passes))
+        predict = Predictor(model, device.compiles(passes))
         log.info(build.header(cfg, device_name, model, datasets))
         metrics: dict[str, float] = {}
         with (

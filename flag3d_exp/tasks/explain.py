@@ -16,10 +16,10 @@ from flag3d_exp.attribution import Gradient
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.engine.checkpoint import load_checkpoint
-from flag3d_exp.engine.evaluate import predict_function
 from flag3d_exp.errors import UserError, blamed_on, nearest
 from flag3d_exp.metrics import softmax
 from flag3d_exp.models.heatmap import Heatmaps
+from flag3d_exp.predictor import Predictor
 from flag3d_exp.recall import checkpoint_path, recalled
 from flag3d_exp.report.explanation import explanation_figure
 from flag3d_exp.run_folder import write_json
@@ -62,7 +62,7 @@ class Explain:
         pipeline, stream = build.instantiated(cfg.pipeline), build.instantiated(cfg.stream)
         clips = ClipDataset([recording], pipeline, stream, cfg.seed).clips(0)
         model = restored_model(cfg, checkpoint)
-        predict = predict_function(model, jit=device.compiles())
+        predict = Predictor(model, jit=device.compiles())
         scores = softmax(attribution.in_batches(predict, clips)).mean(axis=0)
         classes = record.class_names(cfg)
         label = int(scores.argmax()) if self.label is None else self.label

@@ -20,12 +20,12 @@ from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.inputs import request_fields
 from flag3d_exp.data.source import Dataset
 from flag3d_exp.engine.checkpoint import load_checkpoint
-from flag3d_exp.engine.evaluate import predict_function
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.export.file import needed, open_file, write_file
 from flag3d_exp.export.mindir import compiled, graph_of
 from flag3d_exp.model_store import log_model
 from flag3d_exp.models.layers import use_native_kernels
+from flag3d_exp.predictor import Predictor
 from flag3d_exp.provenance import provenance
 from flag3d_exp.recall import checkpoint_path, recalled
 from flag3d_exp.run_folder import save_metrics, write_json
@@ -70,7 +70,7 @@ class Export:
         model = restored_model(cfg, checkpoint, self.weights)
         data = trial_data(cfg)
         clips = np.concatenate([data.clips(index) for index in range(len(data))])
-        expected = predict_function(model, jit=False)(clips)
+        expected = Predictor(model, jit=False)(clips)
         facts = facts_of(cfg) | {"checkpoint": sha256(path)}
         target = folder / f"model.{self.format}"
         with record.tracked_run(cfg, folder, device_name, {}) as tracker:

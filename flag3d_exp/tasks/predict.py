@@ -13,10 +13,10 @@ from omegaconf import DictConfig
 from flag3d_exp import bounds, build, console, record
 from flag3d_exp.data.inputs import input_clips, read_inputs
 from flag3d_exp.engine.checkpoint import load_checkpoint
-from flag3d_exp.engine.evaluate import predict_function
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.errors import blamed_on
 from flag3d_exp.predictions import likeliest
+from flag3d_exp.predictor import Predictor
 from flag3d_exp.recall import checkpoint_path, recalled
 from flag3d_exp.run_folder import write_json
 from flag3d_exp.session import Evaluator, forward_passes
@@ -66,7 +66,7 @@ class Predict:
             cfg.seed,
         )
         compiled = device.compiles(forward_passes([dataset], self.batch_size))
-        predict = predict_function(restored_model(cfg, checkpoint), compiled)
+        predict = Predictor(restored_model(cfg, checkpoint), compiled)
         with console.progress_bar() as bar, StopRequest() as stop:
             evaluator = Evaluator(predict, self.batch_size, self.num_workers, stop=stop, bar=bar)
             scores, _ = evaluator.scores("input", dataset)

@@ -16,13 +16,13 @@ from omegaconf import DictConfig
 from flag3d_exp import bounds, build, console, record, resume
 from flag3d_exp.data.loader import Batch, batches, training_shares
 from flag3d_exp.debug.updates import Debug, updates
-from flag3d_exp.engine.evaluate import predict_function
 from flag3d_exp.engine.interrupt import Interrupted, StopRequest
 from flag3d_exp.engine.optimizer import parameter_groups
 from flag3d_exp.engine.step import MicroBatch, StepSettings, TrainStep, dropout_mask
 from flag3d_exp.engine.train import NonFiniteLoss, Plan, Progress, StepBatch, train
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.models.layers import synchronise
+from flag3d_exp.predictor import Predictor
 from flag3d_exp.ranks import Ranks
 from flag3d_exp.session import Evaluator, Session
 
@@ -135,7 +135,7 @@ class Train:
             StopRequest(ranks.any if ranks.world > 1 else None) as stop,
         ):
             size = self.eval_batch_size or self.batch_size
-            predict = predict_function(model, compiled)
+            predict = Predictor(model, compiled)
             evaluator = Evaluator(
                 predict, size, self.num_workers, self.limit_batches, stop, bar, ranks
             )

@@ -6,6 +6,7 @@ import pytest
 from mindspore import Tensor, ops
 
 from flag3d_exp.models import layers
+from flag3d_exp.models.folding import take_weights, with_norms_folded
 from flag3d_exp.models.graph import GraphConv, KeypointNorm
 from flag3d_exp.models.layers import BatchNorm, Conv, Head
 from flag3d_exp.models.temporal import Branches, max_of_three_frames
@@ -32,6 +33,8 @@ def value_and_gradients(cell, *inputs, jit: bool, calls: int = 1):
     return [output.asnumpy(), of_input.asnumpy(), *(g.asnumpy() for g in of_parameters)]
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("out_channels", [4, 1])
 @pytest.mark.parametrize(
     ("kernel", "stride", "dilation"),
     [
@@ -43,9 +46,13 @@ def value_and_gradients(cell, *inputs, jit: bool, calls: int = 1):
         ((3, 1), (2, 1), (4, 1)),
     ],
 )
-def test_a_convolution_by_matrix_product_equals_the_native_one(kernel, stride, dilation):
-    product = Conv(3, 4, kernel, stride, dilation, native=False)
-    native = Conv(3, 4, kernel, stride, dilation, native=True)
+def test_a_convolution_by_matrix_product_equals_the_native_one(
+    kernel, stride, dilation, out_channels, training
+):
+    product, native = (
+        Conv(3, out_channels, kernel, stride, dilation, native=native).set_train(training)
+        for native in (False, True)
+    )
     for mine, theirs in zip(native.get_parameters(), product.get_parameters(), strict=True):
         value = drawn(*mine.shape, seed=len(mine.shape))
         ops.assign(mine, Tensor(value))
@@ -133,7 +140,7 @@ class Graph(ms.nn.Cell):
         self.conv, self.graph = conv, graph
 
     def construct(self, x):
-        return self.conv(x, ops.unbind(self.graph))
+        return self.conv(x, self.graph)
 
 
 @pytest.mark.parametrize("name", cells_and_inputs())
@@ -174,12 +181,12 @@ def test_a_graph_convolution_is_the_sum_over_subsets():
             expected = expected + np.einsum("ko,kvw->ow", bias, adjacency)[None, :, None]
         else:
             expected = expected + bias.sum(0)[None, :, None, None]
-        shared = layer(Tensor(x), ops.unbind(Tensor(adjacency))).asnumpy()
+        shared = layer(Tensor(x), Tensor(adjacency)).asnumpy()
         np.testing.assert_allclose(shared, expected, atol=1e-5)
-    of_each_clip = [Tensor(matrix[None]) for matrix in adjacency]
     layer = GraphConv(2, 5, 2)
-    expected = layer(Tensor(x), ops.unbind(Tensor(adjacency))).asnumpy()
-    np.testing.assert_allclose(layer(Tensor(x), of_each_clip).asnumpy(), expected, atol=1e-5)
+    expected = layer(Tensor(x), Tensor(adjacency)).asnumpy()
+    of_each_clip = layer(Tensor(x), Tensor(adjacency[None])).asnumpy()
+    np.testing.assert_allclose(of_each_clip, expected, atol=1e-5)
 
 
 def test_the_head_averages_persons_and_applies_the_mask():
@@ -229,8 +236,8 @@ def test_a_mean_by_matrix_product_equals_the_reduction(axes):
 
 
 def normalised_cells():
-    """Cells that fuse convolution and norm, and what they take."""
-    graph = [Tensor(matrix) for matrix in np.abs(drawn(3, 5, 5, seed=1))]
+    """Convolutions with a norm after them, and what they take."""
+    graph = Tensor(np.abs(drawn(3, 5, 5, seed=1)))
     x = Tensor(drawn(2, 4, 8, 5))
     plain, spread = (GraphConv(4, 6, 3, spread_bias=spread) for spread in (False, True))
     return {
@@ -255,17 +262,22 @@ class Pair(layers.Normalised):
 
 
 @pytest.mark.parametrize("name", normalised_cells())
-def test_a_norm_fused_with_its_convolution_equals_the_two_apart(name):
+def test_a_norm_made_part_of_its_convolution_equals_the_two_apart(name):
     conv, inputs = normalised_cells()[name]
     pairs = [Pair(conv, native) for native in (False, True)]
     for number, parameter in enumerate(pairs[0].get_parameters()):
         value = Tensor(0.5 + 0.1 * np.abs(drawn(*parameter.shape, seed=number)))
         for pair in pairs:
             ops.assign(dict(pair.parameters_and_names())[parameter.name], value)
-    for training in (True, False):
-        fused, apart = (ms.jit(pair.set_train(training).construct) for pair in pairs)
-        for _ in range(3):
-            found, expected = fused(*inputs).asnumpy(), apart(*inputs).asnumpy()
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+    without_bias, apart = (ms.jit(pair.set_train().construct) for pair in pairs)
+    for _ in range(3):
+        found, expected = without_bias(*inputs).asnumpy(), apart(*inputs).asnumpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    copy = with_norms_folded(pairs[0])
+    take_weights(copy, pairs[0])
+    folded, apart = (ms.jit(cell.set_train(False).construct) for cell in (copy, pairs[1]))
+    expected = apart(*inputs).asnumpy()
+    np.testing.assert_allclose(folded(*inputs).asnumpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(pairs[0].set_train(False)(*inputs).asnumpy(), expected, atol=1e-5)
     for one, other in zip(*(pair.norm.get_parameters() for pair in pairs), strict=True):
         np.testing.assert_allclose(one.asnumpy(), other.asnumpy(), rtol=1e-5, atol=1e-6)

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
-from flag3d_exp.engine.evaluate import predict_function
 from flag3d_exp.metrics import softmax
 from flag3d_exp.models.posec3d import PoseC3D
 from flag3d_exp.models.stgcn import STGCN
+from flag3d_exp.predictor import Predictor
 from flag3d_exp.tasks.explain import gradient_function
 
 RNG = np.random.default_rng(0)
@@ -30,7 +30,7 @@ def test_gradients_are_slopes_of_the_log_score(network):
     for parameter in model.trainable_params():  # away from where whole branches start at zero
         drawn = RNG.normal(0, 0.3, parameter.shape).astype(np.float32)
         parameter.set_data(Tensor(parameter.asnumpy() + drawn))
-    predict = predict_function(model, jit=False)
+    predict = Predictor(model, jit=False)
     label = int(predict(clips)[0].argmin())  # the score of a sure class would not move
 
     def log_score(changed: np.ndarray) -> float:
