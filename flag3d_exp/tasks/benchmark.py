@@ -25,9 +25,9 @@ class Benchmark:
         against: time the same network beside it: in PyTorch, in MindSpore's own layers, or both.
         models: choices of `model` to measure one after the other; None for the chosen one.
         batch_size: clips per training step and per inference.
-        rounds: timed steps of each kind; the contenders take turns.
-        warmup: steps before them that are not counted, compilation besides.
-        naive_rounds: timed steps of the naive formulation, which may take minutes.
+        rounds: turns of each contender with each kind of step; one lasts a second, or a step.
+        warmup: steps before the first turn that are not counted, compilation besides.
+        naive_rounds: turns of the naive formulation, whose steps may take minutes.
         data: also measure the data pipeline.
         num_workers: threads that prepare clips.
         profile: also list what a training step's time goes to.
