@@ -15,8 +15,11 @@ from flag3d_exp.models.layers import EPSILON, Normalised
 
 
 def with_norms_folded(model: nn.Cell) -> nn.Cell:
-    """A copy, to be given weights by `take_weights`; on other devices the model itself."""
-    if not any(True for _ in _to_fold(model)):
+    """A copy, to be given weights by `take_weights`; the model itself where nothing can be folded.
+
+    That is on other devices than a CPU, and in half precision, which wraps the model's construct.
+    """
+    if hasattr(model, "amp_strategy") or not any(True for _ in _to_fold(model)):
         return model
     # `Cell.recompute` wraps the cell's construct: a copy would call the original's, and MindSpore
     # keeps what such a cell was given until a gradient is asked for, which evaluation never does.
