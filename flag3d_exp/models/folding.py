@@ -37,12 +37,12 @@ def take_weights(copy: nn.Cell, model: nn.Cell) -> None:
         return
     values = {name: parameter.asnumpy() for name, parameter in model.parameters_and_names()}
     for prefix, cell in _to_fold(model):
-        norm = {name: values[f"{prefix}norm.{name}"] for name in ("weight", "bias")}
-        scale = norm["weight"] / np.sqrt(values[f"{prefix}norm.running_var"] + EPSILON)
+        norm = cell.norm
+        scale = norm.weight.asnumpy() / np.sqrt(norm.running_var.asnumpy() + EPSILON)
         bias = cell.conv.channel_bias()
         bias = 0 if bias is None else bias.asnumpy()
-        mean = values[f"{prefix}norm.running_mean"]
-        values[f"{prefix}conv.shift"] = norm["bias"] + (bias - mean) * scale
+        shift = norm.bias.asnumpy() + (bias - norm.running_mean.asnumpy()) * scale
+        values[f"{prefix}conv.shift"] = shift
         for name in (f"{prefix}conv.weight", f"{prefix}conv.bias"):
             if name in values:
                 values[name] = _scaled(values[name], scale)

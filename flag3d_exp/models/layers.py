@@ -50,7 +50,9 @@ class Conv(nn.Cell):
         self.kernel, self.stride, self.dilation = kernel, stride, dilation
         self.padding = tuple((k - 1) * d // 2 for k, d in zip(kernel, dilation, strict=True))
         self.native = native_kernels() if native is None else native
-        self.own_places = Tensor(np.eye(prod(kernel), dtype=np.float32).reshape(1, -1))
+        self.own_places = None
+        if out_channels == 1 and stride == (1, 1):
+            self.own_places = Tensor(np.eye(prod(kernel), dtype=np.float32).reshape(1, -1))
         self.grouped = (
             kernel[0] > GROUP
             and kernel[0] % (2 * GROUP) == GROUP  # odd: else the size is not kept
@@ -66,7 +68,7 @@ class Conv(nn.Cell):
         """The convolution with this bias (C,), or without any if None."""
         if self.native:
             return ops.conv2d(x, self.weight, bias, self.stride, "pad", self.padding, self.dilation)
-        if self.weight.shape[0] == 1 and self.stride == (1, 1):
+        if self.own_places is not None:
             return self.sum_of_places(bias, x)
         if self.grouped:
             out = self.sum_of_groups(x)

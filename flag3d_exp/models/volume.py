@@ -42,10 +42,7 @@ class VolumeConv(nn.Cell):
             self.recompute()  # what is unfolded is made again for the backward pass, not kept
 
     def construct(self, x, num_frames):
-        return self.with_bias(self.shift, x, num_frames)
-
-    def with_bias(self, bias, x, num_frames):
-        """The convolution plus this bias (C,), or without any if None."""
+        bias = self.shift
         frames, rows, columns = self.kernel
         _, _, h, w = x.shape
         out_h, out_w = (h - 1) // self.stride + 1, (w - 1) // self.stride + 1
@@ -134,10 +131,7 @@ class DepthwiseConv(nn.Cell):
         self.native = native_kernels() if native is None else native
 
     def construct(self, x, num_frames):
-        return self.with_bias(self.shift, x, num_frames)
-
-    def with_bias(self, bias, x, num_frames):
-        """The convolution plus this bias (C,), or without any if None."""
+        bias = self.shift
         frames, rows, columns = self.kernel
         nt, c, h, w = x.shape
         out_h, out_w = (h - 1) // self.stride + 1, (w - 1) // self.stride + 1
