@@ -1,11 +1,15 @@
 """Heatmaps of joints or limbs, drawn inside the network (PoseC3D, arXiv 2104.13586).
 
+Arrays of unlike shapes meet in matrix products on a CPU: for an addition or multiplication of them
+MindSpore keeps two tables of eight bytes per number of the result.
+
 Sizes: N clips, M persons, T frames, V joints or limbs, S pixels of the square heatmap's side.
 """
 
 from mindspore import Tensor, nn, ops
 
 from flag3d_exp.errors import UserError
+from flag3d_exp.models.layers import native_kernels
 from flag3d_exp.skeleton import Layout
 
 MIN_SCORE = 1e-3  # less certain joints draw nothing
@@ -21,6 +25,7 @@ class Heatmaps(nn.Cell):
     Args:
         limbs: draw the layout's limbs instead of its joints.
         train_size, test_size: side S in training and otherwise.
+        native: let shapes differ, as is faster elsewhere; None: unless on a CPU.
 
     Training needs no gradient with respect to keypoints; who does sets `differentiable`.
     """
@@ -28,7 +33,13 @@ class Heatmaps(nn.Cell):
     differentiable = False
 
     def __init__(
-        self, layout: Layout, limbs: bool, train_size: int, test_size: int, sigma: float = 0.6
+        self,
+        layout: Layout,
+        limbs: bool,
+        train_size: int,
+        test_size: int,
+        sigma: float = 0.6,
+        native: bool | None = None,
     ):
         super().__init__()
         for name, size in (("train_size", train_size), ("test_size", test_size)):
@@ -41,6 +52,7 @@ class Heatmaps(nn.Cell):
         self.num_maps = len(layout.limbs) if limbs else layout.num_joints
         starts, ends = zip(*layout.limbs, strict=True)
         self.starts, self.ends = Tensor(starts), Tensor(ends)
+        self.native = native_kernels() if native is None else native
 
     def construct(self, keypoints):
         size = self.train_size if self.training else self.test_size
@@ -56,44 +68,67 @@ class Heatmaps(nn.Cell):
         """(N, M, T, V, S, S) heatmaps of joints; a Gaussian is a product of one row and column."""
         x, y, score = ops.unbind(keypoints, -1)
         across = self.gaussian(x, size) * drawn(score).expand_dims(-1)  # (N, M, T, V, S)
-        return self.gaussian(y, size).expand_dims(-1) * across.expand_dims(-2)
+        return self.product(self.gaussian(y, size), across)
 
     def gaussian(self, center, size):
         """(..., S) values of a Gaussian of height 1 along one axis, cut off at three sigma."""
-        center = center.expand_dims(-1)
         pixels = ops.arange(size).astype(center.dtype)
-        values = ops.exp(-ops.square(pixels - center) / (2 * self.sigma**2))
+        values = ops.exp(-ops.square(pixels - center.expand_dims(-1)) / (2 * self.sigma**2))
         return values * self.window(pixels, center, center)
 
     def window(self, pixels, low, high):
-        """1 at whole pixels from three sigma below `low` to three sigma above `high`, 0 beyond."""
-        first = ops.trunc(low - 3 * self.sigma)
-        last = ops.trunc(high + 3 * self.sigma)
+        """(..., S): 1 at whole pixels from `low` - 3 sigma to `high` + 3 sigma (...), 0 beyond."""
+        first = ops.trunc(low - 3 * self.sigma).expand_dims(-1)
+        last = ops.trunc(high + 3 * self.sigma).expand_dims(-1)
         return ops.logical_and(pixels >= first, pixels <= last).astype(low.dtype)
 
     def limb_maps(self, keypoints, size):
         """(N, M, T, V, S, S) heatmaps of limbs."""
-        joints = keypoints.expand_dims(-2).expand_dims(-2)  # (N, M, T, joints, 1, 1, 3)
-        start_x, start_y, start_score = ops.unbind(ops.gather(joints, self.starts, 3), -1)
-        end_x, end_y, end_score = ops.unbind(ops.gather(joints, self.ends, 3), -1)
-        pixels = ops.arange(size).astype(keypoints.dtype)
-        x, y = pixels.reshape(1, size), pixels.reshape(size, 1)
-        length_x, length_y = end_x - start_x, end_y - start_y
+        start_x, start_y, start_score = ops.unbind(ops.gather(keypoints, self.starts, 3), -1)
+        end_x, end_y, end_score = ops.unbind(ops.gather(keypoints, self.ends, 3), -1)
+        length_x, length_y = end_x - start_x, end_y - start_y  # (N, M, T, V)
         squared_length = ops.square(length_x) + ops.square(length_y)
         point = squared_length < 1  # a limb shorter than a pixel is drawn as its first joint
-        along = (x - start_x) * length_x + (y - start_y) * length_y
-        along = ops.clamp(along / ops.maximum(squared_length, 1.0), 0.0, 1.0)
-        along = ops.where(point, ops.zeros_like(along), along)
-        distance = ops.square(x - start_x - along * length_x) + ops.square(
-            y - start_y - along * length_y
-        )
-        values = ops.exp(-distance / (2 * self.sigma**2))  # (N, M, T, V, S, S)
+        zero = ops.zeros_like(length_x)
+        length_x, length_y = ops.where(point, zero, length_x), ops.where(point, zero, length_y)
+        pixels = ops.arange(size).astype(keypoints.dtype)
+        x, y = pixels - start_x.expand_dims(-1), pixels - start_y.expand_dims(-1)  # (N, M, T, V, S)
+        reach = ops.maximum(squared_length, 1.0)
+        down, across = length_y / reach, length_x / reach
+        along = self.sum(y * down.expand_dims(-1), x * across.expand_dims(-1))
+        along = ops.clamp(along, 0.0, 1.0)  # (N, M, T, V, S, S): share of the limb's length
+        zeros = ops.zeros_like(x)
+        from_x = self.sum(zeros, x) - self.scaled(along, length_x)
+        from_y = self.sum(y, zeros) - self.scaled(along, length_y)
+        values = ops.exp(-(ops.square(from_x) + ops.square(from_y)) / (2 * self.sigma**2))
         far_x, far_y = ops.where(point, start_x, end_x), ops.where(point, start_y, end_y)
-        values = values * self.window(x, ops.minimum(start_x, far_x), ops.maximum(start_x, far_x))
-        values = values * self.window(y, ops.minimum(start_y, far_y), ops.maximum(start_y, far_y))
-        certain = drawn(ops.minimum(start_score, end_score))
-        height = ops.where(point, start_score, ops.minimum(start_score, end_score))
-        return values * ops.where(certain > 0, height, ops.zeros_like(height))
+        across = self.window(pixels, ops.minimum(start_x, far_x), ops.maximum(start_x, far_x))
+        down = self.window(pixels, ops.minimum(start_y, far_y), ops.maximum(start_y, far_y))
+        score = ops.where(point, start_score, ops.minimum(start_score, end_score))
+        certain = drawn(ops.minimum(start_score, end_score)) > 0
+        score = ops.where(certain, score, zero)
+        return values * self.product(down, across * score.expand_dims(-1))
+
+    def product(self, down, across):
+        """down (..., S) of the rows, across (..., S) of the columns -> (..., S, S)."""
+        down, across = down.expand_dims(-1), across.expand_dims(-2)
+        return down * across if self.native else ops.bmm(down, across)
+
+    def sum(self, down, across):
+        """down (..., S) of the rows, across (..., S) of the columns -> (..., S, S)."""
+        if self.native:
+            return down.expand_dims(-1) + across.expand_dims(-2)
+        columns = ops.stack([down, ops.ones_like(down)], -1)
+        return ops.bmm(columns, ops.stack([ops.ones_like(across), across], -2))
+
+    def scaled(self, planes, factors):
+        """planes (..., S, S) times factors (...)."""
+        if self.native:
+            return planes * factors.expand_dims(-1).expand_dims(-1)
+        size = planes.shape[-1]
+        factors = factors.expand_dims(-1).expand_dims(-1)
+        flat = planes.reshape(*planes.shape[:-2], 1, size * size)
+        return ops.bmm(factors, flat).reshape(planes.shape)
 
 
 def drawn(score):

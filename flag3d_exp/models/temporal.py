@@ -2,7 +2,7 @@
 
 from mindspore import nn, ops
 
-from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, stacked_init
+from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, every_nth, stacked_init
 
 
 class Branches(nn.Cell):
@@ -41,7 +41,7 @@ class Branches(nn.Cell):
         out = [conv(part) for conv, part in zip(self.convs, narrow)]  # noqa: B905  jit knows no strict
         # The same values; in training pooling, since the gradient of a maximum is slow on a CPU.
         largest = self.pool(last) if self.training else max_of_three_frames(last)
-        return ops.concat([*out, every_nth_frame(largest, self.stride), self.plain(x)], 1)
+        return ops.concat([*out, every_nth(largest, self.stride, 2), self.plain(x)], 1)
 
 
 class MultiBranch(nn.Cell):
@@ -64,8 +64,3 @@ def max_of_three_frames(x):
     before = ops.concat([zeros, x[:, :, : t - 1]], 2)
     after = ops.concat([x[:, :, 1:], zeros], 2)
     return ops.maximum(ops.maximum(before, x), after)
-
-
-def every_nth_frame(x, step):
-    """(N, C, T, V) -> (N, C, ceil(T / step), V): frames 0, step, 2 step, ..."""
-    return x if step == 1 else ops.gather(x, ops.arange(0, x.shape[2], step), 2)

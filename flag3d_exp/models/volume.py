@@ -9,7 +9,13 @@ from math import prod
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import HeNormal, initializer
 
-from flag3d_exp.models.layers import BatchNorm, Normalised, channel_product, native_kernels
+from flag3d_exp.models.layers import (
+    BatchNorm,
+    Normalised,
+    channel_product,
+    every_nth,
+    native_kernels,
+)
 
 MAX_UNFOLDED = 64 << 20  # numbers; frames are unfolded in groups of at most so many, 256 MB
 
@@ -38,8 +44,11 @@ class VolumeConv(nn.Cell):
         self.kernel, self.stride = kernel, stride
         self.padding = tuple(size // 2 for size in kernel)
         self.native = native_kernels() if native is None else native
-        if not self.native and max(kernel[1:]) > 1:
-            self.recompute()  # what is unfolded is made again for the backward pass, not kept
+        if not self.native:
+            # What is unfolded and the copies of weights are made again for the backward pass, not
+            # kept; so is an output that is large and quickly made.
+            widens = kernel == (1, 1, 1) and out_channels > in_channels
+            self.recompute(output_recompute=widens)
 
     def construct(self, x, num_frames):
         bias = self.shift
@@ -229,9 +238,5 @@ def shifted_frames(x, shift):
 
 def every_nth_frame(x, num_frames, step):
     """(N * T, C, H, W) -> (N * ceil(T / step), C, H, W): frames 0, step, 2 step, ..."""
-    if step == 1:
-        return x
-    nt, c, h, w = x.shape
-    clips = x.reshape(nt // num_frames, num_frames, c, h, w)
-    kept = ops.gather(clips, ops.arange(0, num_frames, step), 1)  # slices with a step fail backward
-    return kept.reshape(-1, c, h, w)
+    clips = x.reshape(-1, num_frames, *x.shape[1:])
+    return every_nth(clips, step, 1).reshape(-1, *x.shape[1:])

@@ -64,6 +64,19 @@ def test_persons_are_joined_by_the_maximum():
     np.testing.assert_array_equal(both, np.maximum(*each))
 
 
+@pytest.mark.parametrize("limbs", [False, True], ids=["joints", "limbs"])
+def test_matrix_products_draw_what_other_devices_draw(limbs):
+    keypoints = np.random.default_rng(0).uniform(0, 1, (2, 1, 3, 17, 3)) * [12, 12, 1]
+    keypoints[0, 0, 0, 1] = keypoints[0, 0, 0, 0]  # limbs shorter than a pixel
+    keypoints[0, 0, 1, :4, 2] = 0  # not certain enough to be drawn
+    drawn = [
+        Heatmaps(COCO, limbs, 12, 12, native=native)(Tensor(keypoints.astype(np.float32))).asnumpy()
+        for native in (True, False)
+    ]
+    assert drawn[0].max() > 0.5
+    np.testing.assert_allclose(*drawn, atol=1e-5)
+
+
 def test_training_and_testing_have_their_own_size():
     draw = Heatmaps(COCO, True, 7, 9)
     keypoints = Tensor(np.ones((2, 1, 4, 17, 3), np.float32))

@@ -212,6 +212,18 @@ def test_frames_are_shifted_and_left_out_within_their_clip():
     np.testing.assert_array_equal(kept.ravel(), [1, 3, 4, 6])
 
 
+@pytest.mark.parametrize("axis", [1, 2])
+def test_every_nth_place_is_kept_and_gets_the_gradient(axis):
+    x = Tensor(drawn(2, 5, 6))
+    places = [slice(None), slice(None), slice(None)]
+    places[axis] = slice(None, None, 3)
+    kept, gradient = ms.value_and_grad(lambda x: ops.square(layers.every_nth(x, 3, axis)).sum())(x)
+    expected = np.zeros((2, 5, 6), np.float32)
+    expected[tuple(places)] = 2 * x.asnumpy()[tuple(places)]
+    np.testing.assert_allclose(gradient.asnumpy(), expected, rtol=1e-6)
+    assert float(kept.asnumpy()) == pytest.approx(np.square(expected / 2).sum(), rel=1e-5)
+
+
 def test_the_maximum_looks_one_frame_either_way():
     x = Tensor(np.array([1, 5, 2, 0, 3], np.float32).reshape(1, 1, 5, 1))
     np.testing.assert_array_equal(max_of_three_frames(x).asnumpy().ravel(), [5, 5, 5, 3, 3])
