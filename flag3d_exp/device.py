@@ -2,7 +2,9 @@
 
 import os
 import platform
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from flag3d_exp import ascend as ascend_setup
@@ -96,8 +98,10 @@ class Device:
             ms.set_deterministic(True)
         if self.jit_level is not None:
             ms.set_context(jit_config={"jit_level": self.jit_level})
-        if self.memory_gb is not None and target != "cpu":
-            ms.runtime.set_memory(max_size=f"{self.memory_gb}GB")
+        if target == "cpu":
+            _widen_memory_pool()
+        elif self.memory_gb is not None:
+            _limit_memory(self.memory_gb)
         if target == "ascend":
             ascend.op_precision.matmul_allow_hf32(self.tf32)
             ascend.op_precision.conv_allow_hf32(self.tf32)
@@ -146,6 +150,33 @@ class Device:
 
         kind = {"fp16": ms.float16, "bf16": ms.bfloat16}[self.precision]
         return ms.amp.auto_mixed_precision(model, "auto", kind)
+
+
+@cache
+def _limit_memory(gb: float) -> None:
+    import mindspore as ms
+
+    try:
+        ms.runtime.set_memory(max_size=f"{gb}GB")
+    except RuntimeError as error:
+        raise UserError(
+            f"`device.memory_gb={gb}`: this process has another limit already, and MindSpore takes "
+            "one per process; start a new one."
+        ) from error
+
+
+@cache
+def _widen_memory_pool() -> None:
+    """Let MindSpore's pool begin as wide as the machine's memory.
+
+    It would grow by 1 GB at a time, and large arrays leave gaps in each that nothing fits into.
+    Linux gives of it only what is written to.
+    """
+    import mindspore as ms
+
+    size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(RuntimeError):  # the size is set, by a program that uses this one
+        ms.runtime.set_memory(init_size=f"{size / 2**30:.1f}GB")
 
 
 def set_environment(target: str = "cpu", verbose: bool = False) -> None:

@@ -99,6 +99,18 @@ def test_an_accelerator_gets_its_settings(monkeypatch):
     }
 
 
+def test_a_second_limit_of_memory_is_refused(monkeypatch):
+    monkeypatch.setattr(ms.hal, "is_available", lambda name: name == "Ascend")
+    monkeypatch.setattr(ms, "set_device", lambda *arguments: None)
+
+    def refuse(**sizes):
+        raise RuntimeError("The 'set_memory' can not be set repeatedly.")
+
+    monkeypatch.setattr(ms.runtime, "set_memory", refuse)
+    with pytest.raises(UserError, match=r"`device.memory_gb=7`: this process has another limit"):
+        Device("ascend", memory_gb=7).activate()
+
+
 def test_the_caller_of_a_compiled_update_sleeps_while_it_is_computed(tmp_path, monkeypatch):
     monkeypatch.delenv("MS_DEV_HOST_BLOCKING_RUN")
     code = """
