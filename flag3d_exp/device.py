@@ -40,7 +40,7 @@ class Device:
         precision: of matrix products and convolutions; weights, losses and norms stay float32.
             With fp16 the loss is scaled. bf16 needs Ascend.
         tf32: let float32 products drop mantissa bits (HF32 on Ascend, TF32 on GPU).
-        memory_gb: most device memory to take; None for all there is.
+        memory_gb: most memory of an accelerator to take; None for all there is.
         deterministic: ask MindSpore for bitwise repeatable kernels.
         verbose: let MindSpore log its warnings; `set_environment` must be told before the import.
     """

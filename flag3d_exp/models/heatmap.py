@@ -94,8 +94,8 @@ class Heatmaps(nn.Cell):
         pixels = ops.arange(size).astype(keypoints.dtype)
         x, y = pixels - start_x.expand_dims(-1), pixels - start_y.expand_dims(-1)  # (N, M, T, V, S)
         reach = ops.maximum(squared_length, 1.0)
-        down, across = length_y / reach, length_x / reach
-        along = self.sum(y * down.expand_dims(-1), x * across.expand_dims(-1))
+        share_x, share_y = length_x / reach, length_y / reach
+        along = self.sum(y * share_y.expand_dims(-1), x * share_x.expand_dims(-1))
         along = ops.clamp(along, 0.0, 1.0)  # (N, M, T, V, S, S): share of the limb's length
         zeros = ops.zeros_like(x)
         from_x = self.sum(zeros, x) - self.scaled(along, length_x)
@@ -104,9 +104,8 @@ class Heatmaps(nn.Cell):
         far_x, far_y = ops.where(point, start_x, end_x), ops.where(point, start_y, end_y)
         across = self.window(pixels, ops.minimum(start_x, far_x), ops.maximum(start_x, far_x))
         down = self.window(pixels, ops.minimum(start_y, far_y), ops.maximum(start_y, far_y))
-        score = ops.where(point, start_score, ops.minimum(start_score, end_score))
-        certain = drawn(ops.minimum(start_score, end_score)) > 0
-        score = ops.where(certain, score, zero)
+        lower = ops.minimum(start_score, end_score)
+        score = ops.where(drawn(lower) > 0, ops.where(point, start_score, lower), zero)
         return values * self.product(down, across * score.expand_dims(-1))
 
     def product(self, down, across):
@@ -123,11 +122,10 @@ class Heatmaps(nn.Cell):
 
     def scaled(self, planes, factors):
         """planes (..., S, S) times factors (...)."""
-        if self.native:
-            return planes * factors.expand_dims(-1).expand_dims(-1)
-        size = planes.shape[-1]
         factors = factors.expand_dims(-1).expand_dims(-1)
-        flat = planes.reshape(*planes.shape[:-2], 1, size * size)
+        if self.native:
+            return planes * factors
+        flat = planes.reshape(*planes.shape[:-2], 1, -1)
         return ops.bmm(factors, flat).reshape(planes.shape)
 
 
