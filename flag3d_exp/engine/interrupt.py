@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+AGAIN = 0.5  # seconds after which an exception that nobody passed on is raised again
 
 
 class Interrupted(Exception):
@@ -35,6 +36,7 @@ class StopRequest:
     def __enter__(self) -> "StopRequest":
         for signum in SIGNALS:
             self._previous[signum] = signal.signal(signum, self._note)
+        self._previous[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._insist)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -45,7 +47,8 @@ class StopRequest:
     def at_once(self) -> Iterator[None]:
         """A block that a signal ends in its midst, as nothing is lost by that.
 
-        For what compiles: it takes long, and an exception reaches it where it calls Python. Among
+        For what compiles: it takes long, and an exception reaches it where it calls Python. As
+        some of those places swallow exceptions, it is raised again until the block is left. Among
         several ranks the signal waits, as the others would wait for this one's messages.
 
         Raises:
@@ -66,6 +69,7 @@ class StopRequest:
             raise Interrupted(self.signum) from error
         finally:
             self._at_once = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def requested(self) -> bool:
         """Whether a stop was requested; every rank of a job must ask at the same steps."""
@@ -91,7 +95,12 @@ class StopRequest:
             _die(signum)
         self.signum = signum
         if self._at_once:
+            signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)
             raise Interrupted(signum)
+
+    def _insist(self, *_: object) -> None:
+        if self._at_once and self.signum is not None:
+            raise Interrupted(self.signum)
 
 
 @contextmanager

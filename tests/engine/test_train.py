@@ -1,4 +1,6 @@
 import signal
+import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -139,6 +141,17 @@ def test_a_signal_in_what_compiles_ends_it_at_once_unless_other_ranks_would_wait
         with stop.at_once():
             signal.raise_signal(signal.SIGTERM)
         assert stop.requested()
+
+
+def test_a_stop_that_the_compiler_swallows_comes_again_until_the_block_is_left():
+    with StopRequest() as stop:
+        with pytest.raises(Interrupted), stop.at_once():
+            with suppress(Exception):
+                signal.raise_signal(signal.SIGTERM)
+            time.sleep(30)
+            pytest.fail("the exception did not come again")
+        assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
 
 
 def test_a_stop_during_evaluation_keeps_the_finished_epoch():
