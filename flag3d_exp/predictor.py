@@ -9,7 +9,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
-from flag3d_exp.models.folding import take_weights, with_norms_folded
+from flag3d_exp.models.folding import keep_weights, take_weights, with_norms_folded
 
 
 class Predictor:
@@ -27,13 +27,19 @@ class Predictor:
             return network(clips, None)
 
         self.forward: Any = ms.jit(forward) if jit else forward
+        self._num_inputs: int | None = None  # clips times persons of the first pass
         self.refresh()
 
     def refresh(self) -> None:
         """To be called when the model's weights have changed."""
         take_weights(self.network, self.model)
+        if self._num_inputs is not None:
+            keep_weights(self.network, self.model, self._num_inputs)
 
     def __call__(self, clips: np.ndarray) -> np.ndarray:
         """The logits."""
+        if self._num_inputs is None:
+            self._num_inputs = clips.shape[0] * clips.shape[1]
+            keep_weights(self.network, self.model, self._num_inputs)
         self.network.set_train(False)
         return self.forward(Tensor(clips)).asnumpy().astype(np.float32)

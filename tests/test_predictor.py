@@ -8,6 +8,8 @@ from mindspore import Tensor, ops
 
 from flag3d_exp.models.aagcn import AAGCN
 from flag3d_exp.models.ctrgcn import CTRGCN
+from flag3d_exp.models.folding import MAX_KEPT
+from flag3d_exp.models.layers import Multiplying
 from flag3d_exp.models.posec3d import PoseC3D
 from flag3d_exp.models.stgcn import STGCN
 from flag3d_exp.predictor import Predictor
@@ -49,5 +51,17 @@ def test_a_predictor_asked_again_has_the_model_s_new_weights(name, jit):
         expected = model.set_train(False)(Tensor(clips), None).asnumpy()
         model.set_train()
         np.testing.assert_allclose(found[-1], expected, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(predict(clips[:1]), expected[:1], rtol=1e-4, atol=1e-4)
     assert np.abs(found[0] - found[1]).max() > 0.01
     assert [parameter.name for parameter in model.get_parameters()] == names
+
+
+@pytest.mark.parametrize(("num_clips", "num_kept"), [(MAX_KEPT, MAX_KEPT), (MAX_KEPT + 1, None)])
+def test_weights_are_laid_out_for_the_first_number_of_clips_unless_it_is_large(num_clips, num_kept):
+    model = AAGCN(5, **GRAPH)
+    predict = Predictor(model, jit=False)
+    predict(np.zeros((num_clips, *CLIPS.shape[1:]), np.float32))
+    predict(CLIPS)
+    for network, expected in ((predict.network, num_kept), (model, None)):
+        kept = [cell.kept for _, cell in network.cells_and_names() if isinstance(cell, Multiplying)]
+        assert kept and {None if one is None else one.shape[0] for one in kept} == {expected}

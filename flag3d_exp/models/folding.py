@@ -1,8 +1,8 @@
-"""Evaluation with every norm made part of the convolution before it.
+"""Evaluation with every norm made part of the convolution before it, and weights laid out once.
 
-On a CPU, where every pass over memory counts, that saves the pass of the norm. It is done once per
-evaluation, in a copy of the network, so that no forward pass has to do it and training sees nothing
-of it.
+On a CPU, where every pass over memory counts, that saves the pass of the norm and the copies of the
+weights. It is done once per evaluation, in a copy of the network, so that no forward pass has to do
+it and training sees nothing of it.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,9 @@ from copy import deepcopy
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
-from flag3d_exp.models.layers import EPSILON, Normalised
+from flag3d_exp.models.layers import EPSILON, Multiplying, Normalised
+
+MAX_KEPT = 16  # copies of each weight; beyond, they are made and dropped one after another
 
 
 def with_norms_folded(model: nn.Cell) -> nn.Cell:
@@ -47,7 +49,20 @@ def take_weights(copy: nn.Cell, model: nn.Cell) -> None:
             if name in values:
                 values[name] = _scaled(values[name], scale)
     for name, parameter in copy.parameters_and_names():
-        ops.assign(parameter, Tensor(values[name], parameter.dtype))
+        if name in values:
+            ops.assign(parameter, Tensor(values[name], parameter.dtype))
+
+
+def keep_weights(copy: nn.Cell, model: nn.Cell, num_inputs: int) -> None:
+    """Lay the weights of the copy out for passes of `num_inputs` clips times persons.
+
+    Passes of other sizes stay right, but lay them out themselves.
+    """
+    if copy is model or num_inputs > MAX_KEPT:
+        return
+    for _, cell in copy.cells_and_names():
+        if isinstance(cell, Multiplying):
+            cell.keep(num_inputs)
 
 
 def _to_fold(model: nn.Cell) -> Iterator[tuple[str, Normalised]]:

@@ -9,10 +9,10 @@ from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import HeNormal, Initializer, initializer
 
 from flag3d_exp.errors import UserError
-from flag3d_exp.models.layers import BatchNorm, ConvNorm, channel_product
+from flag3d_exp.models.layers import BatchNorm, ConvNorm, Multiplying
 
 
-class GraphConv(nn.Cell):
+class GraphConv(Multiplying):
     """Sum over the neighbour subsets of a 1x1 convolution each.
 
     Args:
@@ -43,15 +43,19 @@ class GraphConv(nn.Cell):
         """As `construct`, but what is added to each channel is this (C,), or nothing if None."""
         n, c, t, v = x.shape
         k = self.num_subsets
-        weight = self.weight.reshape(k, -1, c).transpose(1, 0, 2).reshape(-1, k * c)
         x = graph_product(x, adjacency).reshape(n, k * c, t * v)
         if not self.spread_bias:
-            return channel_product(weight, x, bias).reshape(n, -1, t, v)
+            return self.product(x, bias).reshape(n, -1, t, v)
         spread = ops.matmul(self.bias.reshape(k, -1).T, adjacency.sum(-2))  # (C, V)
         if bias is not None:
             spread = spread + bias.reshape(-1, 1)
         spread = ops.tile(spread.reshape(1, -1, 1, v), (1, 1, t, 1))
-        return channel_product(weight, x).reshape(n, -1, t, v) + spread
+        return self.product(x).reshape(n, -1, t, v) + spread
+
+    def arranged(self):
+        """(O, K * C): the subsets' weights side by side."""
+        k, c = self.num_subsets, self.weight.shape[1]
+        return self.weight.reshape(k, -1, c).transpose(1, 0, 2).reshape(-1, k * c)
 
     def channel_bias(self):
         """(C,) or None: what is added to each channel, whatever the adjacency."""

@@ -22,7 +22,40 @@ GROUP = 3  # frames of a long kernel that are unfolded together
 GROUPED_CHANNELS = 128  # at most; with more, the product outweighs the unfolding
 
 
-class Conv(nn.Cell):
+class Multiplying(nn.Cell):
+    """To inherit from: multiplies its input with `arranged` weights, of which each clip has a copy.
+
+    MindSpore's product of batches takes no single matrix for all of them. Evaluation, whose weights
+    stay, `keeps` the copies from pass to pass.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.kept = None
+
+    def arranged(self):
+        """(O, C'): the weight as it is multiplied with C' rows of the input."""
+        raise NotImplementedError
+
+    def keep(self, count):
+        """Make the copies for `count` inputs from the weight as it is now, to be used from here on.
+
+        With another number of inputs, a pass still makes its own.
+        """
+        copies = repeated(self.arranged(), count)
+        if self.kept is None or self.kept.shape != copies.shape:
+            self.kept = Parameter(copies, name=f"{self.weight.name}.kept", requires_grad=False)
+        else:
+            ops.assign(self.kept, copies)
+
+    def product(self, x, bias=None):
+        """x (N, C', L), plus bias (O,): (N, O, L)."""
+        kept = self.kept is not None and self.kept.shape[0] == x.shape[0]
+        copies = self.kept if kept else repeated(self.arranged(), x.shape[0])
+        return product_of_copies(copies, x, bias)
+
+
+class Conv(Multiplying):
     """Convolution of (N, C, H, W), padded so that stride 1 keeps the size.
 
     Args:
@@ -84,7 +117,17 @@ class Conv(nn.Cell):
             columns = ops.unfold(x, self.kernel, self.dilation, self.padding, self.stride)
         else:
             columns = unfolded_by_slices(x, self.kernel[0], *self.along(0))
-        return channel_product(self.weight, columns, bias).reshape(n, -1, *sizes)
+        return self.product(columns, bias).reshape(n, -1, *sizes)
+
+    def arranged(self):
+        """(O, C'): C' are channels and places of the kernel; O places too where they are moved."""
+        out_channels, c = self.weight.shape[:2]
+        if self.own_places is not None:
+            return self.weight.reshape(c, -1).T  # (rows * columns, C)
+        if self.grouped:
+            weight = self.weight.reshape(out_channels, c, -1, GROUP).transpose(2, 0, 1, 3)
+            return weight.reshape(-1, c * GROUP)
+        return self.weight.reshape(out_channels, -1)
 
     def along(self, axis):
         """Dilation, padding and stride of rows (0) or columns (1)."""
@@ -104,9 +147,7 @@ class Conv(nn.Cell):
             columns = ops.unfold(padded, (GROUP, 1), 1, 0, 1)
         else:
             columns = unfolded_by_slices(padded, GROUP)
-        weight = self.weight.reshape(-1, c, groups, GROUP).transpose(2, 0, 1, 3)
-        products = channel_product(weight.reshape(-1, c * GROUP), columns)
-        products = products.reshape(n, groups, -1, h + (groups - 1) * GROUP, w)
+        products = self.product(columns).reshape(n, groups, -1, h + (groups - 1) * GROUP, w)
         first, *others = ops.unbind(products, 1)  # (N, C, H + (groups - 1) * GROUP, W)
         total = first[:, :, :h]
         for number, other in enumerate(others, 1):
@@ -119,9 +160,7 @@ class Conv(nn.Cell):
         They are fewer than the channels of the input.
         """
         n, c, h, w = x.shape
-        weight = self.weight.reshape(c, -1).T  # (rows * columns, C)
-        places = weight.shape[0]
-        products = channel_product(weight, x.reshape(n, c, h * w)).reshape(n, places, h, w)
+        products = self.product(x.reshape(n, c, h * w)).reshape(n, -1, h, w)
         unfolded = ops.unfold(products, self.kernel, self.dilation, self.padding, self.stride)
         return channel_product(self.own_places, unfolded, bias).reshape(n, 1, h, w)
 
@@ -292,10 +331,18 @@ def shares(count, dtype):
 
 
 def channel_product(weight, x, bias=None):
-    """weight (O, C, ...) times x (N, C * ..., L), plus bias (O,): (N, O, L)."""
-    n, channels = x.shape[0], weight.shape[0]
-    copies = ops.tile(weight, (n, *[1] * (weight.ndim - 1)))  # cheaper than matmul's
-    x = ops.bmm(copies.reshape(n, channels, -1), x)
+    """weight (O, C) times x (N, C, L), plus bias (O,): (N, O, L)."""
+    return product_of_copies(repeated(weight, x.shape[0]), x, bias)
+
+
+def repeated(weight, count):
+    """weight (O, C) -> (count, O, C), in less time than by `ops.matmul`."""
+    return ops.tile(weight, (count, 1)).reshape(count, *weight.shape)
+
+
+def product_of_copies(copies, x, bias):
+    """copies (N, O, C) times x (N, C, L), plus bias (O,) or None: (N, O, L)."""
+    x = ops.bmm(copies, x)
     return x if bias is None else ops.bias_add(x, bias)
 
 
