@@ -19,6 +19,7 @@ from flag3d_exp.signature import arguments, described, expected, spelled
 PACKAGE = Path(__file__).resolve().parent
 CONF = next(folder for folder in (PACKAGE.parent / "conf", PACKAGE / "conf") if folder.is_dir())
 LIGHT = ("dataset", "pipeline", "stream", "scheduler", "device", "tracking")  # made in no time
+TRAINING = "flag3d_exp.tasks.train.Train"  # other tasks may take these from a checkpoint
 
 
 def check(cfg: DictConfig) -> None:
@@ -51,13 +52,16 @@ def check_by_making(cfg: DictConfig) -> None:
     Raises:
         UserError: an object refused them.
     """
+    made = {}
     for group in LIGHT:
         if str(OmegaConf.select(cfg, f"{group}._target_")).startswith("flag3d_exp."):
             try:
-                instantiate(cfg[group], _convert_="all")
+                made[group] = instantiate(cfg[group], _convert_="all")
             except InstantiationException as error:
                 if isinstance(error.__cause__, UserError):
                     raise error.__cause__ from error
+    if cfg.task._target_ == TRAINING and {"dataset", "pipeline", "stream"} <= made.keys():
+        made["dataset"].check_with(made["pipeline"], made["stream"])
 
 
 def check_node(key: str, cfg: DictConfig) -> None:

@@ -131,6 +131,15 @@ def test_settings_that_exclude_each_other_are_refused_before_anything_is_read():
     )
 
 
+def test_groups_that_exclude_each_other_are_refused_before_anything_is_read():
+    assert "take a dataset of 2, such as `dataset=demo_out_domain`" in refusal("model=posec3d")
+    assert "`stream=bone` is for graph networks" in refusal(
+        "model=posec3d", "dataset=demo_out_domain", "stream=bone"
+    )
+    assert "`dataset.normalise=box` is for 2 coordinates" in refusal("dataset.normalise=box")
+    check_command_line(["task=summary", "model=posec3d"])
+
+
 def test_a_sweep_is_checked_value_by_value():
     assert "`optimizer.lr`" in refusal("-m", "optimizer.lr=0.1,much")
     assert "`optimizer.lr` must be at least 0; got -1" in refusal("-m", "optimizer.lr=0.1,-1")

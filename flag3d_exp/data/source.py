@@ -75,6 +75,15 @@ class Dataset:
         """Channels that say where a joint is, 2 or 3."""
         return self.num_channels - self.score_channel
 
+    def check_with(self, pipeline: Pipeline, stream: Stream) -> None:
+        """Refuse groups that can't work with this one, whatever the file holds."""
+        check_fit(self, load_layout(self.layout), pipeline)
+        if isinstance(pipeline, HeatmapPipeline) and (stream.bones or stream.motion):
+            raise UserError(
+                f"`stream={stream.name}` is for graph networks; heatmaps are drawn of joints "
+                "(`stream=joint`) or of limbs (`model.limbs=true`)."
+            )
+
     def open(self) -> Annotations:
         """The annotation file, as it is."""
         path = demo_path(DEMOS[self.path]) if self.path in DEMOS else self.path
@@ -109,13 +118,8 @@ def build(
         except UserError as error:
             raise UserError(f"`dataset.splits.{split}`: {error}") from error
     check_disjoint(settings, annotations)
+    settings.check_with(pipeline, stream)
     layout = load_layout(settings.layout)
-    check_fit(settings, layout, pipeline)
-    if isinstance(pipeline, HeatmapPipeline) and (stream.bones or stream.motion):
-        raise UserError(
-            f"`stream={stream.name}` is for graph networks; heatmaps are drawn of joints "
-            "(`stream=joint`) or of limbs (`model.limbs=true`)."
-        )
     for split, members in recordings.items():
         for recording in members:
             if error := fault(recording, settings, layout, pipeline.needs_image):
@@ -157,7 +161,8 @@ def check_fit(settings: Dataset, layout: Layout, pipeline: Pipeline) -> None:
     if not isinstance(pipeline, GraphPipeline):
         if settings.num_coordinates != 2:
             raise UserError(
-                "`pipeline=heatmap` draws 2D keypoints; this dataset has 3 coordinates."
+                f"`pipeline=heatmap` draws 2D keypoints, but {settings.name} has 3 coordinates; "
+                "take a dataset of 2, such as `dataset=demo_out_domain`."
             )
         return
     dimensions = {"image": 2, "box": 2, "body": 3}.get(pipeline.normalise)
