@@ -74,9 +74,10 @@ def lines(found: Figures) -> list[str]:
         for phase in PHASES:
             one = figures[phase]
             low, high = one["quartiles_seconds"]
+            rate = rounded(one["clips_per_second"], 1)
             said.append(
                 f"  {kind:5} {phase:5} {1e3 * one['median_seconds']:8.1f} ms "
-                f"({1e3 * low:.1f} to {1e3 * high:.1f})  {one['clips_per_second']:8.1f} clips/s  "
+                f"({1e3 * low:.1f} to {1e3 * high:.1f})  {rate:>8} clips/s  "
                 f"compiled in {one['compile_seconds']:.1f} s"
             )
     if "data" in found:
@@ -110,7 +111,7 @@ def table(measured: Sequence[Figures]) -> str:
         row = [one["model"], str(one["batch_size"])]
         row += [f"{1e3 * ours[phase]['median_seconds']:.0f}" for phase in PHASES]
         row += [
-            f"{ours['train']['clips_per_second']:.1f}",
+            rounded(ours["train"]["clips_per_second"], 1),
             f"{ours['train']['compile_seconds']:.1f}",
             f"{ours['peak_memory_bytes'] / 1e9:.1f}",
         ]
@@ -120,6 +121,11 @@ def table(measured: Sequence[Figures]) -> str:
                 row += ["", "", "", ""]
                 continue
             row += [f"{1e3 * theirs[phase]['median_seconds']:.0f}" for phase in PHASES]
-            row += [f"{ratio(one, kind, phase):.2f}" for phase in PHASES]
+            row += [rounded(ratio(one, kind, phase) or 0.0, 2) for phase in PHASES]
         rows.append(row)
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def rounded(value: float, places: int) -> str:
+    """With so many places behind the point; with two digits where that would leave fewer."""
+    return f"{value:.{places}f}" if value >= 10 ** (1 - places) else f"{value:.2g}"

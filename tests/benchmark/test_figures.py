@@ -2,7 +2,7 @@
 
 import pytest
 
-from flag3d_exp.benchmark.figures import metrics, of_contender, ratio, summary, table
+from flag3d_exp.benchmark.figures import metrics, of_contender, ratio, rounded, summary, table
 from flag3d_exp.benchmark.profile import by_kind
 
 
@@ -71,3 +71,8 @@ def test_operators_are_grouped_by_kind_their_times_medians():
         "Default/Add-op0;HostCpuOps;17,0.5,0\n"
     )
     assert by_kind(text) == [("MatMul", 2, 6.0), ("Add", 1, 0.5)]
+
+
+def test_a_small_figure_keeps_two_digits():
+    given = [(11.64, 1), (0.0331, 1), (1.123, 2), (0.0264, 2), (0.125, 2)]
+    assert [rounded(*one) for one in given] == ["11.6", "0.033", "1.12", "0.026", "0.12"]
