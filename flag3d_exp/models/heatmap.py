@@ -58,9 +58,9 @@ class Heatmaps(nn.Cell):
         size = self.train_size if self.training else self.test_size
         n, m, t, _, _ = keypoints.shape
         maps = self.limb_maps(keypoints, size) if self.limbs else self.joint_maps(keypoints, size)
-        joined = maps[:, 0]
-        for person in range(1, m):
-            joined = ops.maximum(joined, maps[:, person])
+        joined, *others = ops.unbind(maps, 1)  # a slice of all there is takes long on a CPU
+        for other in others:
+            joined = ops.maximum(joined, other)
         joined = joined.reshape(n * t, self.num_maps, size, size)
         return joined if self.differentiable else ops.stop_gradient(joined)
 
