@@ -11,6 +11,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from flag3d_exp import checks
 from flag3d_exp.device import Device, description
 from flag3d_exp.errors import UserError, nearest
 
@@ -65,16 +66,7 @@ def model(cfg: DictConfig) -> "nn.Cell":
     Raises:
         UserError: it refused its settings, or is made for other joints than the dataset's.
     """
-    from flag3d_exp.skeleton import load_layout
-
-    if "layout" in cfg.model and cfg.model.layout != cfg.dataset.layout:
-        expected = load_layout(cfg.dataset.layout, "dataset.layout").num_joints
-        found = load_layout(cfg.model.layout, "model.layout").num_joints
-        if found != expected:
-            raise UserError(
-                f"`model.layout={cfg.model.layout}` has {found} joints, `dataset.layout="
-                f"{cfg.dataset.layout}` has {expected}; leave `model.layout` out."
-            )
+    checks.check_layouts(cfg)
     settings: Device = instantiated(cfg.device)
     return settings.lowered(instantiated(cfg.model))
 

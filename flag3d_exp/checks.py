@@ -62,6 +62,25 @@ def check_by_making(cfg: DictConfig) -> None:
                     raise error.__cause__ from error
     if cfg.task._target_ == TRAINING and {"dataset", "pipeline", "stream"} <= made.keys():
         made["dataset"].check_with(made["pipeline"], made["stream"])
+        check_layouts(cfg)
+
+
+def check_layouts(cfg: DictConfig) -> None:
+    """Refuse a network that is made for other joints than the dataset has.
+
+    Raises:
+        UserError: naming both layouts.
+    """
+    from flag3d_exp.skeleton import load_layout
+
+    if "layout" in cfg.model and cfg.model.layout != cfg.dataset.layout:
+        in_data = load_layout(cfg.dataset.layout, "dataset.layout").num_joints
+        in_model = load_layout(cfg.model.layout, "model.layout").num_joints
+        if in_model != in_data:
+            raise UserError(
+                f"`model.layout={cfg.model.layout}` has {in_model} joints, `dataset.layout="
+                f"{cfg.dataset.layout}` has {in_data}; leave `model.layout` out."
+            )
 
 
 def check_node(key: str, cfg: DictConfig) -> None:

@@ -137,6 +137,7 @@ def test_groups_that_exclude_each_other_are_refused_before_anything_is_read():
         "model=posec3d", "dataset=demo_out_domain", "stream=bone"
     )
     assert "`dataset.normalise=box` is for 2 coordinates" in refusal("dataset.normalise=box")
+    assert "leave `model.layout` out" in refusal("model.layout=coco")
     check_command_line(["task=summary", "model=posec3d"])
 
 
