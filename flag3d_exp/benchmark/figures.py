@@ -14,8 +14,9 @@ def of_contender(contender: Contender, times: dict[str, list[float]], batch_size
     """Each phase's median and spread, clips per second, compile times and peak memory."""
     found: Figures = {"peak_memory_bytes": contender.ask("memory")}
     for phase in PHASES:
-        median = float(np.median(times[phase]))
-        found[phase] = summary(times[phase]) | {
+        found[phase] = summary(times[phase])
+        median = found[phase]["median_seconds"]
+        found[phase] |= {
             "compile_seconds": max(contender.facts[f"first_{phase}_seconds"] - median, 0.0),
             "clips_per_second": batch_size / median,
         }
@@ -121,7 +122,8 @@ def table(measured: Sequence[Figures]) -> str:
                 row += ["", "", "", ""]
                 continue
             row += [f"{1e3 * theirs[phase]['median_seconds']:.0f}" for phase in PHASES]
-            row += [rounded(ratio(one, kind, phase) or 0.0, 2) for phase in PHASES]
+            ratios = [ratio(one, kind, phase) for phase in PHASES]
+            row += [rounded(times, 2) for times in ratios if times is not None]
         rows.append(row)
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 

@@ -22,6 +22,8 @@ class Interrupted(Exception):
 class StopRequest:
     """Catches SIGTERM and SIGINT while it is entered; a second signal stops the process at once.
 
+    It takes SIGALRM and its timer for itself meanwhile.
+
     Args:
         on_any_rank: whether something holds on any rank of a job, so that all stop at one step;
             None in a job of one process.
@@ -59,8 +61,7 @@ class StopRequest:
             return
         self._at_once = True
         try:
-            if self.signum is not None:
-                raise Interrupted(self.signum)
+            self.check()
             yield
         except Exception as error:
             if self.signum is None:
@@ -99,8 +100,8 @@ class StopRequest:
             raise Interrupted(signum)
 
     def _insist(self, *_: object) -> None:
-        if self._at_once and self.signum is not None:
-            raise Interrupted(self.signum)
+        if self._at_once:
+            self.check()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from flag3d_exp.models.layers import EPSILON, Multiplying, Normalised
 
-MAX_KEPT = 16  # copies of each weight; beyond, they are made and dropped one after another
+MAX_KEPT = 16  # copies of each weight, which take memory between the passes, too
 
 
 def with_norms_folded(model: nn.Cell) -> nn.Cell:

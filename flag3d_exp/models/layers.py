@@ -51,8 +51,7 @@ class Multiplying(nn.Cell):
     def product(self, x, bias=None):
         """x (N, C', L), plus bias (O,): (N, O, L)."""
         kept = self.kept is not None and self.kept.shape[0] == x.shape[0]
-        copies = self.kept if kept else repeated(self.arranged(), x.shape[0])
-        return product_of_copies(copies, x, bias)
+        return channel_product(self.kept if kept else self.arranged(), x, bias)
 
 
 class Conv(Multiplying):
@@ -331,19 +330,14 @@ def shares(count, dtype):
 
 
 def channel_product(weight, x, bias=None):
-    """weight (O, C) times x (N, C, L), plus bias (O,): (N, O, L)."""
-    return product_of_copies(repeated(weight, x.shape[0]), x, bias)
+    """weight (O, C), or N copies of it, times x (N, C, L), plus bias (O,): (N, O, L)."""
+    x = ops.bmm(weight if weight.ndim == 3 else repeated(weight, x.shape[0]), x)
+    return x if bias is None else ops.bias_add(x, bias)
 
 
 def repeated(weight, count):
     """weight (O, C) -> (count, O, C), in less time than by `ops.matmul`."""
     return ops.tile(weight, (count, 1)).reshape(count, *weight.shape)
-
-
-def product_of_copies(copies, x, bias):
-    """copies (N, O, C) times x (N, C, L), plus bias (O,) or None: (N, O, L)."""
-    x = ops.bmm(copies, x)
-    return x if bias is None else ops.bias_add(x, bias)
 
 
 def num_places(size, kernel, dilation, padding, stride):
