@@ -14,7 +14,7 @@ sys.path[:0] = [str(DOCS), str(DOCS.parent)]
 
 import settings  # noqa: E402
 
-from flag3d_exp.device import set_environment  # noqa: E402
+from flag3d_exp.devices.device import set_environment  # noqa: E402
 
 set_environment()  # a quiet MindSpore
 

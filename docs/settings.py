@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from flag3d_exp.checks import CONF
-from flag3d_exp.signature import Argument, arguments, described
+from flag3d_exp.config.checks import CONF
+from flag3d_exp.config.signature import Argument, arguments, described
 
 GROUPS = ("task", "dataset", "stream", "pipeline", "model", "optimizer", "scheduler", "device",
           "tracking", "hydra/sweeper", "hydra/sweeper/sampler", "hydra/sweeper/pruner")  # fmt: skip

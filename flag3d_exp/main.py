@@ -14,12 +14,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from flag3d_exp import build, checks, config, run_folder
-from flag3d_exp.device import set_environment
+from flag3d_exp.config import build, checks, refusals
+from flag3d_exp.config.recall import expanded
+from flag3d_exp.devices.device import set_environment
+from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.engine.interrupt import Interrupted, sigint_kept
 from flag3d_exp.errors import WANTS_TRACEBACK, UserError
-from flag3d_exp.ranks import Ranks
-from flag3d_exp.recall import expanded
+from flag3d_exp.runs import run_folder
 from flag3d_exp.sweep import trial
 
 log = logging.getLogger("flag3d_exp")
@@ -60,7 +61,7 @@ def main() -> None:
     try:
         with sigint_kept():
             sys.argv[1:] = expanded(sys.argv[1:])
-            config.check_command_line(sys.argv[1:])
+            refusals.check_command_line(sys.argv[1:])
             app = hydra.main(config_path=str(checks.CONF), config_name="config", version_base="1.3")
             with Ranks.here().own_folder() as overrides:
                 sys.argv += overrides

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
-from flag3d_exp.run_folder import History
+from flag3d_exp.runs.run_folder import History
 
 TINY = (
     "model.base_channels=4",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from flag3d_exp.device import set_environment
+from flag3d_exp.devices.device import set_environment
 from flag3d_exp.sweep.job import slot_cores
 
 set_environment()

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from flag3d_exp.metrics import softmax
+from flag3d_exp.results.metrics import softmax
 
 
 def made_up_run(

@@ -6,8 +6,8 @@ from typing import Annotated
 import pytest
 
 from flag3d_exp.bounds import check, in_words, within
+from flag3d_exp.config.signature import accepts, described, expected
 from flag3d_exp.errors import UserError
-from flag3d_exp.signature import accepts, described, expected
 
 
 @pytest.mark.parametrize(

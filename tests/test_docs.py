@@ -19,7 +19,7 @@ import pytest
 import yaml
 from cli import TINY, command
 
-from flag3d_exp.config import check_command_line
+from flag3d_exp.config.refusals import check_command_line
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

@@ -11,16 +11,16 @@ from hydra.utils import instantiate
 from mindspore import Tensor, nn
 from omegaconf import DictConfig
 
-from flag3d_exp import build
 from flag3d_exp.benchmark.naive import in_own_layers
 from flag3d_exp.benchmark.profile import profiled
+from flag3d_exp.config import build
 from flag3d_exp.data.loader import batches, training_shares
 from flag3d_exp.engine.optimizer import parameter_groups
 from flag3d_exp.engine.parameters import parameter_values
+from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.engine.step import MicroBatch, StepSettings, TrainStep
 from flag3d_exp.models.summary import layers
-from flag3d_exp.predictor import Predictor
-from flag3d_exp.skeleton import load_layout
+from flag3d_exp.skeletons.layout import load_layout
 
 DATA_SECONDS = 2.0  # of draining the data pipeline
 DATA_STEPS = 10  # training steps whose waiting for data is measured

@@ -15,7 +15,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from flag3d_exp.device import set_environment
+from flag3d_exp.devices.device import set_environment
 from flag3d_exp.errors import UserError
 
 TURN_SECONDS = 1.0

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from flag3d_exp.data import cache as stores
-from flag3d_exp.data.pickles import plain, read_pickle
+from flag3d_exp.data.formats.pickles import plain, read_pickle
 from flag3d_exp.errors import UserError, nearest
 
 log = logging.getLogger(__name__)

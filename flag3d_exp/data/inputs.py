@@ -16,12 +16,12 @@ import numpy as np
 
 from flag3d_exp.data.annotations import Recording, recording_of
 from flag3d_exp.data.dataset import ClipDataset
-from flag3d_exp.data.pickles import read_pickle
+from flag3d_exp.data.formats.pickles import read_pickle
 from flag3d_exp.data.pipeline import Pipeline
 from flag3d_exp.data.source import Dataset, check_fit, fault
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError
-from flag3d_exp.skeleton import load_layout
+from flag3d_exp.skeletons.layout import load_layout
 
 SUFFIXES = (".pkl", ".pickle", ".npz")
 

@@ -15,7 +15,7 @@ from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.sampling import fixed_indices, random_indices
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError
-from flag3d_exp.skeleton import Layout, load_layout
+from flag3d_exp.skeletons.layout import Layout, load_layout
 
 
 @dataclass(frozen=True)

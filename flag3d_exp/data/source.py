@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 from flag3d_exp import bounds
 from flag3d_exp.data.annotations import Annotations, Recording, open_annotations
 from flag3d_exp.data.dataset import ClipDataset
-from flag3d_exp.data.demo import demo_path
+from flag3d_exp.data.demo.dataset import demo_path
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline, Pipeline
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError, blamed_on
-from flag3d_exp.skeleton import Layout, load_layout
+from flag3d_exp.skeletons.layout import Layout, load_layout
 
 DEMOS = {"demo_in_domain": "in_domain", "demo_out_domain": "out_domain"}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flag3d_exp.skeleton import Layout
+from flag3d_exp.skeletons.layout import Layout
 
 
 def normalise_image(

@@ -11,7 +11,7 @@ from mindspore import Parameter, nn
 
 from flag3d_exp.engine.checkpoint import Arrays
 from flag3d_exp.engine.parameters import assign_parameters, parameter_values
-from flag3d_exp.metrics import average_clips
+from flag3d_exp.results.metrics import average_clips
 
 Predict = Callable[[np.ndarray], np.ndarray]
 

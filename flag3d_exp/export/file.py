@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from flag3d_exp.device import set_environment
+from flag3d_exp.devices.device import set_environment
 from flag3d_exp.errors import UserError
 
 KEY = "flag3d_exp"

@@ -14,7 +14,7 @@ from mindspore.common.initializer import HeNormal, Initializer, XavierNormal, in
 from flag3d_exp.models.agcn import GraphUnit
 from flag3d_exp.models.graph import Block, KeypointNorm, block_channels
 from flag3d_exp.models.layers import Conv, ConvNorm, Head, Mean
-from flag3d_exp.skeleton import adjacency, load_layout
+from flag3d_exp.skeletons.layout import adjacency, load_layout
 
 
 class Attention(nn.Cell):

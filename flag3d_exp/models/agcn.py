@@ -14,7 +14,7 @@ from mindspore.common.initializer import Normal
 
 from flag3d_exp.models.graph import Block, GraphConv, KeypointNorm, block_channels
 from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, Head, Normalised, stacked_init, tanh
-from flag3d_exp.skeleton import adjacency, load_layout
+from flag3d_exp.skeletons.layout import adjacency, load_layout
 
 
 class JointSimilarity(nn.Cell):

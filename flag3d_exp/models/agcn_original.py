@@ -16,7 +16,7 @@ from mindspore.common.initializer import Normal
 from flag3d_exp.models.agcn import JointSimilarity
 from flag3d_exp.models.graph import Block, GraphConv, KeypointNorm, block_channels
 from flag3d_exp.models.layers import BatchNorm, ConvNorm, Head, Normalised
-from flag3d_exp.skeleton import adjacency, load_layout
+from flag3d_exp.skeletons.layout import adjacency, load_layout
 
 
 class GraphUnit(Normalised):

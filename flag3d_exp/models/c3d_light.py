@@ -10,7 +10,7 @@ from mindspore import nn
 from flag3d_exp.models.heatmap import Heatmaps
 from flag3d_exp.models.layers import Head
 from flag3d_exp.models.volume import VolumeUnit
-from flag3d_exp.skeleton import load_layout
+from flag3d_exp.skeletons.layout import load_layout
 
 
 class C3D(nn.Cell):

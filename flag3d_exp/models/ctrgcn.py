@@ -12,7 +12,7 @@ from mindspore import Parameter, nn, ops
 from flag3d_exp.models.graph import Block, KeypointNorm, block_channels, sum_of_subsets
 from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, Head, Mean, stacked_init, tanh
 from flag3d_exp.models.temporal import Branches
-from flag3d_exp.skeleton import adjacency, load_layout
+from flag3d_exp.skeletons.layout import adjacency, load_layout
 
 
 class GraphUnit(nn.Cell):

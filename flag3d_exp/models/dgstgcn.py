@@ -13,7 +13,7 @@ from mindspore.common.initializer import Normal, initializer
 from flag3d_exp.models.graph import Block, KeypointNorm, block_channels
 from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, Head, Mean, tanh
 from flag3d_exp.models.temporal import Branches
-from flag3d_exp.skeleton import load_layout
+from flag3d_exp.skeletons.layout import load_layout
 
 
 class GraphUnit(nn.Cell):

@@ -10,7 +10,7 @@ from mindspore import Tensor, nn, ops
 
 from flag3d_exp.errors import UserError
 from flag3d_exp.models.layers import native_kernels
-from flag3d_exp.skeleton import Layout
+from flag3d_exp.skeletons.layout import Layout
 
 MIN_SCORE = 1e-3  # less certain joints draw nothing
 

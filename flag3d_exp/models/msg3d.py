@@ -14,7 +14,7 @@ from mindspore.common.initializer import Normal, Uniform, initializer
 from flag3d_exp.models.graph import KeypointNorm, graph_product
 from flag3d_exp.models.layers import BatchNorm, ConvNorm, Head
 from flag3d_exp.models.temporal import Branches
-from flag3d_exp.skeleton import adjacency, load_layout, multi_scale, over_window
+from flag3d_exp.skeletons.layout import adjacency, load_layout, multi_scale, over_window
 
 
 class ScaleConv(nn.Cell):

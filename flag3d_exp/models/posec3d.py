@@ -13,7 +13,7 @@ from flag3d_exp.errors import UserError
 from flag3d_exp.models.heatmap import Heatmaps
 from flag3d_exp.models.layers import Head
 from flag3d_exp.models.volume import VolumeUnit, every_nth_frame
-from flag3d_exp.skeleton import load_layout
+from flag3d_exp.skeletons.layout import load_layout
 
 
 class Bottleneck(nn.Cell):

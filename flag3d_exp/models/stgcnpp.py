@@ -11,7 +11,7 @@ from mindspore import Parameter, nn, ops
 from flag3d_exp.models.graph import Block, GraphConv, KeypointNorm, block_channels
 from flag3d_exp.models.layers import BatchNorm, ConvNorm, Head, Normalised
 from flag3d_exp.models.temporal import MultiBranch
-from flag3d_exp.skeleton import adjacency, load_layout
+from flag3d_exp.skeletons.layout import adjacency, load_layout
 
 
 class GraphUnit(Normalised):

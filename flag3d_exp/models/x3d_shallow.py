@@ -11,7 +11,7 @@ from mindspore import nn, ops
 from flag3d_exp.models.heatmap import Heatmaps
 from flag3d_exp.models.layers import Head
 from flag3d_exp.models.volume import VolumeConv, VolumeUnit
-from flag3d_exp.skeleton import load_layout
+from flag3d_exp.skeletons.layout import load_layout
 
 
 class Bottleneck(nn.Cell):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from flag3d_exp.data.annotations import Recording
-from flag3d_exp.skeleton import Layout
+from flag3d_exp.skeletons.layout import Layout
 
 MAX_FRAMES = 60
 LEFT, RIGHT, MIDDLE = "#0072B2", "#D55E00", "#333333"

@@ -5,11 +5,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, SubFigure
 
-from flag3d_exp.attribution import DeletionCheck
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.report.animation import projected, upward_axis
 from flag3d_exp.report.figures import COLOURS, lighten
-from flag3d_exp.skeleton import Layout
+from flag3d_exp.results.attribution import DeletionCheck
+from flag3d_exp.skeletons.layout import Layout
 
 NUM_POSES = 6
 COLOUR_MAP = "PuOr_r"  # two hues that colour-blind readers tell apart, white for nothing

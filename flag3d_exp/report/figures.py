@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from flag3d_exp.flag3d import BODY_PART_OF, BODY_PARTS
-from flag3d_exp.intervals import Estimate
-from flag3d_exp.metrics import Calibration
+from flag3d_exp.results.intervals import Estimate
+from flag3d_exp.results.metrics import Calibration
+from flag3d_exp.results.published import BODY_PART_OF, BODY_PARTS
 
 # Okabe and Ito's colours, told apart by colour-blind readers; each with its own line and hatch.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

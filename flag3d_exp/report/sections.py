@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from flag3d_exp import evaluation
-from flag3d_exp.comparison import Comparison
-from flag3d_exp.evaluation import Evaluation
-from flag3d_exp.flag3d import BODY_PARTS, PUBLISHED
-from flag3d_exp.intervals import Estimate, wilson
 from flag3d_exp.report import figures
 from flag3d_exp.report.document import Block, Picture, Section, Table, Text
+from flag3d_exp.results import evaluation
+from flag3d_exp.results.comparison import Comparison
+from flag3d_exp.results.evaluation import Evaluation
+from flag3d_exp.results.intervals import Estimate, wilson
+from flag3d_exp.results.published import BODY_PARTS, PUBLISHED
 
 # Run title to split to evaluation.
 Evaluations = Mapping[str, Mapping[str, Evaluation]]

@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.errors import UserError
+from flag3d_exp.runs.tracking import Status, Tracker
 from flag3d_exp.sweep import job, owner, parent
 from flag3d_exp.sweep.ledger import ENDED, FOLDER, HEARTBEAT, OWNER, Ledger, Retry, counted
 from flag3d_exp.sweep.results import publish
@@ -34,7 +35,6 @@ from flag3d_exp.sweep.space import Space, parse_space
 from flag3d_exp.sweep.storage import open_study
 from flag3d_exp.sweep.table import Table
 from flag3d_exp.sweep.trial import Ticket
-from flag3d_exp.tracking import Status, Tracker
 
 if TYPE_CHECKING:
     from hydra_plugins.flag3d_exp_sweeper import OptunaSweeper

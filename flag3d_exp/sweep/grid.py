@@ -16,10 +16,10 @@ from omegaconf import DictConfig
 from flag3d_exp import console
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.errors import UserError
+from flag3d_exp.runs.tracking import Status, Tracker
 from flag3d_exp.sweep import job, parent
 from flag3d_exp.sweep.points import FILE, TABLE, Point, combinations, recall, save
 from flag3d_exp.sweep.trial import Ticket
-from flag3d_exp.tracking import Status, Tracker
 
 if TYPE_CHECKING:
     from hydra_plugins.flag3d_exp_sweeper import GridSweeper

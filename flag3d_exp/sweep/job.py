@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
 
-from flag3d_exp.recall import quoted
+from flag3d_exp.config.recall import quoted
 from flag3d_exp.sweep.trial import Ticket
 
 HANDED_ON = "FLAG3D_EXP_JOB"  # environment variable: the overrides that a launcher is to run

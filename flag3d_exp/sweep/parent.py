@@ -9,8 +9,8 @@ from filelock import FileLock
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from flag3d_exp import tracking
-from flag3d_exp.run_folder import Report
+from flag3d_exp.runs import tracking
+from flag3d_exp.runs.run_folder import Report
 from flag3d_exp.sweep import results
 from flag3d_exp.sweep.ledger import Ledger
 from flag3d_exp.sweep.space import spelled

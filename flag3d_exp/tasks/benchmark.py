@@ -8,11 +8,13 @@ from typing import Annotated, Any, Literal
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from flag3d_exp import bounds, build, console, record
+from flag3d_exp import bounds, console
 from flag3d_exp.benchmark import figures
 from flag3d_exp.benchmark.contenders import Contender, in_turns, started
-from flag3d_exp.device import description
-from flag3d_exp.run_folder import write_json
+from flag3d_exp.config import build
+from flag3d_exp.devices.device import description
+from flag3d_exp.runs import record
+from flag3d_exp.runs.run_folder import write_json
 
 log = logging.getLogger(__name__)
 

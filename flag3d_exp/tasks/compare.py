@@ -8,14 +8,15 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import comparison, console
-from flag3d_exp.comparison import Comparison
+from flag3d_exp import console
 from flag3d_exp.errors import UserError, blamed_on
-from flag3d_exp.predictions import paired
 from flag3d_exp.report import sections
 from flag3d_exp.report.document import to_markdown
-from flag3d_exp.run_folder import write_json
-from flag3d_exp.runs import Run, check_same_classes, common_splits, open_runs
+from flag3d_exp.results import comparison
+from flag3d_exp.results.comparison import Comparison
+from flag3d_exp.results.predictions import paired
+from flag3d_exp.runs.references import Run, check_same_classes, common_splits, open_runs
+from flag3d_exp.runs.run_folder import write_json
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Annotated
 from omegaconf import DictConfig
 
 from flag3d_exp import bounds
-from flag3d_exp.data.convert import converted, write_annotations
-from flag3d_exp.data.ntu import read_missing
+from flag3d_exp.data.formats.convert import converted, write_annotations
+from flag3d_exp.data.formats.ntu import read_missing
 from flag3d_exp.errors import UserError, blamed_on
 
 

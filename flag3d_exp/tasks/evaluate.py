@@ -9,18 +9,20 @@ from hydra.core.hydra_config import HydraConfig
 from mindspore import nn
 from omegaconf import DictConfig, OmegaConf
 
-from flag3d_exp import bounds, build, console, record
+from flag3d_exp import bounds, console
+from flag3d_exp.config import build
+from flag3d_exp.config.recall import checkpoint_path, recalled
+from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.engine.checkpoint import Checkpoint, load_checkpoint
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.engine.parameters import assign_parameters
+from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import UserError, blamed_on, nearest
-from flag3d_exp.evaluation import gap_metrics
-from flag3d_exp.metrics import split_metrics
-from flag3d_exp.predictor import Predictor
-from flag3d_exp.ranks import Ranks
-from flag3d_exp.recall import checkpoint_path, recalled
-from flag3d_exp.run_folder import save_metrics, save_predictions
-from flag3d_exp.session import Evaluator, forward_passes
+from flag3d_exp.results.evaluation import gap_metrics
+from flag3d_exp.results.metrics import split_metrics
+from flag3d_exp.runs import record
+from flag3d_exp.runs.run_folder import save_metrics, save_predictions
+from flag3d_exp.runs.session import Evaluator, forward_passes
 from flag3d_exp.tasks.import_weights import imported
 
 log = logging.getLogger(__name__)

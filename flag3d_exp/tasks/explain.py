@@ -11,19 +11,22 @@ from hydra.core.hydra_config import HydraConfig
 from mindspore import Tensor, nn, ops
 from omegaconf import DictConfig
 
-from flag3d_exp import attribution, bounds, build, record
-from flag3d_exp.attribution import Gradient
+from flag3d_exp import bounds
+from flag3d_exp.config import build
+from flag3d_exp.config.recall import checkpoint_path, recalled
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.engine.checkpoint import load_checkpoint
+from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import UserError, blamed_on, nearest
-from flag3d_exp.metrics import softmax
 from flag3d_exp.models.heatmap import Heatmaps
-from flag3d_exp.predictor import Predictor
-from flag3d_exp.recall import checkpoint_path, recalled
 from flag3d_exp.report.explanation import explanation_figure
-from flag3d_exp.run_folder import write_json
-from flag3d_exp.skeleton import load_layout
+from flag3d_exp.results import attribution
+from flag3d_exp.results.attribution import Gradient
+from flag3d_exp.results.metrics import softmax
+from flag3d_exp.runs import record
+from flag3d_exp.runs.run_folder import write_json
+from flag3d_exp.skeletons.layout import load_layout
 from flag3d_exp.tasks.evaluate import restored_model
 
 log = logging.getLogger(__name__)

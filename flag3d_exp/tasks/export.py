@@ -13,23 +13,24 @@ from hydra.core.hydra_config import HydraConfig
 from mindspore import nn
 from omegaconf import DictConfig, OmegaConf
 
-from flag3d_exp import build, record
+from flag3d_exp.config import build
+from flag3d_exp.config.recall import checkpoint_path, recalled
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.cache import sha256
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.inputs import request_fields
 from flag3d_exp.data.source import Dataset
 from flag3d_exp.engine.checkpoint import load_checkpoint
+from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.export.file import needed, open_file, write_file
 from flag3d_exp.export.mindir import compiled, graph_of
-from flag3d_exp.model_store import log_model
+from flag3d_exp.export.model_store import log_model
 from flag3d_exp.models.layers import use_native_kernels
-from flag3d_exp.predictor import Predictor
-from flag3d_exp.provenance import provenance
-from flag3d_exp.recall import checkpoint_path, recalled
-from flag3d_exp.run_folder import save_metrics, write_json
-from flag3d_exp.skeleton import load_layout
+from flag3d_exp.runs import record
+from flag3d_exp.runs.provenance import provenance
+from flag3d_exp.runs.run_folder import save_metrics, write_json
+from flag3d_exp.skeletons.layout import load_layout
 from flag3d_exp.tasks.evaluate import restored_model
 
 log = logging.getLogger(__name__)

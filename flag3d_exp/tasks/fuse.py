@@ -10,12 +10,15 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import build, console, evaluation, fusion, metrics, run_folder
+from flag3d_exp import console
+from flag3d_exp.config import build
 from flag3d_exp.errors import UserError, blamed_on
-from flag3d_exp.predictions import Predictions, paired
-from flag3d_exp.provenance import provenance
-from flag3d_exp.runs import FUSION, Run, check_same_classes, common_splits, open_runs
-from flag3d_exp.tracking import Tracker, Tracking
+from flag3d_exp.results import evaluation, fusion, metrics
+from flag3d_exp.results.predictions import Predictions, paired
+from flag3d_exp.runs import run_folder
+from flag3d_exp.runs.provenance import provenance
+from flag3d_exp.runs.references import FUSION, Run, check_same_classes, common_splits, open_runs
+from flag3d_exp.runs.tracking import Tracker, Tracking
 
 log = logging.getLogger(__name__)
 

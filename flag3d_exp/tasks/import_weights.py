@@ -7,9 +7,10 @@ from typing import Literal
 
 from omegaconf import DictConfig
 
-from flag3d_exp import build, record
+from flag3d_exp.config import build
 from flag3d_exp.engine.checkpoint import Checkpoint, save_checkpoint
 from flag3d_exp.errors import UserError, blamed_on
+from flag3d_exp.runs import record
 from flag3d_exp.weights.importing import fitted, read_source
 
 log = logging.getLogger(__name__)

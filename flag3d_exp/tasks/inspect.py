@@ -10,17 +10,19 @@ from typing import Annotated
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import bounds, build, record, run_folder
+from flag3d_exp import bounds
+from flag3d_exp.config import build
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.source import Dataset
 from flag3d_exp.errors import UserError, nearest
-from flag3d_exp.inspection.findings import Finding, Splits, inspect
-from flag3d_exp.inspection.pictures import clearest, sheets, write_gif
-from flag3d_exp.inspection.viewer import viewer
-from flag3d_exp.provenance import provenance
 from flag3d_exp.report.animation import upward_axis
-from flag3d_exp.skeleton import load_layout
-from flag3d_exp.tracking import Tracking
+from flag3d_exp.report.inspection.findings import Finding, Splits, inspect
+from flag3d_exp.report.inspection.pictures import clearest, sheets, write_gif
+from flag3d_exp.report.inspection.viewer import viewer
+from flag3d_exp.runs import record, run_folder
+from flag3d_exp.runs.provenance import provenance
+from flag3d_exp.runs.tracking import Tracking
+from flag3d_exp.skeletons.layout import load_layout
 
 log = logging.getLogger(__name__)
 NUM_NAMES = 3

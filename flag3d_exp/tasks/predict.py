@@ -10,16 +10,18 @@ from typing import Annotated, Any, Literal
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import bounds, build, console, record
+from flag3d_exp import bounds, console
+from flag3d_exp.config import build
+from flag3d_exp.config.recall import checkpoint_path, recalled
 from flag3d_exp.data.inputs import input_clips, read_inputs
 from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.interrupt import StopRequest
+from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import blamed_on
-from flag3d_exp.predictions import likeliest
-from flag3d_exp.predictor import Predictor
-from flag3d_exp.recall import checkpoint_path, recalled
-from flag3d_exp.run_folder import write_json
-from flag3d_exp.session import Evaluator, forward_passes
+from flag3d_exp.results.predictions import likeliest
+from flag3d_exp.runs import record
+from flag3d_exp.runs.run_folder import write_json
+from flag3d_exp.runs.session import Evaluator, forward_passes
 from flag3d_exp.tasks.evaluate import restored_model
 
 log = logging.getLogger(__name__)

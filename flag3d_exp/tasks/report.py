@@ -13,12 +13,8 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import bounds, comparison, evaluation, metrics, run_folder
+from flag3d_exp import bounds
 from flag3d_exp.errors import UserError, blamed_on
-from flag3d_exp.evaluation import Evaluation
-from flag3d_exp.flag3d import protocol
-from flag3d_exp.predictions import Predictions, paired
-from flag3d_exp.recordings import Recordings, find_recordings
 from flag3d_exp.report import figures, sections
 from flag3d_exp.report.animation import animations, upward_axis
 from flag3d_exp.report.document import (
@@ -30,7 +26,13 @@ from flag3d_exp.report.document import (
     to_html,
     to_markdown,
 )
-from flag3d_exp.runs import RUN_ID, Run, check_same_classes, common_splits, open_runs
+from flag3d_exp.results import comparison, evaluation, metrics
+from flag3d_exp.results.evaluation import Evaluation
+from flag3d_exp.results.predictions import Predictions, paired
+from flag3d_exp.results.published import protocol
+from flag3d_exp.runs import run_folder
+from flag3d_exp.runs.recordings import Recordings, find_recordings
+from flag3d_exp.runs.references import RUN_ID, Run, check_same_classes, common_splits, open_runs
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +120,7 @@ def metric_values(evaluations: dict[str, dict[str, Evaluation]]) -> dict[str, fl
 
 def attach(run: Run, paths: Sequence[Path], uri: str | None) -> None:
     """Log files to the run's MLflow run, if it has one; a store that is away costs only that."""
-    from flag3d_exp import tracking
+    from flag3d_exp.runs import tracking
 
     known = run.folder / "mlflow.json"
     place: dict[str, str | None] = {"run_id": run.reference, "uri": uri}

@@ -14,9 +14,9 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import fusion
 from flag3d_exp.errors import WANTS_TRACEBACK, UserError
-from flag3d_exp.runs import Run, open_run, open_runs
+from flag3d_exp.results import fusion
+from flag3d_exp.runs.references import Run, open_run, open_runs
 from flag3d_exp.tasks.fuse import fuse_runs, track
 
 log = logging.getLogger(__name__)

@@ -8,9 +8,10 @@ from typing import Annotated
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import bounds, build, console
+from flag3d_exp import bounds, console
+from flag3d_exp.config import build
 from flag3d_exp.models.summary import Layer, layers
-from flag3d_exp.skeleton import load_layout
+from flag3d_exp.skeletons.layout import load_layout
 
 log = logging.getLogger(__name__)
 

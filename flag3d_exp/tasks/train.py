@@ -13,18 +13,20 @@ from hydra.core.hydra_config import HydraConfig
 from mindspore import nn
 from omegaconf import DictConfig
 
-from flag3d_exp import bounds, build, console, record, resume
+from flag3d_exp import bounds, console
+from flag3d_exp.config import build
 from flag3d_exp.data.loader import Batch, batches, training_shares
 from flag3d_exp.debug.updates import Debug, updates
+from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.engine.interrupt import Interrupted, StopRequest
 from flag3d_exp.engine.optimizer import parameter_groups
+from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.engine.step import MicroBatch, StepSettings, TrainStep, dropout_mask
 from flag3d_exp.engine.train import NonFiniteLoss, Plan, Progress, StepBatch, train
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.models.layers import synchronise
-from flag3d_exp.predictor import Predictor
-from flag3d_exp.ranks import Ranks
-from flag3d_exp.session import Evaluator, Session
+from flag3d_exp.runs import record, resume
+from flag3d_exp.runs.session import Evaluator, Session
 
 if TYPE_CHECKING:
     from flag3d_exp.data.dataset import ClipDataset

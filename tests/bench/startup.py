@@ -33,7 +33,8 @@ EPOCHS = ("device=cpu", "task.epochs=6", "task.limit_batches=40")
 # Runs the program; on leaving, writes the processor seconds of each delivery during the epochs.
 DRIVER = """
 import json, pathlib, sys, time
-from flag3d_exp import main, tracking
+from flag3d_exp import main
+from flag3d_exp.runs import tracking
 deliver, seconds = tracking.Tracker._log_reports, []
 def timed(self, reports):
     begin = time.thread_time()

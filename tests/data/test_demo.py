@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 import yaml
 
-from flag3d_exp.data import demo, demo_body, demo_cameras, demo_motions, demo_performers
-from flag3d_exp.data.demo_performers import Take
+from flag3d_exp.data.demo import body as demo_body
+from flag3d_exp.data.demo import cameras as demo_cameras
+from flag3d_exp.data.demo import dataset as demo
+from flag3d_exp.data.demo import motions as demo_motions
+from flag3d_exp.data.demo import performers as demo_performers
+from flag3d_exp.data.demo.performers import Take
 from flag3d_exp.errors import UserError
 
 CONF = Path(__file__).parents[2] / "conf" / "dataset"

@@ -11,7 +11,7 @@ from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError
-from flag3d_exp.skeleton import load_layout
+from flag3d_exp.skeletons.layout import load_layout
 
 JOINT, BONE = Stream("joint"), Stream("bone", bones=True)
 COCO = load_layout("coco")

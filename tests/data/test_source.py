@@ -7,7 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from flag3d_exp.checks import CONF
+from flag3d_exp.config.checks import CONF
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline
 from flag3d_exp.data.source import Dataset, build
 from flag3d_exp.data.transforms import Stream

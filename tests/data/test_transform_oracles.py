@@ -10,7 +10,7 @@ from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline
 from flag3d_exp.data.sampling import TEST_SEED, clip_indices, fixed_indices
 from flag3d_exp.data.transforms import Stream
-from flag3d_exp.skeleton import load_layout
+from flag3d_exp.skeletons.layout import load_layout
 
 COCO = load_layout("coco")
 STREAMS = {

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from flag3d_exp.data import boxes, transforms
 from flag3d_exp.data.transforms import Stream
-from flag3d_exp.skeleton import load_layout
+from flag3d_exp.skeletons.layout import load_layout
 
 LAYOUTS = {name: load_layout(name) for name in ("nturgb+d", "coco", "openpose")}
 layouts = st.sampled_from(sorted(LAYOUTS)).map(LAYOUTS.get)

@@ -10,7 +10,7 @@ from mindspore import Tensor
 
 from flag3d_exp.errors import UserError
 from flag3d_exp.models.heatmap import Heatmaps
-from flag3d_exp.skeleton import load_layout
+from flag3d_exp.skeletons.layout import load_layout
 
 COCO = load_layout("coco")
 

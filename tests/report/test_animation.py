@@ -6,7 +6,7 @@ import numpy as np
 
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.report.animation import animations, upward_axis
-from flag3d_exp.skeleton import load_layout
+from flag3d_exp.skeletons.layout import load_layout
 
 NTU, COCO = load_layout("nturgb+d"), load_layout("coco")
 

@@ -1,9 +1,9 @@
 import numpy as np
 
-from flag3d_exp.attribution import DeletionCheck
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.report.explanation import NUM_POSES, explanation_figure
-from flag3d_exp.skeleton import load_layout
+from flag3d_exp.results.attribution import DeletionCheck
+from flag3d_exp.skeletons.layout import load_layout
 
 COCO = load_layout("coco")
 

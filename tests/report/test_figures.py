@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from flag3d_exp import metrics
-from flag3d_exp.flag3d import BODY_PARTS, CLASSES
-from flag3d_exp.intervals import Estimate
 from flag3d_exp.report import figures
+from flag3d_exp.results import metrics
+from flag3d_exp.results.intervals import Estimate
+from flag3d_exp.results.published import BODY_PARTS, CLASSES
 
 
 def texts(figure: Figure) -> list[str]:

@@ -2,7 +2,7 @@ import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from flag3d_exp.checks import CONF
+from flag3d_exp.config.checks import CONF
 from flag3d_exp.errors import UserError
 from flag3d_exp.sweep.points import Point, combinations, recall, save, spread, table
 

@@ -4,7 +4,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from flag3d_exp.checks import CONF
+from flag3d_exp.config.checks import CONF
 from flag3d_exp.errors import UserError
 from flag3d_exp.sweep.space import Space, parse_space
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import run_folder
 from flag3d_exp.engine.interrupt import StopRequest
+from flag3d_exp.runs import run_folder
 from flag3d_exp.sweep import trial
 
 
@@ -35,7 +35,7 @@ class Toy:
     def __call__(self, cfg: DictConfig) -> float:
         folder = Path(HydraConfig.get().runtime.output_dir)
         if self.tracked:
-            from flag3d_exp import record  # imports MindSpore, which most of these runs do not need
+            from flag3d_exp.runs import record
 
             with record.tracked_run(cfg, folder, "CPU", {}):
                 return self.train(folder)

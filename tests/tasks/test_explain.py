@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
-from flag3d_exp.metrics import softmax
+from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.models.posec3d import PoseC3D
 from flag3d_exp.models.stgcn import STGCN
-from flag3d_exp.predictor import Predictor
+from flag3d_exp.results.metrics import softmax
 from flag3d_exp.tasks.explain import gradient_function
 
 RNG = np.random.default_rng(0)

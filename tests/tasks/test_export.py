@@ -17,11 +17,12 @@ from cli import TINY, refused, succeeded
 from networks import GRAPH
 
 from flag3d_exp.data.cache import sha256
-from flag3d_exp.data.demo import make_demo
+from flag3d_exp.data.demo.dataset import make_demo
 from flag3d_exp.data.inputs import read_inputs, request_fields
 from flag3d_exp.errors import UserError
+from flag3d_exp.export.serving import Classifier
 from flag3d_exp.models.stgcn import STGCN
-from flag3d_exp.serving import Classifier
+from flag3d_exp.skeletons.layout import LAYOUTS
 from flag3d_exp.tasks.export import write_verified
 
 pytestmark = pytest.mark.slow
@@ -152,8 +153,7 @@ def test_mindir_gives_the_same_probabilities(trained, predicted):
 
 def test_without_its_data_and_with_a_layout_of_its_own_a_run_is_exported(trained, predicted):
     """Data and layout file are gone when the exported file is used."""
-    layout = Path(sys.modules["flag3d_exp"].__file__).parent / "layouts" / "nturgb+d.yaml"
-    (trained / "mine.yaml").write_text(layout.read_text())
+    (trained / "mine.yaml").write_text((LAYOUTS / "nturgb+d.yaml").read_text())
     arguments = [*EXPORT, "tracking=none", "hydra.run.dir=mine", "dataset.layout=mine.yaml"]
     succeeded(trained, *arguments, "dataset.path=gone.pkl")
     assert "made-up recordings" in (trained / "mine" / "run.log").read_text()

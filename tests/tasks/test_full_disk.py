@@ -11,7 +11,7 @@ import pytest
 from cli import LONG, kept_series, metrics, runs, started, succeeded, tracked_series, wait_for
 
 from flag3d_exp.engine.checkpoint import load_checkpoint, load_meta
-from flag3d_exp.resume import newest
+from flag3d_exp.runs.resume import newest
 
 pytestmark = pytest.mark.slow
 

@@ -5,10 +5,10 @@ import pytest
 from cli import refused, succeeded
 from made_up_runs import made_up_run
 
-from flag3d_exp import metrics
 from flag3d_exp.errors import UserError
-from flag3d_exp.predictions import load_predictions
-from flag3d_exp.runs import open_run, open_runs
+from flag3d_exp.results import metrics
+from flag3d_exp.results.predictions import load_predictions
+from flag3d_exp.runs.references import open_run, open_runs
 from flag3d_exp.tasks.compare import compare_runs
 from flag3d_exp.tasks.fuse import Fuse, fuse_runs
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from cli import TINY, refused, succeeded
 
-from flag3d_exp.data.demo import demo_path, make_demo
-from flag3d_exp.predictions import likeliest, load_predictions
+from flag3d_exp.data.demo.dataset import demo_path, make_demo
+from flag3d_exp.results.predictions import likeliest, load_predictions
 from flag3d_exp.tasks.predict import write_csv
 
 pytestmark = pytest.mark.slow

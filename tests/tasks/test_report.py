@@ -9,12 +9,12 @@ from cli import TINY, refused, succeeded
 from made_up_runs import made_up_run
 from mlflow.tracking import MlflowClient
 
-from flag3d_exp import metrics
-from flag3d_exp.data.demo import demo_path
-from flag3d_exp.data.pickles import plain, read_pickle
+from flag3d_exp.data.demo.dataset import demo_path
+from flag3d_exp.data.formats.pickles import plain, read_pickle
 from flag3d_exp.errors import UserError
-from flag3d_exp.flag3d import BODY_PARTS
-from flag3d_exp.runs import open_runs
+from flag3d_exp.results import metrics
+from flag3d_exp.results.published import BODY_PARTS
+from flag3d_exp.runs.references import open_runs
 from flag3d_exp.tasks.report import write_report
 
 CLASSES = ["jump", "sit", "run"]

@@ -4,7 +4,7 @@ import pytest
 from cli import TINY, program, refused, succeeded
 
 from flag3d_exp.errors import UserError
-from flag3d_exp.predictions import load_predictions
+from flag3d_exp.results.predictions import load_predictions
 from flag3d_exp.tasks.streams import Streams, child_overrides
 
 SMALL = [line for line in TINY if not line.startswith("task.")]

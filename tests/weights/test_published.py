@@ -13,9 +13,9 @@ from cli import refused, succeeded
 from mindspore import Tensor
 from models.oracle import Oracle
 
-from flag3d_exp.metrics import softmax
 from flag3d_exp.models.aagcn import AAGCN
 from flag3d_exp.models.posec3d import PoseC3D
+from flag3d_exp.results.metrics import softmax
 
 HEIGHT, WIDTH = 480, 854
 TRAIN, VAL = ("S001C001M001P002A001R001",), ("PLAY_A001_V001_R001_S001", "PHR_A060_V002_R003_S002")

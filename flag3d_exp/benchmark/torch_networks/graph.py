@@ -19,7 +19,7 @@ from flag3d_exp.benchmark.torch_networks.layers import (
     conv_norm,
     shortcut,
 )
-from flag3d_exp.skeleton import adjacency, load_layout
+from flag3d_exp.skeletons.layout import adjacency, load_layout
 
 Unit = Callable[[int, int], nn.Module]
 

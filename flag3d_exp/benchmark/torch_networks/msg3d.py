@@ -15,7 +15,7 @@ from flag3d_exp.benchmark.torch_networks.layers import (
     conv_norm,
     shortcut,
 )
-from flag3d_exp.skeleton import adjacency, load_layout, multi_scale, over_window
+from flag3d_exp.skeletons.layout import adjacency, load_layout, multi_scale, over_window
 
 
 class ScaleConv(nn.Module):

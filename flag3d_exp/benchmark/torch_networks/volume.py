@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from flag3d_exp.benchmark.torch_networks.layers import added
-from flag3d_exp.skeleton import load_layout
+from flag3d_exp.skeletons.layout import load_layout
 
 Sizes = tuple[int, int, int]  # of frames, rows, columns
 

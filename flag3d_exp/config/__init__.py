@@ -1,0 +1,1 @@
+"""From the command line to a checked configuration and the objects it describes."""

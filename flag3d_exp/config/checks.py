@@ -1,0 +1,152 @@
+"""Holding a composed configuration against what will receive it, before anything heavy is imported.
+
+Every value is held against the signature of the object that its group names in `_target_` (see
+`signature`); what is quickly made is made, for what its settings must be to each other.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from flag3d_exp.config.signature import arguments, described, expected, spelled
+from flag3d_exp.errors import UserError, nearest
+
+PACKAGE = Path(__file__).resolve().parent.parent
+CONF = next(folder for folder in (PACKAGE.parent / "conf", PACKAGE / "conf") if folder.is_dir())
+LIGHT = ("dataset", "pipeline", "stream", "scheduler", "device", "tracking")  # made in no time
+TRAINING = "flag3d_exp.tasks.train.Train"  # other tasks may take these from a checkpoint
+
+
+def check(cfg: DictConfig) -> None:
+    """Hold every group of a composed configuration against the signature of its `_target_`.
+
+    Raises:
+        UserError: naming the key, its value and what is accepted.
+    """
+    known = top_level()
+    for key in cfg:
+        if str(key) not in known:
+            hint = nearest(str(key), known) or f" Settings: {', '.join(sorted(known))}."
+            raise UserError(f"`{key}` is not a setting.{hint}")
+    for key in cfg:
+        node = None if OmegaConf.is_missing(cfg, key) else cfg[key]
+        if OmegaConf.is_config(node):
+            if not isinstance(node, DictConfig) or "_target_" not in node:
+                raise UserError(
+                    f"`{key}`: its file must name what it configures in `_target_`, or open with "
+                    "`# @package _global_` if it sets other groups."
+                )
+            check_node(str(key), cfg)
+    if type(cfg.seed) is not int or not 0 <= cfg.seed < 2**32:
+        raise UserError(f"`seed` must be an integer from 0 to {2**32 - 1}; got {cfg.seed!r}.")
+
+
+def check_by_making(cfg: DictConfig) -> None:
+    """Make what is quickly made, for what its settings must be to each other.
+
+    Raises:
+        UserError: an object refused them.
+    """
+    made = {}
+    for group in LIGHT:
+        if str(OmegaConf.select(cfg, f"{group}._target_")).startswith("flag3d_exp."):
+            try:
+                made[group] = instantiate(cfg[group], _convert_="all")
+            except InstantiationException as error:
+                if isinstance(error.__cause__, UserError):
+                    raise error.__cause__ from error
+    if cfg.task._target_ == TRAINING and {"dataset", "pipeline", "stream"} <= made.keys():
+        made["dataset"].check_with(made["pipeline"], made["stream"])
+        check_layouts(cfg)
+
+
+def check_layouts(cfg: DictConfig) -> None:
+    """Refuse a network that is made for other joints than the dataset has.
+
+    Raises:
+        UserError: naming both layouts.
+    """
+    from flag3d_exp.skeletons.layout import load_layout
+
+    if "layout" in cfg.model and cfg.model.layout != cfg.dataset.layout:
+        in_data = load_layout(cfg.dataset.layout, "dataset.layout").num_joints
+        in_model = load_layout(cfg.model.layout, "model.layout").num_joints
+        if in_model != in_data:
+            raise UserError(
+                f"`model.layout={cfg.model.layout}` has {in_model} joints, `dataset.layout="
+                f"{cfg.dataset.layout}` has {in_data}; leave `model.layout` out."
+            )
+
+
+def check_node(key: str, cfg: DictConfig) -> None:
+    """Hold the settings below a key, if they name a `_target_`, against its signature.
+
+    Raises:
+        UserError: naming the key, its value and what is accepted.
+    """
+    node = OmegaConf.select(cfg, key)
+    target = node.get("_target_")
+    if target is None:
+        return
+    try:
+        known = arguments(target)
+    except LookupError as error:
+        raise UserError(f"`{key}._target_` names nothing: {error}.") from error
+    if known is None:
+        return
+    partial = bool(node.get("_partial_"))
+    if partial:  # what the program itself will fill in is no setting
+        known = {name: a for name, a in known.items() if name in node or not a.required}
+    for name in node:
+        if name in ("_target_", "_partial_"):
+            continue
+        path = f"{key}.{name}"
+        if name not in known:
+            hint = nearest_setting(path, known)
+            raise UserError(f"`{path}` is not a setting.{hint} Settings here: {', '.join(known)}.")
+        annotation = known[name].annotation
+        if OmegaConf.is_missing(node, name):
+            kind = f" ({described(annotation)})" if annotation is not None else ""
+            raise UserError(f"`{path}` must be given{kind}: `{path}=...`.")
+        value = _resolved(cfg, path)
+        if annotation is not None and (wanted := expected(annotation, value)):
+            raise UserError(f"`{path}` must be {wanted}; got {spelled(value)}.")
+        if isinstance(value, dict) and "_target_" in value:
+            check_node(path, cfg)
+    for name, argument in known.items():
+        if argument.required and name not in node:
+            raise UserError(f"`{key}.{name}` must be given: `{key}.{name}=...`.")
+
+
+def _resolved(cfg: DictConfig, path: str) -> Any:
+    try:
+        value = OmegaConf.select(cfg, path, throw_on_missing=True)
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    except OmegaConfBaseException as error:
+        raise UserError(f"`{path}` cannot be worked out: {one_line(error)}.") from error
+
+
+def top_level() -> set[str]:
+    """Every group and every plain key of config.yaml."""
+    loaded = OmegaConf.load(CONF / "config.yaml")
+    assert isinstance(loaded, DictConfig)
+    plain = {str(key) for key in loaded if key not in ("defaults", "hydra")}
+    return plain | {folder.name for folder in CONF.iterdir() if folder.is_dir()} | {"hydra"}
+
+
+def nearest_setting(path: str, known: Iterable[str]) -> str:
+    """As `nearest`, for a dotted path and the names there are; what precedes them counts not."""
+    parent, _, name = path.rpartition(".")
+    return nearest(path, [f"{parent}.{other}" for other in known if nearest(name, [other])])
+
+
+def one_line(error: Exception) -> str:
+    """The error's text and, where that does not tell it, its cause's, in one line."""
+    text, cause = str(error), str(error.__cause__ or "")
+    text += f" ({cause})" if cause not in text else ""
+    return " ".join(text.split()).rstrip(".")

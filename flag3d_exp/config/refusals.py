@@ -1,0 +1,280 @@
+"""Refusing a wrong command line: in one line, with the nearest valid names, before anything heavy.
+
+Hydra accepts `+new_key=1` and reports a mistyped name with a page of text; here every override is
+looked up before the run starts, and what it composes is checked (see `checks`).
+"""
+
+import re
+from argparse import Namespace
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType
+from hydra.errors import (
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from flag3d_exp.config.checks import (
+    CONF,
+    check,
+    check_by_making,
+    check_node,
+    nearest_setting,
+    one_line,
+    top_level,
+)
+from flag3d_exp.errors import UserError, nearest
+
+
+def check_command_line(argv: list[str]) -> None:
+    """Refuse what the command line asks for if any of it is not there.
+
+    Raises:
+        UserError: an unknown group, choice or key, a value of the wrong type, or a missing one.
+    """
+    flags = _flags(argv)
+    if flags.hydra_help or flags.shell_completion or flags.info:
+        return
+    try:
+        overrides = OverridesParser.create().parse_overrides(flags.overrides)
+    except HydraException as error:
+        given = f"`{error.override}`: " if isinstance(error, OverrideParseException) else ""
+        reason = one_line(error).partition(" See https")[0]
+        raise UserError(
+            f"{given}{reason} (settings are `key=value`; a text with spaces, commas or brackets is "
+            "`\"key='a text'\"` in a shell)."
+        ) from error
+    search_path = _extra_config_dir(flags.config_dir)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        for override in overrides:
+            _check_choice(override, flags.config_dir)
+        _check_sweeps(overrides, flags.multirun)
+        if flags.help or flags.cfg:  # which may show what is not complete
+            _composed(_jobs(overrides)[0] + search_path, flags.config_name or "config")
+            return
+        overrides += _sweeper_params(overrides, search_path, flags.config_name or "config")
+        for lines in _jobs(overrides):
+            cfg = _composed(lines + search_path, flags.config_name or "config")
+            check(cfg)
+            check_by_making(cfg)
+
+
+def _flags(argv: list[str]) -> Namespace:
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message} (settings are `key=value`; `--help` lists groups and flags).")
+
+    parser.error = refuse
+    return parser.parse_args(argv)
+
+
+def _check_choice(override: Override, config_dir: str | None) -> None:
+    """Refuse an unknown group or an unknown choice of a known group."""
+    loader = GlobalHydra.instance().config_loader()
+    name = override.key_or_group
+    if "." in name or name.startswith("hydra"):
+        return
+    groups = [group for group in loader.list_groups("") if group != "hydra"]
+    if name not in groups:
+        plain = top_level() - {"hydra"}
+        if name not in plain:
+            raise UserError(
+                f"`{name}` is neither a group nor a setting.{nearest(name, plain)} "
+                f"Groups: {', '.join(sorted(groups))}."
+            )
+        return
+    if override.type is OverrideType.DEL:
+        raise UserError(f"`~{name}`: a run needs its `{name}`; choose one with `{name}=...`.")
+    choices = sorted(loader.get_group_options(name, ObjectType.CONFIG))
+    if config_dir is not None:
+        choices += [path.stem for path in Path(config_dir, name).glob("*.yaml")]
+    values = _values(override)
+    listed = isinstance(override.value(), list) and not override.is_sweep_override()
+    if listed and name != "experiment":
+        these = ",".join(map(str, values))
+        raise UserError(f"`{override.input_line}`: choose one; `-m {name}={these}` runs each.")
+    if None in values and name in _optional_groups():
+        raise UserError(f"`{name}=null`: a run has none if `{name}` is left out.")
+    if None in values:
+        raise UserError(f"`{name}=null`: a run needs its `{name}`; {_choices_line(name, choices)}")
+    for value in values:
+        if value is not None and str(value) not in choices:
+            raise UserError(
+                f"`{name}={value}` is not a choice.{nearest(str(value), choices)} "
+                f"{_choices_line(name, choices)}"
+            )
+
+
+def _choices_line(group: str, choices: Iterable[str]) -> str:
+    return f"Choices of `{group}`: {', '.join(choices)}."
+
+
+def _optional_groups() -> set[str]:
+    """The groups of which config.yaml chooses none."""
+    loaded = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"))
+    assert isinstance(loaded, dict)
+    pairs = [entry for entry in loaded["defaults"] if isinstance(entry, dict)]
+    return {group for pair in pairs for group, choice in pair.items() if choice is None}
+
+
+def _check_sweeps(overrides: list[Override], multirun: bool) -> None:
+    """Refuse several values for one run."""
+    if multirun or any(override.input_line == "hydra.mode=MULTIRUN" for override in overrides):
+        return
+    for override in overrides:
+        if override.is_sweep_override():
+            key = override.get_key_element()
+            raise UserError(
+                f"`{override.input_line}`: several values make several runs, which `-m` starts; "
+                f"one value with a comma is `{key}=\\'...\\'`, a list `{key}=[...]`."
+            )
+
+
+def _values(override: Override) -> list[Any]:
+    """The values an override stands for: one, or those of a sweep (none for a continuous one)."""
+    if override.is_sweep_override():
+        if not override.is_discrete_sweep():
+            return []
+        return list(islice(override.sweep_iterator(), 1000))
+    value = override.value()
+    return list(value) if isinstance(value, list) and "." not in override.key_or_group else [value]
+
+
+def _jobs(overrides: list[Override]) -> list[list[str]]:
+    """Override lists that try each value of each sweep once, the other sweeps at their first."""
+    first: list[str] = []
+    alternatives: list[tuple[int, str]] = []
+    for override in overrides:
+        if not override.is_sweep_override():
+            first.append(str(override.input_line))
+            continue
+        if isinstance(interval := override.value(), IntervalSweep):
+            first.append(f"{override.get_key_element()}={interval.start}")
+            continue
+        lines = [
+            f"{override.get_key_element()}={value}"
+            for value in islice(override.sweep_string_iterator(), 1000)
+        ]
+        alternatives += [(len(first), line) for line in lines[1:]]
+        first.append(lines[0])
+    return [first, *(first[:at] + [line] + first[at + 1 :] for at, line in alternatives)]
+
+
+def _sweeper_params(
+    overrides: list[Override], search_path: list[str], config_name: str
+) -> list[Override]:
+    """The search space that a chosen sweep brings along, its other settings checked."""
+    cfg = _composed(_jobs(overrides)[0] + search_path, config_name, return_hydra_config=True)
+    if not str(cfg.hydra.sweeper._target_).startswith("hydra_plugins.flag3d_exp"):
+        return []
+    check_node("hydra.sweeper", cfg)
+    given = {override.get_key_element() for override in overrides}
+    params = cfg.hydra.sweeper.get("params", {})
+    lines = [f"{key}={value}" for key, value in params.items() if key not in given]
+    try:
+        return OverridesParser.create().parse_overrides(lines)
+    except HydraException as error:
+        raise UserError(f"`hydra.sweeper.params`: {one_line(error)}") from error
+
+
+def _composed(
+    overrides: list[str], config_name: str, return_hydra_config: bool = False
+) -> DictConfig:
+    try:
+        return compose(config_name, overrides, return_hydra_config)
+    except HydraException as error:
+        raise _refusal(error, overrides, config_name) from error
+    except OmegaConfBaseException as error:
+        raise UserError(f"{one_line(error)}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"a configuration file is no YAML: {one_line(error)}.") from error
+
+
+def _misnamed(error: HydraException) -> UserError | None:
+    """What to say of a file that asks for a choice or a group that is not there."""
+    loader = GlobalHydra.instance().config_loader()
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        if not group:
+            return UserError(f"`--config-name {choice}`: there is no such file in {CONF}.")
+        known = sorted(loader.get_group_options(group, ObjectType.CONFIG))
+        return UserError(
+            f"`{group}={choice}`, which a defaults list asks for, is not a choice."
+            f"{nearest(choice, known)} Choices of `{group}`: {', '.join(known)}."
+        )
+    if match := re.match(r"In '(.+?)': Could not override '([^']+)'", str(error)):
+        file, group = match.groups()
+        groups = [name for name in loader.list_groups("") if name != "hydra"]
+        return UserError(
+            f"`{file}.yaml` overrides the group `{group}`, which is not there."
+            f"{nearest(group, groups)} Groups: {', '.join(sorted(groups))}."
+        )
+    return None
+
+
+def _refusal(error: HydraException, overrides: list[str], config_name: str) -> UserError:
+    """What to say of an override that Hydra refused: the missing key, and its neighbours."""
+    if misnamed := _misnamed(error):
+        return misnamed
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    if match := re.match(r"Could not override '(hydra\.\w+)\.(\w+)'", str(error)):
+        parent, name = match.groups()
+        given = [str(o.input_line) for o in parsed if o.key_or_group != f"{parent}.{name}"]
+        node = OmegaConf.select(_composed(given, config_name, return_hydra_config=True), parent)
+        if not isinstance(node, DictConfig):
+            return UserError(f"`{parent}` is no group of settings.")
+        return UserError(_not_a_setting(f"{parent}.{name}", node))
+    keys = [o for o in parsed if "." in o.key_or_group and not o.key_or_group.startswith("hydra.")]
+    rest = [str(o.input_line) for o in parsed if o not in keys]
+    try:
+        cfg = compose(config_name, overrides=rest)
+    except (HydraException, OmegaConfBaseException):
+        return UserError(f"{one_line(error)}.")
+    for override in keys:
+        path = override.key_or_group
+        parent, _, name = path.rpartition(".")
+        node = OmegaConf.select(cfg, parent) if _selectable(cfg, parent) else None
+        if not isinstance(node, DictConfig):
+            known = [str(k) for k in cfg]
+            return UserError(f"`{path}` is not a setting.{nearest(path.split('.')[0], known)}")
+        if name in list(node) or override.type is OverrideType.ADD:  # `in` skips missing values
+            continue
+        add = f" (`+{path}=...` adds an entry.)" if "." in parent else ""
+        return UserError(f"{_not_a_setting(path, node)}{add}")
+    return UserError(f"{one_line(error)}.")
+
+
+def _not_a_setting(path: str, node: DictConfig) -> str:
+    """What to say of a key that is not in `node`: the nearest one, and all there are."""
+    known = [str(k) for k in node if not str(k).startswith("_")]
+    listed = f" Settings here: {', '.join(known)}." if known else ""
+    return f"`{path}` is not a setting.{nearest_setting(path, known)}{listed}"
+
+
+def _selectable(cfg: DictConfig, path: str) -> bool:
+    try:
+        OmegaConf.select(cfg, path)
+    except OmegaConfBaseException:
+        return False
+    return True
+
+
+def _extra_config_dir(config_dir: str | None) -> list[str]:
+    if config_dir is None:
+        return []
+    if not Path(config_dir).is_dir():
+        raise UserError(f"`--config-dir {config_dir}` is not a folder.")
+    return [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]

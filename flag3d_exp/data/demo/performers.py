@@ -1,0 +1,114 @@
+"""People who do the synthetic motions, each with a body, a tempo, a range and habits."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from flag3d_exp.data.demo import body, motions
+
+SEED = 20230618
+FRAME_RATE = 25
+# How far postures vary in each angle: who leans as a whole would fall, legs carry.
+LOOSENESS = np.array(
+    [0.35 if name in ("pitch", "roll") else 0.5 if "leg" in name else 1 for name in body.ANGLES]
+)
+
+
+@dataclass(frozen=True)
+class Take:
+    """One performance before one camera; takes that differ in the camera only show the same."""
+
+    name: str
+    label: int
+    person: int
+    avatar: int
+    repeat: int
+    camera: int = 0
+
+
+def perform(takes: list[Take]) -> list[np.ndarray]:
+    """The points of each take, (F, 30, 3): its own body doing repetitions in its own manner."""
+    plans = [_plan(take) for take in takes]
+    lengths = [len(plan["phase"]) for plan in plans]
+    columns = {name: np.concatenate([plan[name] for plan in plans]) for name in plans[0]}
+    labels = np.repeat([take.label for take in takes], lengths)
+    points = np.empty((len(labels), body.NUM_POINTS, 3))
+    for label, action in enumerate(motions.ACTIONS):
+        chosen = labels == label
+        if chosen.any():
+            points[chosen] = _move(action, {name: x[chosen] for name, x in columns.items()})
+    return np.split(points, np.cumsum(lengths)[:-1])
+
+
+def generator(take: Take, stage: int) -> np.random.Generator:
+    """The generator of one stage of a take's making, whatever else is made."""
+    return np.random.default_rng(
+        (SEED, stage, take.person, take.label, take.avatar, take.repeat, take.camera)
+    )
+
+
+def _plan(take: Take) -> dict[str, np.ndarray]:
+    """What happens in each frame of a take: arrays whose first size is F."""
+    person = np.random.default_rng((SEED, 1, take.person))
+    habit = np.random.default_rng((SEED, 2, take.person, take.label))
+    rng = np.random.default_rng((SEED, 3, take.person, take.label, take.avatar, take.repeat))
+    tempo = person.uniform(0.8, 1.25) * habit.uniform(0.85, 1.15) * rng.uniform(0.93, 1.07)
+    phase = _phase(motions.ACTIONS[take.label].seconds * tempo, habit, rng)
+    num_frames, num_angles = len(phase), len(body.ANGLES)
+    reach = np.clip(habit.normal(0.92, 0.12) + _drift(rng, num_frames, 0.05), 0.5, 1.12)
+    posture = person.normal(0, 3.0, num_angles) + habit.normal(0, 4.0, num_angles)
+    sway = _drift(rng, (num_frames, num_angles), 3.0)
+    bones = _bones(person, np.random.default_rng((SEED, 6, take.person, take.avatar)))
+    return {
+        "phase": phase,
+        "reach": reach,
+        "yaw": person.normal(0, 6) + rng.normal(0, 10) + _drift(rng, num_frames, 3.0),
+        "spring": np.full(num_frames, habit.uniform(0.6, 1.3)),
+        "posture": LOOSENESS * (posture + sway),
+        "bones": np.tile(bones, (num_frames, 1)),
+    }
+
+
+def _move(action: motions.Action, plan: dict[str, np.ndarray]) -> np.ndarray:
+    """The points (F, 30, 3) of frames of one class."""
+    motion = action.motion(plan["phase"], plan["reach"])
+    hop = motion.pop("hop", 0.0) * plan["spring"]
+    angles = {
+        name: motion.get(name, 0.0) + plan["posture"][:, column]
+        for column, name in enumerate(body.ANGLES)
+    }
+    bones = body.Bones(*plan["bones"].T)
+    points = body.pose_body(angles, bones, np.full(len(hop), action.flat_feet))
+    if action.level:
+        points = body.level(points, *action.level)
+    return body.heading(body.stand(points, action.support, hop), plan["yaw"])
+
+
+def _phase(seconds: float, habit: np.random.Generator, rng: np.random.Generator) -> np.ndarray:
+    """Phase (F,) over two to five repetitions that start anywhere, uneven in pace."""
+    repetitions = rng.uniform(2.0, 4.0) if seconds > 1.5 else rng.uniform(3.0, 6.0)
+    num_frames = max(40, round(repetitions * seconds * FRAME_RATE))
+    pace = np.exp(_drift(rng, num_frames, 0.12))
+    phase = np.cumsum(pace) / pace.sum() * repetitions * 2 * np.pi + rng.uniform(0, 2 * np.pi)
+    # A habit of resting at the start of a repetition (positive) or in its middle.
+    rest = habit.uniform(-0.35, 0.35)
+    return phase - rest * np.sin(phase)
+
+
+def _bones(person: np.random.Generator, avatar: np.random.Generator) -> np.ndarray:
+    """Bone lengths in the order of `Bones`: stature, proportions, and those of the avatar."""
+    mean = np.array([field.default for field in fields(body.Bones)])
+    proportions = person.normal(1, 0.04, len(mean)) * avatar.normal(1, 0.03, len(mean))
+    return mean * person.normal(1, 0.06) * proportions
+
+
+def _drift(rng: np.random.Generator, shape: int | tuple[int, int], size: float) -> np.ndarray:
+    """Slow change over frames (F,) or (F, channels) with about this standard deviation."""
+    num_frames, *channels = (shape,) if isinstance(shape, int) else shape
+    seconds = np.arange(num_frames).reshape(-1, *(1 for _ in channels)) / FRAME_RATE
+    total = np.zeros((num_frames, *channels))
+    for frequency in (0.15, 0.4, 0.9):
+        phase = rng.uniform(0, 2 * np.pi, channels)
+        pitch = frequency * rng.uniform(0.7, 1.4, channels)
+        total += np.sin(2 * np.pi * pitch * seconds + phase)
+    return size * np.sqrt(2 / 3) * total

@@ -1,0 +1,1 @@
+"""Readers of the files that recordings come in, and the conversion between them."""

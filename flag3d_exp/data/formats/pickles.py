@@ -1,0 +1,136 @@
+"""Reading a pickle that anyone may have made: arrays and plain containers come out, nothing is run.
+
+Unpickling means calling what the file names. Here it may name only what NumPy writes for arrays
+and scalars, and gets functions of this module in its place. The arrays are views into the file:
+reading 2 GB takes the memory of its small objects.
+"""
+
+import mmap
+import pickle
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flag3d_exp.data.formats.unpickle import Malformed, Stateful, Unpickler
+from flag3d_exp.errors import UserError
+
+DTYPES = frozenset("biufSU")
+OTHER_FORMATS = {
+    b"PK\x03\x04": "a zip archive (or .npz)",
+    b"\x1f\x8b": "gzip-compressed",
+    b"BZh": "bzip2-compressed",
+    b"\xfd7zXZ": "xz-compressed",
+    b"\x89HDF": "an HDF5 file",
+    b"\x93NUMPY": "a .npy file",
+}
+
+
+class StoredArray(Stateful):
+    """An array as a pickle makes it: first nothing, then filled from its state."""
+
+    array: np.ndarray = np.zeros(0)
+
+    def fill(self, state: Any) -> None:
+        """Take shape, dtype, order and numbers."""
+        _, shape, dtype, fortran, raw = state
+        self.array = _array(raw, dtype, shape, "F" if fortran else "C")
+
+
+class StoredDType(Stateful):
+    """The dtype of numbers or of text of a fixed width, as a pickle makes it."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        if not isinstance(code, str) or len(code) > 8 or code.lstrip("<>|=")[:1] not in DTYPES:
+            raise Malformed(f"it holds an array of dtype {str(code)[:20]!r}")
+        self.dtype = np.dtype(code)
+
+    def fill(self, state: Any) -> None:
+        """Take the byte order."""
+        if state[1] in ("<", ">"):
+            self.dtype = self.dtype.newbyteorder(state[1])
+
+
+def read_pickle(path: Path) -> Any:
+    """What the pickle at `path` holds; arrays are `StoredArray`, to be taken out by `plain`.
+
+    Raises:
+        UserError: no such file, no whole pickle, or one that names a foreign class.
+    """
+    mapped = _opened(path)  # stays open for as long as an array needs it
+    kind = next((kind for magic, kind in OTHER_FORMATS.items() if mapped[:8].startswith(magic)), "")
+    if kind:
+        raise UserError(f"{path} is {kind}, not a pickle; unpack it, or see `task=convert`.")
+    if mapped[:1] != pickle.PROTO:
+        raise UserError(f"{path} is not a pickle of protocol 2 or later.")
+    try:
+        return Unpickler(memoryview(mapped), NUMPY_NAMES).load()
+    except EOFError as error:
+        raise UserError(f"{path} is cut short: the pickle has no end.") from error
+    except Malformed as error:
+        raise UserError(f"{path} can't be read as annotations: {error}.") from error
+    except (
+        ArithmeticError,
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        MemoryError,
+    ) as error:
+        raise UserError(f"{path} is not a pickle, or a damaged one.") from error
+
+
+def plain(value: Any) -> Any:
+    """The value, or the array in it."""
+    return value.array if isinstance(value, StoredArray) else value
+
+
+def _opened(path: Path) -> mmap.mmap:
+    if not path.is_file():
+        kind = "is a folder" if path.is_dir() else "is not there"
+        raise UserError(f"`dataset.path`: {path} {kind}; give the path of an annotation file.")
+    try:
+        with path.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except ValueError as error:
+        raise UserError(f"{path} is empty.") from error
+    except OSError as error:
+        raise UserError(f"`dataset.path`: {path} can't be read: {error.strerror}.") from error
+
+
+def _array(raw: Any, dtype: StoredDType, shape: Any, order: str = "C") -> np.ndarray:
+    """The array in these bytes, which must be exactly as many as its shape says."""
+    if isinstance(raw, str):
+        raw = raw.encode("latin1")  # written by Python 2
+    if not isinstance(raw, bytes | memoryview) or not isinstance(shape, tuple):
+        raise Malformed("it holds an array without data or shape")
+    if not all(isinstance(size, int) and size >= 0 for size in shape):
+        raise Malformed("it holds an array of negative size")
+    if prod(shape) * dtype.dtype.itemsize != len(raw):
+        raise Malformed(f"it holds an array of shape {shape} in {len(raw)} bytes"[:120])
+    return np.frombuffer(raw, dtype.dtype).reshape(shape, order="F" if order == "F" else "C")
+
+
+def _scalar(dtype: StoredDType, raw: Any) -> Any:
+    return _array(raw, dtype, ()).item()
+
+
+def _from_buffer(raw: Any, dtype: StoredDType, shape: Any, order: str) -> StoredArray:
+    stored = StoredArray()
+    stored.array = _array(raw, dtype, shape, order)
+    return stored
+
+
+def _encoded(text: str, _: str) -> bytes:
+    return text.encode("latin1")  # how protocol 2 writes bytes
+
+
+NUMPY_NAMES: dict[tuple[str, str], Any] = {
+    ("numpy.core.multiarray", "_reconstruct"): lambda *_: StoredArray(),
+    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy.core.numeric", "_frombuffer"): _from_buffer,
+    ("numpy", "ndarray"): "ndarray",  # an argument of _reconstruct, never called
+    ("numpy", "dtype"): StoredDType,
+    ("_codecs", "encode"): _encoded,
+}

@@ -1,0 +1,1 @@
+"""CPU, GPU and Ascend: selection, environment, several ranks."""

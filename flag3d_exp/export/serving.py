@@ -1,0 +1,99 @@
+"""Plain keypoints in, class probabilities out: an exported network with its run's preprocessing.
+
+MLflow serves it by `_load_pyfunc`, and a program may call `Classifier` itself. An ONNX file needs
+NumPy, PyYAML and ONNX Runtime for this, not MindSpore.
+"""
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.inputs import input_clips, read_request
+from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline
+from flag3d_exp.data.source import Dataset
+from flag3d_exp.data.transforms import Stream
+from flag3d_exp.errors import UserError
+from flag3d_exp.export.file import open_file
+from flag3d_exp.results.metrics import average_clips
+from flag3d_exp.results.predictions import likeliest
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+PIPELINES = {kind.__name__: kind for kind in (GraphPipeline, HeatmapPipeline)}
+
+
+class Classifier:
+    """An exported file, ready to classify recordings.
+
+    Raises:
+        UserError: the file cannot be used.
+    """
+
+    def __init__(self, path: Path):
+        self.exported = open_file(path)
+        facts = self.exported.facts
+        self.class_names: list[str] = facts["classes"]
+        layout = written_layout(facts["layout"]["name"], facts["layout"]["file"])
+        self.settings = Dataset(**facts["dataset"] | {"layout": layout})
+        pipeline = PIPELINES[facts["pipeline"]["class"]]
+        self.pipeline = pipeline(**facts["pipeline"]["settings"] | {"layout": layout})
+        self.stream = Stream(**facts["stream"])
+
+    def scores(self, recordings: Sequence[Recording]) -> np.ndarray:
+        """Probabilities (n, K): softmax of the logits, averaged over a recording's test clips.
+
+        Raises:
+            UserError: a recording is not of the layout and coordinates that the network was
+                trained on.
+        """
+        clips = input_clips(recordings, self.settings, self.pipeline, self.stream)
+        logits = [self.exported.logits(clips.clips(index)) for index in range(len(clips))]
+        return average_clips(np.stack(logits)).astype(np.float32)
+
+    def predict(self, model_input: "DataFrame", params: object = None) -> list[dict[str, Any]]:
+        """Every recording's `name` and its `classes`, likeliest first; as MLflow asks for it.
+
+        Args:
+            model_input: a row per recording, with `keypoints` and, as known, `scores`,
+                `image_shape` and `name`.
+        """
+        from mlflow.exceptions import MlflowException
+        from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+
+        try:
+            rows = model_input.to_dict("records")
+            if not rows:
+                raise UserError("the request holds no recording.")
+            recordings = [read_request(row, number) for number, row in enumerate(rows)]
+            scores = self.scores(recordings)
+        except UserError as error:
+            raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
+        names = [recording.name for recording in recordings]
+        return likeliest(names, scores, self.class_names, len(self.class_names))
+
+
+def written_layout(name: str, file: str | None) -> str:
+    """What `load_layout` calls the layout: its name, or where a user's own file now is.
+
+    Args:
+        file: the content of that file, which came along in the exported one.
+    """
+    if file is None:
+        return name
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder, f"{name}.yaml")
+    path.write_text(file, encoding="utf-8")
+    return str(path)
+
+
+def _load_pyfunc(data_path: str) -> Classifier:
+    """What MLflow calls to load the model."""
+    return Classifier(Path(data_path))

@@ -1,0 +1,126 @@
+"""Skeletons to look at: a sheet of each class's poses, and a recording as an animated GIF.
+
+Sizes: M persons, T frames, V joints.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw
+
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.report.animation import LEFT, MIDDLE, RIGHT, projected
+from flag3d_exp.skeletons.layout import Layout
+
+NUM_POSES = 8
+CLASSES_PER_SHEET = 16
+Bone = tuple[int, int, str]
+
+
+def sheets(
+    samples: Mapping[int, Recording], classes: Sequence[str], layout: Layout, up: int
+) -> Iterator[Figure]:
+    """Figures with a row of poses for each class, evenly spaced in time, at most 16 rows each.
+
+    Args:
+        samples: a recording of each label.
+        up: the upward axis of 3D coordinates, see `report.animation.upward_axis`.
+    """
+    labels = sorted(samples)
+    for begin in range(0, len(labels), CLASSES_PER_SHEET):
+        shown = labels[begin : begin + CLASSES_PER_SHEET]
+        figure = Figure(figsize=(1.25 * NUM_POSES + 0.2, 1.42 * len(shown)))
+        grid = figure.subplots(len(shown), NUM_POSES, squeeze=False)
+        figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.16 / len(shown), wspace=0.06, hspace=0.2)
+        for row, label in zip(grid, shown, strict=True):
+            name = classes[label] if label < len(classes) else ""
+            row[0].set_title(f"{label}  {name}  ({samples[label].name})", fontsize=8, loc="left")
+            _draw_row(row, samples[label], layout, up)
+        yield figure
+
+
+def clearest(recordings: Sequence[Recording], most: int = 12) -> Recording:
+    """Of the first so many recordings, the one whose joints are seen best."""
+
+    def clarity(recording: Recording) -> float:
+        there = recording.keypoints.any(-1)
+        return float((there if recording.scores is None else there * recording.scores).mean())
+
+    return max(recordings[:most], key=clarity)
+
+
+def write_gif(path: Path, recording: Recording, layout: Layout, up: int, size: int = 360) -> None:
+    """The recording as an animated GIF of at most 100 frames, 15 a second, that runs for ever."""
+    points, seen = picture_points(recording, up, most=100)
+    low, scale = _frame(points[seen])
+    pixels = (points - low) * scale * (size - 40) * 2 + 40  # drawn at twice the size
+    images = []
+    for frame in range(points.shape[1]):
+        image = Image.new("RGB", (2 * size, 2 * size), "white")
+        pen = ImageDraw.Draw(image)
+        for person in range(len(points)):
+            for start, end, colour in coloured_bones(layout):
+                if seen[person, frame, start] and seen[person, frame, end]:
+                    line = [tuple(pixels[person, frame, joint]) for joint in (start, end)]
+                    pen.line(line, fill=colour, width=8)
+        images.append(image.resize((size, size), Image.Resampling.LANCZOS).quantize(32))
+    images[0].save(path, save_all=True, append_images=images[1:], duration=66, loop=0)
+
+
+def coloured_bones(layout: Layout) -> list[Bone]:
+    """(from, to, colour) of the lines that are drawn: left, right and middle differ."""
+    colours = dict.fromkeys(range(layout.num_joints), MIDDLE)
+    for left, right in layout.mirror_pairs:
+        colours[left], colours[right] = LEFT, RIGHT
+    bones = []
+    for start, end in layout.limbs:
+        sides = {colours[start], colours[end]} - {MIDDLE}
+        bones.append((start, end, sides.pop() if len(sides) == 1 else MIDDLE))
+    return bones
+
+
+def picture_points(recording: Recording, up: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """(M, T, V, 2) points, right and down, and (M, T, V): which are there. Frames are thinned."""
+    stride = math.ceil(recording.keypoints.shape[1] / most)
+    keypoints = recording.keypoints[:, ::stride].astype(np.float64)
+    seen = keypoints.any(-1) | (keypoints.any((2, 3)) & (keypoints.shape[-1] == 3))[..., None]
+    if recording.scores is not None:
+        seen &= recording.scores[:, ::stride] > 0.05
+    return projected(keypoints, up), seen
+
+
+def _draw_row(axes: Sequence[Axes], recording: Recording, layout: Layout, up: int) -> None:
+    points, seen = picture_points(recording, up, most=10**9)
+    low, scale = _frame(points[seen])
+    points = (points - low) * scale
+    frames = np.linspace(0, points.shape[1] - 1, NUM_POSES).round().astype(int)
+    for axis, frame in zip(axes, frames, strict=True):
+        axis.set(xlim=(-0.05, 1.05), ylim=(1.05, -0.05), aspect="equal", xticks=[], yticks=[])
+        axis.text(
+            0.99, 0.01, str(frame), transform=axis.transAxes, ha="right", fontsize=6, color="0.5"
+        )
+        for spine in axis.spines.values():
+            spine.set_color("0.85")
+        bones = [
+            (points[person, frame, [start, end]], colour)
+            for person in range(len(points))
+            for start, end, colour in coloured_bones(layout)
+            if seen[person, frame, start] and seen[person, frame, end]
+        ]
+        lines = LineCollection([line for line, _ in bones], colors=[colour for _, colour in bones])
+        lines.set(linewidth=1.6, capstyle="round")
+        axis.add_collection(lines, autolim=False)
+
+
+def _frame(points: np.ndarray) -> tuple[np.ndarray, float]:
+    """Corner and scale that put (n, 2) points into the middle of a square of side 1."""
+    if not len(points):
+        return np.zeros(2), 1.0
+    low, high = points.min(0), points.max(0)
+    side = max(float((high - low).max()), 1e-9)
+    return (low + high - side) / 2, 1 / side

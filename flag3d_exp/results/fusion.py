@@ -1,0 +1,54 @@
+"""Late fusion: one prediction per recording from the scores of several streams or models."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from flag3d_exp.errors import UserError
+from flag3d_exp.results import metrics
+from flag3d_exp.results.predictions import Predictions
+
+
+def fuse(members: Sequence[Predictions], weights: Sequence[float]) -> Predictions:
+    """The weighted mean of the members' scores, recordings in the first member's order.
+
+    Args:
+        members: predictions of the same recordings in the same order, see `predictions.paired`.
+        weights: one per member, such as 2, 2, 1, 1; only their ratios matter.
+    """
+    total = metrics.fuse_scores([member.scores for member in members], weights)
+    scores = total / total.sum(axis=1, keepdims=True)
+    return Predictions(members[0].names, members[0].labels, scores)
+
+
+def check_weights(weights: Sequence[float], num_members: int) -> None:
+    """Refuse weights that do not fit the members."""
+    if len(weights) != num_members:
+        raise UserError(
+            f"`task.weights` must have one weight per run; got {len(weights)} weights "
+            f"and {num_members} runs."
+        )
+    if not np.isfinite(weights).all() or min(weights) < 0 or sum(weights) <= 0:
+        raise UserError(f"`task.weights` must not be negative and not all 0; got {list(weights)}.")
+
+
+def fit_weights(
+    members: Sequence[Predictions], tolerance: float = 1e-6, max_steps: int = 10_000
+) -> list[float]:
+    """The weights, summing to 1, under which the members' mixture makes the labels likeliest.
+
+    Expectation maximisation of the mixture's weights: each step raises the likelihood, which has
+    one maximum, so the result depends on nothing else.
+    """
+    labels = members[0].labels
+    rows = np.arange(len(labels))
+    likelihood = np.stack([member.scores[rows, labels] for member in members], axis=1)
+    likelihood = np.maximum(likelihood, 1e-12)  # (n, members)
+    weights = np.full(len(members), 1 / len(members))
+    for _ in range(max_steps):
+        share = likelihood * weights
+        updated = (share / share.sum(axis=1, keepdims=True)).mean(axis=0)
+        if np.abs(updated - weights).max() < tolerance:
+            return updated.tolist()
+        weights = updated
+    return weights.tolist()

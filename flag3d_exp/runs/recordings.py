@@ -1,0 +1,50 @@
+"""The recordings that a run's predictions are about, where its dataset can still be read."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.source import Dataset
+from flag3d_exp.errors import UserError
+from flag3d_exp.runs.references import Run
+from flag3d_exp.skeletons.layout import Layout, load_layout
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Recordings by name, and the layout of their joints."""
+
+    by_name: Mapping[str, Recording]
+    layout: Layout
+
+    @property
+    def subjects(self) -> dict[str, str]:
+        """Who moves in each recording, where the file says so."""
+        known = ((name, recording.subject) for name, recording in self.by_name.items())
+        return {name: subject for name, subject in known if subject is not None}
+
+
+def find_recordings(runs: Sequence[Run]) -> Recordings | None:
+    """The recordings of the first run whose dataset is there; None if none is."""
+    for run in runs:
+        settings = run.config.get("dataset")
+        if not settings:
+            continue
+        try:
+            dataset = _dataset(settings)
+            return Recordings(dataset.open().by_name, load_layout(dataset.layout))
+        except UserError as error:
+            log.warning("The recordings of %s cannot be shown: %s", run.title, error)
+    return None
+
+
+def _dataset(settings: Mapping[str, Any]) -> Dataset:
+    names = {field.name for field in fields(Dataset)}
+    try:
+        return Dataset(**{name: value for name, value in settings.items() if name in names})
+    except TypeError as error:
+        raise UserError(f"its configuration does not describe a dataset: {error}.") from error

@@ -1,0 +1,210 @@
+"""Runs as their folders tell of them: what was predicted, by what, on what."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from flag3d_exp.errors import UserError, blamed_on, nearest
+from flag3d_exp.results.predictions import Predictions, load_predictions
+from flag3d_exp.results.published import CLASSES, protocol
+
+RUN_ID = re.compile(r"[0-9a-f]{32}")
+FUSION = "fusion.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run.
+
+    Attributes:
+        reference: what the user called it: a folder or an MLflow run id.
+        folder: where its files are.
+        title: short and, among the runs opened together, its own.
+        predictions: by split.
+        config: the composed configuration, empty where the folder has none.
+        classes: names of the classes in the order of their labels; numbers where the run does not
+            tell them (`names_classes`).
+    """
+
+    reference: str
+    folder: Path
+    title: str
+    predictions: dict[str, Predictions]
+    config: dict[str, Any]
+    classes: tuple[str, ...]
+    names_classes: bool = True
+
+    @property
+    def dataset(self) -> str | None:
+        """The dataset's name, where the folder tells it."""
+        return self.config.get("dataset", {}).get("name")
+
+
+def open_runs(references: Sequence[str], uri: str | None = None) -> list[Run]:
+    """The runs named, each with a title of its own.
+
+    Raises:
+        UserError: no run is named, one is named twice, or one cannot be opened.
+    """
+    if not references:
+        raise UserError("`task.runs` must name at least one run: a run folder or an MLflow run id.")
+    with blamed_on("task.runs"):
+        runs = [open_run(str(reference), uri) for reference in references]
+    for number, run in enumerate(runs):
+        for other in runs[:number]:
+            if run.folder.resolve() == other.folder.resolve():
+                raise UserError(
+                    f"`task.runs` names one run twice: {other.reference} and {run.reference}."
+                )
+    runs = [_with_class_names(run, runs) for run in runs]
+    titles = Counter(run.title for run in runs)
+    runs = [
+        replace(run, title=f"{run.title} ({run.folder.name})") if titles[run.title] > 1 else run
+        for run in runs
+    ]
+    titles = Counter(run.title for run in runs)
+    return [
+        replace(run, title=f"{number}: {run.title}") if titles[run.title] > 1 else run
+        for number, run in enumerate(runs, start=1)
+    ]
+
+
+def open_run(reference: str, uri: str | None = None) -> Run:
+    """The run in a folder, or of an MLflow run id in the store at `uri`.
+
+    Raises:
+        UserError: there is no such run, or it holds no predictions.
+    """
+    folder = _folder(reference, uri)
+    paths = sorted((folder / "predictions").glob("*.npz"))
+    if not paths:
+        raise UserError(
+            f"run {reference} holds no predictions (none in {folder / 'predictions'}); "
+            "make them with `task=evaluate`."
+        )
+    predictions = {path.stem: load_predictions(path) for path in paths}
+    config = _config(folder)
+    fusion = _fusion(folder)
+    counts = {split: one.num_classes for split, one in predictions.items()}
+    if len(set(counts.values())) > 1:
+        raise UserError(f"run {reference}: its splits differ in the number of classes: {counts}.")
+    num_classes = next(iter(counts.values()))
+    classes = _classes(config, predictions)
+    numbers = tuple(f"class {label}" for label in range(num_classes))
+    title = fusion.get("title") or _title(folder, config)
+    return Run(
+        *(reference, folder, title, predictions, config),
+        classes=classes or numbers,
+        names_classes=classes is not None,
+    )
+
+
+def common_splits(runs: Sequence[Run], chosen: Sequence[str] | None = None) -> list[str]:
+    """The splits that all runs have predictions of, or those `chosen`.
+
+    Raises:
+        UserError: a run lacks a chosen split, or no split is common to all.
+    """
+    for split in chosen or ():
+        for run in runs:
+            if split not in run.predictions:
+                raise UserError(
+                    f"`task.splits`: run {run.reference} has no predictions of split {split!r}; "
+                    f"there: {', '.join(run.predictions)}.{nearest(split, run.predictions)}"
+                )
+    if chosen:
+        return list(chosen)
+    common = [split for split in runs[0].predictions if all(split in r.predictions for r in runs)]
+    if not common:
+        raise UserError(
+            "the runs have no split in common: "
+            + "; ".join(f"{run.reference} has {', '.join(run.predictions)}" for run in runs)
+            + "."
+        )
+    # The in-domain split first: others are compared with it.
+    return sorted(common, key=lambda split: (split != "val", split))
+
+
+def check_same_classes(runs: Sequence[Run]) -> None:
+    """Refuse runs whose classes differ in number, name or order."""
+    for run in runs[1:]:
+        if len(run.classes) != len(runs[0].classes):
+            raise UserError(
+                f"{runs[0].reference} and {run.reference} know different classes: "
+                f"{len(runs[0].classes)} and {len(run.classes)}."
+            )
+        for label, (one, other) in enumerate(zip(runs[0].classes, run.classes, strict=True)):
+            if one != other:
+                raise UserError(
+                    f"{runs[0].reference} and {run.reference} know different classes: "
+                    f"label {label} is {one!r} and {other!r}."
+                )
+
+
+def _folder(reference: str, uri: str | None) -> Path:
+    folder = Path(reference).expanduser()
+    if folder.is_dir():
+        return folder
+    if not RUN_ID.fullmatch(reference):
+        raise UserError(
+            f"`task.runs`: {reference} is neither a folder nor an MLflow run id (32 hex digits)."
+        )
+    from flag3d_exp.runs.tracking import run_folder
+
+    return run_folder(reference, uri)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """The run's configuration; of a fused run, what its members have in common."""
+    if fusion := _fusion(folder):
+        return fusion["config"]
+    for path in (folder / ".hydra" / "config.yaml", folder / "config" / "config.yaml"):
+        if path.exists():
+            return _plain(OmegaConf.load(path))
+    return {}
+
+
+def _fusion(folder: Path) -> dict[str, Any]:
+    """What `fusion.json` says of a fused run; nothing for other runs."""
+    path = folder / FUSION
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _plain(loaded: Any) -> dict[str, Any]:
+    """A composed configuration as plain values; references that cannot be resolved stay text."""
+    try:
+        plain = OmegaConf.to_container(loaded, resolve=True)
+    except OmegaConfBaseException:
+        plain = OmegaConf.to_container(loaded, resolve=False)
+    return {str(key): value for key, value in plain.items()} if isinstance(plain, dict) else {}
+
+
+def _title(folder: Path, config: dict[str, Any]) -> str:
+    model = config.get("model", {}).get("_target_", "").rpartition(".")[2]
+    stream = config.get("stream", {}).get("name", "")
+    return " ".join(part for part in (model, stream) if part) or folder.name
+
+
+def _with_class_names(run: Run, others: Sequence[Run]) -> Run:
+    """The run with the class names of another that tells them, if it does not tell any itself."""
+    for other in others:
+        if not run.names_classes and other.names_classes and len(run.classes) == len(other.classes):
+            return replace(run, classes=other.classes)
+    return run
+
+
+def _classes(config: dict[str, Any], predictions: dict[str, Predictions]) -> tuple[str, ...] | None:
+    num_classes = next(iter(predictions.values())).num_classes
+    names = config.get("dataset", {}).get("classes")
+    if names and len(names) == num_classes:
+        return tuple(names)
+    if any(protocol(one.names, num_classes) for one in predictions.values()):
+        return CLASSES
+    return None

@@ -1,0 +1,88 @@
+"""Continuing a run from its checkpoints, and starting one from another's weights."""
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from flag3d_exp.devices.ranks import Ranks
+from flag3d_exp.engine.checkpoint import Checkpoint, load_checkpoint
+from flag3d_exp.engine.parameters import assign_parameters
+from flag3d_exp.engine.step import TrainStep
+from flag3d_exp.engine.train import Progress
+from flag3d_exp.errors import UserError, blamed_on
+
+log = logging.getLogger(__name__)
+
+
+def check_unused(folder: Path, resume: str | None) -> None:
+    """Refuse to start a new run over another one's files.
+
+    Raises:
+        UserError: the folder holds a run and `task.resume` does not ask to continue it.
+    """
+    if resume is None and (folder / "history.jsonl").exists():
+        raise UserError(
+            f"`hydra.run.dir={folder}` already holds a run; continue it with `task.resume=auto` "
+            "or choose another folder."
+        )
+
+
+def restored(folder: Path, model: nn.Cell, step: TrainStep) -> Progress:
+    """The state of the newest undamaged checkpoint in the run folder, put into model and step.
+
+    Raises:
+        UserError: the checkpoint is of another model or optimizer, or all are damaged.
+    """
+    checkpoint = newest(folder)
+    if checkpoint is None:
+        return Progress()
+    assign_parameters(model.get_parameters(), checkpoint.weights)
+    assign_parameters(step.optimizer_state, checkpoint.optimizer)
+    assign_parameters(step.ema, {f"ema.{k}": v for k, v in checkpoint.ema.items()})
+    progress = Progress.restored(checkpoint.meta["progress"])
+    log.info("resumed after epoch %d, step %d", progress.epoch, progress.step)
+    return progress
+
+
+def shared(ranks: Ranks, model: nn.Cell, step: TrainStep, progress: Progress) -> Progress:
+    """The first rank's progress; model and step of every rank made as the first one's."""
+    for parameter in (*model.get_parameters(), *step.optimizer_state, *step.ema):
+        value = parameter.asnumpy()
+        content = ranks.shared(np.ascontiguousarray(value).tobytes())
+        same = np.frombuffer(content, value.dtype).reshape(value.shape)
+        ops.assign(parameter, Tensor(same, parameter.dtype))
+    content = ranks.shared(json.dumps(progress.state()).encode())
+    return Progress.restored(json.loads(content))
+
+
+def newest(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint that can be read; None if the folder has none at all."""
+    found = sorted((folder / "checkpoints").glob("last*.npz"), key=_age)
+    refusal: UserError | None = None
+    for path in found:
+        try:
+            return load_checkpoint(path)
+        except UserError as error:
+            log.warning("%s Trying the one before it.", error)
+            refusal = error
+    if refusal is not None:
+        raise refusal
+    return None
+
+
+def initialise(model: nn.Cell, source: str) -> None:
+    """Start from the weights of a checkpoint, the head too.
+
+    Raises:
+        UserError: the file is not a checkpoint, or not of this model.
+    """
+    with blamed_on("task.init_from"):
+        assign_parameters(model.get_parameters(), load_checkpoint(Path(source)).weights)
+
+
+def _age(path: Path) -> int:
+    """0 for `last`, 1 for `last-1`, ..."""
+    return int(path.stem.partition("-")[2] or 0)

@@ -1,0 +1,237 @@
+"""A training run's side effects, the hooks of its loop: evaluating, keeping state, reporting."""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flag3d_exp.console import ProgressBar, metric_line
+from flag3d_exp.devices.ranks import Ranks
+from flag3d_exp.engine.checkpoint import Checkpoint, save_checkpoint
+from flag3d_exp.engine.evaluate import clip_scores, weights_swapped
+from flag3d_exp.engine.interrupt import StopRequest
+from flag3d_exp.engine.parameters import parameter_values
+from flag3d_exp.engine.predict import Predictor
+from flag3d_exp.engine.step import TrainStep
+from flag3d_exp.engine.train import Plan, Progress
+from flag3d_exp.results import metrics as measures
+from flag3d_exp.results.evaluation import gap_metrics
+from flag3d_exp.runs.run_folder import History, save_predictions
+from flag3d_exp.runs.tracking import Tracker
+from flag3d_exp.sweep import trial
+
+if TYPE_CHECKING:
+    from flag3d_exp.data.dataset import ClipDataset
+
+log = logging.getLogger(__name__)
+Predictions = dict[str, tuple[np.ndarray, np.ndarray]]  # split -> scores (n, K), labels (n,)
+
+
+class Evaluator:
+    """Scores whole splits with one compiled function.
+
+    Args:
+        predict: clips -> logits; asked with the weights that its model has when a split begins.
+        batch_size: clips per forward pass.
+        limit_batches: batches per split and rank; None for all.
+        stop: asked between batches; one process only, as ranks do not meet there.
+        ranks: share the recordings among them and gather the scores.
+    """
+
+    def __init__(
+        self,
+        predict: Predictor,
+        batch_size: int,
+        num_workers: int = 1,
+        limit_batches: int | None = None,
+        stop: StopRequest | None = None,
+        bar: ProgressBar | None = None,
+        ranks: Ranks | None = None,
+    ):
+        self.predict, self.batch_size, self.num_workers = predict, batch_size, num_workers
+        self.limit_batches, self.stop, self.bar = limit_batches, stop, bar
+        self.ranks = ranks or Ranks()
+
+    def scores(self, split: str, dataset: "ClipDataset") -> tuple[np.ndarray, np.ndarray]:
+        """Softmax scores (n, K) and labels (n,) of a split, in the order of its recordings.
+
+        Raises:
+            Interrupted: a stop was requested meanwhile.
+        """
+        from flag3d_exp.data.loader import batches
+
+        size = max(1, self.batch_size // len(dataset.clips(0)))
+        num_recordings = len(dataset)
+        if self.limit_batches is not None:
+            num_recordings = min(num_recordings, self.limit_batches * size * self.ranks.world)
+        shares = evaluation_shares(num_recordings, self.ranks.world)
+        own = shares[self.ranks.rank]
+        loaded = batches(dataset, own, size, num_workers=self.num_workers)
+        stop = self.stop if self.ranks.world == 1 else None
+        with stop.at_once() if stop else nullcontext():
+            watched = self._watched(split, loaded, len(own))
+            self.predict.refresh()
+            found = clip_scores(self.predict, watched, self.batch_size)
+        scores = np.empty((num_recordings, found.shape[1]), np.float32)
+        scores[shares] = self.ranks.gathered(found)
+        return scores, dataset.labels[:num_recordings]
+
+    def _watched(self, split: str, loaded: Iterable, num_recordings: int) -> Iterator:
+        done = 0
+        for batch in loaded:
+            if self.stop is not None and self.ranks.world == 1:
+                self.stop.check()
+            yield batch
+            done += len(batch.labels)
+            if self.bar is not None:
+                self.bar.show(f"evaluating {split}", done, num_recordings)
+
+
+def evaluation_shares(num_recordings: int, world: int) -> np.ndarray:
+    """(world, n) indices of the recordings each rank evaluates; the last ones wrap around."""
+    per_rank = -(-num_recordings // world)
+    return np.resize(np.arange(num_recordings), per_rank * world).reshape(per_rank, world).T
+
+
+class Session:
+    """The hooks of one training run."""
+
+    def __init__(
+        self,
+        folder: Path,
+        step: TrainStep,
+        plan: Plan,
+        splits: Mapping[str, "ClipDataset"],
+        evaluator: Evaluator,
+        tracker: Tracker,
+        bar: ProgressBar,
+        meta: Mapping[str, Any],
+        keep_last: int = 1,
+        keep_best: int = 1,
+    ):
+        self.folder, self.model, self.step, self.plan = folder, step.model, step, plan
+        self.splits, self.evaluator = splits, evaluator
+        self.tracker, self.bar, self.meta = tracker, bar, dict(meta)
+        self.keep_last, self.keep_best = keep_last, keep_best
+        self.history = History(folder)
+        self.predictions: Predictions = {}
+        self.best_predictions: Predictions = {}
+        self.unsaved: dict[str, Checkpoint] = {}  # `last` and `best` that a full disk did not take
+        self.evaluated = False  # in the running epoch
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """Keep and send the metrics of one moment."""
+        report = self.history.add(step, metrics)
+        if report is not None:
+            self.tracker.log_report(report)
+
+    def advance(self, progress: Progress) -> None:
+        """Draw the bar."""
+        note = metric_line(progress.metrics, ["train/loss", "train/top1", "clips_per_second"])
+        title = f"epoch {progress.epoch + 1}/{self.plan.num_epochs}"
+        self.bar.show(title, progress.step, self.plan.steps_per_epoch, note)
+
+    def evaluate(self) -> dict[str, float]:
+        """`<split>/top1`, `top5` and `loss` of every split; `<split>_ema/...` for averages."""
+        self.evaluated = True
+        metrics = self._evaluate("")
+        if self.step.ema:
+            with weights_swapped(self.model, self._averages()):
+                metrics |= self._evaluate("_ema")
+        return metrics | gap_metrics(metrics)
+
+    def _evaluate(self, suffix: str) -> dict[str, float]:
+        metrics: dict[str, float] = {}
+        for split, dataset in self.splits.items():
+            scores, labels = self.evaluator.scores(split, dataset)
+            self.predictions[split + suffix] = (scores, labels)
+            metrics |= measures.split_metrics(split + suffix, scores, labels)
+        return metrics
+
+    def save(self, progress: Progress, is_best: bool) -> None:
+        """Keep the state; a disk that is full costs the checkpoint, not the run.
+
+        What could not be written is tried again at the next save. Weights that are not finite
+        replace no checkpoint from which the run could go on.
+        """
+        if progress.step == 0:
+            log.info(epoch_line(progress, self.plan, self.evaluated, is_best))
+            self.evaluated = False
+        if not self.evaluator.ranks.first:
+            return
+        checkpoint = Checkpoint(
+            parameter_values(self.model.get_parameters()),
+            parameter_values(self.step.optimizer_state),
+            self._averages(),
+            self.meta | {"progress": progress.state()},
+        )
+        if all(np.isfinite(array).all() for array in checkpoint.weights.values()):
+            self.unsaved["last"] = checkpoint
+        else:
+            log.warning("The weights are not finite; `last` stays as it is.")
+        if is_best:
+            self.unsaved["best"], self.best_predictions = checkpoint, dict(self.predictions)
+        try:
+            self.write()
+        except OSError as error:
+            log.warning(
+                "No checkpoint at epoch %d, step %d (%s); the next save tries again.",
+                progress.epoch,
+                progress.step,
+                error,
+            )
+
+    def write(self) -> None:
+        """Write what is not on disk yet.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        if "best" in self.unsaved:  # before `last`, from which a resumed run would not redo it
+            for split, (scores, labels) in self.best_predictions.items():
+                dataset = self.splits[split.removesuffix("_ema")]
+                save_predictions(self.folder, split, dataset.names[: len(labels)], labels, scores)
+        for name, keep in (("best", self.keep_best), ("last", self.keep_last)):
+            if name in self.unsaved:
+                save_checkpoint(self.folder / f"checkpoints/{name}.npz", self.unsaved[name], keep)
+                del self.unsaved[name]
+
+    def report(self, progress: Progress) -> None:
+        """Tell the sweep, if this run is a trial of one.
+
+        Raises:
+            Pruned: the sweep gives the run up.
+        """
+        own = trial.current()
+        if own is not None:
+            own.report(progress.epoch, progress.metrics)
+
+    def _averages(self) -> dict[str, np.ndarray]:
+        return {p.name.removeprefix("ema."): p.asnumpy().copy() for p in self.step.ema}
+
+
+def forward_passes(
+    datasets: Iterable["ClipDataset"], batch_size: int, limit_batches: int | None = None
+) -> int:
+    """How many forward passes an `Evaluator` makes of whole datasets."""
+    total = 0
+    for dataset in datasets:
+        passes = -(-len(dataset) * len(dataset.clips(0)) // batch_size)
+        total += min(passes, limit_batches or passes)
+    return total
+
+
+def epoch_line(progress: Progress, plan: Plan, evaluated: bool, is_best: bool) -> str:
+    """One epoch in one line, with the accuracies if it was evaluated."""
+    shown = ["train/loss", "train/top1"]
+    if evaluated:
+        shown += [name for name in progress.metrics if name.endswith("/top1") and name not in shown]
+    shown.append("clips_per_second")
+    width = len(str(plan.num_epochs))
+    line = (
+        f"epoch {progress.epoch:{width}}/{plan.num_epochs}  {metric_line(progress.metrics, shown)}"
+    )
+    return line + ("  best so far" if is_best else "")

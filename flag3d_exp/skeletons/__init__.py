@@ -1,0 +1,1 @@
+"""Layouts of joints and the graphs made of them."""

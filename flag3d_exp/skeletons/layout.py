@@ -1,0 +1,214 @@
+"""Skeleton layouts: which joints there are, how they are connected, and the graphs made of that.
+
+A layout is a YAML file: one of `layouts/` beside this module, known by its name, or a user's own.
+Sizes: V joints, K neighbour subsets.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import yaml
+
+from flag3d_exp.errors import UserError, nearest
+
+LAYOUTS = Path(__file__).parent / "layouts"
+KEYS = ("joints", "mirror_pairs", "center", "edges", "limbs")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A named skeleton; joints are given by their index.
+
+    Args:
+        parents: joint where the bone to each joint starts; -1 at the root.
+        mirror_pairs: (left, right) joints.
+        limbs: pairs of joints between which PoseC3D draws a limb.
+        center: joint from which the graph's hops are counted.
+        edges: (joint, neighbour towards the centre): the graph. Not always the bones.
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    parents: tuple[int, ...]
+    mirror_pairs: tuple[tuple[int, int], ...]
+    limbs: tuple[tuple[int, int], ...]
+    center: int
+    edges: tuple[tuple[int, int], ...]
+
+    @property
+    def num_joints(self) -> int:
+        """How many joints there are, V."""
+        return len(self.joints)
+
+    @property
+    def mirror_order(self) -> np.ndarray:
+        """(V,) permutation that exchanges left and right."""
+        order = np.arange(self.num_joints)
+        for left, right in self.mirror_pairs:
+            order[[left, right]] = right, left
+        return order
+
+
+def load_layout(name: str, key: str = "layout") -> Layout:
+    """The layout of that name, or of the YAML file at that path.
+
+    The file maps `joints` to {joint: parent, or null at the root}; optional are `mirror_pairs`
+    ([[left, right], ...]), `center` (default: the root), `edges` ({joint: neighbour}, where the
+    graph differs from the parents) and `limbs` ([[from, to], ...], default: the edges).
+    """
+    path = Path(name).expanduser() if name.endswith((".yaml", ".yml")) else LAYOUTS / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(file.stem for file in LAYOUTS.glob("*.yaml"))
+        raise UserError(
+            f"`{key}` must be one of {', '.join(known)}, or the path of a YAML file; "
+            f"got {name!r}.{nearest(name, known)}"
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+        return _parsed(path.stem, yaml.safe_load(text), yaml.compose(text))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"`{key}` file {path} can't be read: {reason}") from error
+    except UserError as error:
+        raise UserError(f"`{key}` file {path}: {error}") from error
+
+
+def adjacency(
+    layout: Layout,
+    mode: Literal["spatial", "stgcn_spatial", "binary_adj"] = "spatial",
+    max_hop: int = 1,
+) -> np.ndarray:
+    """(K, V, V) float32: element [k, v, w] weighs source joint v in target joint w.
+
+    spatial: self, towards the centre, away from it, each normalised (K = 3). stgcn_spatial: the
+    normalised neighbourhood of `max_hop` hops, divided by distance and by who is nearer to the
+    centre (K = 1 + 2 max_hop; ST-GCN, arXiv 1801.07455). binary_adj: 0 and 1, no self loops.
+    """
+    num_joints = layout.num_joints
+    inward = np.zeros((num_joints, num_joints))
+    for joint, neighbour in layout.edges:
+        inward[neighbour, joint] = 1
+    if mode == "spatial":
+        subsets = [np.eye(num_joints), normalised(inward), normalised(inward.T)]
+    elif mode == "binary_adj":
+        subsets = [inward + inward.T]
+    elif mode == "stgcn_spatial":
+        hops = hop_distance(inward + inward.T)
+        weights = normalised((hops <= max_hop).astype(float))
+        to_center = np.minimum(hops[layout.center], max_hop + 1)  # as published: far joints tie
+        not_nearer = to_center[:, None] >= to_center[None, :]  # source than target
+        subsets = [weights * (hops == 0)]
+        for hop in range(1, max_hop + 1):
+            subsets += [weights * (hops == hop) * side for side in (not_nearer, ~not_nearer)]
+    else:
+        accepted = "spatial, stgcn_spatial, binary_adj"
+        raise UserError(f"`graph` must be one of {accepted}; got {mode!r}.")
+    return np.stack(subsets).astype(np.float32)
+
+
+def multi_scale(connected: np.ndarray, num_scales: int) -> np.ndarray:
+    """(num_scales, V, V) float32: self, then for each hop count the joints exactly so far away,
+    with self loops and normalised columns (MS-G3D, arXiv 2003.14111).
+
+    Args:
+        connected: symmetric (V, V) of 0 and 1.
+    """
+    hops = hop_distance(connected)
+    own = np.eye(len(connected))
+    scales = [np.maximum(hops == hop, own) for hop in range(num_scales)]
+    return normalised(np.stack(scales).astype(float)).astype(np.float32)
+
+
+def over_window(connected: np.ndarray, num_frames: int) -> np.ndarray:
+    """(num_frames * V, num_frames * V): joints of all frames, connected as within one frame."""
+    own = np.eye(len(connected))
+    return np.tile(np.maximum(connected, own), (num_frames, num_frames))
+
+
+def hop_distance(connected: np.ndarray) -> np.ndarray:
+    """(V, V) number of hops between joints over a symmetric 0/1 matrix; inf without a path."""
+    hops = np.full(connected.shape, np.inf)
+    reached = np.eye(len(connected))
+    for distance in range(len(connected)):
+        hops[(reached > 0) & np.isinf(hops)] = distance
+        reached = reached @ connected
+    return hops
+
+
+def normalised(matrix: np.ndarray) -> np.ndarray:
+    """The (..., V, V) matrix with each column divided by its sum; empty columns stay 0."""
+    total = matrix.sum(-2, keepdims=True)
+    return matrix / np.where(total == 0, 1, total)
+
+
+def _parsed(name: str, content: object, tree: yaml.Node | None) -> Layout:
+    """A layout from a YAML file's content; `tree` shows keys that the mapping has swallowed."""
+    if not isinstance(content, Mapping) or not isinstance(content.get("joints"), Mapping):
+        raise UserError("`joints` must map each joint to its parent (null at the root).")
+    unknown = [str(key) for key in content if key not in KEYS]
+    if unknown:
+        raise UserError(f"unknown key `{unknown[0]}`; accepted: {', '.join(KEYS)}.")
+    _refuse_repeated_keys(tree)
+    parents_by_name = content["joints"]
+    joints = tuple(str(joint) for joint in parents_by_name)
+    index = {joint: number for number, joint in enumerate(joints)}
+
+    def number_of(joint: object, key: str) -> int:
+        if str(joint) not in index:
+            hint = nearest(str(joint), index)
+            raise UserError(f"`{key}` names {joint!r}, which is no joint.{hint}")
+        return index[str(joint)]
+
+    def pairs(key: str) -> tuple[tuple[int, int], ...]:
+        value = content.get(key) or []
+        if not isinstance(value, list) or any(
+            not isinstance(pair, list) or len(pair) != 2 for pair in value
+        ):
+            raise UserError(f"`{key}` must be a list of pairs of joints; got {value!r}.")
+        return tuple((number_of(first, key), number_of(second, key)) for first, second in value)
+
+    parents = tuple(
+        -1 if parent is None else number_of(parent, "joints") for parent in parents_by_name.values()
+    )
+    root = _root(joints, parents)
+    neighbours = dict(enumerate(parents))
+    for joint, neighbour in (content.get("edges") or {}).items():
+        neighbours[number_of(joint, "edges")] = (
+            -1 if neighbour is None else number_of(neighbour, "edges")
+        )
+    edges = tuple((joint, other) for joint, other in neighbours.items() if other >= 0)
+    center = number_of(content["center"], "center") if "center" in content else root
+    mirror_pairs = pairs("mirror_pairs")
+    mirrored = [joint for pair in mirror_pairs for joint in pair]
+    if len(set(mirrored)) < len(mirrored):
+        raise UserError("`mirror_pairs` must name each joint at most once.")
+    return Layout(name, joints, parents, mirror_pairs, pairs("limbs") or edges, center, edges)
+
+
+def _root(joints: tuple[str, ...], parents: tuple[int, ...]) -> int:
+    """The one joint without a parent, to which every other joint's parents must lead."""
+    roots = [joint for joint, parent in enumerate(parents) if parent < 0]
+    if len(roots) != 1:
+        names = ", ".join(joints[root] for root in roots) or "none"
+        raise UserError(f"`joints` must have exactly one joint without a parent; got {names}.")
+    for joint in range(len(joints)):
+        current = joint
+        for _ in joints:
+            current = parents[current] if parents[current] >= 0 else current
+        if current != roots[0]:
+            raise UserError(f"`joints`: the parents of {joints[joint]!r} run in a circle.")
+    return roots[0]
+
+
+def _refuse_repeated_keys(node: yaml.Node | None) -> None:
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen = set()
+    for key, value in node.value:
+        if key.value in seen:
+            raise UserError(f"{key.value!r} stands twice.")
+        seen.add(key.value)
+        _refuse_repeated_keys(value)

@@ -1,0 +1,272 @@
+"""Other forms of data into annotation files."""
+
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+import yaml
+
+from flag3d_exp.data.annotations import open_annotations
+from flag3d_exp.data.formats import ntu
+from flag3d_exp.data.formats.convert import converted, read_pyskl, write_annotations
+from flag3d_exp.errors import UserError
+from flag3d_exp.skeletons.layout import load_layout
+
+COCO = load_layout("coco")
+
+
+def skeleton_file(path, bodies, num_frames=20):
+    """Writes an NTU RGB+D text file; `bodies` maps numbers to {frame: (25, 3) joints}."""
+    lines = [str(num_frames)]
+    for frame in range(num_frames):
+        here = {number: frames[frame] for number, frames in bodies.items() if frame in frames}
+        lines.append(str(len(here)))
+        for number, joints in here.items():
+            lines += [f"{number} 0 1 1 1 1 0 0.1 -0.2 2", "25"]
+            rest = "200.1 180.2 900.3 500.4 0.1 0.2 0.3 0.4 2"
+            lines += [f"{x:.6f} {y:.6f} {z:.6f} {rest}" for x, y, z in joints]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def moving(seed, amount, frames=range(20)):
+    rng = np.random.default_rng(seed)
+    pose = rng.normal(size=(25, 3)) + [0, 0, 3]
+    return {frame: pose + rng.normal(0, amount, (25, 3)) for frame in frames}
+
+
+def test_a_skeleton_file_gives_its_bodies_in_order_of_motion(tmp_path):
+    bodies = {
+        "720575": moving(0, 0.1, range(0, 18)),
+        "720576": moving(1, 0.5, range(3, 20)),
+        "720577": moving(2, 5.0, range(5, 8)),  # three frames: the sensor's mistake
+    }
+    path = skeleton_file(tmp_path / "S001C002P003R002A013.skeleton", bodies)
+    recording = ntu.read_skeleton(path)
+    assert (recording.name, recording.label, recording.subject) == (path.stem, 12, "P003")
+    assert recording.keypoints.shape == (2, 20, 25, 3)
+    expected = np.zeros((20, 25, 3))
+    for frame, joints in bodies["720576"].items():
+        expected[frame] = joints
+    np.testing.assert_allclose(recording.keypoints[0], expected, atol=1e-5)
+    assert not recording.keypoints[1, 18:].any()
+    assert ntu.read_skeleton(path, num_persons=1).keypoints.shape[0] == 1
+
+
+def test_a_body_of_few_frames_is_kept_if_there_is_no_other(tmp_path):
+    bodies = {"1": moving(0, 0.1, range(4))}
+    path = skeleton_file(tmp_path / "S001C002P003R002A013.skeleton", bodies)
+    assert ntu.read_skeleton(path).keypoints.shape == (1, 4, 25, 3)
+
+
+def test_a_folder_leaves_out_what_is_listed_and_names_what_is_empty(tmp_path):
+    names = ["S001C001P001R001A001", "S001C002P003R001A002", "S001C003P001R001A002"]
+    (tmp_path / "deeper").mkdir()
+    for name in names:
+        skeleton_file(tmp_path / "deeper" / f"{name}.skeleton", {"1": moving(0, 1)})
+    empty = skeleton_file(tmp_path / "S001C001P002R001A001.skeleton", {})
+    listed = tmp_path / "missing.txt"
+    listed.write_text(f"The following have missing skeletons:\n\n{names[2]}\n")
+    found = converted(tmp_path, missing=ntu.read_missing(listed))
+    splits, recordings, layout, left_out = found
+    assert [recording.name for recording in recordings] == names[:2]
+    assert left_out == [empty.stem]
+    assert layout == "nturgb+d"
+    assert splits == {
+        "xsub_train": (names[0],),
+        "xsub_val": (names[1],),
+        "xview_train": (names[1],),
+        "xview_val": (names[0],),
+    }
+
+
+def test_protocols_follow_persons_cameras_and_setups():
+    small = ["S001C001P001R001A001", "S001C002P003R001A060", "S017C003P038R001A001"]
+    splits = ntu.splits(small)
+    assert splits["xsub_train"] == (small[0], small[2])
+    assert splits["xview_train"] == (small[1], small[2])
+    assert "xset_train" not in splits
+    large = ["S001C001P001R001A001", "S018C001P103R001A061", "S032C001P106R001A120"]
+    splits = ntu.splits(large)
+    assert splits["xsub_train"] == (large[0], large[1])
+    assert splits["xset_train"] == (large[1], large[2])
+    assert splits["xset_val"] == (large[0],)
+    assert "xview_train" not in splits
+    assert len(ntu.TRAIN_PERSONS_60) == 20
+    assert len(ntu.TRAIN_PERSONS_120) == 53
+
+
+def good_lines(tmp_path):
+    path = skeleton_file(tmp_path / "S001C002P003R002A013.skeleton", {"1": moving(0, 1)})
+    return path.read_text().split("\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda lines: lines[:400], "line 401: the file ends too soon"),
+        (lambda lines: ["many", *lines[1:]], "line 1: invalid literal"),
+        (lambda lines: ["9999999", *lines[1:]], "expected a count; got .9999999"),
+        (lambda lines: ["-1", *lines[1:]], "expected a count; got .-1"),
+        (lambda lines: [*lines[:3], "24", *lines[4:]], "24 joints instead of 25"),
+        (lambda lines: [*lines[:4], "1 2", *lines[5:]], "line 5: a joint without three"),
+        (lambda lines: [*lines[:4], "a b c", *lines[5:]], "could not convert"),
+        (lambda lines: [*lines[:2], "", *lines[3:]], "a body without a number"),
+        (lambda lines: [""], "line 1: expected a count"),
+    ],
+)
+def test_a_broken_skeleton_file_is_refused_with_its_line(tmp_path, change, expected):
+    path = tmp_path / "S001C002P003R002A013.skeleton"
+    path.write_text("\n".join(change(good_lines(tmp_path))))
+    with pytest.raises(UserError, match=expected) as caught:
+        converted(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_sources_are_refused(tmp_path):
+    for name, content, expected in (
+        ("S001C002P003R002A013.skeleton", b"\xff\xfe", "not plain text"),
+        ("mine.skeleton", b"1\n0\n", "'mine' is no name of NTU RGB"),
+        ("data.mat", b"", "must be a folder of .skeleton files, or end in"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=expected):
+            converted(tmp_path / name)
+    with pytest.raises(UserError, match="is not there"):
+        converted(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no .skeleton files"):
+        converted(tmp_path / "empty")
+    (tmp_path / "list.txt").write_text("no names here")
+    with pytest.raises(UserError, match="`task.missing`: .* names no recordings"):
+        ntu.read_missing(tmp_path / "list.txt")
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_a_pyskl_pickle_gets_the_splits_of_the_protocols(tmp_path, bare):
+    names = ["S001C001P001R001A001", "S001C002P003R001A002"]
+    annotations = [
+        {
+            "frame_dir": name,
+            "label": number,
+            "total_frames": 4,
+            "keypoint": np.full((2, 4, 25, 3), number, np.float16),
+        }
+        for number, name in enumerate(names)
+    ]
+    path = tmp_path / "ntu60.pkl"
+    path.write_bytes(pickle.dumps(annotations if bare else {"annotations": annotations}))
+    splits, recordings, *_ = converted(path)
+    output = tmp_path / "out" / "ours.pkl"
+    write_annotations(output, splits, recordings)
+    opened = open_annotations(output, None)
+    assert opened.recordings("xview_train")[0].name == names[1]
+    np.testing.assert_array_equal(opened.all[1].keypoints, annotations[1]["keypoint"])
+    assert [recording.name for recording in read_pyskl(output)] == names
+
+
+def table(tmp_path, rows, header="recording,label,frame,joint,x,y,score,person", **settings):
+    (tmp_path / "clips.csv").write_text("\n".join([header, *rows]) + "\n")
+    content = {
+        "data": "clips.csv",
+        "layout": "coco",
+        "image_shape": [480, 854],
+        "splits": {"train": ["one"], "val": ["two"]},
+    }
+    path = tmp_path / "clips.yaml"
+    path.write_text(yaml.safe_dump(content | settings))
+    return path
+
+
+ROWS = ["one,0,5,0,1.5,2.5,0.9,0", "one,0,7,left eye,3,4,,1", "two,1,0,16,5,6,1,0"]
+
+
+def test_a_csv_file_gives_recordings_with_absent_rows_as_unseen(tmp_path):
+    splits, recordings, layout, _ = converted(table(tmp_path, ROWS))
+    one, two = recordings
+    assert layout == "coco"
+    assert splits == {"train": ("one",), "val": ("two",)}
+    assert (one.label, one.image_shape, one.keypoints.shape) == (0, (480, 854), (2, 3, 17, 2))
+    assert one.keypoints[0, 0, 0].tolist() == [1.5, 2.5]
+    assert one.keypoints[1, 2, COCO.joints.index("left eye")].tolist() == [3, 4]
+    assert (one.scores[0, 0, 0], one.scores[1, 2, 1]) == (np.float32(0.9), 1)
+    assert one.scores.astype(bool).sum() == 2
+    assert two.keypoints[0, 0, 16].tolist() == [5, 6]
+    output = tmp_path / "ours.pkl"
+    write_annotations(output, splits, recordings)
+    np.testing.assert_array_equal(open_annotations(output, None).all[0].keypoints, one.keypoints)
+
+
+def test_an_npz_file_gives_an_array_for_each_recording(tmp_path):
+    arrays = {"one": np.ones((3, 17, 2)), "two": np.ones((2, 4, 17, 2))}
+    np.savez(tmp_path / "clips.npz", **arrays, **{"one.scores": np.full((3, 17), 0.5)})
+    path = table(tmp_path, ROWS, data="clips.npz", labels={"one": 3, "two": 4})
+    _, (one, two), *_ = converted(path)
+    assert (one.keypoints.shape, one.label) == ((1, 3, 17, 2), 3)
+    assert (two.keypoints.shape, two.scores) == ((2, 4, 17, 2), None)
+    assert (one.scores == 0.5).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "expected"),
+    [
+        (["one,0,0,0,a,2,1,0"], None, "line 2: could not convert string"),
+        (["one,0,0,17,1,2,1,0"], None, "'17' is no joint of coco"),
+        (["one,0,0,left eey,1,2,1,0"], None, "Did you mean `left eye`"),
+        (["one,0,0,0,1"], None, "line 2"),
+        (["one,0,0,0,1,2,1,0", "one,1,1,0,1,2,1,0"], None, "another label than before"),
+        (["one,a,0,0,1,2,1,0"], None, "invalid literal"),
+        (["one,0,-1,0,1,2,1,0"], None, "a negative person or frame"),
+        (["one,0,0,0,1,2,1,0", "one,0,9999999999,0,1,2,1,0"], None, "too many for these rows"),
+        (["one,0,0,0,nan,2,1,0"], "recording,label,frame,x,y", "lacks the column `joint`"),
+    ],
+)
+def test_a_broken_csv_file_is_refused(tmp_path, rows, header, expected):
+    path = table(tmp_path, rows, **({"header": header} if header else {}))
+    with pytest.raises(UserError, match=expected):
+        converted(path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"data": "nothing.csv"}, "`data`: .*nothing.csv is not there"),
+        ({"data": "clips.yaml"}, "must end in .csv or .npz"),
+        ({"layout": "cocoo"}, "`layout` must be one of"),
+        ({"layout": "openpose"}, "'left eye' is no joint|has 17 joints|left eye"),
+        ({"label": {}}, "unknown key `label`. Did you mean `labels`"),
+        ({"splits": ["one"]}, "`splits` must map"),
+        ({"image_shape": [480]}, "`img_shape` must be"),
+    ],
+)
+def test_a_broken_table_description_is_refused(tmp_path, settings, expected):
+    rows = [row.replace("left eye", "1") for row in ROWS] if "layout" not in settings else ROWS
+    if settings.get("layout") == "openpose":
+        rows = ["one,0,0,17,1,2,1,0", "one,0,0,nose tip,1,2,1,0"]
+        expected = "'nose tip' is no joint of openpose"
+    with pytest.raises(UserError, match=expected):
+        converted(table(tmp_path, rows, **settings))
+
+
+def test_a_zip_bomb_is_not_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "clips.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("one.npy", bytes(300_000_000))
+    path = table(tmp_path, ROWS, data="clips.npz", labels={"one": 0})
+    with pytest.raises(UserError, match="would expand to 0.3 GB; it was not unpacked"):
+        converted(path)
+
+
+def test_an_npz_file_of_objects_is_refused(tmp_path):
+    np.savez(tmp_path / "clips.npz", one=np.array([{}], object))
+    path = table(tmp_path, ROWS, data="clips.npz", labels={"one": 0})
+    with pytest.raises(UserError, match="no NPZ file of plain arrays"):
+        converted(path)
+
+
+def test_splits_that_name_no_recording_are_refused_when_used(tmp_path):
+    splits, recordings, *_ = converted(table(tmp_path, ROWS, splits={"train": ["three"]}))
+    output = tmp_path / "ours.pkl"
+    write_annotations(output, splits, recordings)
+    with pytest.raises(UserError, match="names 1 recordings that are not"):
+        open_annotations(output, None).recordings("train")

@@ -1,0 +1,113 @@
+"""Classifying plain keypoints with an exported network, small enough to be worked out by hand."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow.exceptions import MlflowException
+from onnx import TensorProto, helper
+from pandas import DataFrame
+
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.pipeline import HeatmapPipeline
+from flag3d_exp.data.transforms import Stream
+from flag3d_exp.errors import UserError
+from flag3d_exp.export.file import write_file
+from flag3d_exp.export.serving import Classifier
+from flag3d_exp.results.metrics import softmax
+
+LAYOUT = "joints: {hip: null, knee: hip}"
+GRAPH = {"clip_len": 2, "num_clips": 1}
+
+
+def exported(path: Path, settings: dict, num_channels: int = 3, **facts) -> Path:
+    """A file whose logits are the clip's mean coordinates."""
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["keypoints"], ["logits"], axes=[1, 2, 3], keepdims=0)],
+        "network",
+        [helper.make_tensor_value_info("keypoints", TensorProto.FLOAT, ["N", 1, None, None, 3])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 3])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    dataset = {
+        **{"name": "made", "path": "made.pkl", "layout": "", "num_classes": 3},
+        **{"num_channels": num_channels, "splits": {}},
+    }
+    write_file(
+        path,
+        model.SerializeToString(),
+        {
+            "classes": ["x", "y", "z"],
+            "layout": {"name": "mine", "file": LAYOUT},
+            "dataset": dataset,
+            "pipeline": {"class": "GraphPipeline", "settings": {"layout": "", **settings}},
+            "stream": {"name": "joint"},
+        }
+        | facts,
+    )
+    return path
+
+
+def test_scores_are_the_softmax_averaged_over_clips(tmp_path):
+    """Five frames at x = 0, 1, 2, 3, 4; each of two clips of five frames holds all of them."""
+    pipeline = {"clip_len": 5, "num_clips": 2}
+    classifier = Classifier(exported(tmp_path / "model.onnx", pipeline))
+    keypoints = np.zeros((1, 5, 2, 3), np.float32)
+    keypoints[..., 0] = np.arange(5).reshape(1, 5, 1)
+    scores = classifier.scores([Recording("a", 0, keypoints)])
+    np.testing.assert_allclose(scores, softmax(np.array([[2.0, 0, 0]])), rtol=1e-6)
+
+
+def test_answers_name_every_class_likeliest_first(tmp_path):
+    classifier = Classifier(exported(tmp_path / "model.onnx", GRAPH))
+    keypoints = np.tile(np.float32([0, np.log(2), 0]), (1, 2, 2, 1)).tolist()
+    request = DataFrame([{"name": "a", "keypoints": keypoints}, {"keypoints": keypoints}])
+    first, second = classifier.predict(request)
+    assert (first["name"], second["name"]) == ("a", "1")
+    assert first["classes"] == [
+        {"label": 1, "class": "y", "probability": 0.5},
+        {"label": 0, "class": "x", "probability": 0.25},
+        {"label": 2, "class": "z", "probability": 0.25},
+    ]
+
+
+def test_what_cannot_be_classified_is_the_requests_fault(tmp_path):
+    classifier = Classifier(exported(tmp_path / "model.onnx", GRAPH))
+    wrong = DataFrame([{"name": "a", "keypoints": np.zeros((1, 2, 4, 3)).tolist()}])
+    for request, said in (
+        (wrong, "4 joints, but layout mine has 2"),
+        (DataFrame(), "no recording"),
+    ):
+        with pytest.raises(MlflowException, match=said) as caught:
+            classifier.predict(request)
+        assert caught.value.get_http_status_code() == 400
+
+
+def test_heatmap_networks_get_scores_and_pixels_of_their_crop(tmp_path):
+    settings = {"clip_len": 2, "test_size": 32}
+    facts = {
+        "layout": {"name": "coco", "file": None},
+        "pipeline": {"class": "HeatmapPipeline", "settings": settings},
+    }
+    path = exported(tmp_path / "model.onnx", settings, 2, **facts)
+    rng = np.random.default_rng(0)
+    keypoints = rng.uniform(0, 100, (1, 2, 17, 2)).astype(np.float32)
+    recording = Recording("a", 0, keypoints, rng.random((1, 2, 17), np.float32), (480, 640))
+    clips = HeatmapPipeline("coco", **settings).test_clips(recording, Stream("joint"))
+    expected = softmax(clips.mean((1, 2, 3)))
+    np.testing.assert_allclose(Classifier(path).scores([recording]), expected, rtol=1e-5)
+    with pytest.raises(UserError, match="img_shape"):
+        Classifier(path).scores([Recording("a", 0, keypoints)])
+
+
+def test_an_onnx_file_is_served_without_mindspore(tmp_path):
+    path = exported(tmp_path / "model.onnx", GRAPH)
+    program = (
+        "import sys; from flag3d_exp.export.serving import _load_pyfunc; "
+        f"_load_pyfunc({str(path)!r}); "
+        "print([name for name in ('mindspore', 'hydra', 'mlflow', 'onnx') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr

@@ -1,0 +1,224 @@
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+from omegaconf import OmegaConf
+
+from flag3d_exp.config.build import run_title
+from flag3d_exp.errors import UserError
+from flag3d_exp.runs.run_folder import History
+from flag3d_exp.runs.tracking import Tracking, connect, run_folder
+
+
+def settings(folder: Path, **others) -> Tracking:
+    return Tracking(uri=f"sqlite:///{folder}/mlflow.db", **others)
+
+
+@pytest.mark.parametrize(("task", "expected"), [("Train", ""), ("Evaluate", "evaluate-")])
+def test_a_run_is_named_after_what_it_does_first(task, expected):
+    cfg = OmegaConf.create(
+        {
+            "task": {"_target_": f"tasks.{task}"},
+            "model": {"_target_": "models.STGCN"},
+            "stream": {"name": "bone"},
+            "dataset": {"name": "demo"},
+            "seed": 3,
+        }
+    )
+    assert run_title(cfg) == f"{expected}STGCN-bone-demo-3"
+
+
+def test_a_run_arrives_with_its_parameters_metrics_data_and_files(tmp_path):
+    tracker = settings(tmp_path).start("name", {"model": "x"})
+    tracker.log_parameters({f"key{i}": i for i in range(250)} | {"long": "x" * 7000})
+    history = History(tmp_path)
+    for step in (1, 2):
+        report = history.add(step, {"train/loss": 1.0 / step})
+        assert report is not None
+        tracker.log_report(report)
+    tracker.log_dataset("/data/file.pkl", "demo", "0123456789" * 6, "train")
+    (tmp_path / "note.txt").write_text("hello")
+    tracker.log_artifact(tmp_path / "note.txt", "notes")
+    assert tracker.finish("FINISHED")
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    run = client.get_run(tracker.run_id)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "name")
+    assert len(run.data.params) == 251
+    points = client.get_metric_history(tracker.run_id, "train/loss")
+    assert [(point.step, point.value) for point in points] == [(1, 1.0), (2, 0.5)]
+    assert run.inputs.dataset_inputs[0].dataset.name == "demo"
+    assert [item.path for item in client.list_artifacts(tracker.run_id, "notes")] == [
+        "notes/note.txt"
+    ]
+
+
+def test_a_run_can_be_reopened(tmp_path):
+    first = settings(tmp_path).start("name", {})
+    first.finish("KILLED")
+    again = settings(tmp_path).start("other", {}, first.run_id)
+    assert again.run_id == first.run_id
+    assert again.finish("FINISHED")
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    assert client.get_run(first.run_id).info.status == "FINISHED"
+
+
+def test_without_tracking_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tracker = Tracking(uri=None).start("name", {})
+    tracker.log_parameters({"a": 1})
+    assert tracker.finish("FINISHED")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_cannot_be_used_is_named_in_one_line(tmp_path):
+    (tmp_path / "folder.db").mkdir()
+    away = f"http://127.0.0.1:{free_port()}"
+    for uri in (f"sqlite:///{tmp_path}/folder.db", "nonsense://x", away):
+        with pytest.raises(UserError, match="`tracking.uri=") as caught:
+            connect(uri)
+        assert "\n" not in str(caught.value)
+        assert "tracking=none" in str(caught.value)
+
+
+def test_an_unknown_run_is_named(tmp_path):
+    with pytest.raises(UserError, match="0{32}"):
+        run_folder("0" * 32, settings(tmp_path).uri)
+
+
+def test_reports_already_made_are_not_made_twice(tmp_path):
+    first = History(tmp_path)
+    first.add(1, {"train/loss": 1.0})
+    first.add(1, {"val/top1": 50.0})
+    with open(first.path, "a") as file:
+        file.write('{"step": 2, "times')  # a process killed while writing
+    again = History(tmp_path)
+    assert again.add(1, {"train/loss": 1.0}) is None
+    assert again.add(2, {"train/loss": 0.5}) is not None
+    assert History(tmp_path).series() == {
+        "train/loss": ([1, 2], [1.0, 0.5]),
+        "val/top1": ([1], [50.0]),
+    }
+
+
+@pytest.mark.slow
+def test_eight_processes_share_a_fresh_store(tmp_path):
+    code = (
+        "import sys\nfrom flag3d_exp.runs.tracking import Tracking\n"
+        "tracker = Tracking(uri=sys.argv[1]).start('n', {})\n"
+        "sys.exit(not tracker.finish('FINISHED'))"
+    )
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, uri], stderr=subprocess.PIPE, text=True)
+        for _ in range(8)
+    ]
+    for process in processes:
+        said = process.communicate(timeout=300)[1]
+        assert process.returncode == 0, said
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("flag3d_exp")
+    assert experiment is not None
+    assert len(client.search_runs([experiment.experiment_id])) == 8
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Server:
+    """An MLflow server on loopback that can be stopped and started again."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.port = folder, free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        store = f"sqlite:///{self.folder}/server.db"
+        arguments = ["server", "--backend-store-uri", store, "--host", "127.0.0.1"]
+        arguments += ["--port", str(self.port), "--workers", "1"]
+        arguments += ["--default-artifact-root", str(self.folder / "artifacts")]
+        with open(self.folder / "server.log", "a") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "mlflow", *arguments],
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            assert self.process.poll() is None, (self.folder / "server.log").read_text()
+            time.sleep(0.2)
+        raise TimeoutError("the MLflow server did not start")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def server(tmp_path):
+    server = Server(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_away_gets_everything_when_it_is_back(tmp_path, server, caplog):
+    tracker = Tracking(uri=server.uri, patience=120).start("name", {})
+    history = History(tmp_path)
+
+    def report(step: int) -> float:
+        started = time.monotonic()
+        made = history.add(step, {"train/loss": 1.0 / step})
+        assert made is not None
+        tracker.log_report(made)
+        return time.monotonic() - started
+
+    report(1)
+    server.stop()
+    with caplog.at_level(logging.WARNING):
+        waits = [report(step) for step in range(2, 12)]
+        time.sleep(3)
+        server.start()
+        assert tracker.finish("FINISHED")
+    assert max(waits) < 1
+    assert "server is away" in caplog.text and "server is back" in caplog.text
+    client = MlflowClient(server.uri)
+    points = client.get_metric_history(tracker.run_id, "train/loss")
+    assert [(point.step, point.value) for point in points] == [(s, 1.0 / s) for s in range(1, 12)]
+    assert client.get_run(tracker.run_id).info.status == "FINISHED"
+
+
+@pytest.mark.slow
+def test_a_server_that_stays_away_does_not_keep_a_run_from_ending(tmp_path, server, caplog):
+    tracker = Tracking(uri=server.uri, patience=1).start("name", {})
+    server.stop()
+    report = History(tmp_path).add(1, {"train/loss": 1.0})
+    assert report is not None
+    tracker.log_report(report)
+    started = time.monotonic()
+    with caplog.at_level(logging.WARNING):
+        assert not tracker.finish("FINISHED")
+    assert time.monotonic() - started < 30
+    assert "run folder" in caplog.text
+    deadline = time.monotonic() + 60
+    while any(thread.name == "tracking" for thread in threading.enumerate()):
+        assert time.monotonic() < deadline, "the delivery thread goes on"
+        time.sleep(0.2)
