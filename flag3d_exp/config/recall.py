@@ -1,8 +1,6 @@
 """Using a checkpoint with its own run's configuration, and what the command line changes on top."""
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -11,7 +9,6 @@ from omegaconf import DictConfig, OmegaConf
 from flag3d_exp.errors import UserError, blamed_on
 
 OWN_GROUPS = ("task", "device", "tracking")  # never taken from the checkpoint's run
-RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def expanded(overrides: Sequence[str]) -> list[str]:
@@ -31,10 +28,11 @@ def expanded(overrides: Sequence[str]) -> list[str]:
         return _resumed(resume, uri, overrides)
     several = "-m" in overrides or "--multirun" in overrides
     if "task.checkpoint" in given and "experiment" not in given and not several:
-        path = checkpoint_path(_unquoted(given["task.checkpoint"]), uri)
-        if path.suffix == ".npz":
-            from flag3d_exp.engine.checkpoint import load_meta
+        from flag3d_exp.engine.checkpoint import load_meta
+        from flag3d_exp.runs.references import find_checkpoint
 
+        path = find_checkpoint(_unquoted(given["task.checkpoint"]), "task.checkpoint", uri)
+        if path.suffix == ".npz":
             with blamed_on("task.checkpoint"):
                 choices = load_meta(path).get("choices", {})
             kept = [g for g in choices if g not in (*OWN_GROUPS, "experiment", "debug", *given)]
@@ -44,16 +42,14 @@ def expanded(overrides: Sequence[str]) -> list[str]:
 
 @blamed_on("task.resume")
 def _resumed(reference: str, uri: str | None, overrides: Sequence[str]) -> list[str]:
-    folder = Path(reference).expanduser()
-    if not folder.is_dir() and RUN_ID.fullmatch(reference):
-        from flag3d_exp.runs.tracking import run_folder
+    from flag3d_exp.runs.references import find_run_folder
 
-        folder = run_folder(reference, uri)
+    folder = find_run_folder(reference, "task.resume", uri)
     known = folder / ".hydra" / "overrides.yaml"
     if not known.is_file():
         raise UserError(
-            f"`task.resume={reference}` is neither a run folder on this machine nor an MLflow run "
-            "that has one; `task.resume=auto` continues what `hydra.run.dir` holds."
+            f"`task.resume={reference}` holds no run: there is no {known}. "
+            "`task.resume=auto` continues what `hydra.run.dir` holds."
         )
     started_with = [str(line) for line in OmegaConf.load(known)]
     saved = [line for line in started_with if not line.startswith("task.resume=")]
@@ -100,36 +96,6 @@ def recalled(cfg: DictConfig, meta: dict[str, Any], overrides: Sequence[str]) ->
         elif key in cfg or "." in key:
             OmegaConf.update(saved, key, OmegaConf.select(cfg, key), force_add=True)
     return saved
-
-
-def find_checkpoint(reference: str, uri: str | None = None) -> Path | None:
-    """The checkpoint that a path, a run folder or an MLflow run id stands for; None if none."""
-    path = Path(reference).expanduser()
-    if path.is_dir():
-        return path / "checkpoints" / "best.npz"
-    if path.is_file():
-        return path
-    if RUN_ID.fullmatch(reference):
-        from flag3d_exp.runs.tracking import run_folder
-
-        return run_folder(reference, uri) / "checkpoints" / "best.npz"
-    return None
-
-
-@blamed_on("task.checkpoint")
-def checkpoint_path(reference: str, uri: str | None) -> Path:
-    """As `find_checkpoint`.
-
-    Raises:
-        UserError: there is no such checkpoint.
-    """
-    path = find_checkpoint(reference, uri)
-    if path is None or not path.is_file():
-        raise UserError(
-            f"`task.checkpoint={reference}` is neither a checkpoint file, nor a run folder with "
-            "checkpoints/best.npz, nor an MLflow run id."
-        )
-    return path
 
 
 def _unquoted(value: str) -> str:

@@ -1,4 +1,4 @@
-"""Runs as their folders tell of them: what was predicted, by what, on what."""
+"""References to runs, and runs as their folders describe them: predictions, model, data."""
 
 import json
 import re
@@ -17,6 +17,70 @@ from flag3d_exp.results.published import CLASSES, protocol
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 FUSION = "fusion.json"
+
+
+def resolve(reference: str, key: str, uri: str | None = None) -> Path:
+    """The folder or file that a reference to a run stands for.
+
+    Args:
+        reference: a run folder, a checkpoint file or an MLflow run id, whose artifacts are
+            downloaded where its run folder is not on this machine.
+        key: the setting that it was given to.
+        uri: the MLflow store that knows the run id; None for the default one.
+
+    Raises:
+        UserError: it is none of these.
+    """
+    path = Path(reference).expanduser()
+    if path.exists():
+        return path
+    if not RUN_ID.fullmatch(reference):
+        raise UserError(
+            f"`{key}`: {reference} is neither a run folder, nor a file, nor an MLflow run id "
+            "(32 hex digits)."
+        )
+    from flag3d_exp.runs.artifacts import files_of_run
+
+    with blamed_on(key):
+        return files_of_run(reference, uri)
+
+
+def find_checkpoint(reference: str, key: str, uri: str | None = None) -> Path:
+    """The checkpoint file that a reference stands for; of a run, its best one.
+
+    Args:
+        reference, key, uri: as in `resolve`.
+
+    Raises:
+        UserError: there is no such checkpoint.
+    """
+    path = resolve(reference, key, uri)
+    if not path.is_dir():
+        return path
+    best = path / "checkpoints" / "best.npz"
+    if not best.is_file():
+        raise UserError(f"`{key}={reference}`: {path} holds no checkpoints/best.npz.")
+    return best
+
+
+def find_run_folder(reference: str, key: str, uri: str | None = None) -> Path:
+    """The run folder on this machine that a reference stands for.
+
+    Args:
+        reference, key, uri: as in `resolve`.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    folder = Path(reference).expanduser()
+    if folder.is_dir():
+        return folder
+    if not RUN_ID.fullmatch(reference):
+        raise UserError(f"`{key}={reference}` is neither a run folder nor an MLflow run id.")
+    from flag3d_exp.runs.artifacts import folder_of_run
+
+    with blamed_on(key):
+        return folder_of_run(reference, uri)
 
 
 @dataclass(frozen=True)
@@ -77,12 +141,12 @@ def open_runs(references: Sequence[str], uri: str | None = None) -> list[Run]:
 
 
 def open_run(reference: str, uri: str | None = None) -> Run:
-    """The run in a folder, or of an MLflow run id in the store at `uri`.
+    """The run that a run folder or an MLflow run id stands for.
 
     Raises:
         UserError: there is no such run, or it holds no predictions.
     """
-    folder = _folder(reference, uri)
+    folder = resolve(reference, "task.runs", uri)
     paths = sorted((folder / "predictions").glob("*.npz"))
     if not paths:
         raise UserError(
@@ -146,19 +210,6 @@ def check_same_classes(runs: Sequence[Run]) -> None:
                     f"{runs[0].reference} and {run.reference} know different classes: "
                     f"label {label} is {one!r} and {other!r}."
                 )
-
-
-def _folder(reference: str, uri: str | None) -> Path:
-    folder = Path(reference).expanduser()
-    if folder.is_dir():
-        return folder
-    if not RUN_ID.fullmatch(reference):
-        raise UserError(
-            f"`task.runs`: {reference} is neither a folder nor an MLflow run id (32 hex digits)."
-        )
-    from flag3d_exp.runs.tracking import run_folder
-
-    return run_folder(reference, uri)
 
 
 def _config(folder: Path) -> dict[str, Any]:

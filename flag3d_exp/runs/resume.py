@@ -13,6 +13,7 @@ from flag3d_exp.engine.parameters import assign_parameters
 from flag3d_exp.engine.step import TrainStep
 from flag3d_exp.engine.train import Progress
 from flag3d_exp.errors import UserError, blamed_on
+from flag3d_exp.runs.references import find_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -73,14 +74,19 @@ def newest(folder: Path) -> Checkpoint | None:
     return None
 
 
-def initialise(model: nn.Cell, source: str) -> None:
+def initialise(model: nn.Cell, source: str, uri: str | None = None) -> None:
     """Start from the weights of a checkpoint, the head too.
 
+    Args:
+        source: a checkpoint file, a run folder (its best checkpoint) or an MLflow run id.
+        uri: the MLflow store that knows the run id; None for the default one.
+
     Raises:
-        UserError: the file is not a checkpoint, or not of this model.
+        UserError: there is no such checkpoint, or it is not of this model.
     """
+    path = find_checkpoint(source, "task.init_from", uri)
     with blamed_on("task.init_from"):
-        assign_parameters(model.get_parameters(), load_checkpoint(Path(source)).weights)
+        assign_parameters(model.get_parameters(), load_checkpoint(path).weights)
 
 
 def _age(path: Path) -> int:

@@ -10,7 +10,6 @@ import logging
 import os
 import queue
 import sqlite3
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -241,31 +240,6 @@ def connect(uri: str) -> "MlflowClient":
     except (*_mlflow_errors(), sqlite3.Error, ImportError) as error:
         raise _unreachable(uri, error) from error
     return client
-
-
-def run_folder(run_id: str, uri: str | None = None) -> Path:
-    """The run folder of an MLflow run: the one on this machine, else its artifacts, downloaded.
-
-    Args:
-        uri: the store that knows the run; None for the default one.
-
-    Raises:
-        UserError: the store cannot be opened or does not know the run.
-    """
-    uri = uri or Tracking.uri
-    assert uri is not None
-    path = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///") and not path.exists():  # MLflow would make an empty one
-        raise UserError(f"MLflow run `{run_id}`: there is no store `tracking.uri={uri}`.")
-    client = connect(uri)
-    with refusals(f"MLflow run `{run_id}` at `tracking.uri={uri}`"):
-        tags = client.get_run(run_id).data.tags
-        folder = Path(tags.get("run_folder", ""))
-        if "run_folder" in tags and folder.is_dir():
-            return folder
-        target = Path(tempfile.gettempdir()) / f"flag3d_exp-{run_id}"
-        target.mkdir(exist_ok=True)
-        return Path(client.download_artifacts(run_id, "", str(target)))
 
 
 def attach(run_id: str, uri: str, paths: Sequence[Path], folder: str) -> None:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from flag3d_exp import bounds, console
 from flag3d_exp.config import build
-from flag3d_exp.config.recall import checkpoint_path, recalled
+from flag3d_exp.config.recall import recalled
 from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.engine.checkpoint import Checkpoint, load_checkpoint
 from flag3d_exp.engine.interrupt import StopRequest
@@ -21,6 +21,7 @@ from flag3d_exp.errors import UserError, blamed_on, nearest
 from flag3d_exp.results.evaluation import gap_metrics
 from flag3d_exp.results.metrics import split_metrics
 from flag3d_exp.runs import record
+from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.run_folder import save_metrics, save_predictions
 from flag3d_exp.runs.session import Evaluator, forward_passes
 from flag3d_exp.tasks.import_weights import imported
@@ -57,7 +58,7 @@ class Evaluate:
     def __call__(self, cfg: DictConfig) -> float | None:
         """Evaluate; the top-1 of `val` in percent, if that split is evaluated."""
         folder = Path(HydraConfig.get().runtime.output_dir)
-        path = checkpoint_path(self.checkpoint, cfg.tracking.uri)
+        path = find_checkpoint(self.checkpoint, "task.checkpoint", cfg.tracking.uri)
         with blamed_on("task.checkpoint"):
             checkpoint = load_checkpoint(path) if path.suffix == ".npz" else None
         if checkpoint is not None:

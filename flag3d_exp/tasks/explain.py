@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from flag3d_exp import bounds
 from flag3d_exp.config import build
-from flag3d_exp.config.recall import checkpoint_path, recalled
+from flag3d_exp.config.recall import recalled
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.engine.checkpoint import load_checkpoint
@@ -25,6 +25,7 @@ from flag3d_exp.results import attribution
 from flag3d_exp.results.attribution import Gradient
 from flag3d_exp.results.metrics import softmax
 from flag3d_exp.runs import record
+from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.run_folder import write_json
 from flag3d_exp.skeletons.layout import load_layout
 from flag3d_exp.tasks.evaluate import restored_model
@@ -56,8 +57,9 @@ class Explain:
     def __call__(self, cfg: DictConfig) -> None:
         """Write `explain.png` and `explain.json`."""
         folder = Path(HydraConfig.get().runtime.output_dir)
+        path = find_checkpoint(self.checkpoint, "task.checkpoint", cfg.tracking.uri)
         with blamed_on("task.checkpoint"):
-            checkpoint = load_checkpoint(checkpoint_path(self.checkpoint, cfg.tracking.uri))
+            checkpoint = load_checkpoint(path)
         cfg = recalled(cfg, checkpoint.meta, list(HydraConfig.get().overrides.task))
         device, _ = build.device(cfg)
         settings = build.instantiated(cfg.dataset)

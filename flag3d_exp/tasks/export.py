@@ -14,7 +14,7 @@ from mindspore import nn
 from omegaconf import DictConfig, OmegaConf
 
 from flag3d_exp.config import build
-from flag3d_exp.config.recall import checkpoint_path, recalled
+from flag3d_exp.config.recall import recalled
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.cache import sha256
 from flag3d_exp.data.dataset import ClipDataset
@@ -29,6 +29,7 @@ from flag3d_exp.export.model_store import log_model
 from flag3d_exp.models.layers import use_native_kernels
 from flag3d_exp.runs import record
 from flag3d_exp.runs.provenance import provenance
+from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.run_folder import save_metrics, write_json
 from flag3d_exp.skeletons.layout import load_layout
 from flag3d_exp.tasks.evaluate import restored_model
@@ -63,7 +64,7 @@ class Export:
             needed("onnx")
             needed("onnxruntime")
         folder = Path(HydraConfig.get().runtime.output_dir)
-        path = checkpoint_path(self.checkpoint, cfg.tracking.uri)
+        path = find_checkpoint(self.checkpoint, "task.checkpoint", cfg.tracking.uri)
         with blamed_on("task.checkpoint"):
             checkpoint = load_checkpoint(path)
         cfg = recalled(cfg, checkpoint.meta, list(HydraConfig.get().overrides.task))

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from flag3d_exp import bounds, console
 from flag3d_exp.config import build
-from flag3d_exp.config.recall import checkpoint_path, recalled
+from flag3d_exp.config.recall import recalled
 from flag3d_exp.data.inputs import input_clips, read_inputs
 from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.interrupt import StopRequest
@@ -20,6 +20,7 @@ from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import blamed_on
 from flag3d_exp.results.predictions import likeliest
 from flag3d_exp.runs import record
+from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.run_folder import write_json
 from flag3d_exp.runs.session import Evaluator, forward_passes
 from flag3d_exp.tasks.evaluate import restored_model
@@ -53,7 +54,7 @@ class Predict:
     def __call__(self, cfg: DictConfig) -> None:
         """Predict, and write and print the likeliest classes of each recording."""
         folder = Path(HydraConfig.get().runtime.output_dir)
-        path = checkpoint_path(self.checkpoint, cfg.tracking.uri)
+        path = find_checkpoint(self.checkpoint, "task.checkpoint", cfg.tracking.uri)
         with blamed_on("task.input"):
             recordings = read_inputs(Path(self.input).expanduser())
         with blamed_on("task.checkpoint"):

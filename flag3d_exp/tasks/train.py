@@ -60,7 +60,8 @@ class Train:
         keep_last: how many of the latest checkpoints to keep.
         keep_best: how many of the best.
         limit_batches: updates per epoch and batches per evaluation, for a quick look; None for all.
-        init_from: checkpoint whose weights to start from (fine-tuning).
+        init_from: checkpoint file, run folder (its best checkpoint) or MLflow run id whose weights
+            to start from (fine-tuning).
         freeze_backbone: train the head only.
         head_lr: learning rate of the head; None for the optimizer's.
         resume: run folder or MLflow run id to continue; `auto` continues what the run folder holds.
@@ -115,7 +116,7 @@ class Train:
         evaluated = {split: data for split, data in datasets.items() if split != "train"}
         model = build.model(cfg)
         if self.init_from:
-            resume.initialise(model, self.init_from)
+            resume.initialise(model, self.init_from, cfg.tracking.uri)
         if self.sync_batchnorm and ranks.world > 1:
             synchronise(model, ranks.world)
         compiled = device.compiles()

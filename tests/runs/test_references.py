@@ -62,7 +62,10 @@ def test_a_run_named_twice_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("reference", "message"),
-    [("nowhere", "neither a folder nor an MLflow run id"), (".", "holds no predictions")],
+    [
+        ("nowhere", "neither a run folder, nor a file, nor an MLflow run id"),
+        (".", "holds no predictions"),
+    ],
 )
 def test_references_to_nothing_are_refused(tmp_path, monkeypatch, reference, message):
     monkeypatch.chdir(tmp_path)
@@ -127,3 +130,24 @@ def test_a_run_without_class_names_takes_those_of_the_others(tmp_path):
     opened = references.open_runs([made(tmp_path / "b"), named])
     assert [run.classes for run in opened] == [("jump", "sit")] * 2
     references.check_same_classes(opened)
+
+
+def test_a_checkpoint_is_found_by_its_file_and_by_its_run_folder(tmp_path):
+    best = tmp_path / "run" / "checkpoints" / "best.npz"
+    best.parent.mkdir(parents=True)
+    best.touch()
+    for reference in (best, tmp_path / "run"):
+        assert references.find_checkpoint(str(reference), "task.init_from") == best
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("absent.npz", "`task.init_from`: absent.npz is neither a run folder"),
+        (".", "`task.init_from=.`: . holds no checkpoints/best.npz"),
+    ],
+)
+def test_a_checkpoint_that_is_not_there_is_refused(tmp_path, monkeypatch, reference, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        references.find_checkpoint(reference, "task.init_from")

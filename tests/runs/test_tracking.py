@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from flag3d_exp.config.build import run_title
 from flag3d_exp.errors import UserError
 from flag3d_exp.runs.run_folder import History
-from flag3d_exp.runs.tracking import Tracking, connect, run_folder
+from flag3d_exp.runs.tracking import Tracking, connect
 
 
 def settings(folder: Path, **others) -> Tracking:
@@ -86,11 +86,6 @@ def test_a_store_that_cannot_be_used_is_named_in_one_line(tmp_path):
             connect(uri)
         assert "\n" not in str(caught.value)
         assert "tracking=none" in str(caught.value)
-
-
-def test_an_unknown_run_is_named(tmp_path):
-    with pytest.raises(UserError, match="0{32}"):
-        run_folder("0" * 32, settings(tmp_path).uri)
 
 
 def test_reports_already_made_are_not_made_twice(tmp_path):

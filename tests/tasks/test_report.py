@@ -164,7 +164,7 @@ def test_the_task_writes_its_files_and_refuses_in_one_line(tmp_path):
     for name in ("report.html", "report.md", "metrics.json"):
         assert (tmp_path / "out" / name).stat().st_size > 0
     line = refused(tmp_path, "task=report", "task.runs=[a,nowhere]", "hydra.run.dir=out2")
-    assert "nowhere is neither a folder nor an MLflow run id" in line
+    assert "nowhere is neither a run folder, nor a file, nor an MLflow run id" in line
 
 
 @pytest.mark.slow
