@@ -14,10 +14,27 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
+from flag3d_exp.errors import printable, printable_lines
+
 log = logging.getLogger(__name__)
 
 PERCENT = ("top1", "top5")
 CELL_END = re.compile(r"(?<!\\)\|")
+
+
+class PrintableFormatter(logging.Formatter):
+    """Log lines that are safe to print, whatever names from files they hold.
+
+    Further lines of a message are indented, so that a name can't imitate a line of the log.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """The record's line, without a traceback."""
+        return super().formatMessage(record).replace("\n", "\n  ")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's line and its traceback."""
+        return printable_lines(super().format(record))
 
 
 class StdoutHandler(logging.Handler):
@@ -41,7 +58,8 @@ class ProgressBar:
     def show(self, title: str, done: int, total: int, note: str = "") -> None:
         """Draw `done` of `total` with a title before and a note behind."""
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, description=title, completed=done, total=total, note=note)
+            text = printable(title)
+            self._bar.update(self._task, description=text, completed=done, total=total, note=note)
 
 
 @contextmanager
@@ -63,8 +81,14 @@ def progress_bar() -> Iterator[ProgressBar]:
         yield ProgressBar(bar)
 
 
+def say(text: str) -> None:
+    """Print one line, safe for a terminal whatever names from files it holds."""
+    print(printable(text), flush=True)
+
+
 def show(markdown: str) -> None:
     """Print Markdown: as it stands, but on a terminal with its tables drawn within the width."""
+    markdown = printable_lines(markdown)
     if not sys.stdout.isatty():
         print(markdown)
         return

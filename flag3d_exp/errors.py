@@ -1,6 +1,7 @@
 """What a user is told when something they gave cannot be used."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -9,8 +10,46 @@ from difflib import get_close_matches
 WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
+MAX_WORD, MAX_LINE, MAX_NAME = 400, 2000, 200  # characters of a message, and of a name compared
+# Control characters, lone surrogates, separators of lines, and marks that reverse the direction of
+# text: what a terminal obeys instead of showing it. Tabs are harmless.
+UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
+
+
 class UserError(Exception):
-    """A user's mistake; the message is the one line they see: key, value, what is accepted."""
+    """A user's mistake; the message is the one line they see: key, value, what is accepted.
+
+    Names from files are part of it, so it is made safe to print (`printable`).
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
+
+def printable(text: str) -> str:
+    r"""The text as one line of bounded length that a terminal shows as it is.
+
+    Control characters and terminal escapes become `\x1b` and the like, as in a Python literal; the
+    middle of long words and of a long line is left out.
+    """
+    words = re.sub(rf"\S{{{MAX_WORD + 1},}}", lambda word: _middle_out(word[0], 200, 60), text)
+    line = _middle_out(words, MAX_LINE - 600, 500) if len(words) > MAX_LINE else words
+    return UNPRINTABLE.sub(lambda found: _escaped(found[0]), line)
+
+
+def printable_lines(text: str) -> str:
+    """Each line of the text as `printable` makes it."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def _middle_out(text: str, first: int, last: int) -> str:
+    return f"{text[:first]}...({len(text) - first - last} more)...{text[-last:]}"
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 @contextmanager
@@ -29,5 +68,8 @@ def blamed_on(key: str) -> Iterator[None]:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A question naming the likeliest of the `known` names, or nothing if none is near."""
-    close = get_close_matches(name, list(known), n=3, cutoff=0.6)
+    if len(name) > MAX_NAME:  # comparing takes time quadratic in the length
+        return ""
+    short = [other for other in known if len(other) <= MAX_NAME]
+    close = get_close_matches(name, short, n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(f'`{match}`' for match in close)}?" if close else ""

@@ -19,7 +19,7 @@ from flag3d_exp.config.recall import expanded
 from flag3d_exp.devices.device import set_environment
 from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.engine.interrupt import Interrupted, sigint_kept
-from flag3d_exp.errors import WANTS_TRACEBACK, UserError
+from flag3d_exp.errors import WANTS_TRACEBACK, UserError, printable
 from flag3d_exp.runs import run_folder
 from flag3d_exp.sweep import trial
 
@@ -94,26 +94,29 @@ def leave(error: Exception, folder: Path | None = None) -> NoReturn:
     """Say what went wrong in one line and end the process with 1, or 128 + the signal."""
     match error:
         case Interrupted():
-            print(f"{error}; `task.resume={folder}` continues it", file=sys.stderr)
+            _tell(f"{error}; `task.resume={folder}` continues it")
             sys.exit(128 + error.signum)
         case UserError():
-            print(f"error: {error}", file=sys.stderr)
+            _tell(f"error: {error}")
         case HydraException() | OmegaConfBaseException():
-            print(f"error: {checks.one_line(error)}.", file=sys.stderr)
+            _tell(f"error: {checks.one_line(error)}.")
         case MemoryError():
             where = f"; the traceback is in {folder}/run.log" if folder else ""
             what = f" ({checks.one_line(error)})" if str(error) else ""
-            print(
+            _tell(
                 f"error: memory ran out{what}; a smaller `task.batch_size`, `dataset.clip_len` or "
-                f"`model.base_channels` takes less{where}.",
-                file=sys.stderr,
+                f"`model.base_channels` takes less{where}."
             )
         case OSError():
             key = "" if folder else "`hydra.run.dir`: "
             where = f": `{error.filename}`" if error.filename else ""
-            print(f"error: {key}{error.strerror or error}{where}.", file=sys.stderr)
+            _tell(f"error: {key}{error.strerror or error}{where}.")
         case _:
             where = f"is in {folder}/run.log" if folder else "shows with HYDRA_FULL_ERROR=1"
             what = f"{type(error).__name__}: {shorten(checks.one_line(error), 300)}"
-            print(f"error: {what}; the traceback {where}.", file=sys.stderr)
+            _tell(f"error: {what}; the traceback {where}.")
     sys.exit(1)
+
+
+def _tell(line: str) -> None:
+    print(printable(line), file=sys.stderr)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from omegaconf import DictConfig
 
-from flag3d_exp import bounds
+from flag3d_exp import bounds, console
 from flag3d_exp.data.formats.convert import converted, write_annotations
 from flag3d_exp.data.formats.ntu import read_missing
 from flag3d_exp.errors import UserError, blamed_on
@@ -57,12 +57,14 @@ class Convert:
             f"dataset.splits={{train: {_chosen(splits, 'train')}, val: {_chosen(splits, 'val')}}}",
         ]
         sizes = ", ".join(f"{split} {len(names)}" for split, names in splits.items())
-        print(f"{len(recordings)} recordings ({sizes}) in {output}")
+        console.say(f"{len(recordings)} recordings ({sizes}) in {output}")
         if empty:
-            print(f"{len(empty)} recordings without a person were left out, such as {empty[0]}")
-        print("To look at them:")
+            console.say(
+                f"{len(empty)} recordings without a person were left out, such as {empty[0]}"
+            )
+        console.say("To look at them:")
         command = ["python", "-m", "flag3d_exp", "task=inspect", "dataset=custom", *settings]
-        print("  " + shlex.join(command))
+        console.say("  " + shlex.join(command))
 
 
 def _chosen(splits: dict[str, tuple[str, ...]], role: str) -> str:

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from mindspore import Tensor, nn, ops
 from omegaconf import DictConfig
 
-from flag3d_exp import bounds
+from flag3d_exp import bounds, console
 from flag3d_exp.config import build
 from flag3d_exp.config.recall import recalled
 from flag3d_exp.data.annotations import Recording
@@ -112,7 +112,7 @@ class Explain:
             "mean score %.3f against %.3f",
             *(verdict, by_importance, at_random),
         )
-        print(f"explanation: {folder / 'explain.png'}")
+        console.say(f"explanation: {folder / 'explain.png'}")
 
 
 def find_recording(by_name: dict[str, Recording], name: str) -> Recording:

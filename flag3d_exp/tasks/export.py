@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from mindspore import nn
 from omegaconf import DictConfig, OmegaConf
 
+from flag3d_exp import console
 from flag3d_exp.config import build
 from flag3d_exp.config.recall import recalled
 from flag3d_exp.data.annotations import Recording
@@ -98,7 +99,7 @@ class Export:
                 uri = log_model(cfg.tracking.uri, tracker.run_id, target, name, example)
                 for line in serving_lines(cfg.tracking.uri, uri, folder / "request.json"):
                     log.info(line)
-        print(f"exported: {target}")
+        console.say(f"exported: {target}")
 
 
 def registered_name(cfg: DictConfig) -> str:

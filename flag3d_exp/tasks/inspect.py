@@ -10,7 +10,7 @@ from typing import Annotated
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import bounds
+from flag3d_exp import bounds, console
 from flag3d_exp.config import build
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.source import Dataset
@@ -58,7 +58,7 @@ class Inspect:
         pipeline = build.instantiated(cfg.pipeline)
         findings, usable = inspect(settings, annotations, pipeline, layout)
         for line in table(findings):
-            print(line)
+            console.say(line)
         run_folder.write_json(folder / "findings.json", {"findings": [asdict(f) for f in findings]})
         shown = self.shown(usable)
         if shown:
@@ -77,8 +77,8 @@ class Inspect:
             )
         track(cfg, folder, findings)
         if shown:
-            print(f"a clip of each class: {folder / 'sheet_1.png'}")
-            print(f"recordings to play and turn: {folder / 'viewer.html'}")
+            console.say(f"a clip of each class: {folder / 'sheet_1.png'}")
+            console.say(f"recordings to play and turn: {folder / 'viewer.html'}")
         errors = [finding for finding in findings if finding.severity == "error"]
         if errors:
             raise UserError(

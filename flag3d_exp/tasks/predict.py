@@ -84,7 +84,7 @@ class Predict:
             log.info("%s: %s %.1f %%", row["name"], first["class"], 100 * first["probability"])
         if len(rows) > 10:
             log.info("and %d more", len(rows) - 10)
-        print(f"predictions: {target}")
+        console.say(f"predictions: {target}")
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -13,7 +13,7 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import bounds
+from flag3d_exp import bounds, console
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.report import figures, sections
 from flag3d_exp.report.animation import animations, upward_axis
@@ -64,7 +64,7 @@ class Report:
         if self.attach:
             for run in runs:
                 attach(run, [page, page.with_suffix(".md")], cfg.tracking.uri)
-        print(f"report: {page}")
+        console.say(f"report: {page}")
 
 
 @blamed_on("task.runs")
