@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from mindspore import Tensor, nn
 from omegaconf import DictConfig
 
+from flag3d_exp import files
 from flag3d_exp.benchmark.naive import in_own_layers
 from flag3d_exp.benchmark.profile import profiled
 from flag3d_exp.config import build
@@ -40,8 +41,8 @@ def prepare(
     if naive:
         in_own_layers(model)
     else:
-        np.savez(folder / "clips.npz", **clips, **heatmaps(model, clips))
-        np.savez(folder / "weights.npz", **parameter_values(model.get_parameters()))
+        files.write_arrays(folder / "clips.npz", {**clips, **heatmaps(model, clips)})
+        files.write_arrays(folder / "weights.npz", parameter_values(model.get_parameters()))
     groups = parameter_groups(model.get_parameters(), None, False)
     compiled = device.compiles()
     step = TrainStep(model, instantiate(cfg.optimizer)(groups), StepSettings(jit=compiled))

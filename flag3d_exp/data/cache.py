@@ -1,8 +1,7 @@
 """The converted form of an annotation file: all arrays end to end, then an index of them.
 
 A file is written once, under the digest of what it was made from, and mapped into memory; opening
-it reads only the index. It is written beside its place and moved there whole, so that two processes
-converting the same file can't disturb one another.
+it reads only the index. Two processes that convert the same file don't disturb one another.
 """
 
 import hashlib
@@ -10,13 +9,13 @@ import json
 import mmap
 import os
 import struct
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
+
+from flag3d_exp import files
 
 MAGIC = b"flag3d_exp recordings 1\n"
 TAIL = struct.Struct("<QQ")  # where the index begins, and its length
@@ -48,8 +47,8 @@ def digest(path: Path, folder: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     found = sha256(path)
-    with replacing(record) as file:
-        file.write(json.dumps({"file": facts, "sha256": found}).encode())
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(record, {"file": facts, "sha256": found})
     return found
 
 
@@ -64,7 +63,9 @@ def sha256(path: Path) -> str:
 
 def write(place: Path, splits: dict[str, tuple[str, ...]], recordings: Sequence[Any]) -> None:
     """Store `annotations.Recording`s and splits at `place`; other processes may do so, too."""
-    with replacing(place) as file:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    files.remove_abandoned(place.parent, recursive=False)
+    with files.replacing(place) as temporary, temporary.open("wb") as file:
         file.write(MAGIC)
         rows = []
         for recording in recordings:
@@ -110,19 +111,3 @@ def _appended(file: Any, array: np.ndarray) -> tuple[tuple[int, ...], str, int]:
     offset = file.tell()
     file.write(array.data)
     return array.shape, array.dtype.str, offset
-
-
-@contextmanager
-def replacing(place: Path) -> Iterator[BinaryIO]:
-    """A new file that takes its place, whole, when the block ends without an error."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=place.parent, prefix=f"{place.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, place)
-    except BaseException:
-        os.unlink(name)
-        raise

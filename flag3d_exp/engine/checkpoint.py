@@ -6,17 +6,16 @@ text with the run's configuration, its progress and a SHA-256 of all arrays.
 
 import hashlib
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from flag3d_exp import files
 from flag3d_exp.errors import UserError
 
 Arrays = dict[str, np.ndarray]
@@ -64,22 +63,10 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, keep: int = 1) -> None:
     Raises:
         OSError: it could not be written (disk full, say); what was there before is untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     arrays = checkpoint.arrays()
     meta = checkpoint.meta | {"sha256": _digest(arrays)}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    content = BytesIO()  # an archive that a full disk cuts off would complain when it is deleted
-    np.savez(content, meta=np.array(json.dumps(meta)), **arrays)
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        _rotate(path, keep)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    path.parent.mkdir(exist_ok=True)
+    files.write_arrays(path, {"meta": np.array(json.dumps(meta)), **arrays}, keep)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -125,19 +112,6 @@ def _read(path: Path, meta_only: bool) -> dict[str, Any]:
     return found
 
 
-def _rotate(path: Path, keep: int) -> None:
-    """Shift `path` to `<stem>-1` and so on, `path` itself staying in place until it is replaced."""
-    names = [path, *(path.with_stem(f"{path.stem}-{i}") for i in range(1, keep))]
-    for older, newer in zip(reversed(names[1:]), reversed(names[:-1]), strict=True):
-        if newer is not path and newer.exists():
-            os.replace(newer, older)
-        elif newer.exists():
-            link = path.with_name(f".{path.name}.link")
-            link.unlink(missing_ok=True)
-            os.link(path, link)
-            os.replace(link, older)
-
-
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256()
     for name in sorted(arrays):
@@ -145,12 +119,3 @@ def _digest(arrays: Mapping[str, np.ndarray]) -> str:
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
         digest.update(array.data.cast("B") if array.size else b"")
     return digest.hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from flag3d_exp import files
 from flag3d_exp.devices.device import set_environment
 from flag3d_exp.errors import UserError
 
@@ -49,7 +50,7 @@ def write_file(path: Path, graph: bytes, facts: dict[str, Any]) -> None:
         from flag3d_exp.export import mindir
 
         appended = mindir.with_facts({KEY: text})
-    path.write_bytes(graph + appended)
+    files.write_bytes(path, graph + appended)
 
 
 def open_file(path: Path) -> Exported:

@@ -12,6 +12,7 @@ import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from flag3d_exp import files
 from flag3d_exp.config import build
 from flag3d_exp.engine.interrupt import Interrupted
 from flag3d_exp.engine.train import NonFiniteLoss, Plan, Progress
@@ -19,7 +20,7 @@ from flag3d_exp.errors import UserError
 from flag3d_exp.report.figures import confusion_figure, curves_figure
 from flag3d_exp.results.metrics import confusion_matrix, predictions
 from flag3d_exp.runs.provenance import provenance
-from flag3d_exp.runs.run_folder import History, Report, save_metrics, write_json
+from flag3d_exp.runs.run_folder import History, Report, save_metrics
 from flag3d_exp.runs.tracking import TRIAL_STATE, Status, Tracker, Tracking
 from flag3d_exp.sweep import trial
 
@@ -53,7 +54,7 @@ def tracked_run(
     tracker = tracking.start(title, tags, run_id)
     if run_id is not None:
         tracker.log_reports(History(folder).reports)  # some were not delivered before it stopped
-    write_json(folder / "mlflow.json", {"uri": tracking.uri, "run_id": tracker.run_id})
+    files.write_json(folder / "mlflow.json", {"uri": tracking.uri, "run_id": tracker.run_id})
     tracker.log_parameters(build.plain(cfg))
     tracker.log_artifact(folder / ".hydra" / "config.yaml", "config")
     for split, data in datasets.items():
@@ -100,7 +101,8 @@ def explained(
     names = [train_split.names[index] for index in error.indices]
     clips = np.stack([train_split.clips(int(index), error.epoch) for index in error.indices])
     path = folder / f"nonfinite_step_{error.step}.npz"
-    np.savez(path, names=np.array(names), clips=clips, labels=train_split.labels[error.indices])
+    labels = train_split.labels[error.indices]
+    files.write_arrays(path, {"names": np.array(names), "clips": clips, "labels": labels})
     tracker.log_artifact(path)
     listed = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
     return UserError(
@@ -128,7 +130,7 @@ def publish(
         name: [(step / plan.steps_per_epoch, value) for step, value in zip(*series, strict=True)]
         for name, series in history.series().items()
     }
-    curves_figure(curves).savefig(figures / "curves.png", dpi=150)
+    files.write_figure(figures / "curves.png", curves_figure(curves), dpi=150)
     publish_predictions(folder, class_names, tracker)
     for name in ("best.npz", "last.npz"):
         if (folder / "checkpoints" / name).exists():
@@ -144,7 +146,7 @@ def publish_predictions(folder: Path, class_names: list[str], tracker: Tracker) 
             scores, labels = kept["scores"], kept["labels"]
         confusion = confusion_matrix(predictions(scores), labels, scores.shape[1])
         figure = confusion_figure(confusion, class_names)
-        figure.savefig(figures / f"confusion_{path.stem}.png", dpi=150)
+        files.write_figure(figures / f"confusion_{path.stem}.png", figure, dpi=150)
         tracker.log_artifact(path, "predictions")
     for path in sorted(figures.glob("*.png")):
         tracker.log_artifact(path, "figures")

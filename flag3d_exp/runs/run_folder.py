@@ -15,12 +15,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from flag3d_exp import files
 from flag3d_exp.errors import UserError
 
 if TYPE_CHECKING:
@@ -96,41 +96,21 @@ def save_predictions(
     import numpy as np
 
     path = folder / "predictions" / f"{split}.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = BytesIO()
-    np.savez(content, names=np.array(names), labels=labels, scores=scores)
-    with _replaced(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+    path.parent.mkdir(exist_ok=True)
+    files.write_arrays(path, {"names": np.array(names), "labels": labels, "scores": scores})
     return path
 
 
 def save_metrics(folder: Path, metrics: Mapping[str, float]) -> Path:
     """Write `metrics.json`, the final value of each metric."""
     path = folder / "metrics.json"
-    write_json(path, dict(sorted(metrics.items())))
+    files.write_json(path, dict(sorted(metrics.items())))
     return path
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON, whole or not at all."""
-    with _replaced(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _replaced(path: Path) -> Iterator[Path]:
-    """A temporary file that replaces `path` if the block succeeds and goes if it does not."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the run folder for this process.
+    """Hold the run folder for this process; remove what killed writers left in it.
 
     Raises:
         UserError: another process holds it.
@@ -143,6 +123,7 @@ def locked(folder: Path) -> Iterator[None]:
             f"`{folder}` is in use by another run; choose another `hydra.run.dir`."
         ) from None
     try:
+        files.remove_abandoned(folder)
         yield
     finally:
         lock.release()

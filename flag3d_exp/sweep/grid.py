@@ -13,7 +13,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import console
+from flag3d_exp import console, files
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.errors import UserError
 from flag3d_exp.runs.tracking import Status, Tracker
@@ -67,7 +67,7 @@ def _parent(config: DictConfig, folder: Path) -> Tracker:
         known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         run_id = known.get("run_id") if known.get("uri") == config.tracking.uri else None
         tracker = parent.start(config, folder.name, folder, run_id)
-        path.write_text(json.dumps({"uri": config.tracking.uri, "run_id": tracker.run_id}))
+        files.write_json(path, {"uri": config.tracking.uri, "run_id": tracker.run_id})
     return tracker
 
 

@@ -12,6 +12,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from scipy.stats import t as student
 
+from flag3d_exp import files
 from flag3d_exp.errors import UserError
 
 FILE, TABLE = "grid.yaml", "table.md"
@@ -75,11 +76,10 @@ def recall(points: Sequence[Point], folder: Path) -> None:
 
 def save(points: Sequence[Point], folder: Path) -> list[str]:
     """Write grid.yaml and table.md; the lines of the table."""
-    (folder / FILE).write_text(
-        yaml.safe_dump([asdict(point) for point in points], sort_keys=False), encoding="utf-8"
-    )
+    kept = [asdict(point) for point in points]
+    files.write_text(folder / FILE, yaml.safe_dump(kept, sort_keys=False))
     lines = table(points)
-    (folder / TABLE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    files.write_text(folder / TABLE, "\n".join(lines) + "\n")
     return lines
 
 

@@ -1,7 +1,6 @@
 """What a study leaves in its folder: optimization_results.yaml and the plots."""
 
 import logging
-import os
 import shlex
 import warnings
 from collections import Counter
@@ -12,6 +11,7 @@ from typing import Any
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
+from flag3d_exp import files
 from flag3d_exp.sweep.ledger import DROPPED, ERROR, FOLDER, RETRY_OF, Ledger, counted
 from flag3d_exp.sweep.space import spelled
 
@@ -26,9 +26,7 @@ def publish(
     """Write the results and, if wanted, the plots; lines that say the same to a reader."""
     trials = ledger.trials()
     found = results(ledger, trials, metrics, fixed)
-    temporary = folder / f".{FILE}.{os.getpid()}"
-    temporary.write_text(yaml.safe_dump(found, sort_keys=False), encoding="utf-8")
-    os.replace(temporary, folder / FILE)
+    files.write_text(folder / FILE, yaml.safe_dump(found, sort_keys=False))
     if plots:
         draw_plots(ledger, folder / "plots", list(metrics))
     lines = [f"{counts_line(trials)}; results in {folder / FILE}"]
@@ -133,7 +131,7 @@ def draw_plots(ledger: Ledger, folder: Path, metrics: list[str]) -> None:
                 warnings.simplefilter("ignore")  # of axes with a single value
                 axes = draw()
             figure = (axes if hasattr(axes, "figure") else axes.flat[0]).figure
-            figure.savefig(folder / f"{name}.png", dpi=120, bbox_inches="tight")
+            files.write_figure(folder / f"{name}.png", figure, dpi=120, bbox_inches="tight")
         except (ValueError, RuntimeError) as error:  # too few or too uniform trials for this one
             log.debug("no plot %s: %s", name, error)
         finally:

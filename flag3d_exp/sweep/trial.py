@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flag3d_exp import files
 from flag3d_exp.engine.interrupt import Interrupted
 from flag3d_exp.errors import UserError
 
@@ -57,7 +58,7 @@ class Ticket:
     def write(self, folder: Path) -> None:
         """Put the ticket into a job's folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        files.write_json(folder / FILE, asdict(self))
 
 
 def ticket(folder: Path) -> Ticket | None:

@@ -8,13 +8,12 @@ from typing import Annotated, Any, Literal
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from flag3d_exp import bounds, console
+from flag3d_exp import bounds, console, files
 from flag3d_exp.benchmark import figures
 from flag3d_exp.benchmark.contenders import Contender, in_turns, started
 from flag3d_exp.config import build
 from flag3d_exp.devices.device import description
 from flag3d_exp.runs import record
-from flag3d_exp.runs.run_folder import write_json
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +59,9 @@ class Benchmark:
             for line in figures.lines(found):
                 log.info(line)
         result = {"machine": description(measured[0]["device"]), "models": measured}
-        write_json(folder / "benchmark.json", result)
+        files.write_json(folder / "benchmark.json", result)
         text = figures.table(measured)
-        (folder / "benchmark.md").write_text(text, encoding="utf-8")
+        files.write_text(folder / "benchmark.md", text)
         with record.tracked_run(cfg, folder, measured[0]["device"], {}) as tracker:
             tracker.log_report(record.final_report(figures.metrics(measured)))
             tracker.log_artifact(folder / "benchmark.json")
@@ -72,7 +71,7 @@ class Benchmark:
     def measured(self, name: str, cfg: DictConfig, folder: Path) -> dict[str, Any]:
         """All figures of one model; `folder` receives what its contenders share."""
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
+        files.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
         wanted = ["torch", "naive"] if self.against == "both" else [self.against]
         contenders: dict[str, Contender] = {}
         try:

@@ -8,7 +8,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import console
+from flag3d_exp import console, files
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.report import sections
 from flag3d_exp.report.document import to_markdown
@@ -16,7 +16,6 @@ from flag3d_exp.results import comparison
 from flag3d_exp.results.comparison import Comparison
 from flag3d_exp.results.predictions import paired
 from flag3d_exp.runs.references import Run, check_same_classes, common_splits, open_runs
-from flag3d_exp.runs.run_folder import write_json
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,8 @@ class Compare:
         pairs, wrong = compare_runs(runs, self.splits)
         named = ", ".join(f"{run.title} ({run.reference})" for run in runs)
         text = to_markdown("Comparison", named, [sections.comparisons(pairs, wrong)])
-        (folder / "compare.md").write_text(text, encoding="utf-8")
-        write_json(folder / "compare.json", _plain(pairs, wrong))
+        files.write_text(folder / "compare.md", text)
+        files.write_json(folder / "compare.json", _plain(pairs, wrong))
         console.show(text)
 
 

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from mindspore import Tensor, nn, ops
 from omegaconf import DictConfig
 
-from flag3d_exp import bounds, console
+from flag3d_exp import bounds, console, files
 from flag3d_exp.config import build
 from flag3d_exp.config.recall import recalled
 from flag3d_exp.data.annotations import Recording
@@ -26,7 +26,6 @@ from flag3d_exp.results.attribution import Gradient
 from flag3d_exp.results.metrics import softmax
 from flag3d_exp.runs import record
 from flag3d_exp.runs.references import find_checkpoint
-from flag3d_exp.runs.run_folder import write_json
 from flag3d_exp.skeletons.layout import load_layout
 from flag3d_exp.tasks.evaluate import restored_model
 
@@ -84,10 +83,10 @@ class Explain:
         layout = load_layout(settings.layout)
         title = f"{recording.name}: {classes[label]} ({100 * scores[label]:.1f} %)"
         figure = explanation_figure(title, recording, layout, found, check)
-        figure.savefig(folder / "explain.png", dpi=130)
+        files.write_figure(folder / "explain.png", figure, dpi=130)
         joints = dict(zip(layout.joints, found.sum(axis=0).tolist(), strict=True))
         by_importance, at_random = check.areas
-        write_json(
+        files.write_json(
             folder / "explain.json",
             {
                 "recording": recording.name,

@@ -1,8 +1,6 @@
 """`task=export`: a checkpoint as an ONNX or MindIR file, verified, that MLflow serves."""
 
 import logging
-import os
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from mindspore import nn
 from omegaconf import DictConfig, OmegaConf
 
-from flag3d_exp import console
+from flag3d_exp import console, files
 from flag3d_exp.config import build
 from flag3d_exp.config.recall import recalled
 from flag3d_exp.data.annotations import Recording
@@ -31,7 +29,7 @@ from flag3d_exp.models.layers import use_native_kernels
 from flag3d_exp.runs import record
 from flag3d_exp.runs.provenance import provenance
 from flag3d_exp.runs.references import find_checkpoint
-from flag3d_exp.runs.run_folder import save_metrics, write_json
+from flag3d_exp.runs.run_folder import save_metrics
 from flag3d_exp.skeletons.layout import load_layout
 from flag3d_exp.tasks.evaluate import restored_model
 
@@ -93,7 +91,7 @@ class Export:
                 *(len(clips), difference, abs(expected).max()),
             )
             example = request_fields(data.recordings[0])
-            write_json(folder / "request.json", {"inputs": [example]})
+            files.write_json(folder / "request.json", {"inputs": [example]})
             if tracker.run_id is not None:
                 name = registered_name(cfg) if self.register == "auto" else self.register
                 uri = log_model(cfg.tracking.uri, tracker.run_id, target, name, example)
@@ -138,8 +136,7 @@ def write_verified(
 
         onnx = onnx_model(graph_of(network), clips.shape[1:], expected.shape[1])
         content = onnx.SerializeToString()
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        written = Path(folder, target.name)
+    with files.replacing(target) as written:
         write_file(written, content, facts | {"clip_shape": clips.shape[1:]})
         logits = open_file(written).logits
         found = np.concatenate([logits(clips), logits(clips[:1])])  # together, and one alone
@@ -150,7 +147,6 @@ def write_verified(
                 f"`task.format={target.suffix[1:]}`: the exported network's logits are off by "
                 f"{difference:.3g}, more than {limit:.3g}; nothing is written."
             )
-        os.replace(written, target)
     return difference
 
 

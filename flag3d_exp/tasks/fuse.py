@@ -10,7 +10,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import console
+from flag3d_exp import console, files
 from flag3d_exp.config import build
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.results import evaluation, fusion, metrics
@@ -86,7 +86,7 @@ def fuse_runs(
         run_folder.save_predictions(folder, split, fused.names, fused.labels, fused.scores)
         found |= metrics.split_metrics(split, fused.scores, fused.labels)
     found |= evaluation.gap_metrics(found)
-    run_folder.write_json(folder / FUSION, _description(runs, weights, fit_on))
+    files.write_json(folder / FUSION, _description(runs, weights, fit_on))
     run_folder.save_metrics(folder, found)
     for run, weight in zip(runs, weights, strict=True):
         log.info("%s: weight %.3g", run.title, weight)
@@ -107,7 +107,7 @@ def track(cfg: DictConfig, folder: Path, found: dict[str, float]) -> None:
         "command": " ".join(HydraConfig.get().overrides.task),
     }
     tracker: Tracker = tracking.start(described["title"], tags)
-    run_folder.write_json(folder / "mlflow.json", {"uri": tracking.uri, "run_id": tracker.run_id})
+    files.write_json(folder / "mlflow.json", {"uri": tracking.uri, "run_id": tracker.run_id})
     if report := run_folder.History(folder).add(0, found):
         tracker.log_report(report)
     for path in (folder / FUSION, folder / "metrics.json"):

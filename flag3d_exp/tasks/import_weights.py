@@ -40,6 +40,7 @@ class ImportWeights:
         with blamed_on("task.source"):
             checkpoint = imported(cfg, Path(self.source).expanduser(), self.head == "skip")
         output = Path(self.output).expanduser()
+        output.parent.mkdir(parents=True, exist_ok=True)
         save_checkpoint(output, checkpoint)
         model = build.class_name(cfg.model)
         log.info("%s: %d tensors of %s -> %s", model, len(checkpoint.weights), self.source, output)

@@ -10,7 +10,7 @@ from typing import Annotated
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import bounds, console
+from flag3d_exp import bounds, console, files
 from flag3d_exp.config import build
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.source import Dataset
@@ -59,7 +59,7 @@ class Inspect:
         findings, usable = inspect(settings, annotations, pipeline, layout)
         for line in table(findings):
             console.say(line)
-        run_folder.write_json(folder / "findings.json", {"findings": [asdict(f) for f in findings]})
+        files.write_json(folder / "findings.json", {"findings": [asdict(f) for f in findings]})
         shown = self.shown(usable)
         if shown:
             chosen = self.chosen(annotations.by_name, shown)
@@ -67,14 +67,12 @@ class Inspect:
             classes = record.class_names(cfg)
             samples = {label: clearest(members) for label, members in by_label(shown).items()}
             for number, figure in enumerate(sheets(samples, classes, layout, up), start=1):
-                figure.savefig(folder / f"sheet_{number}.png", dpi=110)
+                files.write_figure(folder / f"sheet_{number}.png", figure, dpi=110)
             write_gif(folder / "recording.gif", chosen, layout, up)
             played = [chosen, *(r for r in by_turns(shown) if r is not chosen)]
             played = played[: self.viewer_recordings]
             titles = [f"{classes[r.label]}: {r.name}" for r in played]
-            (folder / "viewer.html").write_text(
-                viewer(played, titles, layout, up), encoding="utf-8"
-            )
+            files.write_text(folder / "viewer.html", viewer(played, titles, layout, up))
         track(cfg, folder, findings)
         if shown:
             console.say(f"a clip of each class: {folder / 'sheet_1.png'}")

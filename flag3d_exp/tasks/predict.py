@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import bounds, console
+from flag3d_exp import bounds, console, files
 from flag3d_exp.config import build
 from flag3d_exp.config.recall import recalled
 from flag3d_exp.data.inputs import input_clips, read_inputs
@@ -21,7 +21,6 @@ from flag3d_exp.errors import blamed_on
 from flag3d_exp.results.predictions import likeliest
 from flag3d_exp.runs import record
 from flag3d_exp.runs.references import find_checkpoint
-from flag3d_exp.runs.run_folder import write_json
 from flag3d_exp.runs.session import Evaluator, forward_passes
 from flag3d_exp.tasks.evaluate import restored_model
 
@@ -78,7 +77,7 @@ class Predict:
         if self.format == "csv":
             write_csv(target, rows)
         else:
-            write_json(target, rows)
+            files.write_json(target, rows)
         for row in rows[:10]:
             first = row["classes"][0]
             log.info("%s: %s %.1f %%", row["name"], first["class"], 100 * first["probability"])
@@ -89,7 +88,10 @@ class Predict:
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """One line per recording and rank: name, rank, label, class, probability."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with (
+        files.replacing(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(["name", "rank", "label", "class", "probability"])
         for row in rows:

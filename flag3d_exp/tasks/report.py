@@ -13,7 +13,7 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import bounds, console
+from flag3d_exp import bounds, console, files
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.report import figures, sections
 from flag3d_exp.report.animation import animations, upward_axis
@@ -97,9 +97,9 @@ def write_report(
     lead = _lead(runs)
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / "report.html"
-    page.write_text(to_html(f"Report on {title}", lead, content), encoding="utf-8")
+    files.write_text(page, to_html(f"Report on {title}", lead, content))
     markdown = to_markdown(f"Report on {title}", lead, content)
-    (folder / "report.md").write_text(markdown, encoding="utf-8")
+    files.write_text(folder / "report.md", markdown)
     run_folder.save_metrics(folder, metric_values(evaluations))
     return page
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from flag3d_exp import bounds, console
+from flag3d_exp import bounds, console, files
 from flag3d_exp.config import build
 from flag3d_exp.models.summary import Layer, layers
 from flag3d_exp.skeletons.layout import load_layout
@@ -36,7 +36,7 @@ class Summary:
         build.device(cfg)
         text = layer_table(cfg, self.depth) if self.models is None else model_table(self.models)
         folder = Path(HydraConfig.get().runtime.output_dir)
-        (folder / "summary.md").write_text(text, encoding="utf-8")
+        files.write_text(folder / "summary.md", text)
         console.show(text)
 
 

@@ -304,7 +304,7 @@ def test_a_broken_file_is_refused_in_one_line(tmp_path, monkeypatch, name, cache
     assert seconds < 10
     assert memory < 60e6 + 4 * len(raw)
     assert not (tmp_path / MARKER).exists()
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob(".tmp-*"))
 
 
 def test_a_missing_file_is_named_with_its_key(tmp_path):

@@ -1,3 +1,4 @@
+import errno
 import os
 import zipfile
 
@@ -46,10 +47,10 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
     save_checkpoint(path, checkpoint(1.0))
 
     def full(_):
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=f"the disk of `{tmp_path}` is full"):
         save_checkpoint(path, checkpoint(2.0))
     monkeypatch.undo()
     assert [p.name for p in tmp_path.iterdir()] == ["last.npz"]

@@ -93,7 +93,7 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(tmp_path, disk, uninterru
     assert load_meta(run / "checkpoints" / "last.npz")["progress"]["epoch"] == 3
     best = load_checkpoint(run / "checkpoints" / "best.npz")
     assert best.meta["progress"]["best"] == uninterrupted["val/top1"]
-    assert not list(run.rglob("*.tmp"))
+    assert not list(run.rglob(".tmp-*"))
     (tracked,) = runs(disk.folder)
     assert tracked.info.status == "FINISHED"
     assert tracked_series(disk.folder, tracked.info.run_id) == kept_series(run)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
+from flag3d_exp import files
 from flag3d_exp.data.demo import body, cameras, motions, performers
 from flag3d_exp.data.demo.performers import Take, perform
 from flag3d_exp.errors import UserError
@@ -126,13 +127,11 @@ def _annotation_2d(take: Take, points: np.ndarray) -> dict:
 
 
 def _write_once(path: Path, domain: str) -> None:
-    """Writes the file; of several processes one writes and the others wait for it."""
+    """Write the file; of several processes one writes and the others wait for it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
-            partial = path.with_suffix(".partial")
-            partial.write_bytes(pickle.dumps(make_demo(domain), protocol=4))
-            partial.replace(path)
+            files.write_bytes(path, pickle.dumps(make_demo(domain), protocol=4))
 
 
 def _version() -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from flag3d_exp import files
 from flag3d_exp.data.annotations import Recording, read_annotations, recording_of
-from flag3d_exp.data.cache import replacing
 from flag3d_exp.data.formats import ntu
 from flag3d_exp.data.formats.pickles import read_pickle
 from flag3d_exp.data.formats.tables import Splits, read_table
@@ -92,7 +92,8 @@ def write_annotations(path: Path, splits: Splits, recordings: Iterable[Recording
         annotations.append({key: value for key, value in annotation.items() if value is not None})
     names = {split: list(members) for split, members in splits.items()}
     try:
-        with replacing(path) as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with files.replacing(path) as temporary, temporary.open("wb") as file:
             pickle.dump({"split": names, "annotations": annotations}, file, protocol=4)
     except OSError as error:
         raise UserError(f"`task.output`: {path} can't be written: {error.strerror}.") from error

@@ -13,6 +13,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
+from flag3d_exp import files
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.report.animation import LEFT, MIDDLE, RIGHT, projected
 from flag3d_exp.skeletons.layout import Layout
@@ -69,7 +70,8 @@ def write_gif(path: Path, recording: Recording, layout: Layout, up: int, size: i
                     line = [tuple(pixels[person, frame, joint]) for joint in (start, end)]
                     pen.line(line, fill=colour, width=8)
         images.append(image.resize((size, size), Image.Resampling.LANCZOS).quantize(32))
-    images[0].save(path, save_all=True, append_images=images[1:], duration=66, loop=0)
+    with files.replacing(path) as temporary:
+        images[0].save(temporary, save_all=True, append_images=images[1:], duration=66, loop=0)
 
 
 def coloured_bones(layout: Layout) -> list[Bone]:

@@ -1,0 +1,161 @@
+"""Files that are replaced whole: a reader finds the old content or the new, never a part.
+
+Every file of a run is written here: to a temporary file beside its place, synced, then renamed.
+A writer holds an advisory lock on its temporary file, so that those of killed writers can be told
+from those still being written, by any process on any machine.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+PREFIX = ".tmp-"  # of temporary files; the process id and a random number follow
+FULL = (errno.ENOSPC, errno.EDQUOT)
+UNNAMED = (*FULL, errno.EFBIG, errno.EIO)  # what `write` raises, without the file's name
+
+
+@contextmanager
+def replacing(path: Path, keep: int = 1) -> Iterator[Path]:
+    """A temporary file that becomes `path` when the block ends, and is removed if it raises.
+
+    Args:
+        path: in a folder that exists. The temporary file has the same suffix.
+        keep: how many files to keep: `path` and, of its predecessors, `<stem>-1`, `<stem>-2`, ...
+
+    Raises:
+        OSError: naming `path` or, if its disk is full, the folder; what was there is untouched.
+    """
+    temporary, descriptor = _locked_temporary(path)
+    try:
+        yield temporary
+        os.fsync(descriptor)
+        _rotate(path, keep)
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise _with_place(error, temporary, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, content: bytes | memoryview, keep: int = 1) -> None:
+    """Replace `path` by a file of `content`; see `replacing`."""
+    with replacing(path, keep) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` by a UTF-8 file of `text`; see `replacing`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace `path` by a file of `value` as JSON; see `replacing`."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_arrays(path: Path, arrays: "Mapping[str, np.ndarray]", keep: int = 1) -> None:
+    """Replace `path` by an `.npz` file of `arrays`; see `replacing`."""
+    import numpy as np
+
+    content = BytesIO()  # NumPy's archive fails a second time, when deleted, on a full disk
+    np.savez(content, **arrays)
+    write_bytes(path, content.getbuffer(), keep)
+
+
+def write_figure(path: Path, figure: "Figure", dpi: int, **settings: Any) -> None:
+    """Replace `path` by a picture of `figure`; see `replacing`.
+
+    Args:
+        settings: further ones of `Figure.savefig`.
+    """
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=dpi, **settings)
+
+
+def remove_abandoned(folder: Path, recursive: bool = True) -> list[Path]:
+    """Remove the temporary files in `folder` whose writers are gone; what was removed."""
+    pattern = f"{PREFIX}*"
+    found = folder.rglob(pattern) if recursive else folder.glob(pattern)
+    return [path for path in found if _removed_if_abandoned(path)]
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether the error says that a disk, or the user's share of it, is full."""
+    return isinstance(error, OSError) and error.errno in FULL
+
+
+def _locked_temporary(path: Path) -> tuple[Path, int]:
+    """A new temporary file for `path`, and a descriptor that holds its lock."""
+    while True:
+        name = f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}{path.suffix}"
+        temporary = path.with_name(name)
+        try:
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        except OSError as error:
+            raise _with_place(error, temporary, path) from error
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if temporary.exists():  # else it was taken for abandoned before it was locked
+            return temporary, descriptor
+        os.close(descriptor)
+
+
+def _removed_if_abandoned(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except OSError:  # gone meanwhile, or not a file that a writer left
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+    except OSError:  # its writer is at work, or the file system has no locks
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _with_place(error: OSError, temporary: Path, path: Path) -> OSError:
+    """The same error about `path` or, if its disk is full, the folder."""
+    unnamed = error.filename is None and error.errno in UNNAMED
+    if error.filename != str(temporary) and not unnamed:
+        return error
+    if is_full(error):
+        return OSError(error.errno, f"the disk of `{path.parent}` is full")
+    return OSError(error.errno, error.strerror, str(path))
+
+
+def _rotate(path: Path, keep: int) -> None:
+    """Shift `path` to `<stem>-1` and so on, `path` itself staying in place until it is replaced."""
+    names = [path, *(path.with_stem(f"{path.stem}-{i}") for i in range(1, keep))]
+    for older, newer in zip(reversed(names[1:]), reversed(names[:-1]), strict=True):
+        if newer is not path and newer.exists():
+            os.replace(newer, older)
+        elif newer.exists():
+            link = path.with_name(f"{PREFIX}{os.getpid()}-link{path.suffix}")
+            link.unlink(missing_ok=True)
+            os.link(path, link)
+            os.replace(link, older)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable, on file systems that can sync a folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
