@@ -1,10 +1,18 @@
 """The range of a setting, written once, in its annotation: `Annotated[float, ">= 0, < 1"]`.
 
-A configuration is held against it before the run starts (see `signature`); an object that is made
-in Python checks itself with `check`.
+A range is a list of conditions, separated by commas:
+
+    >= 0, > 0, <= 1, < 1    a number; >= 1 / other: times the setting `other` at least 1
+    odd                     a whole number
+    not empty               a list
+    as long as other        a list, compared with the setting `other`
+
+A configuration is checked against it before the run starts (see `signature`); an object that is
+made in Python checks itself with `check`.
 """
 
 import operator
+from collections.abc import Mapping
 from dataclasses import fields
 from math import isfinite
 from typing import Annotated, Any, get_args, get_origin
@@ -13,47 +21,89 @@ from flag3d_exp.errors import UserError
 
 COMPARISONS = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
 WORDS = {">=": "at least", ">": "above", "<=": "at most", "<": "below"}
+NOTHING: Mapping[str, Any] = {}
 
 
-def within(bounds: str, value: float) -> bool:
-    """Whether a number is in a range such as `>= 0, < 1`; no range holds NaN or infinity."""
-    return isfinite(value) and all(
-        COMPARISONS[comparison](value, limit) for comparison, limit in _limits(bounds)
-    )
+def within(bounds: str, value: Any, others: Mapping[str, Any] = NOTHING) -> bool:
+    """Whether a value is in a range such as `>= 0, < 1`; no range holds NaN or infinity.
+
+    Args:
+        others: the settings that the range may name; a condition on an absent one is met.
+    """
+    if isinstance(value, float) and not isfinite(value):
+        return False
+    return all(_holds(condition, value, others) for condition in _conditions(bounds))
 
 
 def in_words(bounds: str) -> str:
     """The range for an error line: at least 1; from 0 to 1; above 0 and below 1."""
-    limits = _limits(bounds)
-    if [comparison for comparison, _ in limits] == [">=", "<="]:
-        return f"from {limits[0][1]:g} to {limits[1][1]:g}"
-    return " and ".join(f"{WORDS[comparison]} {limit:g}" for comparison, limit in limits)
+    conditions = _conditions(bounds)
+    if [words[0] for words in conditions] == [">=", "<="]:
+        return f"from {conditions[0][1]} to {conditions[1][1]}"
+    return " and ".join(map(_in_words, conditions))
 
 
 def check(settings: Any, group: str) -> None:
-    """Hold the fields of a dataclass against the ranges in their annotations.
+    """Check the fields of a dataclass against the ranges in their annotations.
 
     Raises:
         UserError: naming the field as `group.field`, its value and the range.
     """
     for field in fields(settings):
         value = getattr(settings, field.name)
-        bounds = _violated(field.type, value)
+        bounds = _violated(field.type, value, vars(settings))
         if bounds is not None:
             name = f"{group}.{field.name}"
             raise UserError(f"`{name}` must be {in_words(bounds)}; got {value}.")
 
 
-def _limits(bounds: str) -> list[tuple[str, float]]:
-    pairs = [part.split() for part in bounds.split(",")]
-    return [(comparison, float(limit)) for comparison, limit in pairs]
+def _conditions(bounds: str) -> list[list[str]]:
+    """The words of each condition."""
+    return [condition.split() for condition in bounds.split(",")]
 
 
-def _violated(annotation: Any, value: Any) -> str | None:
-    """The range that the value, of whichever type of a union, is outside of."""
-    if get_origin(annotation) is Annotated:
-        bounds = annotation.__metadata__[0]
-        numeric = isinstance(value, int | float) and not isinstance(value, bool)
-        return bounds if numeric and not within(bounds, value) else None
-    found = (_violated(part, value) for part in get_args(annotation))
+def _holds(condition: list[str], value: Any, others: Mapping[str, Any]) -> bool:
+    match condition:
+        case ["odd"]:
+            return value % 2 == 1
+        case ["not", "empty"]:
+            return len(value) > 0
+        case ["as", "long", "as", other]:
+            expected = others.get(other)
+            return not isinstance(expected, list | tuple) or len(value) == len(expected)
+        case [comparison, limit, "/", other]:
+            factor = others.get(other)
+            known = isinstance(factor, int | float)
+            return not known or COMPARISONS[comparison](value * factor, float(limit))
+        case [comparison, limit]:
+            return COMPARISONS[comparison](value, float(limit))
+    raise ValueError(f"no range knows the condition {' '.join(condition)!r}")
+
+
+def _in_words(condition: list[str]) -> str:
+    match condition:
+        case ["not", "empty"]:
+            return "a list that is not empty"
+        case ["as", "long", "as", other]:
+            return f"as long as `{other}`"
+        case [comparison, limit, "/", other]:
+            return f"{WORDS[comparison]} {limit} / `{other}`"
+        case [comparison, limit]:
+            return f"{WORDS[comparison]} {limit}"
+    return " ".join(condition)
+
+
+def _violated(annotation: Any, value: Any, others: Mapping[str, Any]) -> str | None:
+    """The range that the value, of whichever type of a union, or an element of it is outside of."""
+    kind, parts = get_origin(annotation), get_args(annotation)
+    if kind is Annotated:
+        inner = _violated(parts[0], value, others)
+        types = list | tuple if get_origin(parts[0]) in (list, tuple) else int | float
+        bounded = isinstance(value, types) and not isinstance(value, bool)
+        return inner or (parts[1] if bounded and not within(parts[1], value, others) else None)
+    if kind in (list, tuple):
+        elements = value if isinstance(value, list | tuple) else ()
+        found = (_violated(parts[0], element, others) for element in elements)
+    else:
+        found = (_violated(part, value, others) for part in parts)
     return next((bounds for bounds in found if bounds is not None), None)

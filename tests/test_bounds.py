@@ -17,6 +17,8 @@ from flag3d_exp.errors import UserError
         ("> 0", "above 0", [1e-9, 3], [0, -0.0, nan]),
         (">= 0, < 1", "at least 0 and below 1", [0, 0.999], [1, -0.1]),
         (">= 0, <= 1", "from 0 to 1", [0, 1], [1.1, -0.1, nan]),
+        (">= 1, odd", "at least 1 and odd", [1, 3], [0, 2, -1]),
+        ("not empty", "a list that is not empty", [[0], (1, 2)], [[], ()]),
     ],
 )
 def test_a_range_holds_what_its_words_say(bounds, words, inside, outside):
@@ -25,10 +27,27 @@ def test_a_range_holds_what_its_words_say(bounds, words, inside, outside):
     assert not any(within(bounds, value) for value in outside)
 
 
+@pytest.mark.parametrize(
+    ("bounds", "words", "inside", "outside"),
+    [
+        ("as long as blocks", "as long as `blocks`", [[7, 8]], [[7], [7, 8, 9]]),
+        (">= 1 / width", "at least 1 / `width`", [0.25, 1], [0.2]),
+    ],
+)
+def test_a_range_may_depend_on_another_setting(bounds, words, inside, outside):
+    others = {"blocks": [1, 1], "width": 4}
+    assert in_words(bounds) == words
+    assert all(within(bounds, value, others) for value in inside)
+    assert not any(within(bounds, value, others) for value in outside)
+    assert all(within(bounds, value) for value in outside)  # of which nothing is known
+
+
 @dataclass(frozen=True)
 class Settings:
     size: Annotated[int, ">= 1"] | None = None
     name: str = ""
+    sizes: Annotated[tuple[Annotated[int, ">= 1"], ...], "as long as names"] = ()
+    names: tuple[str, ...] = ()
 
 
 def test_the_fields_of_an_object_are_held_to_their_ranges():
@@ -36,6 +55,10 @@ def test_the_fields_of_an_object_are_held_to_their_ranges():
     check(Settings(1), "task")
     with pytest.raises(UserError, match="^`task.size` must be at least 1; got 0.$"):
         check(Settings(0), "task")
+    with pytest.raises(UserError, match="^`task.sizes` must be as long as `names`; got \\(1,\\).$"):
+        check(Settings(sizes=(1,)), "task")
+    with pytest.raises(UserError, match="^`task.sizes` must be at least 1; got"):
+        check(Settings(sizes=(1, 0), names=("a", "b")), "task")
 
 
 def test_a_value_is_held_to_the_range_as_it_is_written():

@@ -64,9 +64,9 @@ def model(cfg: DictConfig) -> "nn.Cell":
     """The network, initialised from `seed`, computing in the device's precision.
 
     Raises:
-        UserError: it refused its settings, or is made for other joints than the dataset's.
+        UserError: it refused its settings, or is made for other data than it gets.
     """
-    checks.check_layouts(cfg)
+    checks.check_model(cfg)
     settings: Device = instantiated(cfg.device)
     return settings.lowered(instantiated(cfg.model))
 

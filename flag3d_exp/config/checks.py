@@ -20,6 +20,18 @@ PACKAGE = Path(__file__).resolve().parent.parent
 CONF = next(folder for folder in (PACKAGE.parent / "conf", PACKAGE / "conf") if folder.is_dir())
 LIGHT = ("dataset", "pipeline", "stream", "scheduler", "device", "tracking")  # made in no time
 TRAINING = "flag3d_exp.tasks.train.Train"  # other tasks may take these from a checkpoint
+# Facts of the data that other groups hold a copy of, and the setting that they copy.
+SAME = {
+    "pipeline.layout": "dataset.layout",
+    "pipeline.num_persons": "dataset.num_persons",
+    "pipeline.score_channel": "dataset.score_channel",
+    "model.num_classes": "dataset.num_classes",
+    "model.num_channels": "dataset.num_channels",
+    "model.num_persons": "pipeline.num_persons",
+    "model.train_size": "pipeline.train_size",
+    "model.test_size": "pipeline.test_size",
+}
+HEATMAP_CHANNELS = 3  # x, y and score of a joint, whatever the dataset has
 
 
 def check(cfg: DictConfig) -> None:
@@ -62,7 +74,28 @@ def check_by_making(cfg: DictConfig) -> None:
                     raise error.__cause__ from error
     if cfg.task._target_ == TRAINING and {"dataset", "pipeline", "stream"} <= made.keys():
         made["dataset"].check_with(made["pipeline"], made["stream"])
-        check_layouts(cfg)
+        check_model(cfg)
+
+
+def check_model(cfg: DictConfig) -> None:
+    """Refuse a pipeline or a network that is made for other data than it gets.
+
+    Raises:
+        UserError: naming the settings that differ.
+    """
+    for key, source in SAME.items():
+        value, expected = OmegaConf.select(cfg, key), OmegaConf.select(cfg, source)
+        if value is not None and expected is not None and value != expected:
+            raise UserError(f"`{key}={value}`, but `{source}` is {expected}; leave `{key}` out.")
+    heatmaps = "train_size" in cfg.pipeline
+    if "train_size" in cfg.model and not heatmaps:
+        raise UserError("The model draws heatmaps; take `pipeline=heatmap` with it.")
+    if heatmaps and cfg.model.get("num_channels", HEATMAP_CHANNELS) != HEATMAP_CHANNELS:
+        raise UserError(
+            f"`pipeline=heatmap` gives {HEATMAP_CHANNELS} channels, but `model.num_channels` is "
+            f"{cfg.model.num_channels}; take a model that draws heatmaps, or `pipeline=graph`."
+        )
+    check_layouts(cfg)
 
 
 def check_layouts(cfg: DictConfig) -> None:
@@ -102,6 +135,7 @@ def check_node(key: str, cfg: DictConfig) -> None:
     partial = bool(node.get("_partial_"))
     if partial:  # what the program itself will fill in is no setting
         known = {name: a for name, a in known.items() if name in node or not a.required}
+    values = {}
     for name in node:
         if name in ("_target_", "_partial_"):
             continue
@@ -113,8 +147,10 @@ def check_node(key: str, cfg: DictConfig) -> None:
         if OmegaConf.is_missing(node, name):
             kind = f" ({described(annotation)})" if annotation is not None else ""
             raise UserError(f"`{path}` must be given{kind}: `{path}=...`.")
-        value = _resolved(cfg, path)
-        if annotation is not None and (wanted := expected(annotation, value)):
+        values[str(name)] = _resolved(cfg, path)
+    for name, value in values.items():
+        path, annotation = f"{key}.{name}", known[name].annotation
+        if annotation is not None and (wanted := expected(annotation, value, values)):
             raise UserError(f"`{path}` must be {wanted}; got {spelled(value)}.")
         if isinstance(value, dict) and "_target_" in value:
             check_node(path, cfg)

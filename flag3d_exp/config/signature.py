@@ -2,17 +2,21 @@
 
 A config node names its object in `_target_`; the object's signature is the node's schema. Reading
 the source keeps MindSpore and MLflow out of the process until the configuration is accepted.
+
+A class whose settings have narrower ranges than its constructor says names them in `bounds`, a
+mapping of arguments to ranges (see `flag3d_exp.bounds`).
 """
 
 import ast
 import importlib.util
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from flag3d_exp.bounds import in_words, within
+from flag3d_exp.bounds import NOTHING, in_words, within
 
 INTEGERS = range(-(2**63), 2**63)  # that NumPy and MindSpore have
 
@@ -42,7 +46,31 @@ def arguments(target: str) -> dict[str, Argument] | None:
         raise LookupError(f"there is no module `{module}`")
     if source.suffix != ".py":
         return None
-    return _arguments_of(source, name, target)
+    found = _arguments_of(source, name, target)
+    return found and found | _narrowed(found, _bounds(_tree(source), name))
+
+
+def _bounds(tree: ast.Module, name: str) -> dict[str, str]:
+    """The ranges in the attribute `bounds` of the class `name`."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            for statement in node.body:
+                match statement:
+                    case ast.Assign(targets=[ast.Name(id="bounds")], value=value):
+                        return ast.literal_eval(value)
+    return {}
+
+
+def _narrowed(known: dict[str, Argument], bounds: Mapping[str, str]) -> dict[str, Argument]:
+    """The arguments that have a range in `bounds`, with that one instead of their own."""
+    found = {}
+    for name, text in bounds.items():
+        argument = known[name]
+        assert argument.annotation is not None
+        kind, _ = _alternatives(argument.annotation)[0]
+        annotation = ast.parse(f"Annotated[{ast.unparse(kind)}, {text!r}]", mode="eval").body
+        found[name] = replace(argument, annotation=annotation)
+    return found
 
 
 def _arguments_of(source: Path, name: str, target: str) -> dict[str, Argument] | None:
@@ -118,12 +146,16 @@ def _fields(node: ast.ClassDef) -> dict[str, Argument]:
     }
 
 
-def expected(annotation: ast.expr, value: Any) -> str | None:
-    """What the value would have to be, in words; None if it fits."""
-    if accepts(annotation, value):
+def expected(annotation: ast.expr, value: Any, others: Mapping[str, Any] = NOTHING) -> str | None:
+    """What the value would have to be, in words; None if it fits.
+
+    Args:
+        others: the settings that its range may name.
+    """
+    if accepts(annotation, value, others):
         return None
     for kind, bounds in _alternatives(annotation):
-        if bounds is not None and accepts(kind, value):
+        if bounds is not None and accepts(kind, value, others):
             return in_words(bounds)
         if isinstance(value, float) and not isfinite(value) and ast.unparse(kind) == "float":
             return f"a finite number{f' {in_words(bounds)}' if bounds else ''}"
@@ -189,17 +221,22 @@ def _spelled(value: Any) -> str:
     )
 
 
-def accepts(annotation: ast.expr | None, value: Any) -> bool:
-    """Whether `value`, as read from YAML, fits the annotation; true if that is not plain."""
+def accepts(annotation: ast.expr | None, value: Any, others: Mapping[str, Any] = NOTHING) -> bool:
+    """Whether `value`, as read from YAML, fits the annotation; true if that is not plain.
+
+    Args:
+        others: the settings that its range may name.
+    """
     match annotation:
         case None:
             return True
         case ast.Constant(value=None):
             return value is None
         case ast.BinOp():
-            return accepts(annotation.left, value) or accepts(annotation.right, value)
+            left, right = annotation.left, annotation.right
+            return accepts(left, value, others) or accepts(right, value, others)
         case ast.Subscript():
-            return _accepts_generic(annotation, value)
+            return _accepts_generic(annotation, value, others)
     match ast.unparse(annotation):
         case "int":
             return isinstance(value, int) and not isinstance(value, bool) and value in INTEGERS
@@ -213,11 +250,12 @@ def accepts(annotation: ast.expr | None, value: Any) -> bool:
     return True
 
 
-def _accepts_generic(annotation: ast.Subscript, value: Any) -> bool:
+def _accepts_generic(annotation: ast.Subscript, value: Any, others: Mapping[str, Any]) -> bool:
     items = _items(annotation)
     match ast.unparse(annotation.value):
         case "Annotated":
-            return accepts(items[0], value) and within(ast.literal_eval(items[1]), value)
+            bounds = ast.literal_eval(items[1])
+            return accepts(items[0], value, others) and within(bounds, value, others)
         case "Literal":
             allowed = [ast.literal_eval(item) for item in items]
             return any(type(value) is type(a) and value == a for a in allowed)

@@ -54,6 +54,8 @@ class AGCNOriginal(nn.Cell):
         dropout: share of the head's features that training drops; the trainer draws the mask.
     """
 
+    bounds = {"base_channels": ">= 4"}  # embeddings have a quarter of the channels
+
     def __init__(
         self,
         num_classes: int,

@@ -44,7 +44,8 @@ class C3DLight(nn.Cell):
     Args:
         layout: name or YAML file of the joints' layout.
         limbs: draw limbs instead of joints.
-        train_size, test_size: side of the heatmaps, in pixels, in training and otherwise.
+        train_size, test_size: side of the heatmaps, in pixels, in training and otherwise; the
+            published four stages halve it three times.
         sigma: of the heatmaps' Gaussians, in pixels.
         stage_convs: convolutions of each stage; widths double from stage to stage.
         dropout: share of the head's features that training drops; the trainer draws the mask.
@@ -55,11 +56,11 @@ class C3DLight(nn.Cell):
         num_classes: int,
         layout: str,
         limbs: bool = False,
-        train_size: Annotated[int, ">= 1"] = 56,
-        test_size: Annotated[int, ">= 1"] = 64,
+        train_size: Annotated[int, ">= 8"] = 56,
+        test_size: Annotated[int, ">= 8"] = 64,
         sigma: Annotated[float, "> 0"] = 0.6,
         base_channels: Annotated[int, ">= 1"] = 32,
-        stage_convs: tuple[int, ...] = (1, 1, 2, 2),
+        stage_convs: Annotated[tuple[Annotated[int, ">= 1"], ...], "not empty"] = (1, 1, 2, 2),
         dropout: Annotated[float, ">= 0, < 1"] = 0.5,
     ):
         super().__init__()

@@ -102,6 +102,8 @@ class CTRGCN(nn.Cell):
         dropout: share of the head's features that training drops; the trainer draws the mask.
     """
 
+    bounds = {"base_channels": ">= 4"}  # a channel for each of four branches
+
     def __init__(
         self,
         num_classes: int,

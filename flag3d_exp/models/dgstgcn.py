@@ -99,6 +99,8 @@ class DGSTGCN(nn.Cell):
         dropout: share of the head's features that training drops; the trainer draws the mask.
     """
 
+    bounds = {"base_channels": ">= 6"}  # a channel for each of six branches
+
     def __init__(
         self,
         num_classes: int,
@@ -109,7 +111,7 @@ class DGSTGCN(nn.Cell):
         num_blocks: Annotated[int, ">= 1"] = 10,
         widen_at: tuple[Annotated[int, ">= 1"], ...] = (5, 8),
         num_graphs: Annotated[int, ">= 1"] = 8,
-        ratio: Annotated[float, "> 0"] = 0.125,
+        ratio: Annotated[float, ">= 1 / base_channels"] = 0.125,
         dropout: Annotated[float, ">= 0, < 1"] = 0.0,
     ):
         super().__init__()

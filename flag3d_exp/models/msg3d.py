@@ -126,11 +126,11 @@ class MSG3D(nn.Cell):
         layout: str,
         num_channels: int = 3,
         num_persons: int = 1,
-        base_channels: Annotated[int, ">= 1"] = 96,
+        base_channels: Annotated[int, ">= 6"] = 96,
         num_stages: Annotated[int, ">= 1"] = 3,
         num_scales: Annotated[int, ">= 1"] = 13,
         num_window_scales: Annotated[int, ">= 1"] = 6,
-        window_sizes: tuple[int, ...] = (3, 5),
+        window_sizes: tuple[Annotated[int, ">= 1, odd"], ...] = (3, 5),
         dropout: Annotated[float, ">= 0, < 1"] = 0.0,
     ):
         super().__init__()

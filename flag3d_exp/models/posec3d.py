@@ -85,7 +85,7 @@ class PoseC3D(nn.Cell):
         train_size, test_size: side of the heatmaps, in pixels, in training and otherwise.
         sigma: of the heatmaps' Gaussians, in pixels.
         stage_blocks, temporal_kernels, spatial_strides, temporal_strides: of each stage; widths
-            double from stage to stage. Temporal kernels are 1 or 3.
+            double from stage to stage. Temporal kernels are odd.
         dropout: share of the head's features that training drops; the trainer draws the mask.
     """
 
@@ -98,10 +98,16 @@ class PoseC3D(nn.Cell):
         test_size: Annotated[int, ">= 1"] = 64,
         sigma: Annotated[float, "> 0"] = 0.6,
         base_channels: Annotated[int, ">= 1"] = 32,
-        stage_blocks: tuple[int, ...] = (4, 6, 3),
-        temporal_kernels: tuple[int, ...] = (1, 3, 3),
-        spatial_strides: tuple[int, ...] = (2, 2, 2),
-        temporal_strides: tuple[int, ...] = (1, 1, 2),
+        stage_blocks: Annotated[tuple[Annotated[int, ">= 1"], ...], "not empty"] = (4, 6, 3),
+        temporal_kernels: Annotated[
+            tuple[Annotated[int, ">= 1, odd"], ...], "as long as stage_blocks"
+        ] = (1, 3, 3),
+        spatial_strides: Annotated[
+            tuple[Annotated[int, ">= 1"], ...], "as long as stage_blocks"
+        ] = (2, 2, 2),
+        temporal_strides: Annotated[
+            tuple[Annotated[int, ">= 1"], ...], "as long as stage_blocks"
+        ] = (1, 1, 2),
         dropout: Annotated[float, ">= 0, < 1"] = 0.5,
     ):
         super().__init__()

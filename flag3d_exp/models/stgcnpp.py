@@ -40,6 +40,8 @@ class STGCNPP(nn.Cell):
         dropout: share of the head's features that training drops; the trainer draws the mask.
     """
 
+    bounds = {"base_channels": ">= 6"}  # a channel for each of six branches
+
     def __init__(
         self,
         num_classes: int,

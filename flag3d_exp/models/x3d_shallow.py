@@ -86,9 +86,11 @@ class X3DShallow(nn.Cell):
         test_size: Annotated[int, ">= 1"] = 64,
         sigma: Annotated[float, "> 0"] = 0.6,
         base_channels: Annotated[int, ">= 1"] = 24,
-        factor: Annotated[float, "> 0"] = 2.25,
-        stage_blocks: tuple[int, ...] = (2, 5, 3),
-        spatial_strides: tuple[int, ...] = (2, 2, 2),
+        factor: Annotated[float, ">= 1 / base_channels"] = 2.25,
+        stage_blocks: Annotated[tuple[Annotated[int, ">= 1"], ...], "not empty"] = (2, 5, 3),
+        spatial_strides: Annotated[
+            tuple[Annotated[int, ">= 1"], ...], "as long as stage_blocks"
+        ] = (2, 2, 2),
         dropout: Annotated[float, ">= 0, < 1"] = 0.5,
     ):
         super().__init__()

@@ -215,3 +215,56 @@ def test_a_refusal_comes_within_two_seconds_and_before_heavy_imports():
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("\n") == 1
     assert time.monotonic() - started < 10  # a hang, not a benchmark
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["model.num_classes=5"], "`model.num_classes=5`, but `dataset.num_classes` is 16"),
+        (["model.num_channels=7"], "`model.num_channels=7`, but `dataset.num_channels` is 3"),
+        (["model.num_persons=2"], "`model.num_persons=2`, but `pipeline.num_persons` is 1"),
+        (["pipeline.layout=coco"], "`pipeline.layout=coco`, but `dataset.layout` is nturgb+d"),
+        (
+            ["model=msg3d", "model.window_sizes=[4]"],
+            "`model.window_sizes` must be a list, each an integer of at least 1 and odd; got [4]",
+        ),
+        (
+            ["model=stgcnpp", "model.base_channels=4"],
+            "`model.base_channels` must be at least 6; got 4",
+        ),
+        (["model=aagcn", "model.base_channels=3"], "`model.base_channels` must be at least 4"),
+        (
+            ["model=dgstgcn", "model.ratio=0.01"],
+            "`model.ratio` must be at least 1 / `base_channels`",
+        ),
+        (["model=stgcn", "model.train_size=8"], "`model.train_size` is not a setting"),
+    ],
+)
+def test_a_network_that_could_not_train_is_refused(arguments, expected):
+    assert expected in refusal(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["model.temporal_kernels=[2,3,3]"], "each an integer of at least 1 and odd"),
+        (["model.temporal_kernels=[3,3]"], "must be as long as `stage_blocks`; got [3, 3]"),
+        (["model.stage_blocks=[0,6,3]"], "`model.stage_blocks` must be a list, each an integer"),
+        (["model.stage_blocks=[]"], "`model.stage_blocks` must be a list that is not empty"),
+        (["model.spatial_strides=[0,2,2]"], "`model.spatial_strides` must be a list"),
+        (["model.test_size=32"], "`model.test_size=32`, but `pipeline.test_size` is 64"),
+        (["model=x3d_shallow", "model.factor=0.01"], "`model.factor` must be at least 1 / "),
+        (["model=c3d_light", "pipeline.test_size=4"], "`model.test_size` must be at least 8"),
+        (
+            ["pipeline=graph", "model.train_size=56", "model.test_size=64"],
+            "take `pipeline=heatmap` with it",
+        ),
+        (
+            ["model=stgcn", "pipeline=heatmap", "dataset.num_channels=2",
+             "dataset.score_channel=false"],
+            "`pipeline=heatmap` gives 3 channels, but `model.num_channels` is 2",
+        ),
+    ],
+)  # fmt: skip
+def test_a_heatmap_network_that_could_not_train_is_refused(arguments, expected):
+    assert expected in refusal("dataset=demo_out_domain", "model=posec3d", *arguments)

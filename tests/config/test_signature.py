@@ -2,7 +2,7 @@ import ast
 
 import pytest
 
-from flag3d_exp.config.signature import accepts, arguments, described
+from flag3d_exp.config.signature import accepts, arguments, described, expected
 
 
 def annotation(text: str) -> ast.expr:
@@ -64,6 +64,23 @@ def test_a_cell_is_read_from_its_constructor_without_importing_it(tmp_path, monk
         "size": True,
         "wide": False,
     }
+
+
+def test_a_class_narrows_the_range_of_an_argument(tmp_path, monkeypatch):
+    source = """
+from typing import Annotated
+class A:
+    bounds = {"size": ">= 6"}
+    def __init__(self, size: Annotated[int, ">= 1"], count: int): ...
+"""
+    (tmp_path / "narrow.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = arguments("narrow.A")
+    assert found is not None
+    size, count = found["size"].annotation, found["count"].annotation
+    assert size is not None and count is not None
+    assert described(size) == "an integer of at least 6"
+    assert (expected(size, 4), expected(size, 6), expected(count, 4)) == ("at least 6", None, None)
 
 
 def test_a_name_the_module_lacks_is_refused():
