@@ -107,8 +107,10 @@ def launch(
     """Run one job through the configured Hydra launcher."""
     from hydra.core.plugins import Plugins
 
+    from flag3d_exp.config.recall import expanded
+
     launcher = Plugins.instance().instantiate_launcher(
         hydra_context=context, task_function=task, config=config
     )
-    results = launcher.launch([overrides], initial_job_idx=0)
+    results = launcher.launch([expanded(overrides)], initial_job_idx=0)
     _ = results[0].return_value  # raises what the job raised

@@ -5,24 +5,16 @@ looked up before the run starts, and what it composes is checked (see `checks`).
 """
 
 import re
-from argparse import Namespace
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
-from hydra._internal.utils import get_args_parser
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType
-from hydra.errors import (
-    HydraException,
-    MissingConfigException,
-    OverrideParseException,
-)
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -35,7 +27,10 @@ from flag3d_exp.config.checks import (
     one_line,
     top_level,
 )
-from flag3d_exp.errors import UserError, nearest
+from flag3d_exp.config.command_line import CommandLine, assignment
+from flag3d_exp.config.hydra_adapter import config_loader, parse_overrides
+from flag3d_exp.config.recall import recall
+from flag3d_exp.errors import UserError, blamed_on, nearest
 
 
 def check_command_line(argv: list[str]) -> None:
@@ -44,46 +39,33 @@ def check_command_line(argv: list[str]) -> None:
     Raises:
         UserError: an unknown group, choice or key, a value of the wrong type, or a missing one.
     """
-    flags = _flags(argv)
-    if flags.hydra_help or flags.shell_completion or flags.info:
+    line = CommandLine.parse(argv)
+    if line.runs_nothing:
         return
-    try:
-        overrides = OverridesParser.create().parse_overrides(flags.overrides)
-    except HydraException as error:
-        given = f"`{error.override}`: " if isinstance(error, OverrideParseException) else ""
-        reason = one_line(error).partition(" See https")[0]
-        raise UserError(
-            f"{given}{reason} (settings are `key=value`; a text with spaces, commas or brackets is "
-            "`\"key='a text'\"` in a shell)."
-        ) from error
+    flags = line.flags
+    overrides = parse_overrides(line.overrides)
     search_path = _extra_config_dir(flags.config_dir)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for override in overrides:
             _check_choice(override, flags.config_dir)
-        _check_sweeps(overrides, flags.multirun)
+        _check_sweeps(overrides, line.multirun)
         if flags.help or flags.cfg:  # which may show what is not complete
             _composed(_jobs(overrides)[0] + search_path, flags.config_name or "config")
             return
         overrides += _sweeper_params(overrides, search_path, flags.config_name or "config")
         for lines in _jobs(overrides):
-            cfg = _composed(lines + search_path, flags.config_name or "config")
+            # The jobs of a multirun may be of different checkpoints.
+            recalled = recall(CommandLine(flags, tuple(lines))) if line.multirun else []
+            cfg = _composed([*recalled, *lines, *search_path], flags.config_name or "config")
             check(cfg)
             check_by_making(cfg)
-
-
-def _flags(argv: list[str]) -> Namespace:
-    parser = get_args_parser()
-
-    def refuse(message: str) -> NoReturn:
-        raise UserError(f"{message} (settings are `key=value`; `--help` lists groups and flags).")
-
-    parser.error = refuse
-    return parser.parse_args(argv)
+        if line.multirun:
+            recall(line)
 
 
 def _check_choice(override: Override, config_dir: str | None) -> None:
     """Refuse an unknown group or an unknown choice of a known group."""
-    loader = GlobalHydra.instance().config_loader()
+    loader = config_loader()
     name = override.key_or_group
     if "." in name or name.startswith("hydra"):
         return
@@ -132,7 +114,7 @@ def _optional_groups() -> set[str]:
 
 def _check_sweeps(overrides: list[Override], multirun: bool) -> None:
     """Refuse several values for one run."""
-    if multirun or any(override.input_line == "hydra.mode=MULTIRUN" for override in overrides):
+    if multirun:
         return
     for override in overrides:
         if override.is_sweep_override():
@@ -184,10 +166,8 @@ def _sweeper_params(
     given = {override.get_key_element() for override in overrides}
     params = cfg.hydra.sweeper.get("params", {})
     lines = [f"{key}={value}" for key, value in params.items() if key not in given]
-    try:
-        return OverridesParser.create().parse_overrides(lines)
-    except HydraException as error:
-        raise UserError(f"`hydra.sweeper.params`: {one_line(error)}") from error
+    with blamed_on("hydra.sweeper.params"):
+        return parse_overrides(lines)
 
 
 def _composed(
@@ -205,7 +185,7 @@ def _composed(
 
 def _misnamed(error: HydraException) -> UserError | None:
     """What to say of a file that asks for a choice or a group that is not there."""
-    loader = GlobalHydra.instance().config_loader()
+    loader = config_loader()
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         if not group:
@@ -229,7 +209,7 @@ def _refusal(error: HydraException, overrides: list[str], config_name: str) -> U
     """What to say of an override that Hydra refused: the missing key, and its neighbours."""
     if misnamed := _misnamed(error):
         return misnamed
-    parsed = OverridesParser.create().parse_overrides(overrides)
+    parsed = parse_overrides(overrides)
     if match := re.match(r"Could not override '(hydra\.\w+)\.(\w+)'", str(error)):
         parent, name = match.groups()
         given = [str(o.input_line) for o in parsed if o.key_or_group != f"{parent}.{name}"]
@@ -277,4 +257,4 @@ def _extra_config_dir(config_dir: str | None) -> list[str]:
         return []
     if not Path(config_dir).is_dir():
         raise UserError(f"`--config-dir {config_dir}` is not a folder.")
-    return [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
+    return [assignment("hydra.searchpath", [f"file://{Path(config_dir).resolve()}"])]

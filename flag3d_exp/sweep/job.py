@@ -10,9 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra._internal.utils import get_args_parser
-
-from flag3d_exp.config.recall import quoted
+from flag3d_exp.config.command_line import CommandLine, assignment
 from flag3d_exp.sweep.trial import Ticket
 
 HANDED_ON = "FLAG3D_EXP_JOB"  # environment variable: the overrides that a launcher is to run
@@ -66,8 +64,8 @@ def start(
         environment[HANDED_ON] = json.dumps(list(overrides))
         arguments = [
             *sys.argv[1:],
-            f"hydra.sweep.dir={quoted(str(folder.parent))}",
-            f"hydra.sweep.subdir={quoted(folder.name)}",
+            assignment("hydra.sweep.dir", str(folder.parent)),
+            assignment("hydra.sweep.subdir", folder.name),
         ]
     else:
         arguments = [
@@ -75,7 +73,7 @@ def start(
             *overrides,
             *(line for line in hydra_overrides() if not line.startswith(NOT_PASSED_ON)),
             "hydra.mode=RUN",
-            f"hydra.run.dir={quoted(str(folder))}",
+            assignment("hydra.run.dir", str(folder)),
         ]
     with open(folder / "output.log", "ab") as output:
         # Ctrl-C reaches the whole group; the job shall hear of it from its driver, in order.
@@ -120,15 +118,10 @@ def handed_on() -> list[str] | None:
 
 def config_flags() -> list[str]:
     """The command line's flags that say where configurations are."""
-    flags = get_args_parser().parse_args(sys.argv[1:])
-    found = []
-    for name in ("config_path", "config_name", "config_dir"):
-        if getattr(flags, name) is not None:
-            found += [f"--{name.replace('_', '-')}", getattr(flags, name)]
-    return found
+    return CommandLine.parse(sys.argv[1:]).config_flags
 
 
 def hydra_overrides() -> list[str]:
     """What the command line says of Hydra itself."""
-    flags = get_args_parser().parse_args(sys.argv[1:])
-    return [line for line in flags.overrides if line.lstrip("+~").startswith("hydra")]
+    overrides = CommandLine.parse(sys.argv[1:]).overrides
+    return [line for line in overrides if line.lstrip("+~").startswith("hydra")]

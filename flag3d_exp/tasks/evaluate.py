@@ -11,7 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from flag3d_exp import bounds, console
 from flag3d_exp.config import build
-from flag3d_exp.config.recall import recalled
 from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.engine.checkpoint import Checkpoint, load_checkpoint
 from flag3d_exp.engine.interrupt import StopRequest
@@ -61,8 +60,6 @@ class Evaluate:
         path = find_checkpoint(self.checkpoint, "task.checkpoint", cfg.tracking.uri)
         with blamed_on("task.checkpoint"):
             checkpoint = load_checkpoint(path) if path.suffix == ".npz" else None
-        if checkpoint is not None:
-            cfg = recalled(cfg, checkpoint.meta, list(HydraConfig.get().overrides.task))
         device, device_name = build.device(cfg)
         if checkpoint is None:  # of another program
             with blamed_on("task.checkpoint"):

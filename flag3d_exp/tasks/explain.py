@@ -13,7 +13,6 @@ from omegaconf import DictConfig
 
 from flag3d_exp import bounds, console, files
 from flag3d_exp.config import build
-from flag3d_exp.config.recall import recalled
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.engine.checkpoint import load_checkpoint
@@ -59,7 +58,6 @@ class Explain:
         path = find_checkpoint(self.checkpoint, "task.checkpoint", cfg.tracking.uri)
         with blamed_on("task.checkpoint"):
             checkpoint = load_checkpoint(path)
-        cfg = recalled(cfg, checkpoint.meta, list(HydraConfig.get().overrides.task))
         device, _ = build.device(cfg)
         settings = build.instantiated(cfg.dataset)
         recording = find_recording(settings.open().by_name, self.recording)

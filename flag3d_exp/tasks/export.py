@@ -13,7 +13,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from flag3d_exp import console, files
 from flag3d_exp.config import build
-from flag3d_exp.config.recall import recalled
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.cache import sha256
 from flag3d_exp.data.dataset import ClipDataset
@@ -66,7 +65,6 @@ class Export:
         path = find_checkpoint(self.checkpoint, "task.checkpoint", cfg.tracking.uri)
         with blamed_on("task.checkpoint"):
             checkpoint = load_checkpoint(path)
-        cfg = recalled(cfg, checkpoint.meta, list(HydraConfig.get().overrides.task))
         _, device_name = build.device(cfg)
         model = restored_model(cfg, checkpoint, self.weights)
         data = trial_data(cfg)

@@ -12,7 +12,6 @@ from omegaconf import DictConfig
 
 from flag3d_exp import bounds, console, files
 from flag3d_exp.config import build
-from flag3d_exp.config.recall import recalled
 from flag3d_exp.data.inputs import input_clips, read_inputs
 from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.interrupt import StopRequest
@@ -58,7 +57,6 @@ class Predict:
             recordings = read_inputs(Path(self.input).expanduser())
         with blamed_on("task.checkpoint"):
             checkpoint = load_checkpoint(path)
-        cfg = recalled(cfg, checkpoint.meta, list(HydraConfig.get().overrides.task))
         device, _ = build.device(cfg)
         dataset = input_clips(
             recordings,

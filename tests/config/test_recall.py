@@ -1,38 +1,65 @@
+import sys
+
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from flag3d_exp.config.recall import expanded, recalled
+from flag3d_exp.config.checks import CONF
+from flag3d_exp.config.command_line import CommandLine
+from flag3d_exp.config.recall import expanded
+from flag3d_exp.config.recalled import groups
+from flag3d_exp.config.refusals import check_command_line
 from flag3d_exp.engine.checkpoint import Checkpoint, save_checkpoint
 from flag3d_exp.errors import UserError
+from flag3d_exp.sweep.job import handed_on
 
-SAVED = """
-task: {_target_: x.Train, epochs: 3}
-dataset: {name: a, clip_len: 48}
-model: {_target_: x.A, size: 4, classes: '${dataset.clip_len}'}
-pipeline: {clip_len: '${dataset.clip_len}'}
-device: {target: gpu}
-tracking: {uri: elsewhere}
-seed: 7
-"""
-META = {
-    "config": SAVED,
-    "choices": {"task": "train", "dataset": "a", "model": "m", "device": "gpu", "experiment": "e"},
-}
+OWN = [
+    "dataset=custom",
+    "dataset.path=mine.pkl",
+    "dataset.layout=coco",
+    "dataset.num_classes=3",
+    "dataset.normalise=image",
+    "dataset.score_channel=true",
+    "model=posec3d",
+    "pipeline.part=[0.5,1]",
+    "seed=7",
+    "task.epochs=3",
+    "device=cpu",
+]
+
+
+def composed(argv):
+    """What Hydra composes from a command line, once it is expanded."""
+    line = CommandLine.parse(expanded(argv))
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", list(line.overrides))
+
+
+def saved(folder, overrides, **choices):
+    """A run folder whose best checkpoint is of a run with these overrides."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        hydra = compose("config", overrides, return_hydra_config=True).hydra
+        config = OmegaConf.to_yaml(compose("config", overrides))
+    known = {k: v for k, v in hydra.runtime.choices.items() if not k.startswith("hydra")}
+    meta = {"config": config, "choices": known | choices}
+    checkpoint = Checkpoint({"w": np.zeros(1, np.float32)}, meta=meta)
+    (folder / "checkpoints").mkdir(parents=True)
+    save_checkpoint(folder / "checkpoints" / "best.npz", checkpoint)
+    return str(folder)
+
+
+@pytest.fixture(autouse=True)
+def nothing_recalled():
+    """A process is for one command line; here it is for many."""
+    groups.clear()
+    yield
+    groups.clear()
 
 
 @pytest.fixture
 def run(tmp_path):
-    checkpoint = Checkpoint({"w": np.zeros(1, np.float32)}, meta=META)
-    save_checkpoint(tmp_path / "checkpoints" / "best.npz", checkpoint)
-    return tmp_path
-
-
-def composed(**groups):
-    base = OmegaConf.create(SAVED)
-    base.task = {"_target_": "x.Evaluate"}
-    base.device, base.tracking, base.seed = {"target": "cpu"}, {"uri": "here"}, 0
-    return OmegaConf.merge(base, groups)
+    return saved(tmp_path / "run", OWN)
 
 
 @pytest.mark.parametrize(
@@ -59,44 +86,110 @@ def test_an_unknown_mlflow_run_is_refused_without_a_store_being_made(tmp_path, m
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_checkpoint_brings_the_choices_of_its_run(run):
-    for reference in (str(run), str(run / "checkpoints" / "best.npz")):
-        line = ["task=evaluate", f"task.checkpoint={reference}", "model.size=5"]
-        assert expanded(line) == ["dataset=a", "model=m", *line]
+@pytest.mark.parametrize(
+    "task",
+    ["evaluate", "predict task.input=other.pkl", "explain task.recording=r1", "export"],
+)
+def test_a_checkpoint_of_one_s_own_data_needs_no_dataset_on_the_command_line(run, task):
+    argv = expanded([f"task={task.split()[0]}", *task.split()[1:], f"task.checkpoint={run}"])
+    check_command_line(argv)
+    assert composed(argv).dataset.path == "mine.pkl"
 
 
-def test_the_choices_of_a_run_stand_behind_flags(run):
-    line = ["--config-dir", "conf", "task=evaluate", f"task.checkpoint={run}"]
-    assert expanded(line) == ["--config-dir", "conf", "dataset=a", "model=m", *line[2:]]
+def test_the_jobs_of_a_multirun_each_take_the_values_of_their_checkpoint(run, tmp_path):
+    other = saved(tmp_path / "other", [])
+    check_command_line(expanded(["-m", "task=evaluate", f"task.checkpoint={run},{other}"]))
+    with pytest.raises(UserError, match="`dataset.path` must be given"):
+        check_command_line(["-m", "task=evaluate", f"task.checkpoint={other}", "dataset=custom"])
 
 
-def test_a_choice_on_the_command_line_comes_before_the_run_s_own(run):
-    line = ["task=evaluate", f"task.checkpoint={run}", "dataset=b"]
-    assert expanded(line) == ["model=m", *line]
+def test_a_job_that_a_launcher_carries_takes_the_values_of_its_checkpoint(run, monkeypatch):
+    """Such a job gets its overrides from the environment, not from the command line."""
+    launched = []
+
+    class Launcher:
+        def launch(self, jobs, initial_job_idx):
+            launched.extend(jobs)
+            return [type("Result", (), {"return_value": None})]
+
+    class Plugins:
+        @staticmethod
+        def instance():
+            return Plugins
+
+        @staticmethod
+        def instantiate_launcher(**_):
+            return Launcher()
+
+    monkeypatch.setattr("hydra.core.plugins.Plugins", Plugins)
+    monkeypatch.setenv("FLAG3D_EXP_JOB", f'["task=evaluate", "task.checkpoint={run}"]')
+    sys.modules["hydra_plugins.flag3d_exp_sweeper"].launch(None, None, None, handed_on())
+    assert "dataset=custom" in launched[0]
+
+
+@pytest.mark.parametrize("reference", ["", "/checkpoints/best.npz"], ids=["folder", "file"])
+def test_the_run_s_values_hold_except_where_the_command_line_speaks(run, reference):
+    line = ["task=evaluate", f"task.checkpoint={run}{reference}", "model.sigma=5", "device=auto"]
+    cfg = composed(line)
+    assert (cfg.seed, cfg.dataset.num_classes, cfg.model.num_classes) == (7, 3, 3)
+    assert cfg.model._target_.endswith("PoseC3D")
+    assert cfg.model.sigma == 5
+    assert (cfg.task._target_, cfg.device.target) == ("flag3d_exp.tasks.evaluate.Evaluate", "auto")
+    assert cfg.pipeline.part == [0.5, 1]
+
+
+def test_choices_that_only_the_run_s_config_dir_had_come_from_the_checkpoint(tmp_path):
+    run = saved(tmp_path, OWN, dataset="mine")
+    line = ["task=evaluate", f"task.checkpoint={run}"]
+    assert "dataset=mine" in expanded(line)
+    assert composed(line).dataset.path == "mine.pkl"
+    check_command_line(expanded(line))
+
+
+def test_a_choice_name_that_is_none_is_replaced(tmp_path):
+    run = saved(tmp_path, OWN, dataset="../../elsewhere")
+    assert "dataset=checkpoint" in expanded(["task=evaluate", f"task.checkpoint={run}"])
+
+
+def test_flags_stay_flags(run):
+    line = ["task=evaluate", f"task.checkpoint={run}", "--config-dir", "my conf", "--cfg", "job"]
+    argv = expanded(line)
+    assert argv[:2] == ["--cfg=job", "--config-dir=my conf"]
+    assert all("=" in word and not word.startswith("-") for word in argv[2:])
+
+
+def test_another_choice_replaces_the_whole_group(run):
+    line = ["task=evaluate", f"task.checkpoint={run}", "dataset=demo_out_domain"]
+    cfg = composed(line)
+    assert cfg.dataset.name == "demo_out_domain (synthetic)"
+    assert cfg.pipeline.part == [0.5, 1]
+
+
+def test_another_model_brings_its_pipeline_along(run):
+    cfg = composed(["task=evaluate", f"task.checkpoint={run}", "model=stgcn"])
+    assert cfg.pipeline._target_.endswith("GraphPipeline")
+
+
+def test_the_run_s_own_choice_given_again_keeps_the_run_s_values(run):
+    line = ["task=evaluate", f"task.checkpoint={run}", "dataset=custom", "model=posec3d"]
+    assert composed(line).dataset.path == "mine.pkl"
+    assert composed(line).pipeline._target_.endswith("HeatmapPipeline")
 
 
 def test_an_experiment_replaces_the_run_s_configuration(run):
-    line = ["experiment=published", f"task.checkpoint={run}"]
+    line = ["experiment=published_posec3d_out_domain", f"task.checkpoint={run}"]
     assert expanded(line) == line
-    cfg = composed(seed=3)
-    assert recalled(cfg, META, line) is cfg
+    assert composed(line).seed == 0
 
 
-def test_the_run_s_values_hold_except_where_the_command_line_speaks():
-    cfg = recalled(composed(model={"size": 5}), META, ["task=evaluate", "model.size=5"])
-    assert (cfg.seed, cfg.dataset.clip_len, cfg.model.size) == (7, 48, 5)
-    assert (cfg.task._target_, cfg.device.target, cfg.tracking.uri) == ("x.Evaluate", "cpu", "here")
+def test_what_a_checkpoint_brought_along_does_not_outlast_its_command_line(run):
+    expanded(["task=evaluate", f"task.checkpoint={run}"])
+    assert OmegaConf.is_missing(composed(["dataset=custom"]).dataset, "path")
 
 
-def test_values_that_hang_on_a_changed_one_follow_it():
-    line = ["dataset.clip_len=12"]
-    cfg = recalled(composed(dataset={"clip_len": 12}), META, line)
-    assert (cfg.dataset.clip_len, cfg.model.classes, cfg.pipeline.clip_len) == (12, 12, 12)
-
-
-def test_another_choice_replaces_the_whole_group():
-    cfg = recalled(composed(dataset={"name": "b", "clip_len": 5}), META, ["dataset=b"])
-    assert OmegaConf.to_container(cfg.dataset) == {"name": "b", "clip_len": 5}
+def test_values_that_hang_on_a_changed_one_follow_it(run):
+    cfg = composed(["task=evaluate", f"task.checkpoint={run}", "dataset.num_classes=12"])
+    assert cfg.model.num_classes == 12
 
 
 def test_resuming_repeats_the_run_s_command_line_in_its_folder(tmp_path):
@@ -106,7 +199,7 @@ def test_resuming_repeats_the_run_s_command_line_in_its_folder(tmp_path):
         "model=m",
         "task.epochs=9",
         "task.resume=auto",
-        f"hydra.run.dir='{tmp_path}'",
+        f"hydra.run.dir={tmp_path}",
     ]
 
 

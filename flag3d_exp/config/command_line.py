@@ -1,0 +1,128 @@
+"""A command line in its parts, and how a setting is written in Hydra's override grammar."""
+
+import re
+import shlex
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+
+from flag3d_exp.config.hydra_adapter import (
+    flag_words,
+    key_text,
+    parse_arguments,
+    parse_overrides,
+    quoted,
+)
+
+CONFIG_FLAGS = ("config_path", "config_name", "config_dir")
+PLAIN = re.compile(r"[A-Za-z0-9_./+@*%-]+")  # may need no quotes
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """What stands behind `python -m flag3d_exp`.
+
+    Args:
+        flags: as Hydra's argument parser returns them.
+        overrides: `key=value` texts.
+    """
+
+    flags: Namespace
+    overrides: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, argv: Sequence[str]) -> "CommandLine":
+        """The parts of an argument vector.
+
+        Raises:
+            UserError: an unknown flag, or one without its value.
+        """
+        flags = parse_arguments(argv)
+        return cls(flags, tuple(flags.overrides))
+
+    @property
+    def runs_nothing(self) -> bool:
+        """Whether Hydra only answers about itself; the overrides may then be incomplete."""
+        return bool(self.flags.hydra_help or self.flags.shell_completion or self.flags.info)
+
+    @property
+    def config_flags(self) -> list[str]:
+        """The flags that say where configurations are."""
+        places = {name: getattr(self.flags, name) for name in CONFIG_FLAGS}
+        return flag_words(Namespace(**(vars(parse_arguments([])) | places)))
+
+    @property
+    def multirun(self) -> bool:
+        """Whether the command line starts several runs."""
+        return self.flags.multirun or self.text("hydra.mode") == "MULTIRUN"
+
+    @cached_property
+    def by_key(self) -> dict[str, Override]:
+        """The overrides by group or setting; of two for the same one, the last.
+
+        Raises:
+            UserError: one cannot be parsed.
+        """
+        return {o.key_or_group: o for o in parse_overrides(self.overrides)}
+
+    def text(self, key: str) -> str | None:
+        """The value given for a key as text; None if none, or several for a sweep.
+
+        Raises:
+            UserError: an override cannot be parsed.
+        """
+        override = self.by_key.get(key)
+        if override is None or override.is_sweep_override() or override.is_delete():
+            return None
+        value = override.value()
+        # A run id of digits alone is parsed as a number.
+        return value if isinstance(value, str) else override.get_value_string()
+
+    def without(self, key: str) -> "CommandLine":
+        """The same without the overrides of a key."""
+        kept = [str(o.input_line) for o in parse_overrides(self.overrides) if o.key_or_group != key]
+        return CommandLine(self.flags, tuple(kept))
+
+    def argv(self, before: Sequence[str] = (), after: Sequence[str] = ()) -> list[str]:
+        """The argument vector, with overrides before and after those given."""
+        return [*flag_words(self.flags), *before, *self.overrides, *after]
+
+
+def assignment(key: str, value: Any) -> str:
+    """An override that sets a key to a value, in Hydra's grammar.
+
+    Args:
+        value: None, a boolean, a number, a text (taken literally, `${...}` included), or a list or
+            dictionary of them.
+    """
+    return f"{key}={written(value)}"
+
+
+def written(value: Any) -> str:
+    """A value as the right side of an override; `assignment` says which values."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return repr(value)
+        case Mapping():
+            pairs = (f"{key_text(str(k))}:{written(v)}" for k, v in value.items())
+            return f"{{{','.join(pairs)}}}"
+        case Sequence() if not isinstance(value, str):
+            return f"[{','.join(map(written, value))}]"
+    text = str(value)
+    if PLAIN.fullmatch(text) and parse_overrides([f"key={text}"])[0].value() == text:
+        return text
+    # OmegaConf takes `\${` for a literal `${`, and halves the backslashes before it.
+    return quoted(re.sub(r"(\\*)\$\{", r"\1\1\\${", text))
+
+
+def shell_command(words: Sequence[str], flags: Sequence[str] = ()) -> str:
+    """A line for a POSIX shell that runs the program with these overrides."""
+    return shlex.join(["python", "-m", "flag3d_exp", *flags, *words])

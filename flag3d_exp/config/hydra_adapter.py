@@ -1,0 +1,87 @@
+"""Every use of what Hydra keeps private, each behind one function.
+
+`tests/config/test_hydra_adapter.py` has a test for each; after an upgrade of Hydra it says which of
+them no longer does what its docstring says.
+"""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import NoReturn
+
+from hydra._internal.grammar.utils import escape_special_characters
+from hydra._internal.utils import get_args_parser
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException, OverrideParseException
+
+from flag3d_exp.config.checks import one_line
+from flag3d_exp.errors import UserError
+
+SWITCHES = ("help", "hydra_help", "resolve", "run", "multirun", "shell_completion")
+FLAGS = ("cfg", "package", "config_path", "config_name", "config_dir", "experimental_rerun", "info")
+
+
+def parse_arguments(argv: Sequence[str]) -> Namespace:
+    """The flags of a command line, and its `overrides` as a list of texts.
+
+    Raises:
+        UserError: an unknown flag, or one without its value.
+    """
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message} (settings are `key=value`; `--help` lists groups and flags).")
+
+    parser.error = refuse
+    return parser.parse_intermixed_args(list(argv))
+
+
+def flag_words(arguments: Namespace) -> list[str]:
+    """The words of a command line that give the flags of `parse_arguments`, without overrides."""
+    switches = [f"--{name.replace('_', '-')}" for name in SWITCHES if getattr(arguments, name)]
+    values = {name: getattr(arguments, name) for name in FLAGS}
+    return switches + [
+        f"--{name.replace('_', '-')}={value}" for name, value in values.items() if value is not None
+    ]
+
+
+def parse_overrides(lines: Sequence[str], loader: ConfigLoader | None = None) -> list[Override]:
+    """Overrides parsed by Hydra's grammar.
+
+    Args:
+        loader: expands `glob(...)`; without one a glob stays unexpanded.
+
+    Raises:
+        UserError: naming the override that is none.
+    """
+    try:
+        return OverridesParser.create(config_loader=loader).parse_overrides(list(lines))
+    except HydraException as error:
+        given = f"`{error.override}`: " if isinstance(error, OverrideParseException) else ""
+        reason = one_line(error).partition(" See https")[0]
+        raise UserError(
+            f"{given}{reason} (settings are `key=value`; a text with spaces, commas or brackets is "
+            "`\"key='a text'\"` in a shell)."
+        ) from error
+
+
+def quoted(text: str) -> str:
+    """A text in single quotes, as Hydra's grammar reads it back."""
+    return QuotedString(text, Quote.single).with_quotes()
+
+
+def key_text(key: str) -> str:
+    """A key of a dictionary as an override writes it; the grammar has no quotes for keys."""
+    return escape_special_characters(key)
+
+
+def value_text(value: object) -> str:
+    """A parsed value as an override writes it, with the quotes that it was given in."""
+    return Override._get_value_element_as_str(value)  # type: ignore[arg-type]
+
+
+def config_loader() -> ConfigLoader:
+    """The loader of the Hydra that is initialised now."""
+    return GlobalHydra.instance().config_loader()
