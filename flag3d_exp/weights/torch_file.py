@@ -1,14 +1,11 @@
 """PyTorch's zip checkpoint files, read without PyTorch and without running anything they hold.
 
 Such a file is a zip archive of a pickle, which says which tensors there are, and of their raw
-numbers. The pickle may name a handful of types and functions, for which harmless ones of ours stand
-in; a pickle that names anything else is refused.
+numbers. The pickle may name a handful of types and functions, for which harmless ones of this
+module stand in; a pickle that names anything else is refused.
 """
 
-import io
-import pickle
 import zipfile
-from collections import OrderedDict
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -17,10 +14,16 @@ from typing import Any
 import numpy as np
 
 from flag3d_exp.errors import UserError
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.arrays import archive_of
+from flag3d_exp.reading.unpickle import Stateful, Unpickler
 
 ZIP = b"PK\x03\x04"
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # PyTorch before 1.6
 MAX_PICKLE_BYTES = 64 << 20
+MAX_OPCODES = 5_000_000  # a published state dict takes some ten thousand
+MAX_AXES = 32  # that NumPy has
+MAX_SHARING = 10  # what tensors may take, in sizes of the file
 DTYPES = {
     "DoubleStorage": "f8",
     "FloatStorage": "f4",
@@ -53,85 +56,112 @@ def read_torch_file(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         content = _content(path)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    except Exception as error:  # a damaged pickle can fail in every way
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path} is damaged: {reason}.") from error
+    except Malformed as error:
+        raise UserError(f"{path} can't be read as a PyTorch checkpoint: {error}.") from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no state dict, but {type(content).__name__}.")
     tensors = {str(k): v for k, v in content.items() if isinstance(v, np.ndarray)}
+    if sum(tensor.nbytes for tensor in tensors.values()) > MAX_SHARING * path.stat().st_size:
+        raise UserError(f"{path} holds tensors that share their numbers many times over.")
     if not tensors or len(tensors) < len(content):
         other = next((key for key in content if str(key) not in tensors), None)
         raise UserError(f"{path} holds no state dict of tensors; it has `{other}`.")
-    return tensors
+    return {name: tensor.copy() for name, tensor in tensors.items()}
 
 
 def _content(path: Path) -> Any:
-    with zipfile.ZipFile(path) as archive:
+    with archive_of(path) as archive:
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if len(pickles) != 1:
-            raise UserError("it is a zip file, but not one that PyTorch wrote.")
+            raise Malformed("it is a zip file, but not one that PyTorch wrote")
         folder = pickles[0].removesuffix("data.pkl")
-        if archive.getinfo(pickles[0]).file_size > MAX_PICKLE_BYTES:
-            raise UserError(f"its pickle is larger than {MAX_PICKLE_BYTES >> 20} MB.")
         order = ">" if _optional(archive, folder + "byteorder") == b"big" else "<"
-        return _Reader(archive.read(pickles[0]), archive, folder, order).load()
+        storages = _Storages(archive, folder, order)
+        content = _member(archive, archive.getinfo(pickles[0]), MAX_PICKLE_BYTES)
+        reader = Unpickler(memoryview(content), NAMES, storages.numbers, MAX_OPCODES)
+        try:
+            return reader.load()
+        except EOFError as error:
+            raise Malformed("its pickle has no end") from error
 
 
 def _optional(archive: zipfile.ZipFile, name: str) -> bytes | None:
-    return archive.read(name) if name in archive.namelist() else None
+    return _member(archive, archive.getinfo(name), 100) if name in archive.namelist() else None
 
 
-class _Reader(pickle.Unpickler):
-    """An unpickler that knows tensors, and no code."""
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> bytes:
+    if member.file_size > most:
+        raise Malformed(f"its member `{member.filename}` is larger than {most:,} bytes")
+    return archive.read(member)
 
-    def __init__(self, data: bytes, archive: zipfile.ZipFile, folder: str, order: str):
-        super().__init__(io.BytesIO(data))
+
+class StateDict(dict, Stateful):
+    """An OrderedDict of a pickle; the attributes that PyTorch gives it are left out."""
+
+    def __init__(self, *_: Any) -> None:
+        super().__init__()
+
+    def fill(self, state: Any) -> None:
+        """Take nothing."""
+
+
+class _Storages:
+    """The numbers of tensors, each storage read once: a pickle may name it any number of times."""
+
+    def __init__(self, archive: zipfile.ZipFile, folder: str, order: str) -> None:
         self.archive, self.folder, self.order = archive, folder, order
+        self.read: dict[tuple[str, str], np.ndarray] = {}
 
-    def find_class(self, module: str, name: str) -> Any:
-        if module == "torch" and name in DTYPES:
-            return StorageType(name)
-        known = {
-            ("collections", "OrderedDict"): OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2"): self.tensor,  # bound: a pickle can't change it
-            ("torch._utils", "_rebuild_parameter"): self.parameter,
-        }
-        if (module, name) not in known:
-            raise UserError(f"refused, because it names `{module}.{name}`, which could run code.")
-        return known[module, name]
-
-    def persistent_load(self, pid: Any) -> np.ndarray:
-        """The flat numbers of a storage: ("storage", type, key, device, number of elements)."""
-        kind, storage_type, key, _, num_elements = pid
+    def numbers(self, identifier: Any) -> np.ndarray:
+        """The flat numbers of ("storage", type, key, device, number of elements)."""
+        if not isinstance(identifier, tuple) or len(identifier) != 5:
+            raise Malformed("it refers to something that is no storage")
+        kind, storage_type, key, _, num_elements = identifier
         if kind != "storage" or not isinstance(storage_type, StorageType):
-            raise UserError("it refers to something that is no storage.")
-        dtype = np.dtype(self.order + DTYPES[storage_type.name])
+            raise Malformed("it refers to something that is no storage")
+        place = (storage_type.name, str(key))
+        if place not in self.read:
+            self.read[place] = self._read(storage_type.name, str(key))
+        if len(self.read[place]) != num_elements:
+            raise Malformed(f"its tensor data `{key}` is not as long as it says")
+        return self.read[place]
+
+    def _read(self, storage: str, key: str) -> np.ndarray:
+        dtype = np.dtype(self.order + DTYPES[storage])
         info = self.archive.getinfo(f"{self.folder}data/{key}")
-        if info.compress_type != zipfile.ZIP_STORED or (
-            info.file_size != num_elements * dtype.itemsize
-        ):
-            raise UserError(f"its tensor data `{info.filename}` is not as long as it says.")
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size % dtype.itemsize:
+            raise Malformed(f"its tensor data `{info.filename}` is not as long as it says")
         numbers = np.frombuffer(self.archive.read(info), dtype)
-        if storage_type.name == "BFloat16Storage":
+        if storage == "BFloat16Storage":
             return (numbers.astype(np.uint32) << 16).view(np.float32)
         return numbers.astype(dtype.newbyteorder("="))
 
-    def tensor(
-        self, storage: np.ndarray, offset: int, size: tuple, stride: tuple, *_unused: Any
-    ) -> np.ndarray:
-        """A strided view of a storage, copied; it must lie within the storage."""
-        numbers = (offset, *size, *stride)
-        if len(size) != len(stride) or any(type(n) is not int or n < 0 for n in numbers):
-            raise UserError(f"it describes a tensor of size {size} and stride {stride}.")
-        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-        if prod(size) and (last >= len(storage) or prod(size) > len(storage)):
-            raise UserError(f"it describes a tensor of size {size} beyond its data.")
-        strides = [step * storage.itemsize for step in stride]
-        return np.lib.stride_tricks.as_strided(storage[offset:], size, strides).copy()
 
-    def parameter(self, tensor: np.ndarray, *_unused: Any) -> np.ndarray:
-        return tensor
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_unused: Any) -> np.ndarray:
+    """A strided view of a storage, which it must lie within."""
+    if not isinstance(storage, np.ndarray) or not isinstance(size, tuple):
+        raise Malformed("it describes a tensor without data or size")
+    numbers = (offset, *size, *(stride if isinstance(stride, tuple) else (None,)))
+    if len(numbers) != 1 + 2 * len(size) or any(type(n) is not int or n < 0 for n in numbers):
+        raise Malformed(f"it describes a tensor of size {size} and stride {stride}"[:200])
+    if len(size) > MAX_AXES:
+        raise Malformed(f"it describes a tensor of {len(size):,} axes")
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if prod(size) and (last >= len(storage) or prod(size) > len(storage)):
+        raise Malformed(f"it describes a tensor of size {size} beyond its data"[:200])
+    strides = [step * storage.itemsize for step in stride]
+    return np.lib.stride_tricks.as_strided(storage[offset:], size, strides, writeable=False)
+
+
+def _parameter(tensor: Any, *_unused: Any) -> Any:
+    return tensor
+
+
+NAMES: dict[tuple[str, str], Any] = {
+    **{("torch", name): StorageType(name) for name in DTYPES},
+    ("collections", "OrderedDict"): StateDict,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+}

@@ -358,7 +358,7 @@ def test_heatmaps_of_bones_are_refused(tmp_path):
 
 
 def test_a_file_of_countless_objects_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("flag3d_exp.data.formats.unpickle.MAX_OPCODES", 10_000)
+    monkeypatch.setattr("flag3d_exp.reading.unpickle.MAX_OPCODES", 10_000)
     path = tmp_path / "many.pkl"
     path.write_bytes(b"\x80\x02" + b"]" * 20_000 + b".")
     with pytest.raises(UserError, match="it consists of more than 10,000 parts"):

@@ -160,8 +160,41 @@ def test_a_malicious_pth_is_refused_and_runs_nothing(tmp_path):
             return os.system, (f"touch {trace}",)
 
     write_zip(path, pickle.dumps({"state_dict": {"weight": Evil()}}, protocol=2))
-    assert "system`, which could run code" in refused(path)
+    assert "system`, but only arrays" in refused(path)
     assert not trace.exists()
+
+
+def test_keys_that_take_forever_to_hash_are_refused(tmp_path):
+    nested = b"K\x01\x85"
+    for number in range(60):
+        nested += b"q" + bytes([number]) + b"h" + bytes([number]) + b"\x86"
+    write_zip(tmp_path / "keys.pth", b"\x80\x02}" + nested + b"K\x01s.")
+    assert "neither text nor a number" in refused(tmp_path / "keys.pth")
+
+
+def test_a_ckpt_of_countless_axes_is_refused(tmp_path):
+    def field(number: int, content: bytes) -> bytes:
+        size = len(content)
+        return (
+            bytes([number << 3 | 2, size & 127 | 128, size >> 7 & 127 | 128, size >> 14]) + content
+        )
+
+    for axes in (field(1, b"\x02" * 100_000), b"\x08\x02" * 100_000):  # packed, and one by one
+        tensor = axes + field(2, b"Float32") + field(3, bytes(4))
+        path = tmp_path / "axes.ckpt"
+        path.write_bytes(field(1, field(1, b"weight") + field(2, tensor)))
+        assert "has more than 32 axes" in refused(path)
+
+
+def test_tensors_that_share_their_numbers_a_hundred_times_are_refused(tmp_path):
+    one = torch_pickle((250_000,), (1,), 250_000).removeprefix(b"\x80\x02}").removesuffix(b"s.")
+    name = b"X\x06\0\0\0weight"
+    entries = [
+        name[:-3] + f"{number:03}".encode() + one.removeprefix(name) for number in range(100)
+    ]
+    data = {"archive/data/0": bytes(10**6)}
+    write_zip(tmp_path / "shared.pth", b"\x80\x02}(" + b"".join(entries) + b"u.", data)
+    assert "share their numbers" in refused(tmp_path / "shared.pth")
 
 
 def test_a_tensor_beyond_its_data_is_refused(tmp_path):
@@ -196,8 +229,8 @@ def write_zip(path, pickled: bytes, data: dict | None = None) -> None:
             archive.writestr(name, bytes(content))
 
 
-def torch_pickle(size: tuple, stride: tuple) -> bytes:
-    """The pickle of {"weight": a float32 tensor}, over a storage of four numbers."""
+def torch_pickle(size: tuple, stride: tuple, num_elements: int = 4) -> bytes:
+    """The pickle of {"weight": a float32 tensor}, over a storage of so many numbers."""
 
     def named(module: str, name: str) -> bytes:
         return f"c{module}\n{name}\n".encode()
@@ -209,7 +242,7 @@ def torch_pickle(size: tuple, stride: tuple) -> bytes:
         return b"(" + b"".join(number(value) for value in values) + b"t"
 
     storage = b"((X\x07\0\0\0storage" + named("torch", "FloatStorage") + b"X\x01\0\0\0"
-    storage += b"0X\x03\0\0\0cpu" + number(4) + b"tQ"
+    storage += b"0X\x03\0\0\0cpu" + number(num_elements) + b"tQ"
     tensor = named("torch._utils", "_rebuild_tensor_v2") + storage + number(0)
     tensor += several(size) + several(stride) + b"\x89}tR"
     return b"\x80\x02}X\x06\0\0\0weight" + tensor + b"s."

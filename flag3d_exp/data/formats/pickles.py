@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from flag3d_exp.data.formats.unpickle import Malformed, Stateful, Unpickler
 from flag3d_exp.errors import UserError
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.unpickle import Stateful, Unpickler
 
 DTYPES = frozenset("biufSU")
 OTHER_FORMATS = {

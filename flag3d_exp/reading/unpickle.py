@@ -11,13 +11,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from flag3d_exp.reading import Malformed
+
 # FLAG3D's 28,800 recordings take 3 million, NTU RGB+D's 114,480 take 11 million. A limit, because
 # small objects take a hundred times their size in the file.
-MAX_OPCODES = 30_000_000
-
-
-class Malformed(Exception):
-    """What is wrong with a pickle, as the end of a sentence."""
+MAX_OPCODES = 15_000_000
 
 
 class Stateful(ABC):
@@ -29,10 +27,25 @@ class Stateful(ABC):
 
 
 class Unpickler:
-    """The machine that a pickle is a program for: a stack, marks on it, and numbered memories."""
+    """The machine that a pickle is a program for: a stack, marks on it, and numbered memories.
 
-    def __init__(self, view: memoryview, names: Mapping[tuple[str, str], Any]) -> None:
+    Args:
+        view: the pickle.
+        names: what to push for the names of classes and functions.
+        persistent: what to push for a persistent id; None to refuse them.
+        most: opcodes.
+    """
+
+    def __init__(
+        self,
+        view: memoryview,
+        names: Mapping[tuple[str, str], Any],
+        persistent: Callable[[Any], Any] | None = None,
+        most: int | None = None,
+    ) -> None:
         self.view, self.position, self.names = view, 0, names
+        self.persistent, self.most = persistent, most or MAX_OPCODES
+        self.made = 0  # bytes that calls have made
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -43,14 +56,14 @@ class Unpickler:
         Raises:
             Malformed: it would make or call something else than arrays and plain values.
         """
-        for _ in range(MAX_OPCODES):
+        for _ in range(self.most):
             opcode = self.read(1)[0]
             if opcode == pickle.STOP[0]:
                 return self.stack.pop()
             if opcode not in HANDLERS:
                 raise Malformed(f"it makes objects other than arrays (opcode {chr(opcode)!r})")
             HANDLERS[opcode](self)
-        raise Malformed(f"it consists of more than {MAX_OPCODES:,} parts")
+        raise Malformed(f"it consists of more than {self.most:,} parts")
 
     def read(self, size: int) -> memoryview:
         """The next `size` bytes."""
@@ -110,7 +123,19 @@ class Unpickler:
     def reduce(self) -> None:
         """Call the stand-in below the top with the tuple on top."""
         function, arguments = self.last(2)
-        self.stack.append(function(*arguments))
+        result = function(*arguments)
+        if isinstance(result, bytes):  # of a text, which the pickle may name again and again
+            self.made += len(result)
+            if self.made > len(self.view):
+                raise Malformed("it makes more data than it holds")
+        self.stack.append(result)
+
+    def push_persistent(self) -> None:
+        """Push what stands in for the persistent id on top."""
+        if self.persistent is None:
+            raise Malformed("it makes objects other than arrays (opcode 'Q')")
+        (identifier,) = self.last(1)
+        self.stack.append(self.persistent(identifier))
 
     def build(self) -> None:
         """Fill the object below the top from the state on top."""
@@ -198,6 +223,7 @@ HANDLERS: dict[int, Handler] = {
         pickle.STACK_GLOBAL: lambda reader: reader.push_global(*reader.last(2)),
         pickle.REDUCE: Unpickler.reduce,
         pickle.BUILD: Unpickler.build,
+        pickle.BINPERSID: Unpickler.push_persistent,
         pickle.MEMOIZE: lambda reader: reader.memo.update({len(reader.memo): reader.stack[-1]}),
         pickle.BINPUT: _remember(1),
         pickle.LONG_BINPUT: _remember(4),

@@ -1,0 +1,141 @@
+"""NPZ files: arrays of numbers and texts, in memory that is known before it is taken.
+
+A member may declare a terabyte, or be a thousandth of what it expands to; so the sizes that the
+archive and each array's header state are compared before any of it is read.
+"""
+
+import io
+import zipfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from flag3d_exp.reading import Malformed
+
+Arrays = dict[str, np.ndarray]
+MAX_DIRECTORY = 32 << 20  # bytes of an archive's list of members
+MAX_MEMBERS = 120_000
+# What an archive may expand to: 100 MB, and 20 times its own size.
+FREE_BYTES, MAX_EXPANSION = 100_000_000, 20
+MAX_HEADER = 10_000
+KINDS = "biufUS"
+SUFFIX = ".npy"
+
+
+def npz_arrays(path: Path, wanted: Collection[str] | None = None) -> Arrays:
+    """The arrays of a file, by name.
+
+    Args:
+        wanted: the names to read, where they are there; None for all.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        Malformed: it is no NPZ file, damaged, or would take more memory than it should.
+    """
+    with archive_of(path) as archive:
+        members = _members(archive)
+        chosen = {n: m for n, m in members.items() if wanted is None or n in wanted}
+        total = sum(member.file_size for member in chosen.values())
+        if total > FREE_BYTES + MAX_EXPANSION * path.stat().st_size:
+            raise Malformed(f"it would expand to {total / 1e9:.1f} GB")
+        return {name: _array(archive, name, member) for name, member in chosen.items()}
+
+
+@contextmanager
+def archive_of(path: Path) -> Iterator[zipfile.ZipFile]:
+    """A zip file that is open for the block; what fails on a damaged one becomes `Malformed`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        Malformed: it is no zip file, or damaged.
+    """
+    if path.exists() and not path.is_file():
+        raise Malformed("it is a folder" if path.is_dir() else "it is no regular file")
+    try:
+        with _File(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
+            file.most = None
+            if len(archive.filelist) > MAX_MEMBERS:
+                raise Malformed(f"it has more than {MAX_MEMBERS:,} members")
+            yield archive
+    except (Malformed, FileNotFoundError, MemoryError):
+        raise
+    except Exception as error:  # a damaged archive can fail in every way
+        raise Malformed(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+class _File(io.BufferedReader):
+    """A file of which at most `most` bytes are read at once: an archive's list of members."""
+
+    most: int | None = MAX_DIRECTORY
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.most is not None and size is not None and size > self.most:
+            raise Malformed("its list of members is too long")
+        return super().read(size)
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    members: dict[str, zipfile.ZipInfo] = {}
+    for member in archive.infolist():
+        name = member.filename.removesuffix(SUFFIX)
+        if name == member.filename:
+            raise Malformed(f"its member `{name}` is no array")
+        if name in members:
+            raise Malformed(f"two of its members are called `{name}`")
+        members[name] = member
+    return members
+
+
+def _array(archive: zipfile.ZipFile, name: str, member: zipfile.ZipInfo) -> np.ndarray:
+    if member.flag_bits & 1:
+        raise Malformed(f"its member `{name}` is encrypted")
+    with archive.open(member) as file:
+        begin = file.read(8)
+        if begin[:6] != b"\x93NUMPY":
+            raise Malformed(f"its member `{name}` is no array")
+        shape, fortran, dtype = _header(name, begin[6], file)
+        if dtype.kind not in KINDS or not dtype.itemsize:
+            raise Malformed(f"its member `{name}` is an array of {dtype}, not of numbers or text")
+        declared = prod(shape) * dtype.itemsize
+        if len(shape) > 32 or declared != member.file_size - file.tell():
+            raise Malformed(f"its member `{name}` is not as long as its shape {shape} says"[:300])
+        flat = np.empty(prod(shape), dtype)
+        _fill(memoryview(flat).cast("B") if flat.size else memoryview(b""), file, name)
+    return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def _header(name: str, version: int, file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether the axes are in Fortran's order, and dtype."""
+    width = {1: 2, 2: 4}.get(version)
+    if width is None:
+        raise Malformed(f"its member `{name}` is no array of numbers")
+    raw = file.read(width)
+    if (size := int.from_bytes(raw, "little")) > MAX_HEADER:
+        raise Malformed(f"its member `{name}` has a header of {size:,} bytes")
+    try:
+        return _parsed_header(version, raw + file.read(size))
+    except Exception as error:  # it is a Python literal, with all that can be wrong in one
+        reason = " ".join(str(error).split())
+        raise Malformed(f"its member `{name}` is no array: {reason}"[:300]) from error
+
+
+@lru_cache
+def _parsed_header(version: int, raw: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
+    readers = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+    return readers[version](io.BytesIO(raw))
+
+
+def _fill(target: memoryview, file: BinaryIO | Any, name: str) -> None:
+    done = 0
+    while done < len(target):
+        count = file.readinto(target[done : done + (1 << 22)])
+        if not count:
+            raise Malformed(f"its member `{name}` ends too early")
+        done += count
+    if file.read(1):
+        raise Malformed(f"its member `{name}` is longer than it says")
