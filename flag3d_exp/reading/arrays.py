@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -105,7 +105,7 @@ def _array(archive: zipfile.ZipFile, name: str, member: zipfile.ZipInfo) -> np.n
         if len(shape) > 32 or declared != member.file_size - file.tell():
             raise Malformed(f"its member `{name}` is not as long as its shape {shape} says"[:300])
         flat = np.empty(prod(shape), dtype)
-        _fill(memoryview(flat).cast("B") if flat.size else memoryview(b""), file, name)
+        _fill(memoryview(flat.view(np.uint8)), file, name)  # pyright: ignore[reportArgumentType]
     return flat.reshape(shape, order="F" if fortran else "C")
 
 
@@ -130,7 +130,7 @@ def _parsed_header(version: int, raw: bytes) -> tuple[tuple[int, ...], bool, np.
     return readers[version](io.BytesIO(raw))
 
 
-def _fill(target: memoryview, file: BinaryIO | Any, name: str) -> None:
+def _fill(target: memoryview, file: Any, name: str) -> None:
     done = 0
     while done < len(target):
         count = file.readinto(target[done : done + (1 << 22)])
