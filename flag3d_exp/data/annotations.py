@@ -8,7 +8,7 @@ Sizes: M persons, T0 frames of the recording, V joints, C coordinates.
 
 import logging
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,9 +19,14 @@ import numpy as np
 from flag3d_exp.data import cache as stores
 from flag3d_exp.data.formats.pickles import plain, read_pickle
 from flag3d_exp.errors import UserError, nearest
+from flag3d_exp.splits import check_split_names
 
 log = logging.getLogger(__name__)
 MAX_NAME = 500
+# What the arrays of a file may take together: 100 MB, and 10 times its size (integers grow to four
+# times theirs). A pickle may name one array in any number of recordings.
+FREE_BYTES, MAX_SHARING = 100_000_000, 10
+MAX_NAMES = 5_000_000  # in all splits; one list may be named by any number of them
 
 
 @dataclass(frozen=True)
@@ -129,18 +134,14 @@ def read_annotations(path: Path) -> tuple[dict[str, tuple[str, ...]], list[Recor
     split, annotations = content["split"], content["annotations"]
     if not isinstance(split, dict):
         raise UserError(f"{path}: `split` must map names to lists; got {type(split).__name__}.")
+    if sum(len(names) for names in split.values() if isinstance(names, list | tuple)) > MAX_NAMES:
+        raise UserError(f"{path}: `split` holds more than {MAX_NAMES:,} names.")
     if not isinstance(annotations, list | tuple):
         got = type(annotations).__name__
         raise UserError(f"{path}: `annotations` must be a list of dicts; got {got}.")
-    splits = {str(name): _names(path, name, names) for name, names in split.items()}
-    recordings = []
-    for number, annotation in enumerate(annotations):
-        try:
-            recordings.append(recording_of(annotation))
-        except UserError as error:
-            name = annotation.get("frame_dir") if isinstance(annotation, dict) else None
-            which = _short(name) if isinstance(name, str) else f"number {number}"
-            raise UserError(f"{path}: recording {which}: {error}") from error
+    check_split_names(split, str(path))
+    splits = {name: _names(path, name, names) for name, names in split.items()}
+    recordings = list(recordings_in(path, annotations))
     names = [recording.name for recording in recordings]
     if len(set(names)) < len(names):
         raise UserError(f"{path}: two recordings are called {_repeated(names)!r}.")
@@ -159,6 +160,27 @@ def _stored(path: Path, place: Path) -> tuple[dict[str, tuple[str, ...]], list[R
         stores.write(place, *content)
         splits, rows = stores.read(place)
     return splits, [Recording(*row) for row in rows]
+
+
+def recordings_in(path: Path, annotations: Sequence[Any]) -> Iterator[Recording]:
+    """The recordings that the annotations of a file describe.
+
+    Raises:
+        UserError: naming the recording and what is wrong with it.
+    """
+    left = FREE_BYTES + MAX_SHARING * path.stat().st_size
+    for number, annotation in enumerate(annotations):
+        try:
+            recording = recording_of(annotation)
+        except UserError as error:
+            name = annotation.get("frame_dir") if isinstance(annotation, dict) else None
+            which = _short(name) if isinstance(name, str) else f"number {number}"
+            raise UserError(f"{path}: recording {which}: {error}") from error
+        left -= recording.keypoints.nbytes
+        left -= recording.scores.nbytes if recording.scores is not None else 0
+        if left < 0:
+            raise UserError(f"{path}: its recordings share their arrays many times over.")
+        yield recording
 
 
 def recording_of(annotation: Any) -> Recording:

@@ -10,17 +10,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
-from flag3d_exp.data.annotations import Recording, recording_of
+from flag3d_exp.data.annotations import Recording, recordings_in
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.formats.pickles import read_pickle
 from flag3d_exp.data.pipeline import Pipeline
 from flag3d_exp.data.source import Dataset, check_fit, fault
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.arrays import npz_arrays
 from flag3d_exp.skeletons.layout import load_layout
 
 SUFFIXES = (".pkl", ".pickle", ".npz")
@@ -139,15 +140,10 @@ def _recordings(file: Path) -> list[Recording]:
             annotations = annotations.get("annotations", [annotations])
     if not isinstance(annotations, list | tuple):
         raise UserError(f"{file} must hold annotations; got {type(annotations).__name__}.")
-    found = []
-    for number, annotation in enumerate(annotations):
-        try:
-            recording = recording_of(_without_label(annotation))
-        except UserError as error:
-            raise UserError(f"{file}: recording number {number}: {error}") from error
+    found = list(recordings_in(file, [_without_label(one) for one in annotations]))
+    for recording in found:
         if not recording.finite:
             raise UserError(f"{file}: recording {recording.name!r} holds NaN or infinite values.")
-        found.append(recording)
     return found
 
 
@@ -157,9 +153,8 @@ def _without_label(annotation: Any) -> Any:
 
 def _annotation(file: Path) -> dict[str, Any]:
     try:
-        with open(file, "rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-            content = dict(arrays)
-    except (OSError, ValueError, BadZipFile, EOFError) as error:
+        content: dict[str, Any] = dict(npz_arrays(file))
+    except Malformed as error:
         raise UserError(f"{file} is not an .npz of arrays: {error}.") from error
     if "keypoint" not in content:
         raise UserError(f"{file} has no array `keypoint`; it has {', '.join(content) or 'none'}.")

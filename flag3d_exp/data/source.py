@@ -13,6 +13,7 @@ from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline, Pipeline
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.skeletons.layout import Layout, load_layout
+from flag3d_exp.splits import check_split_names
 
 DEMOS = {"demo_in_domain": "in_domain", "demo_out_domain": "out_domain"}
 
@@ -35,7 +36,8 @@ class Dataset:
         normalise, score_threshold: how graph networks get the coordinates, see `GraphPipeline`.
         clip_len: frames that a graph network gets of a recording.
         mirror: probability of mirroring a training clip; 0 where classes name a side.
-        splits: `train`, `val` and further evaluation splits, by their names in the file.
+        splits: `train`, `val` and further evaluation splits, by their names in the file; names of
+            letters, digits, `_`, `-` and `.`, which don't end in `_ema`.
         classes: names of the labels, in order.
         cache: folder for the converted file; "auto": flag3d_exp in $XDG_CACHE_HOME or ~/.cache;
             null: read the file itself at each start.
@@ -58,6 +60,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         bounds.check(self, "dataset")
+        check_split_names(self.splits, "`dataset.splits`")
         load_layout(self.layout, "dataset.layout")
         if self.num_coordinates not in (2, 3):
             raise UserError(

@@ -19,6 +19,8 @@ from flag3d_exp.engine.parameters import assign_parameters, parameter_values
 from flag3d_exp.engine.step import CrossEntropy, MicroBatch, TrainStep
 from flag3d_exp.errors import UserError
 from flag3d_exp.models.layers import norms_apart
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.arrays import npz_arrays
 
 log = logging.getLogger(__name__)
 
@@ -158,10 +160,14 @@ def saved_update(path: Path) -> Update:
         UserError: there is no such file, or it is something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            clips, labels, names = kept["clips"], kept["labels"], kept["names"].tolist()
-    except (OSError, ValueError, KeyError) as error:
+        kept = npz_arrays(path)
+        clips, labels, names = kept["clips"], kept["labels"], kept["names"]
+        counts = {len(clips), len(labels), len(names)}
+        if clips.ndim < 2 or len(counts) > 1 or (clips.dtype.kind, labels.dtype.kind) != ("f", "i"):
+            raise Malformed(f"it holds clips of shape {clips.shape} for {labels.shape} labels")
+    except (Malformed, FileNotFoundError, KeyError, TypeError) as error:
         raise UserError(
             f"`task.debug.batch={path}` is not a nonfinite_step_<n>.npz of a run ({error})."
         ) from error
+    names = [str(name) for name in names]
     return Update(0, [MicroBatch(clips[:, 0], labels, None)], 1.0, names)

@@ -6,8 +6,6 @@ text with the run's configuration, its progress and a SHA-256 of all arrays.
 
 import hashlib
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,19 +15,11 @@ import numpy as np
 
 from flag3d_exp import files
 from flag3d_exp.errors import UserError
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.arrays import npz_arrays
+from flag3d_exp.reading.text import parsed_json
 
 Arrays = dict[str, np.ndarray]
-# What NumPy raises on files that are something else, or cut, or changed.
-NOT_A_CHECKPOINT = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    AttributeError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True)
@@ -97,19 +87,33 @@ def load_meta(path: Path) -> dict[str, Any]:
 
 def _read(path: Path, meta_only: bool) -> dict[str, Any]:
     try:
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            names = ["meta"] if meta_only else file.files
-            found: dict[str, Any] = {name: file[name] for name in names}
-        found["meta"] = json.loads(str(found["meta"]))
+        found: dict[str, Any] = dict(npz_arrays(path, ("meta",) if meta_only else None))
+        arrays = [array for name, array in found.items() if name != "meta"]
+        if any(array.dtype.kind not in "biuf" for array in arrays):
+            raise Malformed("it holds weights that are no numbers")
+        found["meta"] = _checked_meta(parsed_json(str(found["meta"])))
     except FileNotFoundError:
         raise UserError(f"There is no checkpoint at `{path}`.") from None
-    except NOT_A_CHECKPOINT as error:
+    except (Malformed, KeyError) as error:
+        reason = "it has no meta" if isinstance(error, KeyError) else error
         raise UserError(
-            f"`{path}` is not a checkpoint of this program, or is damaged ({error})."
+            f"`{path}` is not a checkpoint of this program, or is damaged ({reason})."
         ) from error
-    if not isinstance(found["meta"], dict):
-        raise UserError(f"`{path}` is not a checkpoint of this program.")
     return found
+
+
+def _checked_meta(meta: Any) -> dict[str, Any]:
+    """The meta, its parts of the types that they must be of."""
+    if not isinstance(meta, dict):
+        raise Malformed("its meta is no mapping")
+    choices = meta.get("choices", {})
+    if not isinstance(meta.get("config", ""), str) or not isinstance(
+        meta.get("progress", {}), dict
+    ):
+        raise Malformed("its meta is not what a run writes")
+    if not isinstance(choices, dict) or not all(isinstance(one, str) for one in choices.values()):
+        raise Malformed("its meta must name a choice for each group")
+    return meta
 
 
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:
@@ -117,5 +121,5 @@ def _digest(arrays: Mapping[str, np.ndarray]) -> str:
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(array.data.cast("B") if array.size else b"")
+        digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

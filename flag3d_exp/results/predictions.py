@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from flag3d_exp.errors import UserError
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.arrays import npz_arrays
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,10 @@ def load_predictions(path: Path) -> Predictions:
         UserError: the file is not such a file, or its numbers cannot be predictions.
     """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            names, labels, scores = (arrays[key] for key in ("names", "labels", "scores"))
-    except (OSError, ValueError, KeyError, BadZipFile, EOFError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        arrays = npz_arrays(path)
+        names, labels, scores = (arrays[key] for key in ("names", "labels", "scores"))
+    except (Malformed, FileNotFoundError, KeyError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise UserError(
             f"{path} holds no predictions (names, labels, scores): {reason}."
         ) from error
@@ -85,7 +86,12 @@ def load_predictions(path: Path) -> Predictions:
         )
     if scores.ndim != 2 or not scores.size:
         raise UserError(f"{path}: `scores` must be (n, K) and not empty; got {scores.shape}.")
-    names = tuple(str(name) for name in names)
+    if names.dtype.kind != "U" or scores.dtype.kind != "f":
+        raise UserError(
+            f"{path}: `names` must be texts and `scores` floating-point numbers; got "
+            f"{names.dtype} and {scores.dtype}."
+        )
+    names = tuple(names.tolist())
     if len(set(names)) < len(names):
         repeated = Counter(names).most_common(1)[0][0]
         raise UserError(f"{path}: recording {repeated!r} occurs more than once.")

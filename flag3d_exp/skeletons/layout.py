@@ -4,17 +4,20 @@ A layout is a YAML file: one of `layouts/` beside this module, known by its name
 Sizes: V joints, K neighbour subsets.
 """
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import yaml
 
 from flag3d_exp.errors import UserError, nearest
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.text import file_text, parsed_yaml
 
 LAYOUTS = Path(__file__).parent / "layouts"
+MAX_JOINTS, MAX_PAIRS = 1000, 10_000
 KEYS = ("joints", "mirror_pairs", "center", "edges", "limbs")
 
 
@@ -67,11 +70,9 @@ def load_layout(name: str, key: str = "layout") -> Layout:
             f"got {name!r}.{nearest(name, known)}"
         )
     try:
-        text = path.read_text(encoding="utf-8")
-        return _parsed(path.stem, yaml.safe_load(text), yaml.compose(text))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"`{key}` file {path} can't be read: {reason}") from error
+        return _parsed(path.stem, parsed_yaml(file_text(path)))
+    except Malformed as error:
+        raise UserError(f"`{key}` file {path} can't be read: {error}.") from error
     except UserError as error:
         raise UserError(f"`{key}` file {path}: {error}") from error
 
@@ -144,22 +145,24 @@ def normalised(matrix: np.ndarray) -> np.ndarray:
     return matrix / np.where(total == 0, 1, total)
 
 
-def _parsed(name: str, content: object, tree: yaml.Node | None) -> Layout:
-    """A layout from a YAML file's content; `tree` shows keys that the mapping has swallowed."""
+def _parsed(name: str, content: object) -> Layout:
+    """A layout from a YAML file's content."""
     if not isinstance(content, Mapping) or not isinstance(content.get("joints"), Mapping):
         raise UserError("`joints` must map each joint to its parent (null at the root).")
     unknown = [str(key) for key in content if key not in KEYS]
     if unknown:
         raise UserError(f"unknown key `{unknown[0]}`; accepted: {', '.join(KEYS)}.")
-    _refuse_repeated_keys(tree)
     parents_by_name = content["joints"]
+    if len(parents_by_name) > MAX_JOINTS:
+        raise UserError(f"`joints` must be at most {MAX_JOINTS}; got {len(parents_by_name)}.")
     joints = tuple(str(joint) for joint in parents_by_name)
     index = {joint: number for number, joint in enumerate(joints)}
 
     def number_of(joint: object, key: str) -> int:
         if str(joint) not in index:
             hint = nearest(str(joint), index)
-            raise UserError(f"`{key}` names {joint!r}, which is no joint.{hint}")
+            named = reprlib.repr(joint)
+            raise UserError(f"`{key}` names {named}, which is no joint.{hint}")
         return index[str(joint)]
 
     def pairs(key: str) -> tuple[tuple[int, int], ...]:
@@ -167,7 +170,10 @@ def _parsed(name: str, content: object, tree: yaml.Node | None) -> Layout:
         if not isinstance(value, list) or any(
             not isinstance(pair, list) or len(pair) != 2 for pair in value
         ):
-            raise UserError(f"`{key}` must be a list of pairs of joints; got {value!r}.")
+            got = reprlib.repr(value)
+            raise UserError(f"`{key}` must be a list of pairs of joints; got {got}.")
+        if len(value) > MAX_PAIRS:
+            raise UserError(f"`{key}` must be at most {MAX_PAIRS} pairs; got {len(value)}.")
         return tuple((number_of(first, key), number_of(second, key)) for first, second in value)
 
     parents = tuple(
@@ -175,7 +181,11 @@ def _parsed(name: str, content: object, tree: yaml.Node | None) -> Layout:
     )
     root = _root(joints, parents)
     neighbours = dict(enumerate(parents))
-    for joint, neighbour in (content.get("edges") or {}).items():
+    given_edges = content.get("edges") or {}
+    if not isinstance(given_edges, Mapping):
+        got = reprlib.repr(given_edges)
+        raise UserError(f"`edges` must map joints to their neighbours; got {got}.")
+    for joint, neighbour in given_edges.items():
         neighbours[number_of(joint, "edges")] = (
             -1 if neighbour is None else number_of(neighbour, "edges")
         )
@@ -201,14 +211,3 @@ def _root(joints: tuple[str, ...], parents: tuple[int, ...]) -> int:
         if current != roots[0]:
             raise UserError(f"`joints`: the parents of {joints[joint]!r} run in a circle.")
     return roots[0]
-
-
-def _refuse_repeated_keys(node: yaml.Node | None) -> None:
-    if not isinstance(node, yaml.MappingNode):
-        return
-    seen = set()
-    for key, value in node.value:
-        if key.value in seen:
-            raise UserError(f"{key.value!r} stands twice.")
-        seen.add(key.value)
-        _refuse_repeated_keys(value)

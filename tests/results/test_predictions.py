@@ -37,7 +37,7 @@ def test_predictions_are_read_as_they_were_written(tmp_path):
         ({"scores": np.array([[3.0, -2.0], [0.6, 0.4]])}, "must be finite and not negative"),
         ({"scores": np.array([[3.0, 2.0], [0.6, 0.4]])}, "must sum to 1, as after softmax"),
         ({"scores": np.array([0.5, 0.5])}, r"must be \(n, K\)"),
-        ({"scores": None}, "scores is not a file"),
+        ({"scores": None}, "it lacks .scores"),
         ({"names": np.array([b"a", None], object)}, "holds no predictions"),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from flag3d_exp import files
-from flag3d_exp.data.annotations import Recording, read_annotations, recording_of
+from flag3d_exp.data.annotations import Recording, read_annotations, recordings_in
 from flag3d_exp.data.formats import ntu
 from flag3d_exp.data.formats.pickles import read_pickle
 from flag3d_exp.data.formats.tables import Splits, read_table
@@ -62,13 +62,7 @@ def read_pyskl(path: Path) -> list[Recording]:
     annotations = content.get("annotations") if isinstance(content, dict) else content
     if not isinstance(annotations, list | tuple):
         raise UserError(f"{path} holds no list of annotations.")
-    recordings = []
-    for number, annotation in enumerate(annotations):
-        try:
-            recordings.append(recording_of(annotation))
-        except UserError as error:
-            raise UserError(f"{path}: recording number {number}: {error}") from error
-    return recordings
+    return list(recordings_in(path, annotations))
 
 
 def write_annotations(path: Path, splits: Splits, recordings: Iterable[Recording]) -> None:

@@ -12,9 +12,12 @@ import numpy as np
 
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.errors import UserError
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.text import file_bytes
 
 NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
 NUM_JOINTS = 25
+MAX_BYTES = 64 << 20  # of a file; the longest have 3 MB
 # Bodies tracked for no more frames than this are mistakes of the sensor, if there are others.
 MIN_FRAMES = 12
 
@@ -101,13 +104,13 @@ def read_skeleton(path: Path, num_persons: int = 2) -> Recording | None:
     if not seen:
         return None
     num_frames = 1 + max(frame for frames in bodies.values() for frame in frames)
-    arrays = []
-    for frames in seen.values():
-        array = np.zeros((num_frames, NUM_JOINTS, 3), np.float32)
-        array[list(frames)] = list(frames.values())
-        arrays.append((np.var(list(frames.values()), axis=0).sum(), array))
-    moving = sorted(arrays, key=lambda pair: -pair[0])[:num_persons]
-    keypoints = np.stack([array for _, array in moving])
+    # A file may name a body in each of its lines; only those that are kept get arrays.
+    motion = {body: np.var(list(frames.values()), axis=0).sum() for body, frames in seen.items()}
+    moving = sorted(seen, key=lambda body: -motion[body])[:num_persons]
+    keypoints = np.zeros((len(moving), num_frames, NUM_JOINTS, 3), np.float32)
+    for person_keypoints, body in zip(keypoints, moving, strict=True):
+        frames = seen[body]
+        person_keypoints[list(frames)] = list(frames.values())
     return Recording(path.stem, action - 1, keypoints, subject=f"P{person:03}")
 
 
@@ -125,7 +128,7 @@ class _Lines:
 
     def count(self, most: int) -> int:
         words = self.words()
-        number = int(words[0]) if words else -1
+        number = int(words[0]) if words and len(words[0]) < 10 else -1
         if not 0 <= number <= most:
             raise ValueError(f"expected a count; got {' '.join(words)[:40]!r}")
         return number
@@ -146,18 +149,18 @@ def _bodies(lines: _Lines) -> dict[str, dict[int, np.ndarray]]:
                 words = lines.words()
                 if len(words) < 3:
                     raise ValueError("a joint without three coordinates")
-                joint[:] = words[:3]
+                joint[:] = [float(word) for word in words[:3]]
             bodies.setdefault(body[0], {})[frame] = joints
     return bodies
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="ascii")
+        return file_bytes(path, MAX_BYTES).decode("ascii")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no NTU RGB+D skeleton: it is not plain text.") from error
-    except OSError as error:
-        raise UserError(f"`task.source`: {path} can't be read: {error.strerror}.") from error
+    except Malformed as error:
+        raise UserError(f"`task.source`: {path}: {error}.") from error
 
 
 def _facts(name: str) -> tuple[int, ...]:

@@ -17,22 +17,26 @@ one called `<name>.scores`, (T, V) or (M, T, V).
 """
 
 import csv
-import zipfile
-from collections import defaultdict
+from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from flag3d_exp.data.annotations import Recording, recording_of
 from flag3d_exp.errors import UserError, nearest
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.arrays import npz_arrays
+from flag3d_exp.reading.text import file_text, parsed_yaml
 from flag3d_exp.skeletons.layout import Layout, load_layout
+from flag3d_exp.splits import check_split_names
 
 KEYS = ("data", "layout", "splits", "image_shape", "labels")
-MAX_EXPANSION = 200
-MAX_VALUES = 500_000_000
+MAX_PERSON, MAX_FRAME = 999, 2**31 - 1
+# How many joints the arrays of a CSV may hold for each row: joints that were not seen have none.
+# Small files may hold some more.
+MAX_SPARSITY, FREE_VALUES = 200, 5_000_000
 Splits = dict[str, tuple[str, ...]]
 
 
@@ -66,15 +70,15 @@ def read_table(path: Path) -> tuple[Splits, list[Recording], str]:
                 f"{data}: recording {annotation['frame_dir']!r}: it has {num_joints} joints, but "
                 f"layout {layout.name} has {layout.num_joints}."
             )
-    splits = {str(split): tuple(map(str, names)) for split, names in settings["splits"].items()}
+    splits = {split: tuple(map(str, names)) for split, names in settings["splits"].items()}
     return splits, recordings, str(settings["layout"])
 
 
 def _settings(path: Path) -> dict[str, Any]:
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeError, yaml.YAMLError) as error:
-        raise UserError(f"`task.source`: {path}: {' '.join(str(error).split())}") from error
+        settings = parsed_yaml(file_text(path))
+    except Malformed as error:
+        raise UserError(f"`task.source`: {path}: {error}.") from error
     if not isinstance(settings, dict):
         raise UserError(f"{path} must be a mapping with {', '.join(KEYS[:3])}.")
     for key in settings:
@@ -88,6 +92,7 @@ def _settings(path: Path) -> dict[str, Any]:
         isinstance(names, list) for names in splits.values()
     ):
         raise UserError(f"{path}: `splits` must map names to lists of recordings.")
+    check_split_names(splits, f"{path}: `splits`")
     return settings
 
 
@@ -95,16 +100,17 @@ def _from_csv(path: Path, layout: Layout) -> list[dict[str, Any]]:
     """Annotations, as a pickle would hold them."""
     numbers = {name: number for number, name in enumerate(layout.joints)}
     numbers |= {str(number): number for number in range(layout.num_joints)}
-    rows: dict[str, list[tuple]] = defaultdict(list)
+    rows: dict[str, array[float]] = {}
     labels: dict[str, str] = {}
     subjects: dict[str, str | None] = {}
+    num_rows = 0
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             columns = reader.fieldnames or []
             _check_columns(path, columns)
             axes = ("x", "y", "z") if "z" in columns else ("x", "y")
-            for row in reader:
+            for num_rows, row in enumerate(reader, start=1):  # noqa: B007
                 name = row["recording"]
                 if row["joint"] not in numbers:
                     hint = nearest(row["joint"] or "", numbers)
@@ -112,34 +118,45 @@ def _from_csv(path: Path, layout: Layout) -> list[dict[str, Any]]:
                 if labels.setdefault(name, row["label"]) != row["label"]:
                     raise ValueError(f"{name!r} has another label than before")
                 subjects[name] = row.get("subject") or None
-                place = int(row.get("person") or 0), int(row["frame"]), numbers[row["joint"]]
-                if min(place) < 0:
-                    raise ValueError("a negative person or frame")
+                person, frame = int(row.get("person") or 0), int(row["frame"])
+                if not 0 <= person <= MAX_PERSON or not 0 <= frame <= MAX_FRAME:
+                    raise ValueError(
+                        f"`person` must be from 0 to {MAX_PERSON} and `frame` from 0 to "
+                        f"{MAX_FRAME}; got {person} and {frame}"
+                    )
                 score = float(row["score"]) if row.get("score") else 1.0
-                rows[name].append((*place, *(float(row[axis]) for axis in axes), score))
-            return [
-                {
-                    "frame_dir": name,
-                    "label": int(labels[name]),
-                    "subject": subjects[name],
-                    **_arrays(np.array(members, np.float64), layout.num_joints),
-                }
-                for name, members in rows.items()
-            ]
+                place = person, frame, numbers[row["joint"]]
+                values = (*place, *(float(row[axis]) for axis in axes), score)
+                rows.setdefault(name, array("d")).extend(values)
+            width = 3 + len(axes) + 1
+            left = FREE_VALUES + MAX_SPARSITY * num_rows
+            annotations = []
+            for name, members in rows.items():
+                table = np.frombuffer(members).reshape(-1, width)
+                arrays = _arrays(table, layout.num_joints, name, left)
+                left -= arrays["keypoint_score"].size
+                facts = {"frame_dir": name, "label": int(labels[name]), "subject": subjects[name]}
+                annotations.append(facts | arrays)
+            return annotations
     except (ValueError, TypeError, csv.Error, OSError) as error:
         where = f", line {reader.line_num}" if "reader" in locals() else ""
         raise UserError(f"{path}{where}: {error}.") from error
 
 
-def _arrays(rows: np.ndarray, num_joints: int) -> dict[str, np.ndarray]:
-    """Keypoints and scores of one recording's rows: person, frame, joint, coordinates, score."""
+def _arrays(rows: np.ndarray, num_joints: int, name: str, left: int) -> dict[str, np.ndarray]:
+    """Keypoints and scores of one recording's rows: person, frame, joint, coordinates, score.
+
+    Args:
+        left: how many joints in all persons and frames it may have.
+    """
     person, frame, joint = rows[:, :3].astype(int).T
     frame = frame - frame.min()
-    shape = (person.max() + 1, frame.max() + 1, num_joints)
-    num_coordinates = rows.shape[1] - 4
-    if np.prod(shape, dtype=float) * num_coordinates > MAX_VALUES:
-        raise ValueError(f"{shape[0]} persons in {shape[1]} frames are too many for these rows")
-    keypoints = np.zeros((*shape, num_coordinates), np.float32)
+    shape = (int(person.max()) + 1, int(frame.max()) + 1, num_joints)
+    if shape[0] * shape[1] * shape[2] > left:
+        raise ValueError(
+            f"{shape[0]} persons in {shape[1]} frames of {name!r} are too many for its rows"
+        )
+    keypoints = np.zeros((*shape, rows.shape[1] - 4), np.float32)
     scores = np.zeros(shape, np.float32)
     keypoints[person, frame, joint] = rows[:, 3:-1]
     scores[person, frame, joint] = rows[:, -1]
@@ -156,24 +173,21 @@ def _from_npz(path: Path, labels: Any, settings: Path) -> list[dict[str, Any]]:
     if not isinstance(labels, Mapping):
         raise UserError(f"{settings}: `labels` must map each recording's name to its label.")
     try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > max(MAX_EXPANSION * path.stat().st_size, 10**8):
-            raise UserError(f"{path} would expand to {size / 1e9:.1f} GB; it was not unpacked.")
-        with np.load(path, allow_pickle=False) as arrays:
-            names = [name for name in arrays.files if not name.endswith(".scores")]
-            annotations = []
-            for name in names:
-                if name not in labels:
-                    raise UserError(f"{settings}: `labels` has none for {name!r}.")
-                annotation = {"frame_dir": name, "label": labels[name]}
-                annotation["keypoint"] = _with_person(arrays[name], 4)
-                if f"{name}.scores" in arrays.files:
-                    annotation["keypoint_score"] = _with_person(arrays[f"{name}.scores"], 3)
-                annotations.append(annotation)
-            return annotations
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError, MemoryError) as error:
+        arrays = npz_arrays(path)
+    except Malformed as error:
         raise UserError(f"{path} is no NPZ file of plain arrays: {error}.") from error
+    annotations = []
+    for name in arrays:
+        if name.endswith(".scores"):
+            continue
+        if name not in labels:
+            raise UserError(f"{settings}: `labels` has none for {name!r}.")
+        annotation = {"frame_dir": name, "label": labels[name]}
+        annotation["keypoint"] = _with_person(arrays[name], 4)
+        if f"{name}.scores" in arrays:
+            annotation["keypoint_score"] = _with_person(arrays[f"{name}.scores"], 3)
+        annotations.append(annotation)
+    return annotations
 
 
 def _with_person(array: np.ndarray, num_axes: int) -> np.ndarray:
