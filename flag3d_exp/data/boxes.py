@@ -1,23 +1,24 @@
 """Cropping, resizing and mirroring of images, done to the joints in them alone: for heatmaps.
 
-Sizes: M persons, T frames, V joints. Keypoints are (M, T, V, 2) float32 pixels; a coordinate of
-exactly 0 is a missing one. Shapes of images are (height, width).
+Keypoints of the poses are 2D float32 pixels. Shapes of images are (height, width).
 """
 
 import numpy as np
+
+from flag3d_exp.data.poses import Poses
 
 Shape = tuple[int, int]
 
 
 def compact(
-    keypoints: np.ndarray,
+    poses: Poses,
     image_shape: Shape,
     padding: float = 0.25,
     square: bool = True,
     beyond_image: bool = True,
     min_side: float = 10.0,
-) -> tuple[np.ndarray, Shape]:
-    """Keypoints within the box around all persons and frames, and the shape of that box.
+) -> tuple[Poses, Shape]:
+    """Poses in the box around the visible joints of all persons and frames, and the box's shape.
 
     Args:
         padding: how much the box is widened, as a share of itself.
@@ -25,11 +26,10 @@ def compact(
         beyond_image: let the box leave the image.
         min_side: a box smaller than this is no person: nothing changes.
     """
-    flat = keypoints.reshape(-1, 2)
-    lows, highs = zip(*(_extent(flat[:, axis]) for axis in (0, 1)), strict=True)
-    low, high = np.array(lows, np.float64), np.array(highs, np.float64)
-    if (high - low < min_side).any():
-        return keypoints, image_shape
+    seen = poses.keypoints[poses.visible].astype(np.float64)  # (n, 2)
+    if not len(seen) or (np.ptp(seen, axis=0) < min_side).any():
+        return poses, image_shape
+    low, high = seen.min(0), seen.max(0)
     center, half = (low + high) / 2, (high - low) / 2 * (1 + padding)
     if square:
         half = np.full(2, half.max())
@@ -38,13 +38,13 @@ def compact(
         low, high = np.maximum(low, 0), np.minimum(high, image_shape[::-1])
     low, high = np.trunc(low), np.trunc(high)
     width, height = (high - low).astype(int).tolist()
-    return np.where(keypoints == 0, 0, keypoints - low).astype(np.float32), (height, width)
+    return poses.moved((poses.keypoints - low).astype(np.float32)), (height, width)
 
 
-def resized(keypoints: np.ndarray, image_shape: Shape, new_shape: Shape) -> np.ndarray:
-    """(M, T, V, 2): keypoints of an image stretched to `new_shape`."""
+def resized(poses: Poses, image_shape: Shape, new_shape: Shape) -> Poses:
+    """Poses in an image stretched to `new_shape`."""
     factors = np.array([new_shape[1] / image_shape[1], new_shape[0] / image_shape[0]], np.float32)
-    return keypoints * factors
+    return poses.moved(poses.keypoints * factors)
 
 
 def short_side(image_shape: Shape, side: int) -> Shape:
@@ -87,20 +87,14 @@ def center_crop(image_shape: Shape, crop: Shape) -> tuple[int, int]:
     return (image_shape[1] - crop[1]) // 2, (image_shape[0] - crop[0]) // 2
 
 
-def cropped(keypoints: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
-    """(M, T, V, 2): keypoints as seen from the crop's corner; missing ones fall outside."""
-    return keypoints - np.array(corner, np.float32)
+def cropped(poses: Poses, corner: tuple[int, int]) -> Poses:
+    """Poses as seen from the crop's corner; joints outside the crop stay visible, out of it."""
+    return poses.moved(poses.keypoints - np.array(corner, np.float32))
 
 
-def flipped(keypoints: np.ndarray, width: float, mirror_order: np.ndarray) -> np.ndarray:
-    """(M, T, V, 2 or more) with x mirrored in an image of this width, left and right exchanged."""
-    mirrored = keypoints[..., mirror_order, :]
-    x = mirrored[..., 0]
-    mirrored[..., 0] = np.where(x == 0, 0, width - x)
-    return mirrored
-
-
-def _extent(values: np.ndarray) -> tuple[float, float]:
-    """Least and greatest of the values that are not missing; 0 and 0 where all are."""
-    values = values[values != 0]
-    return (values.min(), values.max()) if len(values) else (0.0, 0.0)
+def flipped(poses: Poses, width: float, mirror_order: np.ndarray) -> Poses:
+    """Poses with x mirrored in an image of this width, left and right joints exchanged."""
+    poses = poses.joints(mirror_order)
+    keypoints = poses.keypoints.copy()
+    keypoints[..., 0] = width - keypoints[..., 0]
+    return poses.moved(keypoints)

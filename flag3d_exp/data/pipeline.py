@@ -1,5 +1,7 @@
 """How a recording becomes network input: once for graph networks, once for heatmap networks.
 
+Missing joints are 0 in every channel of the input, the score included; see `poses`.
+
 Sizes: M persons, T frames of a clip, T0 of the recording, V joints, C channels.
 """
 
@@ -12,6 +14,7 @@ import numpy as np
 from flag3d_exp import bounds
 from flag3d_exp.data import boxes, transforms
 from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.poses import Poses, poses_of
 from flag3d_exp.data.sampling import fixed_indices, random_indices
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError
@@ -26,7 +29,8 @@ class GraphPipeline:
         normalise: none; image ([-1, 1] of the image), box ([-1, 1] of the persons' box) in 2D;
             center (the layout's centre joint starts at the origin), body (NTU RGB+D: centred,
             spine upwards, shoulders along x) in 3D.
-        score_threshold: joints with a score of at most this are set to 0 (image, box); None: none.
+        score_threshold: joints with a score of at most this are missing; None: of at most 0.
+        mask_missing: False: take missing joints for visible ones at 0, as FLAG3D's authors did.
         score_channel: the joint's score is the last channel.
         clip_len: frames of a clip, T.
         num_clips: clips of a recording over which a test averages.
@@ -44,6 +48,7 @@ class GraphPipeline:
     num_persons: Annotated[int, ">= 1"] = 1
     normalise: Literal["none", "image", "box", "center", "body"] = "none"
     score_threshold: float | None = None
+    mask_missing: bool = True
     score_channel: bool = False
     clip_len: Annotated[int, ">= 1, <= 100000"] = 100
     num_clips: Annotated[int, ">= 1, <= 1000"] = 1
@@ -74,44 +79,40 @@ class GraphPipeline:
         self, recording: Recording, stream: Stream, rng: np.random.Generator
     ) -> np.ndarray:
         """(1, M, T, V, C) float32: a random clip."""
-        keypoints = self._prepared(recording, stream)
-        indices = random_indices(keypoints.shape[1], self.clip_len, rng, self.part, self.tempo)
-        clip = self._changed(keypoints.take(indices, axis=1), rng)
-        return transforms.with_persons(clip, self.num_persons)[None]
+        poses = self._prepared(recording, stream)
+        num_frames = poses.visible.shape[1]
+        indices = random_indices(num_frames, self.clip_len, rng, self.part, self.tempo)
+        clip = self._changed(poses.frames(indices), rng)
+        return clip.with_persons(self.num_persons).array(self.score_channel)[None]
 
     def test_clips(self, recording: Recording, stream: Stream) -> np.ndarray:
         """(num_clips, M, T, V, C) float32, the mirrored ones after the others."""
-        keypoints = self._prepared(recording, stream)
-        indices = fixed_indices(keypoints.shape[1], self.clip_len, self.num_clips, self.part)
-        keypoints = transforms.with_persons(keypoints, self.num_persons)
-        clips = keypoints.take(indices, axis=1).swapaxes(0, 1)  # (num_clips, M, T, V, C)
+        poses = self._prepared(recording, stream).with_persons(self.num_persons)
+        num_frames = poses.visible.shape[1]
+        indices = fixed_indices(num_frames, self.clip_len, self.num_clips, self.part)
+        clips = [poses.frames(indices)]  # (M, num_clips, T, V)
         if self.test_mirrored:
-            return np.concatenate([clips, transforms.mirrored(clips, self.skeleton.mirror_order)])
-        return np.ascontiguousarray(clips)
+            clips.append(transforms.mirrored(clips[0], self.skeleton.mirror_order))
+        return _stacked(clips, self.score_channel)
 
-    def _prepared(self, recording: Recording, stream: Stream) -> np.ndarray:
-        """(M, T', V, C) float32: the whole recording, normalised, as a stream."""
-        keypoints, scores = recording.keypoints, recording.scores
+    def _prepared(self, recording: Recording, stream: Stream) -> Poses:
+        """The whole recording (M, T', V), normalised, as a stream."""
+        poses = poses_of(recording, self.score_threshold, mask_missing=self.mask_missing)
         match self.normalise:
             case "image":
-                keypoints = transforms.normalise_image(
-                    keypoints, scores, _image_shape(recording), self.score_threshold
-                )
+                poses = transforms.normalise_image(poses, _image_shape(recording))
             case "box":
-                keypoints = transforms.normalise_box(keypoints, scores, self.score_threshold)
+                poses = transforms.normalise_box(poses)
             case "center":
-                keypoints = transforms.normalise_center(keypoints, self.skeleton.center)
+                poses = transforms.normalise_center(poses, self.skeleton.center)
             case "body":
-                keypoints = transforms.normalise_body(keypoints)
-        keypoints = keypoints.astype(np.float32, copy=False)
-        if self.score_channel:
-            keypoints = transforms.with_scores(keypoints, scores)
-        return stream(keypoints, self.skeleton, self.score_channel)
+                poses = transforms.normalise_body(poses)
+        return stream(poses, self.skeleton)
 
-    def _changed(self, clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """A clip as it might have been seen otherwise. Every change is linear, so that those of
+    def _changed(self, clip: Poses, rng: np.random.Generator) -> Poses:
+        """A clip with the random changes of training. Every change is linear, so that those of
         joints, bones and motions agree."""
-        size = clip.shape[-1] - self.score_channel
+        size = clip.keypoints.shape[-1]
         matrix = np.eye(size)
         if self.scale:
             matrix = np.diag(1 + rng.uniform(-self.scale, self.scale, size))
@@ -126,7 +127,8 @@ class GraphPipeline:
         if self.mirror and rng.random() < self.mirror:
             clip = transforms.mirrored(clip, self.skeleton.mirror_order)
         if self.joint_dropout:
-            clip = transforms.without_joints(clip, rng.random(clip.shape[2]) < self.joint_dropout)
+            num_joints = self.skeleton.num_joints
+            clip = transforms.without_joints(clip, rng.random(num_joints) < self.joint_dropout)
         return clip
 
 
@@ -134,10 +136,12 @@ class GraphPipeline:
 class HeatmapPipeline:
     """Joints in pixels of a small square crop around the persons, for networks that draw heatmaps.
 
-    Training crops at random; testing takes all of the box. A score that is missing counts as 1.
+    Training crops at random; testing takes all of the box. An unknown score counts as 1, but that
+    of a missing joint is 0, so that none is drawn.
 
     Args:
-        clip_len, num_clips, test_mirrored, part, tempo, mirror, joint_dropout: as in GraphPipeline.
+        score_threshold, clip_len, num_clips, test_mirrored, part, tempo, mirror, joint_dropout: as
+            in GraphPipeline.
         padding: how much wider than the persons the box is, as a share.
         short_side: side to which the box is resized before the random crop, pixels.
         area: range of the share of the box that the random crop keeps.
@@ -148,6 +152,7 @@ class HeatmapPipeline:
 
     layout: str
     num_persons: Annotated[int, ">= 1"] = 1
+    score_threshold: float | None = None
     clip_len: Annotated[int, ">= 1, <= 100000"] = 48
     num_clips: Annotated[int, ">= 1, <= 1000"] = 1
     test_mirrored: bool = False
@@ -182,46 +187,46 @@ class HeatmapPipeline:
         """(1, M, T, V, 3) float32: x and y in pixels of the heatmaps, and the score."""
         num_frames = recording.keypoints.shape[1]
         indices = random_indices(num_frames, self.clip_len, rng, self.part, self.tempo)
-        keypoints, scores, shape = self._boxed(recording, indices)
+        clip, shape = self._boxed(recording, indices)
         side = boxes.short_side(shape, self.short_side)
-        keypoints = boxes.resized(keypoints, shape, side)
+        clip = boxes.resized(clip, shape, side)
         corner, crop = boxes.random_crop(side, self.area, self.ratio, rng)
         size = (self.train_size, self.train_size)
-        keypoints = boxes.resized(boxes.cropped(keypoints, corner), crop, size)
-        clip = transforms.with_scores(keypoints, scores)
+        clip = boxes.resized(boxes.cropped(clip, corner), crop, size)
         if self.mirror and rng.random() < self.mirror:
             clip = boxes.flipped(clip, self.train_size, self.skeleton.mirror_order)
         if self.joint_dropout:
-            clip = transforms.without_joints(clip, rng.random(clip.shape[2]) < self.joint_dropout)
-        return transforms.with_persons(clip, self.num_persons)[None]
+            num_joints = self.skeleton.num_joints
+            clip = transforms.without_joints(clip, rng.random(num_joints) < self.joint_dropout)
+        return clip.with_persons(self.num_persons).array(self.score_channel)[None]
 
     def test_clips(self, recording: Recording, stream: Stream) -> np.ndarray:
         """(num_clips, M, T, V, 3) float32 as above, the mirrored clips after the others."""
         num_frames = recording.keypoints.shape[1]
         indices = fixed_indices(num_frames, self.clip_len, self.num_clips, self.part)
-        keypoints, scores, shape = self._boxed(recording, indices.reshape(-1))
-        keypoints = boxes.resized(keypoints, shape, (self.test_size, self.test_size))
-        clips = transforms.with_persons(
-            transforms.with_scores(keypoints, scores), self.num_persons
-        )  # (M, num_clips * T, V, 3)
-        clips = clips.reshape(len(clips), *indices.shape, *clips.shape[2:]).swapaxes(0, 1)
+        poses, shape = self._boxed(recording, indices.reshape(-1))
+        poses = boxes.resized(poses, shape, (self.test_size, self.test_size))
+        poses = poses.with_persons(self.num_persons)
+        clips = [poses.frames(np.arange(indices.size).reshape(indices.shape))]
         if self.test_mirrored:
             # The pixel centres are at whole numbers, so the last one is at size - 1.
-            mirrored = boxes.flipped(clips, self.test_size - 1, self.skeleton.mirror_order)
-            return np.concatenate([clips, mirrored])
-        return np.ascontiguousarray(clips)
+            order = self.skeleton.mirror_order
+            clips.append(boxes.flipped(clips[0], self.test_size - 1, order))
+        return _stacked(clips, self.score_channel)
 
-    def _boxed(
-        self, recording: Recording, indices: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray | None, tuple[int, int]]:
-        """Keypoints (M, T, V, 2) in the persons' box, their scores, and the shape of the box."""
-        keypoints = recording.keypoints.take(indices, axis=1).astype(np.float32)
-        scores = None if recording.scores is None else recording.scores.take(indices, axis=1)
-        keypoints, shape = boxes.compact(keypoints, _image_shape(recording), self.padding)
-        return keypoints, scores, shape
+    def _boxed(self, recording: Recording, indices: np.ndarray) -> tuple[Poses, tuple[int, int]]:
+        """The frames with these numbers in the persons' box, and the shape of the box."""
+        poses = poses_of(recording, self.score_threshold, indices)
+        return boxes.compact(poses, _image_shape(recording), self.padding)
 
 
 Pipeline = GraphPipeline | HeatmapPipeline
+
+
+def _stacked(clips: list[Poses], score_channel: bool) -> np.ndarray:
+    """Clips (M, num_clips, T, V) one after the other: (all clips, M, T, V, C)."""
+    arrays = [one.array(score_channel).swapaxes(0, 1) for one in clips]
+    return np.ascontiguousarray(np.concatenate(arrays))
 
 
 def _image_shape(recording: Recording) -> tuple[int, int]:

@@ -33,7 +33,8 @@ class Dataset:
         num_channels: channels of a joint in graph networks: its coordinates, and its score if
             score_channel is set.
         score_channel: whether the detector's score is the last channel.
-        normalise, score_threshold: how graph networks get the coordinates, see `GraphPipeline`.
+        normalise: how graph networks get the coordinates, see `GraphPipeline`.
+        score_threshold: joints with a score of at most this are missing; null: of at most 0.
         clip_len: frames that a graph network gets of a recording.
         mirror: probability of mirroring a training clip; 0 where classes name a side.
         splits: `train`, `val` and further evaluation splits, by their names in the file; names of

@@ -1,96 +1,76 @@
-"""Array functions on keypoints: normalisation, streams, persons, and changes for training.
+"""What happens to poses: normalisation, streams, and changes for training.
 
-Sizes: M persons, T frames, V joints, C channels. Keypoints are (M, T, V, C); the functions return
-new arrays and leave their arguments alone. The channels are x, y, z in 3D and x, y, score in 2D.
+Sizes: M persons, T frames, V joints, D coordinates. Every function returns new `Poses` and leaves
+those it takes alone; `Poses` keeps missing joints at 0, so that no function here has to.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from flag3d_exp.data.poses import Poses
 from flag3d_exp.skeletons.layout import Layout
 
 
-def normalise_image(
-    keypoints: np.ndarray,
-    scores: np.ndarray | None,
-    image_shape: tuple[int, int],
-    threshold: float | None = 0.01,
-) -> np.ndarray:
-    """(M, T, V, 2) pixels to [-1, 1] of the (height, width) image.
-
-    Args:
-        scores: (M, T, V); joints whose score is at most `threshold` are set to 0.
-    """
+def normalise_image(poses: Poses, image_shape: tuple[int, int]) -> Poses:
+    """2D poses from pixels to [-1, 1] of the (height, width) image."""
     height, width = image_shape
     half = np.array([width / 2, height / 2], np.float32)
-    placed = keypoints.astype(np.float32) / half - 1
-    return placed if threshold is None else _masked(placed, scores, threshold)
+    return poses.moved(poses.keypoints / half - 1)
 
 
-def normalise_box(
-    keypoints: np.ndarray, scores: np.ndarray | None, threshold: float | None = 0.01
-) -> np.ndarray:
-    """(M, T, V, 2) to [-1, 1] of the box around all persons and frames.
-
-    Args:
-        scores: (M, T, V); joints whose score is at most `threshold` do not count, and are set to 0.
-    """
-    keypoints = keypoints.astype(np.float32)
-    seen = np.ones(keypoints.shape[:3], bool)
-    if scores is not None and threshold is not None:
-        seen = np.asarray(scores > threshold)
-    if not seen.any():
-        return np.zeros_like(keypoints)
-    low, high = keypoints[seen].min(0), keypoints[seen].max(0)
+def normalise_box(poses: Poses) -> Poses:
+    """2D poses to [-1, 1] of the box around the visible joints of all persons and frames."""
+    seen = poses.keypoints[poses.visible]  # (n, 2)
+    if not len(seen):
+        return poses
+    low, high = seen.min(0), seen.max(0)
     half = np.maximum((high - low) / 2, 1e-6)
-    return _masked((keypoints - (low + high) / 2) / half, scores, threshold or 0)
+    return poses.moved((poses.keypoints - (low + high) / 2) / half)
 
 
-def normalise_center(keypoints: np.ndarray, center: int) -> np.ndarray:
-    """(M, T, V, C) moved so that the first person's joint `center` starts at the origin."""
-    keypoints = keypoints.astype(np.float32)
-    return keypoints - keypoints[0, 0, center]
+def normalise_center(poses: Poses, center: int) -> Poses:
+    """Poses moved so that joint `center` is at the origin where it is first seen.
+
+    That is in the first frame of the first person who has it; where nobody has, nothing moves.
+    """
+    for person in range(len(poses.visible)):
+        frame = _first_frame(poses.visible[person], [center])
+        if frame is not None:
+            return poses.moved(poses.keypoints - poses.keypoints[person, frame, center])
+    return poses
 
 
 def normalise_body(
-    keypoints: np.ndarray,
+    poses: Poses,
     spine: tuple[int, int] | None = (0, 1),
     shoulders: tuple[int, int] | None = (4, 8),
     center: int = 1,
-) -> np.ndarray:
-    """(M, T', V, 3) in the frame of the first person's body: as PYSKL does for NTU RGB+D.
+) -> Poses:
+    """3D poses in the frame of the first person's body: as PYSKL does for NTU RGB+D.
 
-    Frames without the person seen longest are dropped, and that person comes first; the origin is
-    the joint `center` in the first frame left, the line between the `spine` joints points to z,
-    that between the `shoulders` to x. Joints at exactly 0 are missing and stay there.
+    Frames without the person seen in most frames are dropped, and that person comes first. The
+    joint `center` is moved to the origin, the line between the `spine` joints turned to z, that
+    between the `shoulders` to x; each in the first frame that has the joints, if one has.
     """
-    keypoints = keypoints.astype(np.float64)
-    seen = keypoints.any((2, 3))  # (M, T)
-    if not seen.any():
-        return keypoints.astype(np.float32)
+    seen = poses.visible.any(2)  # (M, T)
     longest = int(seen.sum(1).argmax())
-    order = [longest, *(person for person in range(len(keypoints)) if person != longest)]
-    keypoints = keypoints[order][:, seen[longest]]
-    present = keypoints.any(-1, keepdims=True)
-    keypoints = (keypoints - keypoints[0, 0, center]) * present
-    if spine is not None:
-        keypoints = keypoints @ _turn(keypoints[0, 0], spine, (0, 0, 1)).T
-    if shoulders is not None:
-        keypoints = keypoints @ _turn(keypoints[0, 0], shoulders, (1, 0, 0)).T
-    return keypoints.astype(np.float32)
-
-
-def with_scores(keypoints: np.ndarray, scores: np.ndarray | None) -> np.ndarray:
-    """(M, T, V, C + 1) float32: the score as last channel, 1 where there is none."""
-    if scores is None:
-        scores = np.ones(keypoints.shape[:-1], np.float32)
-    return np.concatenate([keypoints, scores[..., None]], -1, dtype=np.float32)
+    order = [longest, *(person for person in range(len(seen)) if person != longest)]
+    if seen.any():
+        poses = poses.persons(np.array(order)).frames(seen[longest].nonzero()[0])
+    keypoints, main = poses.keypoints.astype(np.float64), poses.visible[0]
+    if (frame := _first_frame(main, [center])) is not None:
+        keypoints = keypoints - keypoints[0, frame, center]
+    for pair, axis in ((spine, (0, 0, 1)), (shoulders, (1, 0, 0))):
+        if pair is not None and (frame := _first_frame(main, pair)) is not None:
+            keypoints = keypoints @ _turn(keypoints[0, frame], pair, axis).T
+    return poses.moved(keypoints.astype(np.float32))
 
 
 @dataclass(frozen=True)
 class Stream:
-    """What the channels of a joint mean: its place or its bone, and the motion of either.
+    """What the coordinates of a joint mean: its place or its bone, and the motion of either.
 
     Args:
         bones: a joint minus its parent; the root has none.
@@ -101,48 +81,43 @@ class Stream:
     bones: bool = False
     motion: bool = False
 
-    def __call__(self, keypoints: np.ndarray, layout: Layout, scored: bool) -> np.ndarray:
-        """(M, T, V, C) to the same shape.
-
-        Args:
-            scored: the last channel is a score: that of a bone or of a motion is a mean of two.
-        """
+    def __call__(self, poses: Poses, layout: Layout) -> Poses:
+        """The stream of the poses; the score of a bone or of a motion is a mean of two."""
         if self.bones:
-            keypoints = bones(keypoints, layout.parents, scored)
-        return motion(keypoints, scored) if self.motion else keypoints
+            poses = bones(poses, layout.parents)
+        return motion(poses) if self.motion else poses
 
 
-def bones(keypoints: np.ndarray, parents: tuple[int, ...], scored: bool = False) -> np.ndarray:
-    """(M, T, V, C): each joint minus its parent (-1: none, so 0)."""
-    starts = np.array([joint if parent < 0 else parent for joint, parent in enumerate(parents)])
-    vectors = keypoints - keypoints[:, :, starts]
-    if scored:
-        vectors[..., -1] = (keypoints[..., -1] + keypoints[:, :, starts, -1]) / 2
-    return vectors
+def bones(poses: Poses, parents: tuple[int, ...]) -> Poses:
+    """Each joint minus its parent (-1: none, so 0). Where either is missing, so is the bone."""
+    numbers = [joint if parent < 0 else parent for joint, parent in enumerate(parents)]
+    starts = poses.joints(np.array(numbers))
+    scores = None
+    if poses.scores is not None and starts.scores is not None:
+        scores = (poses.scores + starts.scores) / 2
+    keypoints = poses.keypoints - starts.keypoints
+    return Poses(keypoints, poses.visible & starts.visible, scores)
 
 
-def motion(keypoints: np.ndarray, scored: bool = False) -> np.ndarray:
-    """(M, T, V, C): the next frame minus this one; 0 in the last frame."""
-    change = np.zeros_like(keypoints)
-    np.subtract(keypoints[:, 1:], keypoints[:, :-1], out=change[:, :-1])
-    if scored:
-        change[:, :-1, :, -1] = (keypoints[:, 1:, :, -1] + keypoints[:, :-1, :, -1]) / 2
-    return change
+def motion(poses: Poses) -> Poses:
+    """The next frame minus this one; missing in the last frame and where either is missing."""
+    change = np.zeros_like(poses.keypoints)
+    np.subtract(poses.keypoints[:, 1:], poses.keypoints[:, :-1], out=change[:, :-1])
+    visible = np.zeros_like(poses.visible)
+    np.logical_and(poses.visible[:, 1:], poses.visible[:, :-1], out=visible[:, :-1])
+    scores = None
+    if poses.scores is not None:
+        scores = np.zeros_like(poses.scores)
+        scores[:, :-1] = (poses.scores[:, 1:] + poses.scores[:, :-1]) / 2
+    return Poses(change, visible, scores)
 
 
-def with_persons(keypoints: np.ndarray, num_persons: int) -> np.ndarray:
-    """(num_persons, ...): the first persons, or zeros after the last."""
-    missing = num_persons - len(keypoints)
-    if missing <= 0:
-        return keypoints[:num_persons]
-    return np.concatenate([keypoints, np.zeros((missing, *keypoints.shape[1:]), keypoints.dtype)])
-
-
-def mirrored(keypoints: np.ndarray, mirror_order: np.ndarray) -> np.ndarray:
-    """(..., V, C) with x turned round and left and right joints exchanged."""
-    mirrored = keypoints[..., mirror_order, :]
-    mirrored[..., 0] *= -1
-    return mirrored
+def mirrored(poses: Poses, mirror_order: np.ndarray) -> Poses:
+    """Poses with x negated and left and right joints exchanged."""
+    poses = poses.joints(mirror_order)
+    signs = np.ones(poses.keypoints.shape[-1], poses.keypoints.dtype)
+    signs[0] = -1
+    return poses.moved(poses.keypoints * signs)
 
 
 def rotation(angles: np.ndarray) -> np.ndarray:
@@ -162,21 +137,20 @@ def rotation(angles: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def mapped(keypoints: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """(..., V, C) with the (D, D) matrix applied to the first D channels."""
-    size = len(matrix)
-    changed = keypoints.copy()
-    changed[..., :size] = keypoints[..., :size] @ matrix.T.astype(keypoints.dtype)
-    return changed
+def mapped(poses: Poses, matrix: np.ndarray) -> Poses:
+    """Poses with the (D, D) matrix applied to the coordinates."""
+    return poses.moved(poses.keypoints @ matrix.T.astype(poses.keypoints.dtype))
 
 
-def without_joints(keypoints: np.ndarray, dropped: np.ndarray) -> np.ndarray:
-    """(..., V, C) with the (V,) dropped joints at 0."""
-    return keypoints * ~dropped[:, None]
+def without_joints(poses: Poses, dropped: np.ndarray) -> Poses:
+    """Poses in which the (V,) dropped joints are missing."""
+    return Poses(poses.keypoints, poses.visible & ~dropped, poses.scores)
 
 
-def _masked(keypoints: np.ndarray, scores: np.ndarray | None, threshold: float) -> np.ndarray:
-    return keypoints if scores is None else keypoints * (scores > threshold)[..., None]
+def _first_frame(visible: np.ndarray, joints: Sequence[int]) -> int | None:
+    """The first frame of (T, V) in which all these joints are visible; None if there is none."""
+    there = visible[:, list(joints)].all(1)
+    return int(there.argmax()) if there.any() else None
 
 
 def _turn(joints: np.ndarray, pair: tuple[int, int], axis: tuple[int, int, int]) -> np.ndarray:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.poses import poses_of, shown
 from flag3d_exp.skeletons.layout import Layout
 
 MAX_FRAMES = 60
@@ -74,7 +75,9 @@ def upward_axis(recordings: Sequence[Recording], layout: Layout) -> int:
         return 2
     height = np.zeros(3)
     for recording in recordings:
-        first = recording.keypoints[0].astype(np.float64).mean(axis=0)  # (V, C)
+        poses = poses_of(recording)
+        frames = np.maximum(poses.visible[0].sum(axis=0), 1)
+        first = poses.keypoints[0].astype(np.float64).sum(axis=0) / frames[:, None]  # (V, C)
         height += first[head].mean(axis=0) - first[feet].mean(axis=0)
     axis = int(np.abs(height).argmax())
     return axis if height[axis] > 0 else -1 - axis
@@ -84,9 +87,7 @@ def _clip(recording: Recording, layout: Layout, up: int) -> dict:
     keypoints = recording.keypoints
     stride = -(-keypoints.shape[1] // MAX_FRAMES)
     points = keypoints[:, ::stride].astype(np.float64)  # (M, T, V, C)
-    seen = np.abs(points).sum(axis=-1) > 0
-    if recording.scores is not None:
-        seen &= recording.scores[:, ::stride] > 0.05
+    seen = shown(recording, stride)
     flat = projected(points, up)  # (M, T, V, 2)
     low, high = flat[seen].min(axis=0), flat[seen].max(axis=0)
     scale = 1000 / max(float((high - low).max()), 1e-9)

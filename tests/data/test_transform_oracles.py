@@ -1,4 +1,9 @@
-"""Transforms and test pipelines against the reference's outputs, case by case."""
+"""Transforms and test pipelines against the reference's outputs, case by case.
+
+Here a missing joint stays 0 in every channel; the reference moves some of them, and reckons with
+them. Where it does, either its output is compared at the visible joints, or every joint is taken
+for visible.
+"""
 
 import json
 
@@ -8,6 +13,7 @@ import pytest
 from flag3d_exp.data import boxes, transforms
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline
+from flag3d_exp.data.poses import Poses, visible
 from flag3d_exp.data.sampling import TEST_SEED, clip_indices, fixed_indices
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.skeletons.layout import load_layout
@@ -45,14 +51,29 @@ class Case:
     def value(value, arrays):
         return arrays[value["array"]] if isinstance(value, dict) and "array" in value else value
 
-    def check(self, **outputs):
+    def poses(self, score_threshold=None, all_visible=False):
+        """The case's poses; its scores may be a last channel of its keypoints."""
+        keypoints, scores = np.asarray(self.keypoints, np.float32), self.scores
+        if scores is None and self.scored:
+            keypoints, scores = keypoints[..., :-1], keypoints[..., -1]
+        there = visible(keypoints, scores, score_threshold)
+        return Poses(keypoints, there | all_visible, scores)
+
+    @property
+    def scored(self):
+        """Whether there are scores; in 2D layouts they are the third channel."""
+        in_channel = self.settings.get("dataset") == "coco" and self.keypoints.shape[-1] == 3
+        return self.scores is not None or in_channel
+
+    def check(self, where=None, **outputs):
+        """Compare with the reference's; `where` (M, T, V): at these joints, and 0 at the others."""
         for key, output in outputs.items():
+            output, expected = np.asarray(output, float), np.asarray(self.outputs[key], float)
+            if where is not None:
+                assert where.any() and not output[~where].any()
+                output, expected = output[where], expected[where]
             np.testing.assert_allclose(
-                np.asarray(output, np.float64),
-                np.asarray(self.outputs[key], np.float64),
-                rtol=0,
-                atol=self.tolerance,
-                err_msg=f"{self.name}: {key}",
+                output, expected, rtol=0, atol=self.tolerance, err_msg=f"{self.name}: {key}"
             )
 
 
@@ -80,14 +101,14 @@ def family(cases):
 
 def test_image_normalisation_equals_the_reference(family):
     for case in family("prenorm2d"):
-        threshold = case.settings.get("threshold", 0.01)
+        poses = case.poses(case.settings.get("threshold", 0.01))
         if case.settings.get("mode") == "auto":
-            placed = transforms.normalise_box(case.keypoints, case.scores, threshold)
+            placed = transforms.normalise_box(poses)
         else:
-            placed = transforms.normalise_image(case.keypoints, case.scores, case.shape, threshold)
-        if case.scores is not None:
-            placed = transforms.with_scores(placed, case.scores)
-        case.check(keypoint=placed)
+            placed = transforms.normalise_image(poses, case.shape)
+        case.check(keypoint=placed.array(case.scored), where=poses.visible)
+        if case.scored:  # the reference zeroes these, too, but leaves their scores
+            assert not case.outputs["keypoint"][~poses.visible][:, :2].any()
 
 
 def test_body_normalisation_equals_the_reference(family):
@@ -97,26 +118,25 @@ def test_body_normalisation_equals_the_reference(family):
             joints = {"spine": None, "shoulders": None}
         if "zaxis" in case.settings:
             joints = {"spine": case.settings["zaxis"], "shoulders": case.settings["xaxis"][::-1]}
-        case.check(keypoint=transforms.normalise_body(case.keypoints, **joints))
+        case.check(keypoint=transforms.normalise_body(case.poses(), **joints).keypoints)
 
 
 def test_bones_and_motions_equal_the_reference(family):
     for case in [*family("bone_"), *family("motion_")]:
         stream = STREAMS["jm" if case.transform == "ToMotion" else "b"]
-        output = stream(case.keypoints, load_layout(case.settings["dataset"]), scored(case))
-        case.check(**{"motion" if case.transform == "ToMotion" else "b": output})
+        layout, key = load_layout(case.settings["dataset"]), case.settings.get("target", "motion")
+        output = stream(case.poses(all_visible=True), layout)
+        case.check(**{key: output.array(case.scored)})
+        output = stream(case.poses(), layout)
+        case.check(**{key: output.array(case.scored)}, where=output.visible)
 
 
 def test_streams_equal_the_reference(family):
     for case in family("feat_"):
         layout = load_layout(case.settings["dataset"])
-        keypoints = case.keypoints
-        if case.scores is not None:
-            keypoints = transforms.with_scores(keypoints, case.scores)
-        is_scored = layout.name == "coco" and keypoints.shape[-1] == 3
-        streams = [STREAMS[name] for name in case.settings["feats"]]
-        output = np.concatenate([stream(keypoints, layout, is_scored) for stream in streams], -1)
-        case.check(keypoint=output)
+        poses = case.poses(all_visible=True)
+        streams = [STREAMS[name](poses, layout) for name in case.settings["feats"]]
+        case.check(keypoint=np.concatenate([poses.array(case.scored) for poses in streams], -1))
 
 
 def test_test_clips_have_the_frames_of_the_reference(family):
@@ -153,21 +173,17 @@ def test_persons_and_scores_are_laid_out_as_in_the_reference(family):
     for case in family("format_"):
         if case.name in ELSEWHERE:
             continue
-        keypoints = case.keypoints
-        if case.scores is not None:
-            keypoints = transforms.with_scores(keypoints, case.scores)
-        num_clips = case.inputs.get("num_clips", 1)
-        keypoints = transforms.with_persons(keypoints, case.settings["num_person"])
-        clips = np.stack(np.split(keypoints, num_clips, axis=1))
-        case.check(keypoint=clips)
+        poses = case.poses().with_persons(case.settings["num_person"])
+        frames = np.arange(poses.visible.shape[1]).reshape(case.inputs.get("num_clips", 1), -1)
+        case.check(keypoint=poses.frames(frames).array(case.scored).swapaxes(0, 1))
 
 
 def test_compact_boxes_equal_the_reference(family):
     for case in family("compact"):
         padding = case.settings.get("padding", 0.25)
         square, beyond = "hw_ratio" in case.settings, case.settings["allow_imgpad"]
-        keypoints, shape = boxes.compact(case.keypoints, case.shape, padding, square, beyond)
-        case.check(keypoint=keypoints, img_shape=shape)
+        poses, shape = boxes.compact(case.poses(), case.shape, padding, square, beyond)
+        case.check(keypoint=poses.keypoints, img_shape=shape)
 
 
 def test_resizing_equals_the_reference(family):
@@ -178,18 +194,19 @@ def test_resizing_equals_the_reference(family):
     }
     for case in family("resize"):
         shape = shapes.get(case.name) or tuple(case.settings["scale"][::-1])
-        case.check(keypoint=boxes.resized(case.keypoints, case.shape, shape), img_shape=shape)
+        poses = boxes.resized(case.poses(), case.shape, shape)
+        case.check(keypoint=poses.keypoints, img_shape=shape)
 
 
 def test_crops_and_flips_equal_the_reference(family):
     for case in family("center_crop"):
         corner = boxes.center_crop(case.shape, tuple(case.settings["crop_size"][::-1]))
-        case.check(keypoint=boxes.cropped(case.keypoints, corner))
+        poses = boxes.cropped(case.poses(), corner)
+        case.check(keypoint=poses.keypoints, where=poses.visible)
     for case in family("flip"):
         if case.name not in ELSEWHERE:
-            joints = transforms.with_scores(case.keypoints, case.scores)
-            joints = boxes.flipped(joints, case.shape[1], COCO.mirror_order)
-            case.check(keypoint=joints[..., :2], keypoint_score=joints[..., 2])
+            poses = boxes.flipped(case.poses(), case.shape[1], COCO.mirror_order)
+            case.check(keypoint=poses.keypoints, keypoint_score=poses.scores)
 
 
 def test_rotation_and_scale_equal_the_reference(family):
@@ -198,10 +215,10 @@ def test_rotation_and_scale_equal_the_reference(family):
         theta = np.atleast_1d(case.extra["theta"])
         matrix = transforms.rotation(theta if len(theta) == 1 else -theta)
         np.testing.assert_allclose(matrix, case.extra["matrix"], atol=1e-12)
-        case.check(keypoint=transforms.mapped(case.keypoints, matrix))
+        case.check(keypoint=transforms.mapped(case.poses(), matrix).keypoints)
     for case in family("scale"):
         matrix = np.diag(1 + case.settings["scale"] * np.array(case.extra["u"]))
-        case.check(keypoint=transforms.mapped(case.keypoints, matrix))
+        case.check(keypoint=transforms.mapped(case.poses(), matrix).keypoints)
 
 
 def test_graph_pipelines_equal_the_reference(family):
@@ -222,7 +239,14 @@ def test_graph_pipelines_equal_the_reference(family):
     assert len(graph) == len(expected)
     for case in graph:
         pipeline, stream = expected[case.name]
-        case.check(keypoint=pipeline.test_clips(recording(case), STREAMS[stream]))
+        clips = pipeline.test_clips(recording(case), STREAMS[stream])
+        if not pipeline.score_channel:
+            case.check(keypoint=clips)
+            continue
+        there = clips[..., 2] > 0
+        case.check(keypoint=clips, where=there)  # the reference leaves scores up to the threshold
+        assert not case.outputs["keypoint"][~there][:, :2].any()
+        assert case.outputs["keypoint"][~there][:, 2].max() <= pipeline.score_threshold
 
 
 def test_the_posec3d_test_pipeline_equals_the_reference(family):
@@ -243,13 +267,12 @@ def test_the_posec3d_test_pipeline_equals_the_reference(family):
 def test_the_posec3d_training_steps_equal_the_reference(family):
     (case,) = family("pipeline_train_posec3d_limb")
     indices = fixed_indices(120, 6, 1)[0]
-    keypoints, shape = boxes.compact(case.keypoints[:, indices].astype(np.float32), case.shape)
+    poses, shape = boxes.compact(case.poses().frames(indices), case.shape)
     side = boxes.short_side(shape, 64)
-    keypoints = boxes.resized(keypoints, shape, side)
-    keypoints = boxes.cropped(keypoints, boxes.center_crop(side, (48, 48)))
-    keypoints = boxes.resized(keypoints, (48, 48), (56, 56))
-    joints = transforms.with_scores(keypoints, case.scores[:, indices])
-    joints = boxes.flipped(joints, 56, COCO.mirror_order)
+    poses = boxes.resized(poses, shape, side)
+    poses = boxes.cropped(poses, boxes.center_crop(side, (48, 48)))
+    poses = boxes.flipped(boxes.resized(poses, (48, 48), (56, 56)), 56, COCO.mirror_order)
+    joints = poses.array(score_channel=True)
     limbs = case.extra["steps"][-2]["skeletons"]
     drawn = np.asarray(case.outputs["imgs"], np.float64)[0]  # (limbs, T, H, W)
     for limb, (start, end) in enumerate(limbs):
@@ -261,10 +284,6 @@ def test_the_posec3d_training_steps_equal_the_reference(family):
 def test_no_case_is_left_out(cases, family):
     """Runs last: every case was compared above, or is named as compared elsewhere."""
     assert set(cases) - family.seen <= ELSEWHERE
-
-
-def scored(case):
-    return case.settings["dataset"] == "coco" and case.keypoints.shape[-1] == 3
 
 
 def recording(case):

@@ -57,7 +57,7 @@ def inspect(
         found += _grouped(split, faults)
         usable[split] = [recording for recording in recordings if faults[recording.name] is None]
     measures = {
-        recording.name: measure(recording, layout)
+        recording.name: measure(recording, layout, settings.score_threshold)
         for recordings in usable.values()
         for recording in recordings
     }
@@ -66,6 +66,7 @@ def inspect(
     found += _subjects(splits)
     found += _repeats(usable, measures)
     found += _frames(settings, pipeline, measures)
+    found += _missing(settings, layout, measures)
     found += _coordinates(settings, measures)
     order = ("error", "warning", "note")
     return sorted(found, key=lambda finding: order.index(finding.severity)), usable
@@ -170,7 +171,7 @@ def _frames(
     )
     yield from _concerning(
         *("warning", "frames", measures, lambda m: m.zero >= 0.2),
-        "with zeros for at least a fifth of the frames.",
+        "without a joint in at least a fifth of the frames.",
     )
     yield from _concerning(
         *("warning", "frames", measures, lambda m: m.frozen >= 0.5),
@@ -180,6 +181,22 @@ def _frames(
         *("note", "persons", measures, lambda m: m.num_persons > settings.num_persons),
         f"with more persons than `dataset.num_persons={settings.num_persons}`.",
     )
+
+
+def _missing(
+    settings: Dataset, layout: Layout, measures: Mapping[str, Measures]
+) -> Iterator[Finding]:
+    most = max((measured.missing for measured in measures.values()), default=0.0)
+    yield from _concerning(
+        *("note", "missing", measures, lambda m: m.missing >= 0.01),
+        f"with missing joints, up to {100 * most:.0f} % of a recording's: networks get 0 for them.",
+    )
+    if settings.normalise == "center":
+        yield from _concerning(
+            *("warning", "missing", measures, lambda m: not m.centered),
+            f"without the centre joint, {layout.joints[layout.center]!r}, in any frame: "
+            "`dataset.normalise=center` leaves them where they are.",
+        )
 
 
 def _coordinates(settings: Dataset, measures: Mapping[str, Measures]) -> Iterator[Finding]:

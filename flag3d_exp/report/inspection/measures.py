@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.poses import shown, visible
 from flag3d_exp.skeletons.layout import Layout
 
 # The person in names such as S001C002P003R001A004 (NTU RGB+D) or S002C002M001P003A004R001 (FLAG3D),
@@ -22,12 +23,15 @@ class Measures:
     """Shares are of frames or of joints in all frames, 0 to 1.
 
     Args:
-        zero: share of frames in which every joint is exactly 0.
+        zero: share of frames in which every joint is missing.
+        missing: share of missing joints in all persons and frames.
+        centered: the layout's centre joint is there in some frame.
         frozen: share of frames equal to the one before.
         bone_spread: how much a typical bone's length varies: the median over bones of standard
             deviation over mean; 0 in 2D, where lengths vary with the view.
-        bone_detour: length of all bones in the middle frame, over that of the shortest tree through
-            the joints: 1 to 2 for a body, more if the joints are in another order.
+        bone_detour: length of the bones in the middle of the frames with most joints, over that of
+            the shortest tree through the joints: up to 2 for a body, more if the joints are in
+            another order.
         bone_length: median length of all bones in all frames, in the coordinates' unit.
         outside: share of joints outside the image; 0 where there is none.
         scores: least and greatest score; None without scores.
@@ -38,6 +42,8 @@ class Measures:
     num_frames: int
     num_persons: int
     zero: float
+    missing: float
+    centered: bool
     frozen: float
     bone_spread: float
     bone_detour: float
@@ -48,21 +54,28 @@ class Measures:
     content: bytes
 
 
-def measure(recording: Recording, layout: Layout) -> Measures:
-    """The measures of a recording whose joints are those of the layout, all finite."""
+def measure(recording: Recording, layout: Layout, score_threshold: float | None = None) -> Measures:
+    """The measures of a recording whose joints are those of the layout, all finite.
+
+    Args:
+        score_threshold: joints with a score of at most this are missing; None: of at most 0.
+    """
     keypoints = recording.keypoints.astype(np.float32)  # (M, T0, V, C)
     num_persons, num_frames, _, num_coordinates = keypoints.shape
-    zero = ~np.asarray(keypoints.any((0, 2, 3)))
-    same = (keypoints[:, 1:] == keypoints[:, :-1]).all((0, 2, 3)) & ~zero[1:]
-    spread, length = _bones(keypoints[0], layout)
     scores = recording.scores
+    there = visible(keypoints, scores, score_threshold)
+    zero = ~there.any((0, 2))
+    same = (keypoints[:, 1:] == keypoints[:, :-1]).all((0, 2, 3)) & ~zero[1:]
+    spread, length = _bones(keypoints[0], there[0], layout)
     return Measures(
         num_frames=num_frames,
         num_persons=num_persons,
         zero=float(zero.mean()),
+        missing=1 - float(there.mean()),
+        centered=bool(there[:, :, layout.center].any()),
         frozen=float(same.mean()) if num_frames > 1 else 0.0,
         bone_spread=spread if num_coordinates == 3 else 0.0,
-        bone_detour=_detour(keypoints[0, num_frames // 2], layout),
+        bone_detour=_detour(keypoints[0], there[0], layout),
         bone_length=length,
         outside=_outside(recording, keypoints),
         scores=None if scores is None else (float(scores.min()), float(scores.max())),
@@ -79,34 +92,53 @@ def subject(recording: Recording) -> str | None:
     return next(filter(None, match.groups())) if match else None
 
 
-def _bones(joints: np.ndarray, layout: Layout) -> tuple[float, float]:
-    """Spread and median of the bones' lengths in the frames (T0, V, C) of one person."""
-    joints = joints[joints.any((1, 2))]
-    if not len(joints):
-        return 0.0, 0.0
+def _bones(joints: np.ndarray, there: np.ndarray, layout: Layout) -> tuple[float, float]:
+    """Spread and median of the bones' lengths in the frames of one person.
+
+    Args:
+        joints: (T0, V, C).
+        there: (T0, V), which joints are there; bones of others do not count.
+    """
     ends = np.array([joint for joint, parent in enumerate(layout.parents) if parent >= 0])
     starts = np.array([parent for parent in layout.parents if parent >= 0])
     lengths = np.linalg.norm(joints[:, ends] - joints[:, starts], axis=-1)  # (T0, bones)
-    mean = lengths.mean(0)
+    seen = there[:, ends] & there[:, starts]
+    count = np.maximum(seen.sum(0), 1)
+    mean = (lengths * seen).sum(0) / count
     real = mean > 1e-3 * max(mean.max(), 1e-9)  # some layouts repeat a joint
     if not real.any():
         return 0.0, 0.0
-    spread = np.median(lengths.std(0)[real] / mean[real])
-    return float(spread), float(np.median(lengths[:, real]))
+    variance = (np.square(lengths - mean) * seen).sum(0) / count
+    spread = np.median(np.sqrt(variance[real]) / mean[real])
+    return float(spread), float(np.median(lengths[:, real][seen[:, real]]))
 
 
-def _detour(joints: np.ndarray, layout: Layout) -> float:
-    """Length of the bones between the (V, C) joints over that of their minimum spanning tree."""
-    ends = [(joint, parent) for joint, parent in enumerate(layout.parents) if parent >= 0]
-    distances = np.linalg.norm(joints[:, None] - joints[None], axis=-1)
+def _detour(joints: np.ndarray, there: np.ndarray, layout: Layout) -> float:
+    """Length of the bones over that of the joints' minimum spanning tree, in one frame.
+
+    Args:
+        joints: (T0, V, C) of one person.
+        there: (T0, V), which joints are there; bones of others do not count.
+    """
+    counts = there.sum(1)
+    fullest = (counts == counts.max()).nonzero()[0]
+    frame = fullest[np.abs(fullest - len(joints) // 2).argmin()]
+    distances = np.linalg.norm(joints[frame][:, None] - joints[frame][None], axis=-1)
+    length = sum(
+        float(distances[joint, parent])
+        for joint, parent in enumerate(layout.parents)
+        if parent >= 0 and there[frame, joint] and there[frame, parent]
+    )
+    distances = distances[np.ix_(there[frame], there[frame])]
+    if not len(distances):
+        return 1.0
     shortest, reached, to_tree = 0.0, [0], distances[0].copy()
-    while len(reached) < len(joints):  # Prim's algorithm
+    while len(reached) < len(distances):  # Prim's algorithm
         to_tree[reached] = np.inf
         nearest = int(to_tree.argmin())
         shortest += float(to_tree[nearest])
         reached.append(nearest)
         to_tree = np.minimum(to_tree, distances[nearest])
-    length = sum(float(distances[joint, parent]) for joint, parent in ends)
     return length / shortest if shortest else 1.0
 
 
@@ -114,8 +146,6 @@ def _outside(recording: Recording, keypoints: np.ndarray) -> float:
     if recording.image_shape is None or keypoints.shape[-1] != 2:
         return 0.0
     height, width = recording.image_shape
-    seen = np.asarray(keypoints.any(-1))
-    if recording.scores is not None:
-        seen &= np.asarray(recording.scores > 0.05)
+    seen = shown(recording)
     outside = ((keypoints < 0) | (keypoints > (width, height))).any(-1) & seen
     return float(outside.sum() / max(seen.sum(), 1))

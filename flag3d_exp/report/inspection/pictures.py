@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 
 from flag3d_exp import files
 from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.poses import shown, visible
 from flag3d_exp.report.animation import LEFT, MIDDLE, RIGHT, projected
 from flag3d_exp.skeletons.layout import Layout
 
@@ -49,7 +50,7 @@ def clearest(recordings: Sequence[Recording], most: int = 12) -> Recording:
     """Of the first so many recordings, the one whose joints are seen best."""
 
     def clarity(recording: Recording) -> float:
-        there = recording.keypoints.any(-1)
+        there = visible(recording.keypoints, recording.scores)
         return float((there if recording.scores is None else there * recording.scores).mean())
 
     return max(recordings[:most], key=clarity)
@@ -90,10 +91,7 @@ def picture_points(recording: Recording, up: int, most: int) -> tuple[np.ndarray
     """(M, T, V, 2) points, right and down, and (M, T, V): which are there. Frames are thinned."""
     stride = math.ceil(recording.keypoints.shape[1] / most)
     keypoints = recording.keypoints[:, ::stride].astype(np.float64)
-    seen = keypoints.any(-1) | (keypoints.any((2, 3)) & (keypoints.shape[-1] == 3))[..., None]
-    if recording.scores is not None:
-        seen &= recording.scores[:, ::stride] > 0.05
-    return projected(keypoints, up), seen
+    return projected(keypoints, up), shown(recording, stride)
 
 
 def _draw_row(axes: Sequence[Axes], recording: Recording, layout: Layout, up: int) -> None:

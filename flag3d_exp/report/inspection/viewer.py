@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.poses import shown
 from flag3d_exp.report.animation import LEFT, RIGHT
 from flag3d_exp.report.inspection.pictures import coloured_bones
 from flag3d_exp.skeletons.layout import Layout
@@ -47,12 +48,7 @@ def _frames(recording: Recording, up: int) -> dict:
     """Joints (right, up, depth) in thousandths of a cube around the origin, 0 where missing."""
     stride = math.ceil(recording.keypoints.shape[1] / MAX_FRAMES)
     keypoints = recording.keypoints[:, ::stride].astype(np.float64)
-    # In 3D one joint at the origin is no missing one.
-    seen = keypoints.any(-1)
-    if keypoints.shape[-1] == 3:
-        seen |= seen.any(-1, keepdims=True)
-    if recording.scores is not None:
-        seen &= recording.scores[:, ::stride] > 0.05
+    seen = shown(recording, stride)
     points = _upright(keypoints, up)
     if seen.any():
         low, high = points[seen].min(0), points[seen].max(0)

@@ -95,7 +95,7 @@ PLANTED = {
     "empty frames": (
         {"keypoints": solid(1).keypoints * (np.arange(30) % 3 > 0)[:, None, None]},
         ("warning", "frames"),
-        "zeros for at least a fifth",
+        "without a joint in at least a fifth",
     ),
     "short": ({"keypoints": solid(1).keypoints[:, :9]}, ("note", "frames"), "shorter than"),
     "elastic bones": (
@@ -130,6 +130,33 @@ def test_a_planted_fault_is_found_with_its_recording(fault):
     ((text, names),) = found[kind]
     assert expected in text
     assert names == (NAMES[1],)
+
+
+def test_missing_joints_are_told_and_do_not_count_as_faults():
+    """A hand that is never there, and a frame without anyone, stretch no bone and no box."""
+    recordings = [solid(n) for n in range(4)]
+    keypoints = recordings[1].keypoints.copy()
+    keypoints[0, :, 21:23] = 0  # 8 % of the joints
+    keypoints[0, 15] = 0  # the frame in the middle
+    recordings[1] = replace(recordings[1], keypoints=keypoints)
+    found = findings(recordings)
+    assert list(found) == [("note", "missing")]
+    ((text, names),) = found["note", "missing"]
+    assert "up to 11 % of a recording's" in text
+    assert names == (NAMES[1],)
+
+
+def test_recordings_that_can_not_be_centred_are_named():
+    recordings = [solid(n) for n in range(4)]
+    keypoints = recordings[1].keypoints.copy()
+    keypoints[:, :, NTU.center] = 0
+    recordings[1] = replace(recordings[1], keypoints=keypoints)
+    ((text, names),) = findings(recordings, replace(SOLID, normalise="center"))[
+        "warning", "missing"
+    ]
+    assert "'spine at the shoulders', in any frame" in text
+    assert names == (NAMES[1],)
+    assert ("warning", "missing") not in findings(recordings)
 
 
 FLAT_PLANTED = {
