@@ -4,6 +4,7 @@ from flag3d_exp.models.aagcn import AAGCN
 from flag3d_exp.models.agcn import AGCN
 from flag3d_exp.models.agcn_original import AGCNOriginal
 from flag3d_exp.models.c3d_light import C3DLight
+from flag3d_exp.models.classifier import Classifier
 from flag3d_exp.models.ctrgcn import CTRGCN
 from flag3d_exp.models.dgstgcn import DGSTGCN
 from flag3d_exp.models.msg3d import MSG3D
@@ -28,4 +29,9 @@ HEATMAP = {
     C3DLight: {"base_channels": 4},
     X3DShallow: {"base_channels": 4, "stage_blocks": (1, 1, 1)},
 }
-TINY_HEATMAP = {"train_size": 16, "test_size": 16, "dropout": 0.0}
+TINY_HEATMAP = {"train_size": 16, "test_size": 16}
+
+
+def classifier(kind, num_classes: int, layout: str, **settings) -> Classifier:
+    """A network of this kind with a head."""
+    return Classifier(kind(layout, **settings), num_classes)

@@ -209,7 +209,7 @@ def test_the_site_names_every_choice_and_every_public_class_and_function(site):
 @pytest.mark.slow
 def test_the_site_shows_what_a_network_takes(site):
     text = re.sub(r"<[^>]*>", "", (site / "reference/models.html").read_text())
-    assert re.search(r"class flag3d_exp\.models\.aagcn\.AAGCN\(num_classes", " ".join(text.split()))
+    assert re.search(r"class flag3d_exp\.models\.aagcn\.AAGCN\(layout", " ".join(text.split()))
     assert "(*args, **kwargs)" not in text
 
 

@@ -31,7 +31,7 @@ def in_own_layers(model: nn.Cell) -> None:
             else:
                 setattr(parent, name, own)
     for name, parameter in model.parameters_and_names():
-        parameter.name = name
+        parameter.name = name.removeprefix("backbone.")
 
 
 def conv2d(cell: Conv) -> nn.Conv2d:

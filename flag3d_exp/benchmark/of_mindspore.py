@@ -87,12 +87,13 @@ def made_up_clips(cfg: DictConfig) -> dict[str, np.ndarray]:
 
 def heatmaps(model: nn.Cell, clips: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """What a network over heatmaps is given elsewhere: `<split>_heatmaps` (N, V, T, H, W)."""
-    if not hasattr(model, "heatmaps"):
+    backbone = getattr(model, "backbone")  # noqa: B009  of a type that pyright does not know
+    if not hasattr(backbone, "heatmaps"):
         return {}
     found = {}
     for split, training in (("train", True), ("infer", False)):
         n, _, t, _, _ = clips[split].shape
-        frames = model.set_train(training).heatmaps(Tensor(clips[split])).asnumpy()
+        frames = backbone.set_train(training).heatmaps(Tensor(clips[split])).asnumpy()
         volumes = frames.reshape(n, t, *frames.shape[1:]).transpose(0, 2, 1, 3, 4)
         found[f"{split}_heatmaps"] = np.ascontiguousarray(volumes)
     return found

@@ -21,7 +21,8 @@ def prepare(cfg: DictConfig, folder: Path) -> tuple[dict[str, Callable[[], Any]]
     """
     where = "cuda" if cfg.device.target in ("auto", "gpu") and torch.cuda.is_available() else "cpu"
     with np.load(folder / "weights.npz") as weights, np.load(folder / "clips.npz") as kept:
-        model = network(class_name(cfg.model), cfg.model, dict(weights)).to(where)
+        settings = {**cfg.model, "num_classes": cfg.dataset.num_classes}
+        model = network(class_name(cfg.model), settings, dict(weights)).to(where)
         suffix = "_heatmaps" if "train_heatmaps" in kept else ""
         clips = {
             split: torch.tensor(kept[split + suffix]).to(where) for split in ("train", "infer")

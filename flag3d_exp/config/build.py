@@ -61,14 +61,17 @@ def datasets(cfg: DictConfig, splits: list[str] | None = None) -> dict[str, "Cli
 
 
 def model(cfg: DictConfig) -> "nn.Cell":
-    """The network, initialised from `seed`, computing in the device's precision.
+    """The network with its head, initialised from `seed`, in the device's precision.
 
     Raises:
         UserError: it refused its settings, or is made for other data than it gets.
     """
     checks.check_model(cfg)
     settings: Device = instantiated(cfg.device)
-    return settings.lowered(instantiated(cfg.model))
+    from flag3d_exp.models.classifier import Classifier
+
+    backbone = instantiated(cfg.model)
+    return settings.lowered(Classifier(backbone, cfg.dataset.num_classes, backbone.dropout))
 
 
 def instantiated(node: DictConfig) -> Any:

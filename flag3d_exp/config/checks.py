@@ -25,7 +25,6 @@ SAME = {
     "pipeline.layout": "dataset.layout",
     "pipeline.num_persons": "dataset.num_persons",
     "pipeline.score_channel": "dataset.score_channel",
-    "model.num_classes": "dataset.num_classes",
     "model.num_channels": "dataset.num_channels",
     "model.num_persons": "pipeline.num_persons",
     "model.train_size": "pipeline.train_size",

@@ -91,6 +91,8 @@ def saved_configuration(meta: dict[str, Any]) -> tuple[DictConfig, dict[str, str
     """
     saved = OmegaConf.create(meta.get("config", ""))
     assert isinstance(saved, DictConfig)
+    if "model" in saved:
+        saved.model.pop("num_classes", None)  # older checkpoints repeat the dataset's there
     found = [str(group) for group in saved if isinstance(saved[group], DictConfig)]
     taken = [group for group in found if group in top_level() and group not in OWN_GROUPS]
     names = {group: str(meta.get("choices", {}).get(group)) for group in taken}

@@ -87,12 +87,22 @@ def _arguments_of(source: Path, name: str, target: str) -> dict[str, Argument] |
     )
     if constructor is not None:
         return _parameters(constructor, skip=1)
-    return _inherited(tree, node) | _fields(node)
+    if fields := _inherited(tree, node) | _fields(node):
+        return fields
+    for base in (base.id for base in node.bases if isinstance(base, ast.Name)):
+        if module := _imported(tree).get(base):
+            return arguments(f"{module}.{base}")
+    return {}
 
 
-def _imported(tree: ast.Module) -> set[str]:
+def _imported(tree: ast.Module) -> dict[str, str]:
+    """The module of each name that a file imports; "" where that is relative to the file."""
     statements = (node for node in tree.body if isinstance(node, ast.ImportFrom))
-    return {alias.asname or alias.name for node in statements for alias in node.names}
+    return {
+        alias.asname or alias.name: "" if node.level else node.module or ""
+        for node in statements
+        for alias in node.names
+    }
 
 
 def _source_file(module: str) -> Path | None:

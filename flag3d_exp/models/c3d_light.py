@@ -8,8 +8,7 @@ from typing import Annotated
 from mindspore import nn
 
 from flag3d_exp.models.heatmap import Heatmaps
-from flag3d_exp.models.layers import Head
-from flag3d_exp.models.volume import VolumeUnit
+from flag3d_exp.models.volume import VolumeUnit, clips_of_frames
 from flag3d_exp.skeletons.layout import load_layout
 
 
@@ -39,7 +38,9 @@ class C3D(nn.Cell):
 
 
 class C3DLight(nn.Cell):
-    """keypoints (N, M, T, V, 3) of x, y in heatmap pixels and score -> logits (N, num_classes).
+    """keypoints (N, M, T, V, 3) of x, y in heatmap pixels and score.
+
+    -> features (N, 1, C, T', H', W'), the persons joined.
 
     Args:
         layout: name or YAML file of the joints' layout.
@@ -48,12 +49,14 @@ class C3DLight(nn.Cell):
             published four stages halve it three times.
         sigma: of the heatmaps' Gaussians, in pixels.
         stage_convs: convolutions of each stage; widths double from stage to stage.
-        dropout: share of the head's features that training drops; the trainer draws the mask.
+        dropout: share of the features that the head drops in training.
+
+    Attributes:
+        features: channels C of the output.
     """
 
     def __init__(
         self,
-        num_classes: int,
         layout: str,
         limbs: bool = False,
         train_size: Annotated[int, ">= 8"] = 56,
@@ -66,17 +69,14 @@ class C3DLight(nn.Cell):
         super().__init__()
         self.heatmaps = Heatmaps(load_layout(layout), limbs, train_size, test_size, sigma)
         self.network = C3D(self.heatmaps.num_maps, base_channels, stage_convs)
-        self.num_features, self.dropout = self.network.num_features, dropout
-        self.head = Head(self.num_features, num_classes)
+        self.features, self.dropout = self.network.num_features, dropout
 
-    def construct(self, keypoints, dropout_mask=None):
-        """dropout_mask: (N, num_features), already scaled by 1 / (1 - dropout)."""
-        return self.classify(self.heatmaps(keypoints), keypoints.shape[2], dropout_mask)
+    def construct(self, keypoints):
+        return self.volume_features(self.heatmaps(keypoints), keypoints.shape[2])
 
-    def classify(self, heatmaps, num_frames, dropout_mask=None):
-        """heatmaps (N * T, V, H, W) -> logits (N, num_classes)."""
-        features = self.network(heatmaps, num_frames)
-        return self.head(features, heatmaps.shape[0] // num_frames, dropout_mask)
+    def volume_features(self, heatmaps, num_frames):
+        """heatmaps (N * T, V, H, W) -> features (N, 1, C, T', H', W')."""
+        return clips_of_frames(self.network(heatmaps, num_frames), heatmaps.shape[0] // num_frames)
 
 
 def mean_of_pixels(x):

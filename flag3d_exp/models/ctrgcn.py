@@ -4,15 +4,14 @@ Sizes: N clips, M persons, T frames, V joints, C channels, K neighbour subsets, 
 """
 
 from math import prod
-from typing import Annotated
 
 import numpy as np
 from mindspore import Parameter, nn, ops
 
-from flag3d_exp.models.graph import Block, KeypointNorm, block_channels, sum_of_subsets
-from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, Head, Mean, stacked_init, tanh
+from flag3d_exp.models.graph import GraphNetwork, sum_of_subsets
+from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, Mean, stacked_init, tanh
 from flag3d_exp.models.temporal import Branches
-from flag3d_exp.skeletons.layout import adjacency, load_layout
+from flag3d_exp.skeletons.layout import Layout, adjacency
 
 
 class GraphUnit(nn.Cell):
@@ -93,52 +92,15 @@ class TemporalUnit(nn.Cell):
         return ops.relu(self.norm(self.branches(x)))
 
 
-class CTRGCN(nn.Cell):
-    """keypoints (N, M, T, V, C) -> logits (N, num_classes).
-
-    Args:
-        layout: name or YAML file of the joints' layout.
-        widen_at: blocks, counted from 1, that double the channels and halve the frames.
-        dropout: share of the head's features that training drops; the trainer draws the mask.
-    """
+class CTRGCN(GraphNetwork):
+    """Edges refined for every channel, then four temporal branches."""
 
     bounds = {"base_channels": ">= 4"}  # a channel for each of four branches
 
-    def __init__(
-        self,
-        num_classes: int,
-        layout: str,
-        num_channels: int = 3,
-        num_persons: int = 1,
-        base_channels: Annotated[int, ">= 1"] = 64,
-        num_blocks: Annotated[int, ">= 1"] = 10,
-        widen_at: tuple[Annotated[int, ">= 1"], ...] = (5, 8),
-        dropout: Annotated[float, ">= 0, < 1"] = 0.0,
-    ):
-        super().__init__()
-        skeleton = load_layout(layout)
-        graph = adjacency(skeleton, "spatial")
-        plan = block_channels(num_channels, base_channels, num_blocks, widen_at)
-        self.norm = KeypointNorm(skeleton.num_joints, num_channels, num_persons)
-        self.blocks = nn.CellList(
-            [
-                Block(
-                    GraphUnit(in_channels, out_channels, graph),
-                    TemporalUnit(out_channels, stride),
-                    in_channels,
-                    out_channels,
-                    stride,
-                    residual=number > 0,
-                )
-                for number, (in_channels, out_channels, stride) in enumerate(plan)
-            ]
-        )
-        self.num_features, self.dropout = plan[-1][1], dropout
-        self.head = Head(self.num_features, num_classes)
-
-    def construct(self, keypoints, dropout_mask=None):
-        """dropout_mask: (N, num_features), already scaled by 1 / (1 - dropout)."""
-        x = self.norm(keypoints)  # (N * M, C, T, V)
-        for block in self.blocks:
-            x = block(x)
-        return self.head(x, keypoints.shape[0], dropout_mask)
+    def units(
+        self, in_channels: int, out_channels: int, stride: int, skeleton: Layout
+    ) -> tuple[nn.Cell, nn.Cell]:
+        """The graph unit and the temporal unit of a block."""
+        graph = GraphUnit(in_channels, out_channels, adjacency(skeleton, "spatial"))
+        temporal = TemporalUnit(out_channels, stride)
+        return graph, temporal

@@ -10,10 +10,10 @@ import numpy as np
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Normal, initializer
 
-from flag3d_exp.models.graph import Block, KeypointNorm, block_channels
-from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, Head, Mean, tanh
+from flag3d_exp.models.graph import GraphNetwork
+from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, Mean, tanh
 from flag3d_exp.models.temporal import Branches
-from flag3d_exp.skeletons.layout import load_layout
+from flag3d_exp.skeletons.layout import Layout
 
 
 class GraphUnit(nn.Cell):
@@ -88,22 +88,21 @@ class TemporalUnit(nn.Cell):
         return self.mix(ops.relu(self.norm(joints + body * self.share[:v])))
 
 
-class DGSTGCN(nn.Cell):
-    """keypoints (N, M, T, V, C) -> logits (N, num_classes).
+class DGSTGCN(GraphNetwork):
+    """Learned graphs with edges by channel and by joint, then temporal branches.
 
     Args:
-        layout: name or YAML file of the joints' layout.
         num_graphs: learned graphs K.
         ratio: channels of each graph, per output channel.
-        widen_at: blocks, counted from 1, that double the channels and halve the frames.
-        dropout: share of the head's features that training drops; the trainer draws the mask.
+        layout, num_channels, num_persons, base_channels, num_blocks, widen_at, dropout: as in
+            `GraphNetwork`.
     """
 
     bounds = {"base_channels": ">= 6"}  # a channel for each of six branches
+    norm_per_person = False
 
     def __init__(
         self,
-        num_classes: int,
         layout: str,
         num_channels: int = 3,
         num_persons: int = 1,
@@ -114,29 +113,16 @@ class DGSTGCN(nn.Cell):
         ratio: Annotated[float, ">= 1 / base_channels"] = 0.125,
         dropout: Annotated[float, ">= 0, < 1"] = 0.0,
     ):
-        super().__init__()
-        num_joints = load_layout(layout).num_joints
-        plan = block_channels(num_channels, base_channels, num_blocks, widen_at)
-        self.norm = KeypointNorm(num_joints, num_channels)
-        self.blocks = nn.CellList(
-            [
-                Block(
-                    GraphUnit(in_channels, out_channels, num_joints, num_graphs, ratio),
-                    TemporalUnit(out_channels, stride, num_joints),
-                    in_channels,
-                    out_channels,
-                    stride,
-                    residual=number > 0,
-                )
-                for number, (in_channels, out_channels, stride) in enumerate(plan)
-            ]
+        self.num_graphs, self.ratio = num_graphs, ratio  # before `units` is called
+        super().__init__(
+            layout, num_channels, num_persons, base_channels, num_blocks, widen_at, dropout
         )
-        self.num_features, self.dropout = plan[-1][1], dropout
-        self.head = Head(self.num_features, num_classes)
 
-    def construct(self, keypoints, dropout_mask=None):
-        """dropout_mask: (N, num_features), already scaled by 1 / (1 - dropout)."""
-        x = self.norm(keypoints)  # (N * M, C, T, V)
-        for block in self.blocks:
-            x = block(x)
-        return self.head(x, keypoints.shape[0], dropout_mask)
+    def units(
+        self, in_channels: int, out_channels: int, stride: int, skeleton: Layout
+    ) -> tuple[nn.Cell, nn.Cell]:
+        """The graph unit and the temporal unit of a block."""
+        graph = GraphUnit(
+            in_channels, out_channels, skeleton.num_joints, self.num_graphs, self.ratio
+        )
+        return graph, TemporalUnit(out_channels, stride, skeleton.num_joints)

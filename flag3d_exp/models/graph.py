@@ -1,15 +1,74 @@
-"""Layers that several graph networks share.
+"""The network that the graph models configure, and the layers that they share.
 
-Sizes: N clips times persons, M persons, C channels, T frames, V joints, K neighbour subsets.
+Sizes: N clips, M persons, C channels, T frames, V joints, K neighbour subsets. Between the input
+norm and the output, N counts clips times persons.
 """
 
 from math import prod
+from typing import Annotated
 
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import HeNormal, Initializer, initializer
 
 from flag3d_exp.errors import UserError
 from flag3d_exp.models.layers import BatchNorm, ConvNorm, Multiplying
+from flag3d_exp.skeletons.layout import Layout, load_layout
+
+
+class GraphNetwork(nn.Cell):
+    """keypoints (N, M, T, V, C) -> features (N, M, C', T', V).
+
+    A batch norm of the keypoints, then blocks of a graph unit and a temporal unit each. A model
+    inherits from it and says in `units` which ones.
+
+    Args:
+        layout: name or YAML file of the joints' layout.
+        num_persons: with more than one, each has its own input norm if `norm_per_person`.
+        base_channels: channels of the first block.
+        widen_at: blocks, counted from 1, that double the channels and halve the frames.
+        dropout: share of the features that the head drops in training.
+
+    Attributes:
+        features: channels C' of the output.
+    """
+
+    norm_per_person = True
+
+    def __init__(
+        self,
+        layout: str,
+        num_channels: int = 3,
+        num_persons: int = 1,
+        base_channels: Annotated[int, ">= 1"] = 64,
+        num_blocks: Annotated[int, ">= 1"] = 10,
+        widen_at: tuple[Annotated[int, ">= 1"], ...] = (5, 8),
+        dropout: Annotated[float, ">= 0, < 1"] = 0.0,
+    ):
+        super().__init__()
+        skeleton = load_layout(layout)
+        persons = num_persons if self.norm_per_person else 1
+        self.norm = KeypointNorm(skeleton.num_joints, num_channels, persons)
+        plan = block_channels(num_channels, base_channels, num_blocks, widen_at)
+        self.blocks = nn.CellList(
+            [
+                Block(*self.units(*sizes, skeleton), *sizes, residual=number > 0)
+                for number, sizes in enumerate(plan)
+            ]
+        )
+        self.features, self.dropout = plan[-1][1], dropout
+
+    def units(
+        self, in_channels: int, out_channels: int, stride: int, skeleton: Layout
+    ) -> tuple[nn.Cell, nn.Cell]:
+        """The graph unit and the temporal unit of a block; the latter has the stride."""
+        raise NotImplementedError
+
+    def construct(self, keypoints):
+        x = self.norm(keypoints)  # (N * M, C, T, V)
+        for block in self.blocks:
+            x = block(x)
+        n, m = keypoints.shape[:2]
+        return x.reshape(n, m, *x.shape[1:])
 
 
 class GraphConv(Multiplying):

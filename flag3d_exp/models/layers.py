@@ -14,7 +14,7 @@ from typing import Any
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
-from mindspore.common.initializer import HeNormal, Initializer, Normal, initializer
+from mindspore.common.initializer import HeNormal, Initializer, initializer
 
 EPSILON = 1e-5  # of batch norm
 MOMENTUM = 0.1  # weight of the newest batch in batch norm's running statistics
@@ -299,29 +299,6 @@ class Mean(nn.Cell):
             return ops.matmul(x.reshape(n * c * h, w), shares(w, x.dtype)).reshape(n, c, h)
         rows = ops.tile(shares(h, x.dtype).reshape(1, 1, h), (n * c, 1, 1))
         return ops.bmm(rows, x.reshape(n * c, h, w)).reshape(n, c, w)
-
-
-class Head(nn.Cell):
-    """Mean over the plane, then over persons or frames; dropout mask; one dense layer."""
-
-    def __init__(self, num_features: int, num_classes: int):
-        super().__init__()
-        self.weight = Parameter(
-            initializer(Normal(0.01), (num_classes, num_features)), name="weight"
-        )
-        self.bias = Parameter(initializer("zeros", num_classes), name="bias")
-        self.mean = Mean((2, 3))
-
-    def construct(self, x, num_clips, dropout_mask=None):
-        """x: (N * anything, C, H, W) -> logits (N, num_classes)."""
-        features = self.mean(x).reshape(num_clips, -1, x.shape[1]).mean(1)  # (N, C)
-        if dropout_mask is not None:
-            features = features * dropout_mask
-        return ops.matmul(features, self.weight.T) + self.bias
-
-    def multiply_adds(self, _x, out):
-        """Of one pass, given the shapes of input and output."""
-        return out[0] * self.weight.size
 
 
 def shares(count, dtype):

@@ -12,7 +12,7 @@ from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Normal, Uniform, initializer
 
 from flag3d_exp.models.graph import KeypointNorm, graph_product
-from flag3d_exp.models.layers import BatchNorm, ConvNorm, Head
+from flag3d_exp.models.layers import BatchNorm, ConvNorm
 from flag3d_exp.models.temporal import Branches
 from flag3d_exp.skeletons.layout import adjacency, load_layout, multi_scale, over_window
 
@@ -110,19 +110,21 @@ class Stage(nn.Cell):
 
 
 class MSG3D(nn.Cell):
-    """keypoints (N, M, T, V, C) -> logits (N, num_classes).
+    """keypoints (N, M, T, V, C) -> features (N, M, C', T', V).
 
     Args:
         layout: name or YAML file of the joints' layout.
         num_stages: each after the first doubles the channels and halves the frames.
         num_scales, num_window_scales: hop distances of the two kinds of path, 0 included.
         window_sizes: frames of each windowed path; odd.
-        dropout: share of the head's features that training drops; the trainer draws the mask.
+        dropout: share of the features that the head drops in training.
+
+    Attributes:
+        features: channels C' of the output.
     """
 
     def __init__(
         self,
-        num_classes: int,
         layout: str,
         num_channels: int = 3,
         num_persons: int = 1,
@@ -155,12 +157,11 @@ class MSG3D(nn.Cell):
                 for number in range(num_stages)
             ]
         )
-        self.num_features, self.dropout = channels[-1], dropout
-        self.head = Head(self.num_features, num_classes)
+        self.features, self.dropout = channels[-1], dropout
 
-    def construct(self, keypoints, dropout_mask=None):
-        """dropout_mask: (N, num_features), already scaled by 1 / (1 - dropout)."""
+    def construct(self, keypoints):
         x = self.norm(keypoints)  # (N * M, C, T, V)
         for stage in self.stages:
             x = stage(x)
-        return self.head(x, keypoints.shape[0], dropout_mask)
+        n, m = keypoints.shape[:2]
+        return x.reshape(n, m, *x.shape[1:])

@@ -11,8 +11,7 @@ from mindspore import nn, ops
 
 from flag3d_exp.errors import UserError
 from flag3d_exp.models.heatmap import Heatmaps
-from flag3d_exp.models.layers import Head
-from flag3d_exp.models.volume import VolumeUnit, every_nth_frame
+from flag3d_exp.models.volume import VolumeUnit, clips_of_frames, every_nth_frame
 from flag3d_exp.skeletons.layout import load_layout
 
 
@@ -77,7 +76,9 @@ class SlowOnly(nn.Cell):
 
 
 class PoseC3D(nn.Cell):
-    """keypoints (N, M, T, V, 3) of x, y in heatmap pixels and score -> logits (N, num_classes).
+    """keypoints (N, M, T, V, 3) of x, y in heatmap pixels and score.
+
+    -> features (N, 1, C, T', H', W'), the persons joined.
 
     Args:
         layout: name or YAML file of the joints' layout.
@@ -86,12 +87,14 @@ class PoseC3D(nn.Cell):
         sigma: of the heatmaps' Gaussians, in pixels.
         stage_blocks, temporal_kernels, spatial_strides, temporal_strides: of each stage; widths
             double from stage to stage. Temporal kernels are odd.
-        dropout: share of the head's features that training drops; the trainer draws the mask.
+        dropout: share of the features that the head drops in training.
+
+    Attributes:
+        features: channels C of the output.
     """
 
     def __init__(
         self,
-        num_classes: int,
         layout: str,
         limbs: bool = False,
         train_size: Annotated[int, ">= 1"] = 56,
@@ -120,14 +123,11 @@ class PoseC3D(nn.Cell):
             )
         self.heatmaps = Heatmaps(load_layout(layout), limbs, train_size, test_size, sigma)
         self.network = SlowOnly(self.heatmaps.num_maps, base_channels, *stages)
-        self.num_features, self.dropout = self.network.num_features, dropout
-        self.head = Head(self.num_features, num_classes)
+        self.features, self.dropout = self.network.num_features, dropout
 
-    def construct(self, keypoints, dropout_mask=None):
-        """dropout_mask: (N, num_features), already scaled by 1 / (1 - dropout)."""
-        return self.classify(self.heatmaps(keypoints), keypoints.shape[2], dropout_mask)
+    def construct(self, keypoints):
+        return self.volume_features(self.heatmaps(keypoints), keypoints.shape[2])
 
-    def classify(self, heatmaps, num_frames, dropout_mask=None):
-        """heatmaps (N * T, V, H, W) -> logits (N, num_classes)."""
-        features = self.network(heatmaps, num_frames)
-        return self.head(features, heatmaps.shape[0] // num_frames, dropout_mask)
+    def volume_features(self, heatmaps, num_frames):
+        """heatmaps (N * T, V, H, W) -> features (N, 1, C, T', H', W')."""
+        return clips_of_frames(self.network(heatmaps, num_frames), heatmaps.shape[0] // num_frames)

@@ -3,14 +3,12 @@
 Sizes: N clips, M persons, T frames, V joints, C channels, K neighbour subsets.
 """
 
-from typing import Annotated
-
 import numpy as np
 from mindspore import Parameter, nn, ops
 
-from flag3d_exp.models.graph import Block, GraphConv, KeypointNorm, block_channels
-from flag3d_exp.models.layers import BatchNorm, ConvNorm, Head, Normalised
-from flag3d_exp.skeletons.layout import adjacency, load_layout
+from flag3d_exp.models.graph import GraphConv, GraphNetwork
+from flag3d_exp.models.layers import BatchNorm, ConvNorm, Normalised
+from flag3d_exp.skeletons.layout import Layout, adjacency
 
 
 class GraphUnit(Normalised):
@@ -27,50 +25,15 @@ class GraphUnit(Normalised):
         return ops.relu(self.normalised(x, self.adjacency * self.importance))
 
 
-class STGCN(nn.Cell):
-    """keypoints (N, M, T, V, C) -> logits (N, num_classes).
+class STGCN(GraphNetwork):
+    """Importance-weighted edges, then nine frames."""
 
-    Args:
-        layout: name or YAML file of the joints' layout.
-        widen_at: blocks, counted from 1, that double the channels and halve the frames.
-        dropout: share of the head's features that training drops; the trainer draws the mask.
-    """
+    norm_per_person = False
 
-    def __init__(
-        self,
-        num_classes: int,
-        layout: str,
-        num_channels: int = 3,
-        num_persons: int = 1,
-        base_channels: Annotated[int, ">= 1"] = 64,
-        num_blocks: Annotated[int, ">= 1"] = 10,
-        widen_at: tuple[Annotated[int, ">= 1"], ...] = (5, 8),
-        dropout: Annotated[float, ">= 0, < 1"] = 0.0,
-    ):
-        super().__init__()
-        skeleton = load_layout(layout)
-        graph = adjacency(skeleton, "stgcn_spatial")
-        plan = block_channels(num_channels, base_channels, num_blocks, widen_at)
-        self.norm = KeypointNorm(skeleton.num_joints, num_channels)
-        self.blocks = nn.CellList(
-            [
-                Block(
-                    GraphUnit(in_channels, out_channels, graph),
-                    ConvNorm(out_channels, out_channels, (9, 1), (stride, 1)),
-                    in_channels,
-                    out_channels,
-                    stride,
-                    residual=number > 0,
-                )
-                for number, (in_channels, out_channels, stride) in enumerate(plan)
-            ]
-        )
-        self.num_features, self.dropout = plan[-1][1], dropout
-        self.head = Head(self.num_features, num_classes)
-
-    def construct(self, keypoints, dropout_mask=None):
-        """dropout_mask: (N, num_features), already scaled by 1 / (1 - dropout)."""
-        x = self.norm(keypoints)  # (N * M, C, T, V)
-        for block in self.blocks:
-            x = block(x)
-        return self.head(x, keypoints.shape[0], dropout_mask)
+    def units(
+        self, in_channels: int, out_channels: int, stride: int, skeleton: Layout
+    ) -> tuple[nn.Cell, nn.Cell]:
+        """The graph unit and the temporal unit of a block."""
+        graph = GraphUnit(in_channels, out_channels, adjacency(skeleton, "stgcn_spatial"))
+        temporal = ConvNorm(out_channels, out_channels, (9, 1), (stride, 1))
+        return graph, temporal

@@ -240,3 +240,8 @@ def every_nth_frame(x, num_frames, step):
     """(N * T, C, H, W) -> (N * ceil(T / step), C, H, W): frames 0, step, 2 step, ..."""
     clips = x.reshape(-1, num_frames, *x.shape[1:])
     return every_nth(clips, step, 1).reshape(-1, *x.shape[1:])
+
+
+def clips_of_frames(x, num_clips):
+    """(N * T, C, H, W) -> (N, 1, C, T, H, W), what networks over volumes return."""
+    return x.reshape(num_clips, 1, -1, *x.shape[1:]).transpose(0, 1, 3, 2, 4, 5)

@@ -9,8 +9,7 @@ from typing import Annotated
 from mindspore import nn, ops
 
 from flag3d_exp.models.heatmap import Heatmaps
-from flag3d_exp.models.layers import Head
-from flag3d_exp.models.volume import VolumeConv, VolumeUnit
+from flag3d_exp.models.volume import VolumeConv, VolumeUnit, clips_of_frames
 from flag3d_exp.skeletons.layout import load_layout
 
 
@@ -65,7 +64,9 @@ class X3D(nn.Cell):
 
 
 class X3DShallow(nn.Cell):
-    """keypoints (N, M, T, V, 3) of x, y in heatmap pixels and score -> logits (N, num_classes).
+    """keypoints (N, M, T, V, 3) of x, y in heatmap pixels and score.
+
+    -> features (N, 1, C, T', H', W'), the persons joined.
 
     Args:
         layout: name or YAML file of the joints' layout.
@@ -74,12 +75,14 @@ class X3DShallow(nn.Cell):
         sigma: of the heatmaps' Gaussians, in pixels.
         factor: width of a block's middle, and of the last layer, relative to the block's output.
         stage_blocks, spatial_strides: of each stage; widths double from stage to stage.
-        dropout: share of the head's features that training drops; the trainer draws the mask.
+        dropout: share of the features that the head drops in training.
+
+    Attributes:
+        features: channels C of the output.
     """
 
     def __init__(
         self,
-        num_classes: int,
         layout: str,
         limbs: bool = False,
         train_size: Annotated[int, ">= 1"] = 56,
@@ -98,14 +101,11 @@ class X3DShallow(nn.Cell):
         self.network = X3D(
             self.heatmaps.num_maps, base_channels, factor, stage_blocks, spatial_strides
         )
-        self.num_features, self.dropout = self.network.num_features, dropout
-        self.head = Head(self.num_features, num_classes)
+        self.features, self.dropout = self.network.num_features, dropout
 
-    def construct(self, keypoints, dropout_mask=None):
-        """dropout_mask: (N, num_features), already scaled by 1 / (1 - dropout)."""
-        return self.classify(self.heatmaps(keypoints), keypoints.shape[2], dropout_mask)
+    def construct(self, keypoints):
+        return self.volume_features(self.heatmaps(keypoints), keypoints.shape[2])
 
-    def classify(self, heatmaps, num_frames, dropout_mask=None):
-        """heatmaps (N * T, V, H, W) -> logits (N, num_classes)."""
-        features = self.network(heatmaps, num_frames)
-        return self.head(features, heatmaps.shape[0] // num_frames, dropout_mask)
+    def volume_features(self, heatmaps, num_frames):
+        """heatmaps (N * T, V, H, W) -> features (N, 1, C, T', H', W')."""
+        return clips_of_frames(self.network(heatmaps, num_frames), heatmaps.shape[0] // num_frames)

@@ -55,7 +55,7 @@ def imported(cfg: DictConfig, source: Path, skip_head: bool = False) -> Checkpoi
     model = build.model(cfg)
     tensors = read_source(source)
     try:
-        weights = fitted(type(model).__name__, model.get_parameters(), tensors, skip_head)
+        weights = fitted(build.class_name(cfg.model), model.get_parameters(), tensors, skip_head)
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
     return Checkpoint(weights, meta=record.meta(cfg))

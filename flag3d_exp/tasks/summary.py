@@ -25,7 +25,7 @@ class Summary:
         models: choices of `model` to compare instead, one line each.
     """
 
-    depth: Annotated[int, ">= 1"] = 2
+    depth: Annotated[int, ">= 1"] = 3
     models: list[str] | None = None
 
     def __post_init__(self) -> None:

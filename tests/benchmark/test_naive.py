@@ -4,6 +4,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor
+from networks import classifier
 
 from flag3d_exp.benchmark.naive import in_own_layers
 from flag3d_exp.engine.parameters import assign_parameters, parameter_values
@@ -42,7 +43,7 @@ def ours_of(name: str, known: set[str]) -> str:
 )
 def test_on_equal_weights_logits_are_equal(kind, layout, settings):
     ms.set_seed(0)
-    ours, naive = (kind(5, layout, **settings).set_train(True) for _ in range(2))
+    ours, naive = (classifier(kind, 5, layout, **settings).set_train(True) for _ in range(2))
     values = parameter_values(ours.get_parameters())
     rng = np.random.default_rng(0)
     values = {

@@ -10,6 +10,7 @@ from flag3d_exp.config.build import class_name, instantiated
 from flag3d_exp.config.checks import CONF
 from flag3d_exp.engine.parameters import assign_parameters, parameter_values
 from flag3d_exp.errors import UserError
+from flag3d_exp.models.classifier import Classifier
 
 torch = pytest.importorskip(
     "torch", reason="PYTORCH IS ABSENT: the networks to time against were not tested"
@@ -22,8 +23,8 @@ NARROW = {
     "stgcn_small": {"base_channels": 4, "num_blocks": 2},
     "posec3d_346": {"base_channels": 4, "stage_blocks": [1, 2, 1]},
 }
-GRAPH = {"num_channels": 3, "num_persons": 2, "num_classes": 5, "layout": "nturgb+d"}
-HEATMAP = {"train_size": 16, "test_size": 16, "num_classes": 5, "layout": "coco"}
+GRAPH = {"num_channels": 3, "num_persons": 2, "layout": "nturgb+d"}
+HEATMAP = {"train_size": 16, "test_size": 16, "layout": "coco"}
 
 
 def settings_of(name: str, **changes):
@@ -40,7 +41,9 @@ def settings_of(name: str, **changes):
 def test_on_equal_weights_logits_are_equal(name):
     ms.set_seed(0)
     settings = settings_of(name, **NARROW.get(name, {}))
-    model = instantiated(settings).set_train(True)  # the norms of the batch keep numbers small
+    model = Classifier(instantiated(settings), 5).set_train(
+        True
+    )  # the norms of the batch keep numbers small
     rng = np.random.default_rng(0)
     weights = {
         key: (rng.uniform(0.5, 1.5, value.shape) if "norm" in key else value).astype(np.float32)
@@ -50,12 +53,13 @@ def test_on_equal_weights_logits_are_equal(name):
         if key.endswith("gate") or key.endswith("share"):  # what they weigh would not count
             weights[key] = rng.uniform(0.5, 1, weights[key].shape).astype(np.float32)
     assign_parameters(model.get_parameters(), weights)
-    theirs = network(class_name(settings), settings, weights).train()
+    theirs = network(class_name(settings), {**settings, "num_classes": 5}, weights).train()
     trained = sum(p.numel() for p in theirs.parameters() if p.requires_grad)
     assert trained == sum(p.size for p in model.trainable_params())
     if "train_size" in settings:
         volumes = rng.uniform(0, 1, (2, 4, 17, 16, 16)).astype(np.float32)  # (N, T, V, H, W)
-        ours = model.classify(Tensor(volumes.reshape(8, 17, 16, 16)), 4)
+        frames = Tensor(volumes.reshape(8, 17, 16, 16))
+        ours = model.head(model.backbone.volume_features(frames, 4))
         clips = volumes.transpose(0, 2, 1, 3, 4).copy()
     else:
         clips = rng.standard_normal((2, 2, 12, 25, 3)).astype(np.float32)

@@ -220,7 +220,6 @@ def test_a_refusal_comes_within_two_seconds_and_before_heavy_imports():
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["model.num_classes=5"], "`model.num_classes=5`, but `dataset.num_classes` is 16"),
         (["model.num_channels=7"], "`model.num_channels=7`, but `dataset.num_channels` is 3"),
         (["model.num_persons=2"], "`model.num_persons=2`, but `pipeline.num_persons` is 1"),
         (["pipeline.layout=coco"], "`pipeline.layout=coco`, but `dataset.layout` is nturgb+d"),

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from flag3d_exp.config.checks import CONF
 from flag3d_exp.config.command_line import CommandLine
-from flag3d_exp.config.recall import expanded
+from flag3d_exp.config.recall import expanded, saved_configuration
 from flag3d_exp.config.recalled import groups
 from flag3d_exp.config.refusals import check_command_line
 from flag3d_exp.engine.checkpoint import Checkpoint, save_checkpoint
@@ -131,7 +131,7 @@ def test_a_job_that_a_launcher_carries_takes_the_values_of_its_checkpoint(run, m
 def test_the_run_s_values_hold_except_where_the_command_line_speaks(run, reference):
     line = ["task=evaluate", f"task.checkpoint={run}{reference}", "model.sigma=5", "device=auto"]
     cfg = composed(line)
-    assert (cfg.seed, cfg.dataset.num_classes, cfg.model.num_classes) == (7, 3, 3)
+    assert (cfg.seed, cfg.dataset.num_classes, cfg.model.layout) == (7, 3, "coco")
     assert cfg.model._target_.endswith("PoseC3D")
     assert cfg.model.sigma == 5
     assert (cfg.task._target_, cfg.device.target) == ("flag3d_exp.tasks.evaluate.Evaluate", "auto")
@@ -188,8 +188,8 @@ def test_what_a_checkpoint_brought_along_does_not_outlast_its_command_line(run):
 
 
 def test_values_that_hang_on_a_changed_one_follow_it(run):
-    cfg = composed(["task=evaluate", f"task.checkpoint={run}", "dataset.num_classes=12"])
-    assert cfg.model.num_classes == 12
+    cfg = composed(["task=evaluate", f"task.checkpoint={run}", "dataset.layout=openpose"])
+    assert cfg.model.layout == "openpose"
 
 
 def test_resuming_repeats_the_run_s_command_line_in_its_folder(tmp_path):
@@ -207,3 +207,8 @@ def test_resuming_nothing_is_refused(tmp_path):
     with pytest.raises(UserError, match="holds no run"):
         expanded([f"task.resume={tmp_path}"])
     assert expanded(["task.resume=auto"]) == ["task.resume=auto"]
+
+
+def test_a_model_s_number_of_classes_that_an_older_checkpoint_repeats_is_left_out():
+    saved, _ = saved_configuration({"config": "model: {num_classes: 16, base_channels: 4}"})
+    assert saved.model == {"base_channels": 4}

@@ -83,6 +83,15 @@ class A:
     assert (expected(size, 4), expected(size, 6), expected(count, 4)) == ("at least 6", None, None)
 
 
+def test_a_cell_without_a_constructor_is_read_from_the_base_that_it_imports(tmp_path, monkeypatch):
+    (tmp_path / "based.py").write_text("class A:\n    def __init__(self, size: int = 3): ...")
+    (tmp_path / "derived.py").write_text("from based import A\nclass B(A):\n    pass")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert list(arguments("derived.B") or ()) == ["size"]
+    found = arguments("flag3d_exp.models.stgcn.STGCN")
+    assert list(found or ())[:2] == ["layout", "num_channels"]
+
+
 def test_a_name_the_module_lacks_is_refused():
     with pytest.raises(LookupError, match="is not defined"):
         arguments("flag3d_exp.devices.device.Devise")

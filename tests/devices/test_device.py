@@ -5,6 +5,7 @@ import sys
 import mindspore as ms
 import numpy as np
 import pytest
+from networks import classifier
 
 from flag3d_exp.devices.device import Device, description, set_environment
 from flag3d_exp.errors import UserError
@@ -61,7 +62,7 @@ def test_lowered_precision_is_near_and_keeps_weights_and_gradients_in_float32():
     logits = {}
     for precision in ("fp32", "fp16"):
         ms.set_seed(0)
-        network = STGCN(5, "nturgb+d", base_channels=4, num_blocks=2, widen_at=[2])
+        network = classifier(STGCN, 5, "nturgb+d", base_channels=4, num_blocks=2, widen_at=[2])
         model = Device("cpu", precision=precision).lowered(network)
         logits[precision] = model(keypoints).asnumpy()
         slope = ms.value_and_grad(lambda x, f=model: f(x).sum(), None, model.trainable_params())

@@ -8,6 +8,7 @@ from mindspore import Tensor, ops
 
 from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.models.aagcn import AAGCN
+from flag3d_exp.models.classifier import Classifier
 from flag3d_exp.models.ctrgcn import CTRGCN
 from flag3d_exp.models.folding import MAX_KEPT
 from flag3d_exp.models.layers import Multiplying
@@ -38,7 +39,7 @@ def change_weights(model, seed: int) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_a_predictor_asked_again_has_the_model_s_new_weights(name, jit):
     kind, clips = MODELS[name]
-    model = kind(5).set_train()
+    model = Classifier(kind(), 5).set_train()
     predict, names = None, [parameter.name for parameter in model.get_parameters()]
     found = []
     for seed in (1, 2):
@@ -58,7 +59,7 @@ def test_a_predictor_asked_again_has_the_model_s_new_weights(name, jit):
 
 @pytest.mark.parametrize(("num_clips", "num_kept"), [(MAX_KEPT, MAX_KEPT), (MAX_KEPT + 1, None)])
 def test_weights_are_laid_out_for_the_first_number_of_clips_unless_it_is_large(num_clips, num_kept):
-    model = AAGCN(5, **GRAPH)
+    model = Classifier(AAGCN(**GRAPH), 5)
     predict = Predictor(model, jit=False)
     predict(np.zeros((num_clips, *CLIPS.shape[1:]), np.float32))
     predict(CLIPS)

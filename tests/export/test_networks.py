@@ -5,7 +5,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from mindspore import Tensor
-from networks import GRAPH, HEATMAP, TINY_HEATMAP
+from networks import GRAPH, HEATMAP, TINY_HEATMAP, classifier
 
 from flag3d_exp.errors import UserError
 from flag3d_exp.export import mindir
@@ -21,10 +21,10 @@ CASES = [(kind, 1, False) for kind in (*GRAPH, *HEATMAP)] + [(STGCN, 2, False), 
 def network(kind, num_persons: int, limbs: bool):
     """A small network none of whose layers is without effect, and the shape of its clips."""
     if kind in GRAPH:
-        model = kind(NUM_CLASSES, "nturgb+d", num_persons=num_persons, **GRAPH[kind])
+        model = classifier(kind, NUM_CLASSES, "nturgb+d", num_persons=num_persons, **GRAPH[kind])
         shape = (num_persons, NUM_FRAMES, 25, 3)
     else:
-        model = kind(NUM_CLASSES, "coco", limbs=limbs, **HEATMAP[kind], **TINY_HEATMAP)
+        model = classifier(kind, NUM_CLASSES, "coco", limbs=limbs, **HEATMAP[kind], **TINY_HEATMAP)
         shape = (num_persons, NUM_FRAMES, 17, 3)
     rng = np.random.default_rng(0)
     for parameter in model.get_parameters():

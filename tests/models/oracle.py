@@ -53,7 +53,7 @@ class Oracle:
 
     def initialise(self, model: nn.Cell) -> None:
         parameters = list(model.get_parameters())
-        values = fitted(type(model).__name__, parameters, self.state, skip_head=False)
+        values = fitted(type(model.backbone).__name__, parameters, self.state, skip_head=False)
         assign_parameters(parameters, values)
 
     def function(self, model: nn.Cell):
@@ -63,13 +63,13 @@ class Oracle:
         num_frames = self.arrays["input_u8"].shape[2]
 
         def classify(heatmaps):
-            return model.classify(heatmaps, num_frames)
+            return model.head(model.backbone.volume_features(heatmaps, num_frames))
 
         return classify
 
     def parts(self, model: nn.Cell, name: str, array: np.ndarray) -> dict[str, np.ndarray]:
         """One of our arrays as the reference's, which may hold it in several."""
-        names = source_names(type(model).__name__, name)
+        names = source_names(type(model.backbone).__name__, name)
         shapes = [self.state[part].shape for part in names]
         ends = np.cumsum([shape[0] for shape in shapes if shape])[:-1]
         split = np.split(array, ends) if len(names) > 1 else [array]
@@ -92,7 +92,7 @@ def check_inference(oracle: Oracle, model: nn.Cell, features: dict[str, list[str
     cells = {cell for chosen in features.values() for cell in chosen}
     hooks = [
         cell.register_forward_hook(recorder(outputs, name))
-        for name, cell in model.cells_and_names()
+        for name, cell in model.backbone.cells_and_names()
         if name in cells
     ]
     assert len(hooks) == len(cells)

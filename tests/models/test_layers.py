@@ -6,9 +6,10 @@ import pytest
 from mindspore import Tensor, ops
 
 from flag3d_exp.models import layers
+from flag3d_exp.models.classifier import Head
 from flag3d_exp.models.folding import take_weights, with_norms_folded
 from flag3d_exp.models.graph import GraphConv, KeypointNorm
-from flag3d_exp.models.layers import BatchNorm, Conv, Head
+from flag3d_exp.models.layers import BatchNorm, Conv
 from flag3d_exp.models.temporal import Branches, max_of_three_frames
 from flag3d_exp.models.volume import DepthwiseConv, VolumeConv, every_nth_frame, shifted_frames
 
@@ -194,8 +195,15 @@ def test_the_head_averages_persons_and_applies_the_mask():
     x, mask = drawn(4, 2, 5, 6), drawn(2, 2, seed=2)  # two clips of two persons
     features = x.mean((2, 3)).reshape(2, 2, 2).mean(1)
     expected = (features * mask) @ head.weight.asnumpy().T
-    found = head(Tensor(x), 2, Tensor(mask)).asnumpy()
+    found = head(Tensor(x.reshape(2, 2, 2, 5, 6)), Tensor(mask)).asnumpy()
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_the_head_averages_the_frames_and_pixels_of_a_volume():
+    head = Head(2, 3)
+    x = drawn(2, 1, 2, 4, 5, 6)
+    expected = x.mean((1, 3, 4, 5)) @ head.weight.asnumpy().T
+    np.testing.assert_allclose(head(Tensor(x)).asnumpy(), expected, atol=1e-6)
 
 
 def test_tanh_is_exact_to_rounding():

@@ -6,7 +6,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor
-from networks import GRAPH, HEATMAP, SMALL_GRAPH, TINY_HEATMAP
+from networks import GRAPH, HEATMAP, SMALL_GRAPH, TINY_HEATMAP, classifier
 
 from flag3d_exp.engine.optimizer import adamw, parameter_groups
 from flag3d_exp.engine.step import MicroBatch, StepSettings, TrainStep
@@ -47,15 +47,15 @@ def test_graph_networks_have_the_published_number_of_parameters(kind, counts):
     layouts = (("nturgb+d", 2), ("nturgb+d", 1), ("coco", 1))
     for (layout, num_persons), expected in zip(layouts, counts, strict=True):
         if expected is not None:
-            assert count(kind(60, layout, num_persons=num_persons)) == expected
+            assert count(classifier(kind, 60, layout, num_persons=num_persons)) == expected
 
 
 def test_heatmap_networks_have_the_published_number_of_parameters():
-    assert count(PoseC3D(60, "coco")) == 2_024_860
-    assert count(PoseC3D(60, "coco", limbs=True)) == 2_024_860  # 17 limbs, 17 joints
-    assert count(PoseC3D(60, "coco", stage_blocks=(3, 4, 6))) == 3_034_140
-    assert count(C3DLight(60, "coco")) == 3_404_892
-    assert count(X3DShallow(60, "coco")) == 254_508
+    assert count(classifier(PoseC3D, 60, "coco")) == 2_024_860
+    assert count(classifier(PoseC3D, 60, "coco", limbs=True)) == 2_024_860  # 17 limbs, 17 joints
+    assert count(classifier(PoseC3D, 60, "coco", stage_blocks=(3, 4, 6))) == 3_034_140
+    assert count(classifier(C3DLight, 60, "coco")) == 3_404_892
+    assert count(classifier(X3DShallow, 60, "coco")) == 254_508
 
 
 @pytest.mark.parametrize("kind", GRAPH)
@@ -63,7 +63,9 @@ def test_graph_networks_take_any_layout_clip_length_and_number_of_persons(kind, 
     path = tmp_path / "users.yaml"
     path.write_text(USERS_LAYOUT)
     for layout, num_joints, persons, channels in ((str(path), 4, 1, 2), ("openpose", 18, 2, 3)):
-        model = kind(5, layout, channels, persons, **GRAPH[kind]).set_train(False)
+        model = classifier(
+            kind, 5, layout, num_channels=channels, num_persons=persons, **GRAPH[kind]
+        ).set_train(False)
         for frames in (1, 7):
             clips = Tensor(np.ones((3, persons, frames, num_joints, channels), np.float32))
             assert model(clips).shape == (3, 5)
@@ -74,7 +76,8 @@ def test_graph_networks_take_any_layout_clip_length_and_number_of_persons(kind, 
 @pytest.mark.parametrize("kind", HEATMAP)
 def test_heatmap_networks_take_any_layout_clip_length_and_number_of_persons(kind):
     for limbs, persons, frames in ((False, 1, 1), (True, 2, 5)):
-        model = kind(5, "openpose", limbs=limbs, **HEATMAP[kind], **TINY_HEATMAP).set_train(False)
+        model = classifier(kind, 5, "openpose", limbs=limbs, **HEATMAP[kind], **TINY_HEATMAP)
+        model.set_train(False)
         clips = Tensor(np.ones((2, persons, frames, 18, 3), np.float32))
         assert model(clips).shape == (2, 5)
         mask = Tensor(np.zeros((2, model.num_features), np.float32))
@@ -89,7 +92,7 @@ def test_every_network_learns_one_batch_by_heart(kind):
     graph = kind in GRAPH
     settings = GRAPH[kind] if graph else HEATMAP[kind] | TINY_HEATMAP
     layout = "nturgb+d" if graph else "coco"
-    model = kind(4, layout, **settings)
+    model = classifier(kind, 4, layout, **settings)
     shape = (8, 1, 8, 25 if graph else 17, 3)
     clips = rng.standard_normal(shape) if graph else rng.uniform(0, 1, shape) * [16, 16, 1]
     batch = MicroBatch(clips.astype(np.float32), np.arange(8, dtype=np.int32) % 4, None)
@@ -108,12 +111,12 @@ def full():
     """One network of each kind whose initialisation is looked at."""
     ms.set_seed(3)
     return {
-        "aagcn": AAGCN(60, "nturgb+d"),
-        "ctrgcn": CTRGCN(60, "nturgb+d"),
-        "dgstgcn": DGSTGCN(60, "nturgb+d"),
-        "msg3d": MSG3D(60, "nturgb+d", num_stages=2),
-        "stgcnpp": STGCNPP(60, "nturgb+d"),
-        "posec3d": PoseC3D(60, "coco"),
+        "aagcn": classifier(AAGCN, 60, "nturgb+d"),
+        "ctrgcn": classifier(CTRGCN, 60, "nturgb+d"),
+        "dgstgcn": classifier(DGSTGCN, 60, "nturgb+d"),
+        "msg3d": classifier(MSG3D, 60, "nturgb+d", num_stages=2),
+        "stgcnpp": classifier(STGCNPP, 60, "nturgb+d"),
+        "posec3d": classifier(PoseC3D, 60, "coco"),
     }
 
 
@@ -126,32 +129,32 @@ def assert_normal(parameter, deviation: float, mean: float = 0.0) -> None:
 
 
 def test_convolutions_start_kaiming_normal_by_fan_out(full):
-    block = full["aagcn"].blocks[8]
+    block = full["aagcn"].backbone.blocks[8]
     assert_normal(block.temporal.conv.weight, math.sqrt(2 / (256 * 9)))
     assert block.temporal.conv.bias.asnumpy().tolist() == [0.0] * 256
     # Convolutions computed as one keep the fan-out of each.
     assert_normal(block.graph.unit.similarity.source.weight, math.sqrt(2 / 64))
-    assert_normal(full["ctrgcn"].blocks[8].graph.value.weight, math.sqrt(2 / 256))
-    branches = full["stgcnpp"].blocks[8].temporal.branches  # widths 46, 42, 42, 42, 42, 42
+    assert_normal(full["ctrgcn"].backbone.blocks[8].graph.value.weight, math.sqrt(2 / 256))
+    branches = full["stgcnpp"].backbone.blocks[8].temporal.branches  # widths 46, 42, 42, 42, 42, 42
     assert_normal(branches.entry.conv.weight[:46], math.sqrt(2 / 46))
     assert_normal(branches.entry.conv.weight[46:], math.sqrt(2 / 42))
-    for size, window in zip((3, 5), full["msg3d"].stages[1].windows, strict=True):
+    for size, window in zip((3, 5), full["msg3d"].backbone.stages[1].windows, strict=True):
         assert_normal(window.collapse.conv.weight, math.sqrt(2 / (size * 192)))
-    assert_normal(full["posec3d"].network.stem.conv.weight, math.sqrt(2 / (32 * 49)))
+    assert_normal(full["posec3d"].backbone.network.stem.conv.weight, math.sqrt(2 / (32 * 49)))
 
 
 def test_adaptive_graph_units_start_as_all_but_nothing(full):
-    unit = full["aagcn"].blocks[8].graph.unit
+    unit = full["aagcn"].backbone.blocks[8].graph.unit
     assert_normal(unit.conv.weight, math.sqrt(2 / (256 * 256 * 3)))
     np.testing.assert_allclose(unit.norm.weight.asnumpy(), 1e-6)
     assert unit.gate.asnumpy() == 0
-    ctrgcn = full["ctrgcn"].blocks[3].graph
+    ctrgcn = full["ctrgcn"].backbone.blocks[3].graph
     np.testing.assert_allclose(ctrgcn.norm.weight.asnumpy(), 1e-6)
     assert ctrgcn.gate.asnumpy() == 0
 
 
 def test_attention_starts_as_published(full):
-    attention = full["aagcn"].blocks[8].graph.attention
+    attention = full["aagcn"].backbone.blocks[8].graph.attention
     fan_in, fan_out = 256 * 25, 25
     assert_normal(attention.joints.weight, math.sqrt(2 / (fan_in + fan_out)))
     assert not attention.frames.weight.asnumpy().any()
@@ -160,7 +163,9 @@ def test_attention_starts_as_published(full):
 
 
 def test_learned_graphs_of_dg_stgcn_start_around_their_offset(full):
-    graphs = np.concatenate([b.graph.adjacency.asnumpy().ravel() for b in full["dgstgcn"].blocks])
+    graphs = np.concatenate(
+        [b.graph.adjacency.asnumpy().ravel() for b in full["dgstgcn"].backbone.blocks]
+    )
     assert_normal(Tensor(graphs), 0.02, mean=0.04)
 
 
@@ -168,14 +173,14 @@ def test_heads_start_small_and_residual_blocks_as_identities(full):
     for model in full.values():
         assert_normal(model.head.weight, 0.01)
         assert not model.head.bias.asnumpy().any()
-    for block in full["posec3d"].network.stages[1]:
+    for block in full["posec3d"].backbone.network.stages[1]:
         assert not block.widen.norm.weight.asnumpy().any()
 
 
 def test_the_seed_decides_the_weights():
     def weights(seed):
         ms.set_seed(seed)
-        return [p.asnumpy() for p in STGCNPP(5, "coco", **SMALL_GRAPH).trainable_params()]
+        return [p.asnumpy() for p in STGCNPP("coco", **SMALL_GRAPH).trainable_params()]
 
     for one, same in zip(weights(1), weights(1), strict=True):
         np.testing.assert_array_equal(one, same)
@@ -196,17 +201,18 @@ def test_a_network_without_blocks_or_channels_is_refused():
 
 def test_stages_of_different_lengths_are_refused():
     with pytest.raises(UserError, match="of one length"):
-        PoseC3D(5, "coco", stage_blocks=(1, 1))
+        PoseC3D("coco", stage_blocks=(1, 1))
 
 
 def test_a_summary_counts_what_can_be_counted_by_hand():
-    model = STGCN(5, "coco", base_channels=4, num_blocks=1, widen_at=())
-    whole, *found = layers(model, (1, 1, 10, 17, 3), depth=1)
+    model = classifier(STGCN, 5, "coco", base_channels=4, num_blocks=1, widen_at=())
+    whole, *found = layers(model, (1, 1, 10, 17, 3), depth=2)
     assert whole.shape == (1, 5)
     assert whole.num_parameters == count(model)
     by_name = {layer.name: layer for layer in found}
-    assert list(by_name) == ["norm", "head"]  # `blocks` is a list, not a layer
-    assert by_name["norm"].shape == (1, 3, 10, 17)
+    # `blocks` is a list, not a layer
+    assert list(by_name) == ["backbone", "backbone.norm", "head", "head.mean"]
+    assert by_name["backbone.norm"].shape == (1, 3, 10, 17)
     graph = 3 * (3 * 10 * 17) * 17 + 10 * 17 * 4 * 9  # three products, then one of 9 to 4 channels
     temporal = 10 * 17 * 4 * 4 * 9
     assert whole.multiply_adds == graph + temporal + 4 * 5

@@ -2,6 +2,7 @@
 
 import pytest
 from models.oracle import Oracle, check_inference, check_training, graph_features
+from networks import classifier
 
 from flag3d_exp.models.aagcn import AAGCN
 from flag3d_exp.models.agcn import AGCN
@@ -50,29 +51,29 @@ G3D = {
     }.items()
 }
 CASES = {
-    "stgcn": (lambda: STGCN(60, "nturgb+d"), PYSKL_BLOCKS),
-    "stgcn_coco": (lambda: STGCN(60, "coco"), PYSKL_BLOCKS),
-    "agcn": (lambda: AGCN(60, "nturgb+d"), PYSKL_BLOCKS),
+    "stgcn": (lambda: classifier(STGCN, 60, "nturgb+d"), PYSKL_BLOCKS),
+    "stgcn_coco": (lambda: classifier(STGCN, 60, "coco"), PYSKL_BLOCKS),
+    "agcn": (lambda: classifier(AGCN, 60, "nturgb+d"), PYSKL_BLOCKS),
     "agcn_original": (
-        lambda: AGCNOriginal(60, "nturgb+d"),
+        lambda: classifier(AGCNOriginal, 60, "nturgb+d"),
         graph_features("l{}", "gcn1", "tcn1", first=1),
     ),
-    "aagcn": (lambda: AAGCN(60, "nturgb+d"), PYSKL_BLOCKS),
-    "aagcn_coco": (lambda: AAGCN(60, "coco"), PYSKL_BLOCKS),
-    "stgcnpp": (lambda: STGCNPP(60, "nturgb+d"), PYSKL_BLOCKS),
+    "aagcn": (lambda: classifier(AAGCN, 60, "nturgb+d"), PYSKL_BLOCKS),
+    "aagcn_coco": (lambda: classifier(AAGCN, 60, "coco"), PYSKL_BLOCKS),
+    "stgcnpp": (lambda: classifier(STGCNPP, 60, "nturgb+d"), PYSKL_BLOCKS),
     "ctrgcn": (
-        lambda: CTRGCN(60, "nturgb+d"),
+        lambda: classifier(CTRGCN, 60, "nturgb+d"),
         graph_features("backbone.net.{}", "gcn1", "tcn1"),
     ),
-    "dgstgcn": (lambda: DGSTGCN(60, "nturgb+d"), PYSKL_BLOCKS),
-    "msg3d": (lambda: MSG3D(60, "nturgb+d"), G3D),
-    "posec3d_slowonly": (lambda: PoseC3D(60, "coco"), slow_only(4, 6, 3)),
+    "dgstgcn": (lambda: classifier(DGSTGCN, 60, "nturgb+d"), PYSKL_BLOCKS),
+    "msg3d": (lambda: classifier(MSG3D, 60, "nturgb+d"), G3D),
+    "posec3d_slowonly": (lambda: classifier(PoseC3D, 60, "coco"), slow_only(4, 6, 3)),
     "posec3d_slowonly_346": (
-        lambda: PoseC3D(60, "coco", stage_blocks=(3, 4, 6)),
+        lambda: classifier(PoseC3D, 60, "coco", stage_blocks=(3, 4, 6)),
         slow_only(3, 4, 6),
     ),
-    "posec3d_c3d_light": (lambda: C3DLight(60, "coco"), C3D),
-    "posec3d_x3d_shallow": (lambda: X3DShallow(60, "coco"), X3D),
+    "posec3d_c3d_light": (lambda: classifier(C3DLight, 60, "coco"), C3D),
+    "posec3d_x3d_shallow": (lambda: classifier(X3DShallow, 60, "coco"), X3D),
 }
 
 

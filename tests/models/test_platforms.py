@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mindspore import ops
 from mindspore.train.mind_ir_pb2 import ModelProto
-from networks import GRAPH, HEATMAP, TINY_HEATMAP
+from networks import GRAPH, HEATMAP, TINY_HEATMAP, classifier
 
 from flag3d_exp.models import layers, volume
 
@@ -90,7 +90,7 @@ def test_a_network_uses_operations_in_the_table_only(kind, native, monkeypatch, 
     for module in (layers, volume):
         monkeypatch.setattr(module, "native_kernels", lambda: native)
     layout, num_joints = ("coco", 17) if kind in HEATMAP else ("nturgb+d", 25)
-    network = kind(5, layout, **NETWORKS[kind])
+    network = classifier(kind, 5, layout, **NETWORKS[kind])
     keypoints = np.random.default_rng(0).random((2, 1, 8, num_joints, 3), np.float32)
     for training in (False, True):
         network.set_train(training)

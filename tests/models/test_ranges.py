@@ -18,9 +18,7 @@ def test_a_graph_network_has_the_least_width_that_it_can_be_made_with(kind):
     assert isinstance(annotation, ast.Subscript) and isinstance(annotation.slice, ast.Tuple)
     bounds = ast.literal_eval(annotation.slice.elts[1])
     least = next(width for width in range(1, 100) if within(bounds, width))
-    settings = {"num_classes": 3, "layout": "nturgb+d"} | GRAPH[kind]
-    if "ratio" in known:
-        settings["ratio"] = 1.0  # so that its graphs have channels, however few there are
+    settings = {"layout": "nturgb+d"} | GRAPH[kind]
     if "ratio" in known:
         settings["ratio"] = 1.0  # so that its graphs have channels, however few there are
     kind(**settings | {"base_channels": least})

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
+from networks import classifier
 
 from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.models.posec3d import PoseC3D
@@ -12,13 +13,15 @@ RNG = np.random.default_rng(0)
 
 
 def graph_network() -> tuple[nn.Cell, np.ndarray]:
-    model = STGCN(5, "coco", base_channels=4, num_blocks=2, widen_at=(2,))
+    model = classifier(STGCN, 5, "coco", base_channels=4, num_blocks=2, widen_at=(2,))
     return model, RNG.normal(size=(2, 1, 8, 17, 3)).astype(np.float32)
 
 
 def heatmap_network() -> tuple[nn.Cell, np.ndarray]:
     stages = {"stage_blocks": (1, 1, 1), "temporal_kernels": (1, 1, 1)}
-    model = PoseC3D(5, "coco", train_size=16, test_size=16, sigma=2.0, base_channels=4, **stages)
+    model = classifier(
+        PoseC3D, 5, "coco", train_size=16, test_size=16, sigma=2.0, base_channels=4, **stages
+    )
     keypoints = RNG.uniform(3, 13, size=(2, 1, 4, 17, 3)).astype(np.float32)
     keypoints[..., 2] = 0.9
     return model, keypoints

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import pytest
 from cli import TINY, refused, succeeded
-from networks import GRAPH
+from networks import GRAPH, classifier
 
 from flag3d_exp.data.cache import sha256
 from flag3d_exp.data.demo.dataset import make_demo
@@ -163,7 +163,7 @@ def test_without_its_data_and_with_a_layout_of_its_own_a_run_is_exported(trained
 
 
 def test_nothing_is_written_when_the_logits_differ(tmp_path):
-    model = STGCN(5, "coco", **GRAPH[STGCN])
+    model = classifier(STGCN, 5, "coco", **GRAPH[STGCN])
     clips = np.ones((2, 1, 4, 17, 3), np.float32)
     for suffix in ("onnx", "mindir"):
         with pytest.raises(UserError, match=f"`task.format={suffix}`: .* nothing is written"):

@@ -10,6 +10,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor
+from networks import classifier
 
 from flag3d_exp.engine.parameters import assign_parameters
 from flag3d_exp.errors import UserError
@@ -31,11 +32,11 @@ def files(shared):
 @pytest.mark.parametrize(
     ("file", "fixture", "build"),
     [
-        ("posec3d_x3d_shallow.pth", SMALL, lambda: X3DShallow(60, "coco")),
-        ("posec3d_x3d_shallow_bare.pth", SMALL, lambda: X3DShallow(60, "coco")),
-        ("ctrgcn.pth", "ctrgcn", lambda: CTRGCN(60, "nturgb+d")),
-        ("flag3d_agcn_3d.ckpt", "aagcn", lambda: AAGCN(60, "nturgb+d")),
-        ("flag3d_posec3d_2d.ckpt", "posec3d_slowonly", lambda: PoseC3D(60, "coco")),
+        ("posec3d_x3d_shallow.pth", SMALL, lambda: classifier(X3DShallow, 60, "coco")),
+        ("posec3d_x3d_shallow_bare.pth", SMALL, lambda: classifier(X3DShallow, 60, "coco")),
+        ("ctrgcn.pth", "ctrgcn", lambda: classifier(CTRGCN, 60, "nturgb+d")),
+        ("flag3d_agcn_3d.ckpt", "aagcn", lambda: classifier(AAGCN, 60, "nturgb+d")),
+        ("flag3d_posec3d_2d.ckpt", "posec3d_slowonly", lambda: classifier(PoseC3D, 60, "coco")),
     ],
 )
 def test_an_imported_file_gives_the_logits_of_its_network(shared, files, file, fixture, build):
@@ -43,13 +44,13 @@ def test_an_imported_file_gives_the_logits_of_its_network(shared, files, file, f
     model = build().set_train(False)
     parameters = list(model.get_parameters())
     source = read_source(files / file)
-    assign_parameters(parameters, fitted(type(model).__name__, parameters, source, False))
+    assign_parameters(parameters, fitted(type(model.backbone).__name__, parameters, source, False))
     if "input" in arrays:
         logits = model(Tensor(arrays["input"]))
     else:
         volumes = arrays["input_u8"].astype(np.float32) / 256
         frames = volumes.transpose(0, 2, 1, 3, 4).reshape(-1, 17, *volumes.shape[3:])
-        logits = model.classify(Tensor(frames), volumes.shape[2])
+        logits = model.head(model.backbone.volume_features(Tensor(frames), volumes.shape[2]))
     np.testing.assert_allclose(logits.asnumpy(), arrays["logits"], atol=1e-4)
 
 
@@ -61,7 +62,7 @@ def test_the_published_names_of_all_five_released_networks_are_known(shared):
 
 
 def test_every_tensor_is_accounted_for(files):
-    model = X3DShallow(60, "coco")
+    model = classifier(X3DShallow, 60, "coco")
     source = read_source(files / f"{SMALL}.pth")
     del source["backbone.conv5.conv.weight"]
     source["backbone.conv6.conv.weight"] = np.zeros(3)
@@ -75,7 +76,7 @@ def test_every_tensor_is_accounted_for(files):
 
 
 def test_parts_of_one_weight_that_do_not_fit_each_other_are_refused(files):
-    model = CTRGCN(60, "nturgb+d")
+    model = classifier(CTRGCN, 60, "nturgb+d")
     source = read_source(files / "ctrgcn.pth")
     source["backbone.net.3.gcn1.convs.1.conv3.weight"] = np.zeros((64, 3, 1, 1))
     with pytest.raises(UserError, match=r"another shape 1: backbone.net.3.gcn1.convs.0.conv3"):
@@ -83,7 +84,7 @@ def test_parts_of_one_weight_that_do_not_fit_each_other_are_refused(files):
 
 
 def test_the_head_can_be_left_out(files):
-    model = X3DShallow(12, "coco")
+    model = classifier(X3DShallow, 12, "coco")
     source = read_source(files / f"{SMALL}.pth")
     with pytest.raises(UserError, match="`task.head=skip` leaves the head out"):
         fitted("X3DShallow", model.get_parameters(), source, skip_head=False)
@@ -95,7 +96,7 @@ def test_the_head_can_be_left_out(files):
 
 
 def test_weights_that_are_not_finite_are_refused(files):
-    model = X3DShallow(60, "coco")
+    model = classifier(X3DShallow, 60, "coco")
     source = read_source(files / f"{SMALL}.pth")
     source["backbone.conv5.bn.bias"][3] = np.nan
     with pytest.raises(UserError, match="NaN or infinite values: network.last.norm.bias"):

@@ -12,6 +12,7 @@ import pytest
 from cli import refused, succeeded
 from mindspore import Tensor
 from models.oracle import Oracle
+from networks import classifier
 
 from flag3d_exp.models.aagcn import AAGCN
 from flag3d_exp.models.posec3d import PoseC3D
@@ -94,7 +95,7 @@ def test_aagcn_in_domain(shared, tmp_path):
     recordings = flag3d_file(data, 25, 3)
     oracle, weights = released_file(shared, tmp_path, "aagcn", "agcn_3d")
     clips = np.stack([recording["keypoint"] for recording in recordings])
-    expected = expected_scores(oracle, AAGCN(60, "nturgb+d"), clips)
+    expected = expected_scores(oracle, classifier(AAGCN, 60, "nturgb+d"), clips)
     found = evaluated(tmp_path, "published_aagcn_in_domain", data, weights)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -110,7 +111,7 @@ def test_aagcn_out_domain(shared, tmp_path):
         centred = (keypoints - [WIDTH / 2, HEIGHT / 2]) / [WIDTH / 2, HEIGHT / 2]
         scores = recording["keypoint_score"].astype(np.float32)[..., None]
         clips.append(np.concatenate([centred, scores], -1))
-    expected = expected_scores(oracle, AAGCN(60, "coco"), np.stack(clips))
+    expected = expected_scores(oracle, classifier(AAGCN, 60, "coco"), np.stack(clips))
     found = evaluated(tmp_path, "published_aagcn_out_domain", data, weights)
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -130,7 +131,7 @@ def test_posec3d_out_domain(shared, tmp_path):
         pixels = (keypoints - corner) * 64 / side
         scores = recording["keypoint_score"].astype(np.float32)[..., None]
         clips.append(np.concatenate([pixels, scores], -1))
-    expected = expected_scores(oracle, PoseC3D(60, "coco"), np.stack(clips))
+    expected = expected_scores(oracle, classifier(PoseC3D, 60, "coco"), np.stack(clips))
     found = evaluated(tmp_path, "published_posec3d_out_domain", data, weights, count=1)
     np.testing.assert_allclose(found, expected, atol=1e-3)
 

@@ -36,7 +36,7 @@ def network(class_name: str, settings: Mapping[str, Any], weights: Arrays) -> nn
 
     Args:
         class_name: of the model in flag3d_exp.models.
-        settings: of the model group.
+        settings: of the model group, and `num_classes`.
         weights: every parameter and running statistic of the model, by name.
 
     Raises:
