@@ -21,6 +21,7 @@ from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.engine.interrupt import Interrupted, sigint_kept
 from flag3d_exp.errors import WANTS_TRACEBACK, UserError, printable
 from flag3d_exp.runs import run_folder
+from flag3d_exp.runs.tracking import settle
 from flag3d_exp.sweep import trial
 
 log = logging.getLogger("flag3d_exp")
@@ -39,6 +40,7 @@ def run(cfg: DictConfig) -> float | None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
         checks.check(cfg)
+        settle(cfg.tracking)
         check_ranks(cfg)
         set_environment(cfg.device.target, cfg.device.verbose)
         for variable in ("MS_OM_PATH", "MS_COMPILER_CACHE_PATH"):

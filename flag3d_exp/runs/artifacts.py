@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from flag3d_exp.data import cache
 from flag3d_exp.errors import UserError
-from flag3d_exp.runs.tracking import Tracking, connect, refusals
+from flag3d_exp.runs.tracking import AUTO, connect, refusals, settled
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -55,7 +55,7 @@ def folder_of_run(run_id: str, uri: str | None = None) -> Path:
 
 
 def _run(run_id: str, uri: str | None) -> "tuple[MlflowClient, Run]":
-    uri = uri or Tracking.uri
+    uri = settled("uri", uri or AUTO)
     assert uri is not None
     path = Path(uri.removeprefix("sqlite:///"))
     if uri.startswith("sqlite:///") and not path.exists():  # MLflow would make an empty one
@@ -77,7 +77,7 @@ def _own_folder(run: "Run") -> Path | None:
 
 def _downloaded(client: "MlflowClient", run: "Run") -> Path:
     """A folder with the run's artifacts, kept in the cache if the run has ended."""
-    ended = run.info.end_time
+    ended = None if run.info.status == "RUNNING" else run.info.end_time  # kept when resumed
     home = cache.folder("auto") / "runs"
     folder = home / f"{run.info.run_id}-{ended}"  # a run that is resumed ends at another time
     if ended is not None and folder.is_dir():

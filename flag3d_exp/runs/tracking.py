@@ -1,20 +1,19 @@
-"""MLflow, which only this and `model_store` know: configuration, metrics, data, artifacts of runs.
+"""MLflow runs: configuration, metrics, data and artifacts of a run, of which one can be reopened.
 
-Everything after the run's creation is delivered by a background thread from a queue, so that
-training never waits for the server. A server that goes away is tried again until it is back; what
-is still undelivered at the end is on disk in the run folder, for when the run is resumed.
+Everything after the run's creation is delivered by a background thread (`delivery`), so that
+training never waits for the server. What is undelivered at the end is on disk in the run folder,
+for when the run is resumed.
 """
 
 import json
 import logging
 import os
-import queue
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,19 +21,41 @@ from filelock import FileLock
 
 from flag3d_exp import bounds
 from flag3d_exp.errors import UserError
+from flag3d_exp.runs import mlflow_adapter as adapter
+from flag3d_exp.runs.delivery import Delivery, Request
 from flag3d_exp.runs.run_folder import Report
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
 log = logging.getLogger(__name__)
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
-RETRY_SECONDS = 2.0
+AUTO = "auto"
+# What `auto` stands for: an environment variable of MLflow, else a value.
+DEFAULTS = {
+    "uri": ("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"),
+    "experiment": ("MLFLOW_EXPERIMENT_NAME", "flag3d_exp"),
+}
 ACCEPTED = "sqlite:///file.db, http://host:port, or `tracking=none`"
-NOT_THERE = "RESOURCE_DOES_NOT_EXIST"
-MAX_METRICS = 1000  # that MLflow takes at once
 TRIAL_STATE = "trial_state"  # tag of a run that is a trial: complete, pruned or failed
+CHANGED = "resumed."  # tags of parameters that a resumed run has changed begin with it
+
+
+def settle(group: MutableMapping[str, Any]) -> None:
+    """Replace `auto` in the `tracking` group; say where the environment decides."""
+    for key, (variable, _) in DEFAULTS.items():
+        if group[key] == AUTO:
+            group[key] = settled(key, AUTO)
+            if os.environ.get(variable) and group["uri"] is not None:
+                log.info("`tracking.%s` is that of %s", key, variable)
+
+
+def settled(key: str, value: str | None) -> str | None:
+    """What a value of `uri` or `experiment` stands for."""
+    variable, default = DEFAULTS[key]
+    return os.environ.get(variable) or default if value == AUTO else value
 
 
 @dataclass(frozen=True)
@@ -42,14 +63,16 @@ class Tracking:
     """Settings of the `tracking` group.
 
     Args:
-        uri: an MLflow tracking URI; None for no tracking.
-        experiment: the MLflow experiment that receives the run.
+        uri: an MLflow tracking URI; `auto` for `$MLFLOW_TRACKING_URI`, or mlflow.db in the working
+            folder; None for no tracking.
+        experiment: the MLflow experiment that receives the run; `auto` for
+            `$MLFLOW_EXPERIMENT_NAME`, or flag3d_exp.
         run_name: the run's name; None to name it after model, stream, dataset and seed.
         patience: seconds to wait at the end for a server that is away.
     """
 
-    uri: str | None = "sqlite:///mlflow.db"
-    experiment: str = "flag3d_exp"
+    uri: str | None = AUTO
+    experiment: str = AUTO
     run_name: str | None = None
     patience: Annotated[float, ">= 0"] = 60.0
 
@@ -59,60 +82,98 @@ class Tracking:
             raise UserError(f"`tracking.uri` must be one of: {ACCEPTED}; got ''.")
         if not self.experiment.strip():
             raise UserError(f"`tracking.experiment` must be a name; got {self.experiment!r}.")
+        for key in DEFAULTS:
+            object.__setattr__(self, key, settled(key, getattr(self, key)))
 
     def start(self, name: str, tags: Mapping[str, str], run_id: str | None = None) -> "Tracker":
         """A new MLflow run, or `run_id` reopened.
 
         Raises:
-            UserError: the store cannot be reached or does not know `run_id`.
+            UserError: the store cannot be used, does not know `run_id`, or has deleted it.
         """
         if self.uri is None:
-            return Tracker(None, None, None, self.patience)
+            return Tracker(None, None, self.patience)
         client = connect(self.uri)
         try:
-            if run_id is not None:
-                client.update_run(run_id, status="RUNNING")
-                run = client.get_run(run_id)
+            if run_id is None:
+                run = self._created(client, self.run_name or name, tags)
             else:
-                with _creation_lock(self.uri):
-                    experiment = _experiment_id(client, self.experiment)
-                run = client.create_run(experiment, tags=dict(tags), run_name=self.run_name or name)
-        except _mlflow_errors() as error:
-            if run_id is not None and getattr(error, "error_code", "") == NOT_THERE:
-                raise UserError(
-                    f"`tracking.uri={self.uri}` does not know `{run_id}`, which the run folder's "
-                    "mlflow.json names; give the store that does, or `tracking=none`."
-                ) from error
-            raise _unreachable(self.uri, error) from error
-        return Tracker(client, run.info.run_id, run.info.experiment_id, self.patience)
+                run = self._reopened(client, run_id)
+        except adapter.errors() as error:
+            raise unusable(self.uri, error) from error
+        return Tracker(client, run, self.patience)
+
+    def _created(self, client: "MlflowClient", name: str, tags: Mapping[str, str]) -> "Run":
+        assert self.uri is not None
+        with _creation_lock(self.uri):
+            experiment_id = _experiment_id(client, self.experiment, self.uri)
+            _follow_moved_store(client, experiment_id, self.uri)
+        run = client.create_run(experiment_id, tags=adapter.fitting_tags(tags), run_name=name)
+        if not run.info.run_id:
+            raise UserError(f"`tracking.uri={self.uri}` answers, but not as an MLflow server.")
+        return run
+
+    def _reopened(self, client: "MlflowClient", run_id: str) -> "Run":
+        assert self.uri is not None
+        which = f"`{run_id}`, which the run folder's mlflow.json names"
+        try:
+            run = client.get_run(run_id)
+        except adapter.errors() as error:
+            if not adapter.is_deleted(error):
+                raise
+            raise UserError(
+                f"`tracking.uri={self.uri}` does not know {which}; give the store that does, or "
+                "`tracking=none`."
+            ) from error
+        if run.info.run_id != run_id:
+            raise UserError(f"`tracking.uri={self.uri}` answers, but not as an MLflow server.")
+        if run.info.lifecycle_stage == "deleted":
+            raise UserError(
+                f"The MLflow run {which}, is deleted in `tracking.uri={self.uri}`; restore it "
+                f"(`mlflow runs restore --run-id {run_id}`, and its experiment if that is deleted, "
+                "too), or give `tracking=none`."
+            )
+        with _creation_lock(self.uri):
+            _follow_moved_store(client, run.info.experiment_id, self.uri)
+        client.update_run(run_id, status="RUNNING")
+        return run
 
 
 class Tracker:
     """One MLflow run (or none); every method returns at once."""
 
-    def __init__(
-        self,
-        client: "MlflowClient | None",
-        run_id: str | None,
-        experiment_id: str | None,
-        patience: Annotated[float, ">= 0"],
-    ):
-        self.run_id = run_id
+    def __init__(self, client: "MlflowClient | None", run: "Run | None", patience: float):
+        self.run_id: str | None = None
+        self.page: str | None = None
+        self._delivery: Delivery | None = None
+        if client is None or run is None:
+            return
+        self.run_id = run.info.run_id
         # Without the parameter the UI opens in a mode made for language models.
         mode = "workflowType=machine_learning"
-        self.page = f"#/experiments/{experiment_id}/runs/{run_id}?{mode}" if run_id else None
-        self._client, self._patience = client, patience
-        self._queue: queue.Queue[Callable[[], Any] | None] = queue.Queue()
-        self._abandoned = threading.Event()
-        self._thread = threading.Thread(target=self._deliver, name="tracking", daemon=True)
-        if client is not None:
-            self._thread.start()
+        self.page = f"#/experiments/{run.info.experiment_id}/runs/{self.run_id}?{mode}"
+        self._client: Any = client
+        self._known = dict(run.data.params)
+        self._delivery = Delivery(partial(client.get_run, self.run_id), patience)
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """The flattened configuration."""
-        items = [(key, str(value)[:6000]) for key, value in parameters.items()]
-        for start in range(0, len(items), 100):
-            self._put(self._log_parameters, items[start : start + 100])
+        """The flattened configuration; what a resumed run has changed becomes tags."""
+        if self._delivery is None:
+            return
+        from mlflow.entities import Param
+
+        values = {
+            key: adapter.shortened(str(value), adapter.MAX_PARAMETER)
+            for key, value in parameters.items()
+        }
+        new = [(key, Param(key, value)) for key, value in values.items() if key not in self._known]
+        self._put("parameter", new, adapter.MAX_PARAMETERS, "params")
+        changed = {
+            f"{CHANGED}{key}": value
+            for key, value in values.items()
+            if self._known.get(key, value) != value
+        }
+        self.set_tags(changed)
 
     def log_report(self, report: Report) -> None:
         """The metrics of one moment."""
@@ -120,125 +181,95 @@ class Tracker:
 
     def log_reports(self, reports: Sequence[Report]) -> None:
         """The metrics of some moments; what the run has already is not added again."""
-        self._put(self._log_reports, list(reports))
-
-    def log_dataset(self, source: str, name: str, digest: str, context: str) -> None:
-        """Which data the run used, by its digest."""
-        self._put(self._log_dataset, source, name, digest, context)
-
-    def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """A file, under `folder` of the run's artifacts."""
-        self._put(self._log_artifact, str(path), folder)
-
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Tags set while the run goes on."""
-        self._put(self._set_tags, dict(tags))
-
-    def finish(self, status: Status) -> bool:
-        """Close the run, wait for what is on its way, and say whether all of it arrived."""
-        if self._client is None:
-            return True
-        self._put(self._terminate, status)
-        self._queue.put(None)
-        self._thread.join(self._patience)
-        if self._thread.is_alive():
-            self._abandoned.set()
-            log.warning(
-                "The tracking server did not answer; what it lacks is in the run folder and is "
-                "delivered when the run is resumed."
-            )
-            return False
-        return True
-
-    def _put(self, function: Callable, *args: Any) -> None:
-        if self._client is not None:
-            self._queue.put(lambda: function(*args))
-
-    def _deliver(self) -> None:
-        away = False
-        while (send := self._queue.get()) is not None:
-            while not self._abandoned.is_set():
-                try:
-                    send()
-                except _mlflow_errors() as error:
-                    if _refused(error):
-                        log.warning("MLflow refused a value: %s", _first_line(error))
-                        break
-                    if not away:
-                        log.warning(
-                            "The tracking server is away (%s); metrics are kept meanwhile.",
-                            _first_line(_cause(error)),
-                        )
-                    away = True
-                    time.sleep(RETRY_SECONDS)
-                else:
-                    if away:
-                        log.warning("The tracking server is back.")
-                    away = False
-                    break
-
-    def _log_parameters(self, items: Sequence[tuple[str, str]]) -> None:
-        from mlflow.entities import Param
-
-        assert self._client and self.run_id
-        self._client.log_batch(self.run_id, params=[Param(key, value) for key, value in items])
-
-    def _log_reports(self, reports: Sequence[Report]) -> None:
+        if self._delivery is None:
+            return
         from mlflow.entities import Metric
 
-        assert self._client and self.run_id
         metrics = [
-            Metric(name, value, report.timestamp, report.step)
+            (name, Metric(name, value, report.timestamp, report.step))
             for report in reports
             for name, value in report.metrics.items()
         ]
-        for start in range(0, len(metrics), MAX_METRICS):
-            self._client.log_batch(self.run_id, metrics=metrics[start : start + MAX_METRICS])
+        self._put("metric", metrics, adapter.MAX_METRICS, "metrics")
 
-    def _log_dataset(self, source: str, name: str, digest: str, context: str) -> None:
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        assert self._client and self.run_id
-        dataset = Dataset(name, digest[:36], "local", json.dumps({"uri": source}))
-        tags = [InputTag("mlflow.data.context", context)]
-        self._client.log_inputs(self.run_id, [DatasetInput(dataset, tags)])
-
-    def _log_artifact(self, path: str, folder: str | None) -> None:
-        assert self._client and self.run_id
-        self._client.log_artifact(self.run_id, path, folder)
-
-    def _set_tags(self, tags: Mapping[str, str]) -> None:
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Tags set while the run goes on."""
+        if self._delivery is None:
+            return
         from mlflow.entities import RunTag
 
-        assert self._client and self.run_id
-        self._client.log_batch(self.run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+        entities = [
+            (key, RunTag(key, adapter.shortened(value, adapter.MAX_TAG)))
+            for key, value in tags.items()
+        ]
+        self._put("tag", entities, adapter.MAX_TAGS, "tags")
 
-    def _terminate(self, status: Status) -> None:
-        assert self._client and self.run_id
-        self._client.set_terminated(self.run_id, status)
+    def log_dataset(self, source: str, name: str, digest: str, context: str) -> None:
+        """Which data the run used, by its digest."""
+        if self._delivery is None:
+            return
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(name, digest[:36], "local", json.dumps({"uri": source}))
+        given = DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
+        send = partial(self._client.log_inputs, self.run_id)
+        self._delivery.put(Request("dataset", [(name, given)], send))
+
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
+        """A file, under `folder` of the run's artifacts."""
+        if self._delivery is None:
+            return
+
+        def send(paths: list[str]) -> None:
+            for one in paths:
+                self._client.log_artifact(self.run_id, one, folder)
+
+        self._delivery.put(Request("file", [(str(path), str(path))], send, is_file=True))
+
+    def finish(self, status: Status) -> bool:
+        """Close the run, wait for what is on its way, and say whether nothing is lacking."""
+        if self._delivery is None:
+            return True
+
+        def send(_: list[Any]) -> None:
+            self._client.set_terminated(self.run_id, status)
+
+        return self._delivery.finish(Request("status", [(status, status)], send))
+
+    def _put(self, kind: str, items: list[tuple[str, Any]], most: int, argument: str) -> None:
+        """Queue entities for requests of at most so many."""
+        assert self._delivery is not None
+
+        def send(entities: list[Any]) -> None:
+            self._client.log_batch(self.run_id, **{argument: entities})
+
+        for start in range(0, len(items), most):
+            self._delivery.put(Request(kind, items[start : start + most], send))
 
 
 def connect(uri: str) -> "MlflowClient":
     """A client of the store at `uri`; a new SQLite store is created by one process at a time.
 
     Raises:
-        UserError: the store cannot be opened.
+        UserError: the store cannot be opened, or does not answer within ten seconds.
     """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    adapter.prepare_environment()
     logging.getLogger("alembic").setLevel(logging.WARNING)  # a page of notes on first use
-    # Migrations told, and a page for each attempt to write to a full disk; errors are raised too.
+    # Notes on migrations, and a page for each attempt to write to a full disk.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a line for each retry
     from mlflow.tracking import MlflowClient
 
     try:
         with _creation_lock(uri):
             _open_file(uri)
             client = MlflowClient(tracking_uri=uri)
-            client.search_experiments(max_results=1)
-    except (*_mlflow_errors(), sqlite3.Error, ImportError) as error:
-        raise _unreachable(uri, error) from error
+            if uri.startswith(("http://", "https://")):
+                _answer_in_time(client)
+            else:
+                client.search_experiments(max_results=1)
+    except Exception as error:  # what answers may be anything, and lack its driver
+        raise unusable(uri, error) from error
     return client
 
 
@@ -262,8 +293,8 @@ def close(run_id: str, uri: str, status: Status, tags: Mapping[str, str]) -> Non
             for key, value in tags.items():
                 client.set_tag(run_id, key, value)
             client.set_terminated(run_id, status)
-    except _mlflow_errors() as error:
-        log.warning("MLflow run %s at %s was not closed: %s", run_id, uri, _first_line(error))
+    except adapter.errors() as error:
+        log.warning("MLflow run %s at %s was not closed: %s", run_id, uri, adapter.reason(error))
 
 
 @contextmanager
@@ -271,58 +302,81 @@ def refusals(what: str) -> Iterator[None]:
     """What MLflow refuses in the block, as a UserError that begins with `what`."""
     try:
         yield
-    except _mlflow_errors() as error:
-        raise UserError(f"{what}: {_first_line(error)}") from error
+    except adapter.errors() as error:
+        raise UserError(f"{what}: {adapter.reason(error)}.") from error
 
 
-def _experiment_id(client: "MlflowClient", name: str) -> str:
+def unusable(uri: str, error: Exception) -> UserError:
+    """The refusal of a store, in one line."""
+    return UserError(
+        f"`tracking.uri={uri}` cannot be used: {adapter.reason(error)}. Accepted: {ACCEPTED}."
+    )
+
+
+def _answer_in_time(client: "MlflowClient") -> None:
+    """Ask a server for something; a slow one may take the time of one request in all."""
+    found: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            client.search_experiments(max_results=1)
+        except Exception as error:
+            found.append(error)
+
+    asking = threading.Thread(target=ask, name="first request", daemon=True)
+    asking.start()
+    asking.join(adapter.seconds())
+    if asking.is_alive():
+        raise TimeoutError
+    if found:
+        raise found[0]
+
+
+def _experiment_id(client: "MlflowClient", name: str, uri: str) -> str:
     experiment = client.get_experiment_by_name(name)
-    return experiment.experiment_id if experiment else client.create_experiment(name)
+    if experiment is None:
+        return client.create_experiment(name)
+    if experiment.lifecycle_stage == "deleted":
+        raise UserError(
+            f"`tracking.experiment={name}` is deleted in `tracking.uri={uri}`; choose another "
+            "name, or restore it (`mlflow experiments restore --experiment-id "
+            f"{experiment.experiment_id}`)."
+        )
+    return experiment.experiment_id
 
 
-def _creation_lock(uri: str) -> AbstractContextManager[Any]:
+def _follow_moved_store(client: "MlflowClient", experiment_id: str, uri: str) -> None:
+    path = _file(uri)
+    if path is not None and (place := adapter.relocate_artifacts(client, experiment_id, path)):
+        log.info("The MLflow store was moved; artifacts of its experiment go to %s now.", place)
+
+
+def _file(uri: str) -> Path | None:
+    """The file of an SQLite store; None for other stores."""
+    path = uri.removeprefix("sqlite:///")
+    return None if path == uri or "?" in path else Path(path)
+
+
+@contextmanager
+def _creation_lock(uri: str) -> Iterator[None]:
     """Processes that create one SQLite store at once corrupt it for good."""
-    if not uri.startswith("sqlite:///"):
-        return nullcontext()
-    path = Path(uri.removeprefix("sqlite:///"))
-    return FileLock(path.with_name(f".{path.name}.lock"))
+    path = _file(uri)
+    lock = FileLock(path.with_name(f".{path.name}.lock")) if path is not None else None
+    if lock is not None:
+        try:
+            lock.acquire()
+        except OSError:  # nothing can be created in the folder
+            lock = None
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
 
 
 def _open_file(uri: str) -> None:
     """Fail at once where MLflow would try for minutes: on a file that SQLite cannot read."""
-    if uri.startswith("sqlite:///") and "?" not in uri:
-        with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
+    path = _file(uri)
+    if path is not None:
+        with closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA schema_version")
-
-
-def _mlflow_errors() -> tuple[type[Exception], ...]:
-    from mlflow.exceptions import MlflowException
-    from requests import RequestException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    return (MlflowException, RequestException, SQLAlchemyError, OSError)
-
-
-def _refused(error: Exception) -> bool:
-    """Whether the server answered and said no, so that trying again is useless."""
-    from mlflow.exceptions import MlflowException
-
-    return isinstance(error, MlflowException) and 400 <= error.get_http_status_code() < 500
-
-
-def _unreachable(uri: str, error: Exception) -> UserError:
-    return UserError(
-        f"`tracking.uri={uri}` cannot be used: {_first_line(error).rstrip('.')}. "
-        f"Accepted: {ACCEPTED}."
-    )
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What it all began with."""
-    while (before := error.__cause__ or error.__context__) is not None:
-        error = before
-    return error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.errors import UserError
-from flag3d_exp.runs.tracking import Status, Tracker
+from flag3d_exp.runs.tracking import Status, Tracker, settle
 from flag3d_exp.sweep import job, owner, parent
 from flag3d_exp.sweep.ledger import ENDED, FOLDER, HEARTBEAT, OWNER, Ledger, Retry, counted
 from flag3d_exp.sweep.results import publish
@@ -55,6 +55,7 @@ def search(
         UserError: the study cannot be run, or too many of its trials failed.
     """
     HydraConfig.instance().set_config(config)  # for interpolations such as that of the folder
+    settle(config.tracking)
     objectives = sweeper.objectives or default_objective(config)
     check_objectives(objectives, config)
     folder = Path(config.hydra.sweep.dir).resolve()

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from flag3d_exp import console, files
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.errors import UserError
-from flag3d_exp.runs.tracking import Status, Tracker
+from flag3d_exp.runs.tracking import Status, Tracker, settle
 from flag3d_exp.sweep import job, parent
 from flag3d_exp.sweep.points import FILE, TABLE, Point, combinations, recall, save
 from flag3d_exp.sweep.trial import Ticket
@@ -38,6 +38,7 @@ def run(
         UserError: nothing can be enumerated, or combinations failed.
     """
     HydraConfig.instance().set_config(config)  # for interpolations such as that of the folder
+    settle(config.tracking)
     folder = Path(config.hydra.sweep.dir).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     fixed, points = combinations(overrides, loader)

@@ -9,9 +9,9 @@ import pytest
 
 from flag3d_exp.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from flag3d_exp.errors import UserError
+from flag3d_exp.files import write_json
 from flag3d_exp.runs.references import find_checkpoint, find_run_folder, open_run
-from flag3d_exp.runs.run_folder import write_json
-from flag3d_exp.runs.tracking import Tracking
+from flag3d_exp.runs.tracking import Tracking, connect
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +31,7 @@ def ran(folder: Path, weight: float, ended: bool = True) -> str:
     """A finished run in `folder`, whose only weight tells it from others; its MLflow id."""
     tracker = Tracking(uri=store(folder.parent)).start("run", {"run_folder": str(folder)})
     assert tracker.run_id is not None
+    folder.mkdir()
     best = folder / "checkpoints" / "best.npz"
     save_checkpoint(best, Checkpoint({"w": np.array([weight])}))
     scores = folder / "predictions" / "val.npz"
@@ -44,11 +45,9 @@ def ran(folder: Path, weight: float, ended: bool = True) -> str:
     tracker.log_artifact(scores, "predictions")
     tracker.log_artifact(config, "config")
     tracker.log_artifact(config, "figures")
-    if ended:
-        tracker.finish("FINISHED")
-    else:
-        tracker._queue.put(None)
-        tracker._thread.join()
+    tracker.finish("FINISHED")
+    if not ended:  # but resumed
+        connect(store(folder.parent)).update_run(tracker.run_id, status="RUNNING")
     return tracker.run_id
 
 

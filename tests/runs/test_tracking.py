@@ -1,21 +1,27 @@
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from omegaconf import OmegaConf
+from servers import answer
 
 from flag3d_exp.config.build import run_title
 from flag3d_exp.errors import UserError
-from flag3d_exp.runs.run_folder import History
-from flag3d_exp.runs.tracking import Tracking, connect
+from flag3d_exp.runs.run_folder import History, Report
+from flag3d_exp.runs.tracking import Tracker, Tracking, connect, settle
 
 
 def settings(folder: Path, **others) -> Tracking:
@@ -68,6 +74,148 @@ def test_a_run_can_be_reopened(tmp_path):
     assert again.finish("FINISHED")
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     assert client.get_run(first.run_id).info.status == "FINISHED"
+
+
+def tracked(tracker: Tracker) -> Run:
+    """The run in the store of the `store` fixture, once its tracker has finished."""
+    assert tracker.run_id is not None
+    return MlflowClient(f"sqlite:///{Path.cwd()}/mlflow.db").get_run(tracker.run_id)
+
+
+def test_a_refused_name_costs_neither_the_other_metrics_nor_parameters_nor_tags(store, caplog):
+    tracker = Tracking(uri=store).start("name", {"a": "1", "x@y": "2"})
+    for step in (1, 2):
+        tracker.log_report(Report(step, step, {"val/top1": 50.0, "../up": 1.0, "val/loss": 2.0}))
+    tracker.log_parameters({"seed": 1, "x@y": 2, "task.epochs": 3})
+    tracker.set_tags({"best": "1", "x@y": "2"})
+    assert tracker.finish("FINISHED")
+    data = tracked(tracker).data
+    assert set(data.metrics) == {"val/top1", "val/loss"}
+    assert data.params == {"seed": "1", "task.epochs": "3"}
+    assert {"a", "best"} <= set(data.tags)
+    said = [record.getMessage().partition(":")[0] for record in caplog.records]
+    assert said == [
+        "MLflow refused the metric `../up`",
+        "MLflow refused the parameter `x@y`",
+        "MLflow refused the tag `x@y`",
+    ]
+
+
+def test_a_place_for_artifacts_that_cannot_be_written_costs_the_artifacts_alone(store, caplog):
+    connect(store).create_experiment("flag3d_exp", artifact_location="/proc/nowhere")
+    tracker = Tracking(uri=store).start("name", {})
+    for name in ("a.txt", "b.txt"):
+        Path(name).write_text("x")
+        tracker.log_artifact(Path(name))
+    tracker.log_report(Report(1, 1, {"val/top1": 50.0}))
+    assert tracker.finish("FINISHED")
+    run = tracked(tracker)
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {"val/top1": 50.0})
+    assert [record.getMessage() for record in caplog.records] == [
+        "MLflow's place for files cannot be used (No such file or directory: /proc/nowhere); "
+        "they are in the run folder."
+    ]
+
+
+def test_parameters_that_a_resumed_run_changes_become_tags_without_a_word(store, caplog):
+    first = Tracking(uri=store).start("name", {})
+    first.log_parameters({"task.epochs": 2, "seed": 1})
+    first.finish("KILLED")
+    again = Tracking(uri=store).start("name", {}, first.run_id)
+    again.log_parameters({"task.epochs": 3, "seed": 1, "task.resume": "auto"})
+    assert again.finish("FINISHED")
+    data = tracked(again).data
+    assert data.params == {"task.epochs": "2", "seed": "1", "task.resume": "auto"}
+    assert data.tags["resumed.task.epochs"] == "3"
+    assert "resumed.seed" not in data.tags
+    assert caplog.records == []
+
+
+def test_a_deleted_experiment_is_named_as_such(store):
+    client = connect(store)
+    client.delete_experiment(client.create_experiment("flag3d_exp"))
+    with pytest.raises(
+        UserError, match="^`tracking.experiment=flag3d_exp` is deleted in .*restore"
+    ):
+        Tracking(uri=store).start("name", {})
+    assert Tracking(uri=store, experiment="other").start("name", {}).finish("FINISHED")
+
+
+def test_a_deleted_run_is_named_as_such(store):
+    first = Tracking(uri=store).start("name", {})
+    first.finish("KILLED")
+    connect(store).delete_run(first.run_id)
+    with pytest.raises(UserError, match=f"The MLflow run `{first.run_id}`.* is deleted in"):
+        Tracking(uri=store).start("name", {}, first.run_id)
+
+
+@pytest.mark.parametrize(
+    "response", [answer("200 OK"), answer("200 OK", b"{}"), answer("200 OK", b'{"run": {}}')]
+)
+def test_a_server_that_says_nothing_is_no_mlflow_server(serve, response):
+    settings = Tracking(uri=serve(response))
+    for run_id in (None, "0" * 32):
+        with pytest.raises(UserError, match="answers, but not as an MLflow server"):
+            settings.start("name", {}, run_id)
+
+
+def test_the_environment_names_the_store_unless_the_settings_do(store, monkeypatch, caplog):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@host")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    assert (Tracking().uri, Tracking().experiment) == ("http://user:secret@host", "mine")
+    assert Tracking(uri=store).uri == store
+    group = {"uri": "auto", "experiment": "given"}
+    with caplog.at_level(logging.INFO):
+        settle(group)
+    assert group == {"uri": "http://user:secret@host", "experiment": "given"}
+    assert [record.getMessage() for record in caplog.records] == [
+        "`tracking.uri` is that of MLFLOW_TRACKING_URI"
+    ]
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "")
+    assert (Tracking().uri, Tracking().experiment) == ("sqlite:///mlflow.db", "flag3d_exp")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter, unlike those of pytest."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """A block in which the process can read, but not write the folder and the files in it."""
+    closed = [folder, *folder.iterdir()]
+    for path in closed:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    superuser = os.geteuid() == 0
+    if superuser:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if superuser:
+            os.seteuid(0)
+        for path in closed:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def test_a_store_that_is_read_only_is_named_in_one_line(empty_store, open_folder):
+    shutil.copy(empty_store, open_folder / "mlflow.db")
+    uri = f"sqlite:///{open_folder}/mlflow.db"
+    Tracking(uri=uri).start("name", {}).finish("FINISHED")
+    with read_only(open_folder):
+        with pytest.raises(UserError) as caught:
+            Tracking(uri=uri).start("name", {})
+        assert connect(uri).search_experiments()  # reading takes no more than reading
+    assert "cannot be used: attempt to write a readonly database. Accepted" in str(caught.value)
+
+
+def test_a_store_in_a_read_only_folder_is_not_made(open_folder):
+    with read_only(open_folder), pytest.raises(UserError, match="unable to open database file"):
+        Tracking(uri=f"sqlite:///{open_folder}/mlflow.db").start("name", {})
 
 
 def test_without_tracking_nothing_is_written(tmp_path, monkeypatch):
