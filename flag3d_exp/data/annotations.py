@@ -9,6 +9,7 @@ Sizes: M persons, T0 frames of the recording, V joints, C coordinates.
 import logging
 import reprlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -117,6 +118,21 @@ def open_annotations(path: str | Path, cache: str | None = "auto") -> Annotation
             raise UserError(f"`dataset.cache`: {reason}.") from error
         log.warning("%s; reading %s itself.", reason, path)
         return open_annotations(path, None)
+
+
+def file_digest(path: str | Path, cache: str | None = "auto") -> str | None:
+    """The SHA-256 of an annotation file, as in `Annotations`; None if there is no such file.
+
+    Args:
+        cache: as in `open_annotations`.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        return None
+    if cache is not None:
+        with suppress(OSError):
+            return stores.digest(path, stores.folder(cache))
+    return stores.sha256(path)
 
 
 def read_annotations(path: Path) -> tuple[dict[str, tuple[str, ...]], list[Recording]]:

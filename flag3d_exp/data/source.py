@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from flag3d_exp import bounds
-from flag3d_exp.data.annotations import Annotations, Recording, open_annotations
+from flag3d_exp.data.annotations import Annotations, Recording, file_digest, open_annotations
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.demo.dataset import demo_path
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline, Pipeline
@@ -93,6 +93,11 @@ class Dataset:
         path = demo_path(DEMOS[self.path]) if self.path in DEMOS else self.path
         with blamed_on("dataset.path"):
             return open_annotations(path, self.cache)
+
+
+def digest(path: str, cache: str | None = "auto") -> str | None:
+    """What tells the contents of a `dataset.path` from others; None if there is no such file."""
+    return path if path in DEMOS else file_digest(path, cache)
 
 
 def build(

@@ -109,8 +109,11 @@ def save_metrics(folder: Path, metrics: Mapping[str, float]) -> Path:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, key: str = "hydra.run.dir") -> Iterator[None]:
     """Hold the run folder for this process; remove what killed writers left in it.
+
+    Args:
+        key: the setting that names the folder.
 
     Raises:
         UserError: another process holds it.
@@ -119,9 +122,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise UserError(
-            f"`{folder}` is in use by another run; choose another `hydra.run.dir`."
-        ) from None
+        raise UserError(f"`{folder}` is in use by another run; choose another `{key}`.") from None
     try:
         files.remove_abandoned(folder)
         yield

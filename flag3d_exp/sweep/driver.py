@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
@@ -23,7 +24,20 @@ from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.errors import UserError
 from flag3d_exp.runs.tracking import Status, Tracker, settle
 from flag3d_exp.sweep import job, owner, parent
-from flag3d_exp.sweep.ledger import ENDED, FOLDER, HEARTBEAT, OWNER, Ledger, Retry, counted
+from flag3d_exp.sweep.begun import description
+from flag3d_exp.sweep.draws import next_trial
+from flag3d_exp.sweep.drivers import sampler_seed
+from flag3d_exp.sweep.ledger import (
+    ENDED,
+    ERROR,
+    FOLDER,
+    HEARTBEAT,
+    OWNER,
+    Ledger,
+    Retry,
+    all_failed,
+    counted,
+)
 from flag3d_exp.sweep.results import publish
 from flag3d_exp.sweep.settings import (
     budget,
@@ -31,7 +45,7 @@ from flag3d_exp.sweep.settings import (
     default_objective,
     seeded_sampler,
 )
-from flag3d_exp.sweep.space import Space, parse_space
+from flag3d_exp.sweep.space import Space, choices_or_range, parse_space
 from flag3d_exp.sweep.storage import open_study
 from flag3d_exp.sweep.table import Table
 from flag3d_exp.sweep.trial import Ticket
@@ -63,8 +77,18 @@ def search(
     if len(objectives) == 1 and "objective" in config.task:
         space.fixed.append(f"task.objective={next(iter(objectives))}")
     address = sweeper.storage or str(folder / "journal.log")
-    study, storage = open_study(folder, sweeper.study_name, address, list(objectives.values()))
-    study.sampler = seeded_sampler(sweeper.sampler, config.seed + len(study.trials), space)
+    begun = description(
+        config,
+        space.fixed,
+        {key: choices_or_range(one) for key, one in space.distributions.items()},
+        objectives=dict(objectives),
+        conditional=sweeper.conditional,
+    )
+    study, storage, number = open_study(
+        folder, sweeper.study_name, address, list(objectives.values()), begun
+    )
+    seed = sampler_seed(config.seed, number, sweeper.sampler)
+    study.sampler = seeded_sampler(sweeper.sampler, seed, space)
     ledger = Ledger(study, storage, sweeper.max_retries)
     study.set_metric_names(list(objectives))
     tracker = parent.of_study(config, study, folder)
@@ -79,15 +103,16 @@ def search(
         pruner={str(k): v for k, v in pruner.items()},
         max_retries=sweeper.max_retries,
     )
-    num_trials = budget(sweeper.n_trials, sweeper.sampler, space)
+    num_trials = budget(sweeper.n_trials, space)
     driver = Driver(
-        sweeper, config.task, ledger, space, folder, tracker, num_trials, ticket, launcher
+        sweeper, config.task, ledger, space, folder, tracker, num_trials, ticket, launcher, seed
     )
     status: Status = "FAILED"
     try:
         with StopRequest() as stop, Table(ledger, objectives, num_trials, sweeper.n_jobs) as table:
             driver.run(stop, table)
-        status = "KILLED" if stop.signum else "FAILED" if driver.too_many_failures() else "FINISHED"
+        failed = driver.too_many_failures() or all_failed(ledger.trials())
+        status = "KILLED" if stop.signum else "FAILED" if failed else "FINISHED"
     except ImportError as error:
         raise UserError(f"`hydra/sweeper/sampler` lacks a package: {error}") from error
     finally:
@@ -103,6 +128,12 @@ def search(
         raise UserError(
             f"{driver.num_failed} trials failed, which is `hydra.sweeper.max_failures`; "
             f"the last: {driver.last_error}. Their folders are in {folder}."
+        )
+    if failed:
+        trials = counted(ledger.trials())
+        raise UserError(
+            f"all {len(trials)} trials failed; the last: trial {trials[-1].number}: "
+            f"{trials[-1].user_attrs.get(ERROR, 'no reason')}. Their folders are in {folder}."
         )
 
 
@@ -120,11 +151,13 @@ class Driver:
         num_trials: int,
         ticket: "partial[Ticket]",
         launcher: bool,
+        seed: int,
     ):
         self.task = task
         self.sweeper, self.ledger, self.space, self.folder = sweeper, ledger, space, folder
         self.tracker, self.num_trials, self.ticket = tracker, num_trials, ticket
         self.launcher = launcher
+        self.rng = np.random.default_rng(seed)
         self.jobs: list[job.Job] = []
         self.num_failed, self.last_error = 0, ""
         self._published = -1
@@ -167,13 +200,13 @@ class Driver:
         for slot in range(self.sweeper.n_jobs):
             if slot in busy:
                 continue
-            trial = self.ledger.claim(self.num_trials)
-            if trial is None:
+            drawn = next_trial(self.ledger, self.space, self.num_trials, self.rng)
+            if drawn is None:
                 return
-            self._start(trial, slot)
+            self._start(*drawn, slot)
 
-    def _start(self, trial: optuna.Trial, slot: int) -> None:
-        lines = [*self.space.fixed, *self.space.draw(trial)]
+    def _start(self, trial: optuna.Trial, point: list[str], slot: int) -> None:
+        lines = [*self.space.fixed, *point]
         devices = self.sweeper.devices
         if devices:
             lines.append(f"device.id={devices[slot % len(devices)]}")

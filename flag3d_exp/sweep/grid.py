@@ -4,20 +4,24 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from flag3d_exp import console, files
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.errors import UserError
+from flag3d_exp.runs import run_folder
 from flag3d_exp.runs.tracking import Status, Tracker, settle
 from flag3d_exp.sweep import job, parent
+from flag3d_exp.sweep.begun import description
 from flag3d_exp.sweep.points import FILE, TABLE, Point, combinations, recall, save
 from flag3d_exp.sweep.trial import Ticket
 
@@ -39,10 +43,19 @@ def run(
     """
     HydraConfig.instance().set_config(config)  # for interpolations such as that of the folder
     settle(config.tracking)
-    folder = Path(config.hydra.sweep.dir).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    fixed, points = combinations(overrides, loader)
-    recall(points, folder)
+    fixed, varied, points = combinations(overrides, loader)
+    with own_folder(config) as folder:
+        recall(points, description(config, fixed, varied), folder)
+        _run(sweeper, config, fixed, points, folder)
+
+
+def _run(
+    sweeper: "GridSweeper",
+    config: DictConfig,
+    fixed: Sequence[str],
+    points: Sequence[Point],
+    folder: Path,
+) -> None:
     tracker = _parent(config, folder)
     status: Status = "FAILED"
     try:
@@ -60,6 +73,30 @@ def run(
     if failed:
         names = ", ".join(str(folder / point.folder) for point in failed)
         raise UserError(f"{len(failed)} of {len(points)} runs failed; see output.log in {names}.")
+
+
+@contextmanager
+def own_folder(config: DictConfig) -> Iterator[Path]:
+    """The grid's folder, created and held for this process.
+
+    A folder that is named by the time gets a number behind its name if another grid has it; one
+    that the user names is continued.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    named = Path(config.hydra.sweep.dir).resolve()
+    raw = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    by_time = isinstance(raw, dict) and "${now:" in str(raw["dir"])
+    folder = named
+    for number in count(2):
+        try:
+            folder.mkdir(parents=True, exist_ok=not by_time)
+            break
+        except FileExistsError:
+            folder = named.with_name(f"{named.name}-{number}")
+    with run_folder.locked(folder, "hydra.sweep.dir"):
+        yield folder
 
 
 def _parent(config: DictConfig, folder: Path) -> Tracker:

@@ -21,7 +21,7 @@ from flag3d_exp.sweep.owner import this_process
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 # user attributes of a trial
 OWNER, HEARTBEAT, FOLDER, ERROR = "owner", "heartbeat", "folder", "error"
-RETRY_OF, NUM_DEATHS, DROPPED = "retry_of", "num_deaths", "dropped"
+RETRY_OF, NUM_DEATHS, DROPPED, DRAWN = "retry_of", "num_deaths", "dropped", "drawn"
 
 
 class Retry(Enum):
@@ -74,8 +74,12 @@ class Ledger:
                 if FOLDER not in trial.user_attrs:
                     self.note(trial.number, **{FOLDER: str(trial.number)})
                 return trial
-            self.note(trial.number, **{DROPPED: reason})
-            self._set_failed(trial.number)
+            self.drop(trial.number, reason)
+
+    def drop(self, number: int, reason: str) -> None:
+        """End a trial that this process has claimed and will not run; it uses up no budget."""
+        self.note(number, **{DROPPED: reason})
+        self._set_failed(number)
 
     def fail(self, trial: FrozenTrial, error: str, retry: Retry) -> bool:
         """End a trial without a result, queueing its successor; False if it had ended meanwhile."""
@@ -134,6 +138,12 @@ def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         and DROPPED not in trial.user_attrs
         and (RETRY_OF not in trial.user_attrs or trial.number in needed)
     ]
+
+
+def all_failed(trials: Sequence[FrozenTrial]) -> bool:
+    """Whether there are trials, all of which ended without a result for good."""
+    kept = counted(trials)
+    return bool(kept) and all(trial.state == TrialState.FAIL for trial in kept)
 
 
 def unwanted(number: int, trials: Sequence[FrozenTrial], num_trials: int) -> str | None:

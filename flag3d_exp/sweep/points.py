@@ -1,11 +1,13 @@
 """The points of a grid: its combinations, what came of each, and the table over seeds."""
 
+import json
 import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import yaml
 from hydra.core.config_loader import ConfigLoader
@@ -14,8 +16,9 @@ from scipy.stats import t as student
 
 from flag3d_exp import files
 from flag3d_exp.errors import UserError
+from flag3d_exp.runs.begun import check_same
 
-FILE, TABLE = "grid.yaml", "table.md"
+FILE, TABLE, BEGUN = "grid.yaml", "table.md", "begun.json"
 
 
 @dataclass
@@ -35,8 +38,10 @@ class Point:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-def combinations(overrides: Sequence[str], loader: ConfigLoader) -> tuple[list[str], list[Point]]:
-    """What is common to all runs, and the combinations of what is not, numbered.
+def combinations(
+    overrides: Sequence[str], loader: ConfigLoader
+) -> tuple[list[str], dict[str, list[str]], list[Point]]:
+    """What is common to all runs, the values of what is not, and their combinations, numbered.
 
     Raises:
         UserError: an interval, which only a search can draw from.
@@ -54,16 +59,25 @@ def combinations(overrides: Sequence[str], loader: ConfigLoader) -> tuple[list[s
                 "choices and ranges."
             )
     drawn = [dict(zip(varied, values, strict=True)) for values in product(*varied.values())]
-    return fixed, [Point(str(number), choices) for number, choices in enumerate(drawn)]
+    return fixed, varied, [Point(str(number), choices) for number, choices in enumerate(drawn)]
 
 
-def recall(points: Sequence[Point], folder: Path) -> None:
+def recall(points: Sequence[Point], begun: dict[str, Any], folder: Path) -> None:
     """Take over what an earlier start of the same grid has finished.
+
+    Args:
+        begun: what the grid would be begun with; kept in the folder when it is.
 
     Raises:
         UserError: the folder holds another grid.
     """
     path = folder / FILE
+    if (folder / BEGUN).exists():
+        first = json.loads((folder / BEGUN).read_text(encoding="utf-8"))
+        what = f"The grid in `hydra.sweep.dir={folder}`"
+        check_same(first, begun, what, "choose another folder")
+    else:
+        files.write_json(folder / BEGUN, begun)
     if not path.exists():
         return
     known = [Point(**point) for point in yaml.safe_load(path.read_text(encoding="utf-8"))]

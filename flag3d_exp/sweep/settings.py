@@ -44,17 +44,12 @@ def check_objectives(objectives: dict[str, str], config: DictConfig) -> None:
 
 
 def seeded_sampler(make: Any, seed: int, space: Space) -> BaseSampler:
-    """The configured sampler; a restart of the study draws other points, for the seed differs."""
+    """The configured sampler."""
     if make.func is GridSampler:
         return make(space.grid(), seed=seed)
     return make(seed=seed)
 
 
-def budget(num_trials: int, make: Any, space: Space) -> int:
-    """`n_trials`, or the number of points of a grid if that is less."""
-    if make.func is not GridSampler:
-        return num_trials
-    points = 1
-    for values in space.grid().values():
-        points *= len(values)
-    return min(num_trials, points)
+def budget(num_trials: int, space: Space) -> int:
+    """`n_trials`, or the number of points of a finite space if that is less."""
+    return num_trials if space.size is None else min(num_trials, space.size)

@@ -6,10 +6,14 @@ model.num_blocks=range(2,11,2)            2, 4, ... 10
 optimizer=choice(sgd,adamw)               one of these; optimizer=sgd,adamw is the same
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 from typing import Any
 
+import numpy as np
 import optuna
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -47,26 +51,38 @@ class Space:
             self.conditional(trial)
         return [f"{key}={spelled(value)}" for key, value in trial.params.items()]
 
+    @property
+    def size(self) -> int | None:
+        """How many points it has; None if that is not known, or without end."""
+        if self.conditional is not None:
+            return None
+        counts = [num_values(distribution) for distribution in self.distributions.values()]
+        return None if None in counts else prod(c for c in counts if c is not None)
+
     def grid(self) -> dict[str, list[Any]]:
         """Every value of every key.
 
         Raises:
             UserError: a key has no finite number of values.
         """
-        found: dict[str, list[Any]] = {}
         for key, distribution in self.distributions.items():
-            match distribution:
-                case CategoricalDistribution():
-                    found[key] = list(distribution.choices)
-                case IntDistribution(log=False):
-                    found[key] = list(
-                        range(distribution.low, distribution.high + 1, distribution.step)
-                    )
-                case _:
-                    raise UserError(
-                        f"`{key}` must be a choice or a range for hydra/sweeper/sampler=grid."
-                    )
-        return found
+            if num_values(distribution) is None:
+                raise UserError(
+                    f"`{key}` must be a choice or a range for hydra/sweeper/sampler=grid."
+                )
+        return {key: values(distribution) for key, distribution in self.distributions.items()}
+
+    def point_besides(
+        self, points: Sequence[Mapping[str, Any]], rng: np.random.Generator
+    ) -> dict[str, Any] | None:
+        """A point of a finite space that is none of these; None if there is none, or no end."""
+        if self.size is None:
+            return None
+        taken = set(map(identity, points))
+        grid = self.grid()
+        grid = {key: [row[i] for i in rng.permutation(len(row))] for key, row in grid.items()}
+        every = (dict(zip(grid, row, strict=True)) for row in product(*grid.values()))
+        return next((point for point in every if identity(point) not in taken), None)
 
 
 def parse_space(
@@ -124,6 +140,49 @@ def distribution(override: Override) -> BaseDistribution:
                 return CategoricalDistribution([choice(element) for element in elements])
     except (ValueError, IndexError) as error:
         raise UserError(f"`{override.input_line}`: {error or 'no values'}") from error
+
+
+def identity(point: Mapping[str, Any]) -> str:
+    """A text that two points share if their runs are the same; 1, 1.0 and true are different."""
+    return json.dumps(point, sort_keys=True)
+
+
+def num_values(distribution: BaseDistribution) -> int | None:
+    """How many values there are to draw; None without end."""
+    match distribution:
+        case CategoricalDistribution(choices=choices):
+            return len(set(map(spelled, choices)))
+        case IntDistribution(low=low, high=high, step=step):
+            return (high - low) // step + 1
+    return 1 if distribution.single() else None
+
+
+def values(distribution: BaseDistribution) -> list[Any]:
+    """The values of a distribution that has finitely many."""
+    match distribution:
+        case CategoricalDistribution(choices=choices):
+            return list(choices)
+        case IntDistribution(low=low, high=high, step=step):
+            return list(range(low, high + 1, step))
+        case FloatDistribution(low=low):
+            return [low]
+    raise TypeError(distribution)
+
+
+def choices_or_range(distribution: BaseDistribution) -> list[Any] | str:
+    """The choices that are drawn from, or the range in the syntax of this module."""
+    match distribution:
+        case CategoricalDistribution(choices=choices):
+            return list(choices)
+        case IntDistribution(low=low, high=high, step=step) if step > 1:
+            return f"range({low}, {high + 1}, {step})"
+        case FloatDistribution(low=low, high=high, log=log):
+            text = f"interval({low}, {high})"
+        case IntDistribution(low=low, high=high, log=log):
+            text = f"int(interval({low}, {high}))"
+        case _:
+            raise TypeError(distribution)
+    return f"tag(log, {text})" if log else text
 
 
 def choice(element: Any) -> Any:

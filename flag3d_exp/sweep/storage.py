@@ -3,6 +3,7 @@
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import optuna
 from filelock import FileLock
@@ -11,6 +12,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 
 from flag3d_exp.errors import UserError
+from flag3d_exp.runs.begun import check_same
+from flag3d_exp.sweep.drivers import register
 
 ACCEPTED = (
     "a journal file, a database URL (postgresql+psycopg://..., mysql+pymysql://..., "
@@ -44,12 +47,18 @@ def open_storage(address: str) -> BaseStorage:
 
 
 def open_study(
-    folder: Path, name: str, address: str, directions: list[str]
-) -> tuple[optuna.Study, BaseStorage]:
+    folder: Path, name: str, address: str, directions: list[str], begun: dict[str, Any]
+) -> tuple[optuna.Study, BaseStorage, int]:
     """The study, created if it is not there; by one process at a time, as databases need.
 
+    Args:
+        begun: what this driver would begin the study with.
+
+    Returns:
+        The study, its storage, and the number of this driver among all that the study has had.
+
     Raises:
-        UserError: the storage cannot be used, or the study has other objectives.
+        UserError: the storage cannot be used, or the study was begun with something else.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".creation.lock"):
@@ -60,10 +69,17 @@ def open_study(
             directions=[StudyDirection[direction.upper()] for direction in directions],
             load_if_exists=True,
         )
+        driver, first = register(name, storage, begun)
+    check_same(
+        first,
+        begun,
+        f"The study `{name}`",
+        "another `hydra.sweeper.study_name` begins another study",
+    )
     known = [direction.name.lower() for direction in study.directions]
     if known != directions:
         raise UserError(
             f"`hydra.sweeper.objectives`: study {name} is there with directions {known}; "
             f"got {directions}. Another `hydra.sweeper.study_name` starts another study."
         )
-    return study, storage
+    return study, storage, driver

@@ -12,7 +12,8 @@ from flag3d_exp.sweep.storage import open_study
 @pytest.fixture
 def open_ledger(tmp_path):
     def opened(max_retries: int = 2) -> Ledger:
-        study, storage = open_study(tmp_path, "s", str(tmp_path / "journal.log"), ["maximize"])
+        address = str(tmp_path / "journal.log")
+        study, storage, _ = open_study(tmp_path, "s", address, ["maximize"], {})
         return Ledger(study, storage, max_retries)
 
     return opened
@@ -97,9 +98,9 @@ def test_claims_at_once_never_exceed_the_budget(open_ledger):
 
 def test_another_direction_is_refused(tmp_path):
     address = str(tmp_path / "journal.log")
-    open_study(tmp_path, "s", address, ["maximize"])
+    open_study(tmp_path, "s", address, ["maximize"], {})
     with pytest.raises(Exception, match="is there with directions"):
-        open_study(tmp_path, "s", address, ["minimize"])
+        open_study(tmp_path, "s", address, ["minimize"], {})
 
 
 def test_the_journal_outlives_the_study_object(tmp_path, open_ledger):

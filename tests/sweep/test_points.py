@@ -10,8 +10,10 @@ from flag3d_exp.sweep.points import Point, combinations, recall, save, spread, t
 def test_every_combination_is_a_point():
     with initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        fixed, points = combinations(["model=a,b", "task.epochs=2", "seed=range(1,3)"], loader)
+        lines = ["model=a,b", "task.epochs=2", "seed=range(1,3)"]
+        fixed, varied, points = combinations(lines, loader)
     assert fixed == ["task.epochs=2"]
+    assert varied == {"model": ["a", "b"], "seed": ["1", "2"]}
     assert [point.choices for point in points] == [
         {"model": "a", "seed": "1"},
         {"model": "a", "seed": "2"},
@@ -47,8 +49,8 @@ def test_a_grid_started_again_keeps_what_is_complete_and_repeats_the_rest(tmp_pa
     ]
     save(before, tmp_path)
     points = [Point("0", {"seed": "1"}), Point("1", {"seed": "2"})]
-    recall(points, tmp_path)
+    recall(points, {}, tmp_path)
     assert [point.state for point in points] == ["complete", "waiting"]
     assert points[0].metrics == {"val/top1": 5.0}
     with pytest.raises(UserError, match="holds another grid"):
-        recall([Point("0", {"seed": "7"})], tmp_path)
+        recall([Point("0", {"seed": "7"})], {}, tmp_path)

@@ -7,6 +7,7 @@ import time
 
 import psutil
 import pytest
+from cli import runs
 from sweep import study
 from sweep.study import finish, num_epochs, results, search, study_folder, until
 
@@ -73,12 +74,28 @@ def test_too_many_failures_end_the_search_with_a_reason(tmp_path):
     assert results(tmp_path)["trials"] == {"fail": 2}
 
 
+def test_a_search_of_which_every_trial_fails_fails(tmp_path):
+    line = search("task.fault=raise", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2")
+    line.remove("tracking=none")
+    said = finish(tmp_path, line, code=1)
+    assert "error: all 2 trials failed; the last: trial 1: RuntimeError: this toy is broken" in said
+    assert [run.info.status for run in runs(tmp_path)] == ["FAILED"]
+
+
+def test_a_study_is_not_continued_with_other_settings(tmp_path):
+    finish(tmp_path, search("hydra.sweeper.n_trials=1"))
+    before = results(tmp_path)
+    said = finish(tmp_path, search("hydra.sweeper.n_trials=2", "stream=bone"), code=1)
+    assert "`stream.name` was joint, now bone" in said
+    assert results(tmp_path) == before
+
+
 def test_a_bad_trial_is_pruned_and_saves_its_epochs(tmp_path):
     median = ("hydra.sweeper.pruner.n_startup_trials=1", "hydra.sweeper.pruner.n_warmup_steps=0")
-    for number, x in enumerate((3.0, 0.0), 1):
-        space = (f"task.x=interval({x},{x})", f"hydra.sweeper.n_trials={number}")
-        finish(tmp_path, search(*median, *space, "task.epochs=6"))
-    assert [trial.state.name for trial in trials(tmp_path)] == ["COMPLETE", "PRUNED"]
+    space = ("task.x=0.0,3.0", "hydra/sweeper/sampler=grid", "task.epochs=6")
+    finish(tmp_path, search(*median, *space))
+    found = [(trial.params["task.x"], trial.state.name) for trial in trials(tmp_path)]
+    assert found == [(3.0, "COMPLETE"), (0.0, "PRUNED")]
     assert results(tmp_path)["epochs"] == 7
     assert num_epochs(tmp_path, "1") == 1
 
@@ -159,7 +176,8 @@ def test_two_drivers_share_a_study(tmp_path):
 def test_a_silent_trial_of_another_host_is_continued_here(tmp_path):
     line = search("hydra.sweeper.n_trials=1", "hydra.sweeper.grace=2")
     folder = tmp_path / "multirun" / "search-stgcn_small-demo_in_domain"
-    opened, storage = open_study(folder, folder.name, str(folder / "journal.log"), ["maximize"])
+    address = str(folder / "journal.log")
+    opened, storage, _ = open_study(folder, folder.name, address, ["maximize"], {})
     ledger = Ledger(opened, storage)
     number = ledger.claim(1).number
     ledger.note(number, owner={"host": "elsewhere.invalid", "pid": 1, "started": 0.0})

@@ -1,3 +1,4 @@
+import numpy as np
 import optuna
 import pytest
 from hydra import initialize_config_dir
@@ -58,6 +59,34 @@ def test_a_grid_lists_choices_and_ranges_and_refuses_intervals():
     assert parsed("a=range(1,4)", "b=x,y").grid() == {"a": [1, 2, 3], "b": ["x", "y"]}
     with pytest.raises(UserError, match="`a` must be a choice or a range"):
         parsed("a=interval(0.0,1.0)").grid()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "size"),
+    [
+        (["a=range(1,4)", "b=x,y"], 6),
+        (["a=tag(log,int(interval(1,64)))"], 64),
+        (["a=range(2,11,3)", "b=interval(1.0,1.0)"], 3),
+        (["a=x,x"], 1),
+        (["a=1,true"], 2),
+        (["a=1,2", "b=interval(0.0,1.0)"], None),
+    ],
+)
+def test_a_space_knows_how_many_points_it_has(overrides, size):
+    assert parsed(*overrides).size == size
+
+
+def test_the_point_besides_others_is_the_one_that_is_left():
+    space = parsed("a=range(1,4)", "b=x,y")
+    rng = np.random.default_rng(0)
+    points = []
+    for _ in range(6):
+        point = space.point_besides(points, rng)
+        assert point is not None
+        points.append(point)
+    assert len({tuple(point.items()) for point in points}) == 6
+    assert space.point_besides(points, rng) is None
+    assert parsed("a=interval(0.0,1.0)").point_besides([], rng) is None
 
 
 @pytest.mark.parametrize("override", ["a=interval(2,1)", "a=tag(log,interval(0.0,1.0))", "a=3"])

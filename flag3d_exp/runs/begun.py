@@ -1,0 +1,75 @@
+"""What a run or a sweep was begun with, compared with a start that continues it.
+
+The settings that its numbers depend on are kept with it: in a checkpoint, a study's storage or a
+grid's folder. Where it runs and what it says of itself may change from start to start.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flag3d_exp.errors import UserError
+
+Settings = Mapping[str, Any]  # `group.key` -> a JSON value
+
+NUM_SHOWN = 3  # of the settings that differ
+FREE_GROUPS = ("tracking",)
+FREE = ("dataset.path", "dataset.cache", "task.num_workers", "task.resume")  # data by their digest
+DEVICE = ("device.precision", "device.tf32")  # all of `device` that changes numbers
+DIGEST = "dataset.path (SHA-256)"
+
+
+def settings(
+    config: Mapping[str, Any], digest: str | Sequence[str | None] | None
+) -> dict[str, Any]:
+    """What a run's numbers depend on, as `group.key`.
+
+    Args:
+        config: a composed configuration as plain values, resolved or not.
+        digest: of the file that holds the data; of each, where several do.
+    """
+    found: dict[str, Any] = {DIGEST: digest}
+    for group, node in config.items():
+        if not isinstance(node, Mapping):
+            found[group] = node
+            continue
+        paths = {f"{group}.{key}": value for key, value in node.items()}
+        found |= {path: value for path, value in paths.items() if not _free(group, path)}
+    return found
+
+
+def check_same(begun: Settings, now: Settings, what: str, remedy: str) -> None:
+    """Refuse to continue something with other settings than it was begun with.
+
+    Settings that only one of the two knows are not compared: a later version of this program may
+    have added or removed them.
+
+    Args:
+        what: is continued, as the subject of a sentence.
+        remedy: what the user can do instead, as a clause.
+
+    Raises:
+        UserError: naming the first settings that differ, with both values.
+    """
+    begun, now = (json.loads(json.dumps(one)) for one in (begun, now))
+    changed = [key for key in begun if key in now and begun[key] != now[key]]
+    if not changed:
+        return
+    shown = [
+        f"`{key}` was {_spelled(begun[key])}, now {_spelled(now[key])}"
+        for key in changed[:NUM_SHOWN]
+    ]
+    more = f" (and {len(changed) - NUM_SHOWN} more)" if len(changed) > NUM_SHOWN else ""
+    raise UserError(f"{what} was begun with other settings: {'; '.join(shown)}{more}; {remedy}.")
+
+
+def _free(group: str, path: str) -> bool:
+    """Whether a start that continues may change a setting."""
+    if group == "device":
+        return path not in DEVICE
+    return group in FREE_GROUPS or path in FREE
+
+
+def _spelled(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

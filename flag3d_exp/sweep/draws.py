@@ -1,0 +1,77 @@
+"""The trial that a driver runs next, with a point that no earlier trial has."""
+
+import time
+from itertools import count
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from flag3d_exp.sweep.ledger import DRAWN, DROPPED, RETRY_OF, Ledger, Retry
+from flag3d_exp.sweep.space import Space, identity
+
+MAX_DRAWS = 10
+WAIT_SECONDS, LOOK_SECONDS = 5.0, 0.05
+
+
+def next_trial(
+    ledger: Ledger, space: Space, num_trials: int, rng: np.random.Generator
+) -> tuple[optuna.Trial, list[str]] | None:
+    """A claimed trial and the override lines of its point; None if none is left.
+
+    Equal runs have equal results, so a point that an earlier trial has is drawn again; after
+    `MAX_DRAWS` times one of those that a finite space has left is taken.
+
+    Args:
+        num_trials: the budget, as `counted` counts.
+    """
+    for attempt in count(1):
+        trial = ledger.claim(num_trials)
+        if trial is None:
+            return None
+        try:
+            lines = space.draw(trial)
+        except Exception as error:  # of a sampler or of a conditional space
+            reason = f"no point could be drawn: {type(error).__name__}: {error}"
+            ledger.fail(ledger.get(trial.number), reason, Retry.NO)
+            raise
+        ledger.note(trial.number, **{DRAWN: True})
+        twin = earlier_twin(ledger, trial.number)
+        if twin is None:
+            return trial, lines
+        left = None
+        if attempt >= MAX_DRAWS:
+            left = space.point_besides([point_of(other) for other in ledger.trials()], rng)
+            if left is None:
+                return trial, lines
+        ledger.drop(trial.number, f"its point is that of trial {twin}")
+        if left is not None:
+            ledger.study.enqueue_trial(left)
+    raise AssertionError
+
+
+def earlier_twin(ledger: Ledger, number: int) -> int | None:
+    """The number of an earlier trial with the same point, if there is one.
+
+    Of two drivers that draw one point at the same time, each has written its own before it reads
+    the other's: the trial with the lower number keeps it.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        trials = ledger.trials()
+        own = trials[number]
+        if RETRY_OF in own.user_attrs:
+            return None
+        earlier = [t for t in trials[:number] if DROPPED not in t.user_attrs]
+        for trial in earlier:
+            if identity(point_of(trial)) == identity(own.params):
+                return trial.number
+        drawing = any(t.state == TrialState.RUNNING and DRAWN not in t.user_attrs for t in earlier)
+        if not drawing or time.monotonic() >= deadline:  # its driver has died
+            return None
+        time.sleep(LOOK_SECONDS)
+
+
+def point_of(trial: FrozenTrial) -> dict:
+    """The parameters that a trial has, or that it waits for."""
+    return trial.params or trial.system_attrs.get("fixed_params", {})
