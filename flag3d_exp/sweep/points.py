@@ -1,6 +1,5 @@
 """The points of a grid: its combinations, what came of each, and the table over seeds."""
 
-import json
 import math
 import statistics
 from collections.abc import Sequence
@@ -15,7 +14,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from scipy.stats import t as student
 
 from flag3d_exp import files
-from flag3d_exp.errors import UserError
+from flag3d_exp.errors import UserError, blamed_on
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.records import record
+from flag3d_exp.reading.text import file_text, parsed_json, parsed_yaml
 from flag3d_exp.runs.begun import check_same
 
 FILE, TABLE, BEGUN = "grid.yaml", "table.md", "begun.json"
@@ -71,21 +73,44 @@ def recall(points: Sequence[Point], begun: dict[str, Any], folder: Path) -> None
     Raises:
         UserError: the folder holds another grid.
     """
-    path = folder / FILE
-    if (folder / BEGUN).exists():
-        first = json.loads((folder / BEGUN).read_text(encoding="utf-8"))
+    with blamed_on("hydra.sweep.dir"):
+        first, known = _kept(folder)
+    if first is None:
+        files.write_json(folder / BEGUN, begun)
+    else:
         what = f"The grid in `hydra.sweep.dir={folder}`"
         check_same(first, begun, what, "choose another folder")
-    else:
-        files.write_json(folder / BEGUN, begun)
-    if not path.exists():
+    if known is None:
         return
-    known = [Point(**point) for point in yaml.safe_load(path.read_text(encoding="utf-8"))]
     if [point.choices for point in known] != [point.choices for point in points]:
         raise UserError(f"`hydra.sweep.dir={folder}` holds another grid; choose another folder.")
     for point, before in zip(points, known, strict=True):
         if before.state == "complete":
             point.state, point.metrics = before.state, before.metrics
+
+
+def _kept(folder: Path) -> tuple[dict[str, Any] | None, list[Point] | None]:
+    """What the folder's grid was begun with, and its points; None for what is not there yet.
+
+    Raises:
+        UserError: a file is not what a grid writes.
+    """
+    first, known = None, None
+    path = folder / BEGUN
+    try:
+        if path.exists():
+            first = parsed_json(file_text(path))
+            if not isinstance(first, dict):
+                raise Malformed("it is no mapping")
+        path = folder / FILE
+        if path.exists():
+            rows = parsed_yaml(file_text(path))
+            if not isinstance(rows, list):
+                raise Malformed("it is no list")
+            known = [record(Point, row) for row in rows]
+    except Malformed as error:
+        raise UserError(f"{path} can't be read: {error}.") from error
+    return first, known
 
 
 def save(points: Sequence[Point], folder: Path) -> list[str]:

@@ -133,6 +133,16 @@ def test_what_a_grid_was_begun_with_is_in_its_folder(tmp_path):
     assert json.loads((tmp_path / "begun.json").read_text()) == {"stream.name": "joint"}
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("begun.json", "[1]"), ("begun.json", "{"), ("grid.yaml", "a: 1"), ("grid.yaml", "- {a: 1}")],
+)
+def test_a_folder_with_files_that_no_grid_writes_is_refused(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=f"`hydra.sweep.dir`: .*{name} can't be read"):
+        recall([Point("0", {"seed": "1"})], {}, tmp_path)
+
+
 def test_grids_started_in_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = composed("hydra.sweep.dir=multirun/${now:%Y}")
