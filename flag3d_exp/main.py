@@ -14,7 +14,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from flag3d_exp.config import build, checks, refusals
+from flag3d_exp.config import checks, refusals
+from flag3d_exp.config.experiment import Experiment, instantiated
 from flag3d_exp.config.recall import expanded
 from flag3d_exp.devices.device import set_environment
 from flag3d_exp.devices.ranks import Ranks
@@ -46,7 +47,9 @@ def run(cfg: DictConfig) -> float | None:
         for variable in ("MS_OM_PATH", "MS_COMPILER_CACHE_PATH"):
             os.environ[variable] = str(folder.absolute())  # of analyze_fail.ir, of kernel_meta
         with run_folder.locked(folder):
-            return trial.run(folder, lambda: build.instantiated(cfg.task)(cfg))
+            return trial.run(
+                folder, lambda hooks: instantiated(cfg.task)(Experiment.composed(cfg, hooks))
+            )
     except Exception as error:
         log.debug("the run failed", exc_info=True)
         if HydraConfig.get().mode == RunMode.MULTIRUN or WANTS_TRACEBACK:

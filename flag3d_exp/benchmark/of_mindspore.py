@@ -3,18 +3,16 @@
 import time
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra.utils import instantiate
 from mindspore import Tensor, nn
 from omegaconf import DictConfig
 
 from flag3d_exp import files
 from flag3d_exp.benchmark.naive import in_own_layers
 from flag3d_exp.benchmark.profile import profiled
-from flag3d_exp.config import build
+from flag3d_exp.config.experiment import Experiment, num_parameters
 from flag3d_exp.data.loader import batches, training_shares
 from flag3d_exp.engine.optimizer import parameter_groups
 from flag3d_exp.engine.parameters import parameter_values
@@ -28,16 +26,17 @@ DATA_STEPS = 10  # training steps whose waiting for data is measured
 
 
 def prepare(
-    cfg: DictConfig, folder: Path, naive: bool
+    experiment: Experiment, naive: bool
 ) -> tuple[dict[str, Callable[[], Any]], dict[str, Any]]:
     """What answers each request, and the facts to begin with.
 
     Ours leaves clips.npz and weights.npz for a PyTorch network. The naive formulation runs under
     the same settings as ours, so that nothing but its layers makes it slower.
     """
-    device, device_name = build.device(cfg)
-    model = build.model(cfg)
-    clips = made_up_clips(cfg)
+    folder = experiment.folder
+    device, device_name = experiment.device()
+    model = experiment.model()
+    clips = made_up_clips(experiment.config)
     if naive:
         in_own_layers(model)
     else:
@@ -45,7 +44,7 @@ def prepare(
         files.write_arrays(folder / "weights.npz", parameter_values(model.get_parameters()))
     groups = parameter_groups(model.get_parameters(), None, False)
     compiled = device.compiles()
-    step = TrainStep(model, instantiate(cfg.optimizer)(groups), StepSettings(jit=compiled))
+    step = TrainStep(model, experiment.made("optimizer")(groups), StepSettings(jit=compiled))
     predict = Predictor(model, compiled)
     batch = MicroBatch(clips["train"], clips["labels"], None)
 
@@ -55,12 +54,12 @@ def prepare(
     answers = {
         "train": train,
         "infer": lambda: predict(clips["infer"]) is None,
-        "data": lambda: of_data(cfg, step),
+        "data": lambda: of_data(experiment, step),
         "profile": lambda: profiled(train, layers(model, clips["train"].shape, 1)[0].multiply_adds),
     }
     facts = {
         "device": device_name,
-        "num_parameters": build.num_parameters(model),
+        "num_parameters": num_parameters(model),
         "clip": list(clips["train"].shape[1:]),
     }
     return answers, facts
@@ -99,17 +98,18 @@ def heatmaps(model: nn.Cell, clips: dict[str, np.ndarray]) -> dict[str, np.ndarr
     return found
 
 
-def of_data(cfg: DictConfig, step: TrainStep) -> dict[str, float]:
+def of_data(experiment: Experiment, step: TrainStep) -> dict[str, float]:
     """Clips per second that the data pipeline makes, and the share of training spent waiting."""
-    dataset = build.datasets(cfg, ["train"])["train"]
-    size, workers = cfg.task.batch_size, cfg.task.num_workers
+    dataset = experiment.datasets(["train"])["train"]
+    task = experiment.config.task
+    size, workers = task.batch_size, task.num_workers
     count, spent, epoch = 0, 0.0, 0
     while spent < DATA_SECONDS:
-        order = training_shares(len(dataset), size, cfg.seed, epoch).ravel()
+        order = training_shares(len(dataset), size, experiment.seed, epoch).ravel()
         begin = time.perf_counter()
         count += sum(len(b.labels) for b in batches(dataset, order, size, epoch, workers))
         spent, epoch = spent + time.perf_counter() - begin, epoch + 1
-    shares = training_shares(len(dataset), size, cfg.seed, 0)
+    shares = training_shares(len(dataset), size, experiment.seed, 0)
     order = np.resize(shares, (DATA_STEPS + 1) * size)
     waited = trained = 0.0
     with closing(batches(dataset, order, size, 0, workers)) as loaded:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from torch.nn import functional as F
 
 from flag3d_exp.benchmark.torch_networks import network
-from flag3d_exp.config.build import class_name
+from flag3d_exp.config.experiment import class_name
 from flag3d_exp.errors import UserError
 
 

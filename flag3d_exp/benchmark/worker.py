@@ -15,6 +15,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.devices.device import set_environment
 from flag3d_exp.errors import UserError
 
@@ -27,23 +28,24 @@ def main() -> None:
     loaded = OmegaConf.load(folder / "config.yaml")
     assert isinstance(loaded, DictConfig)
     set_environment(loaded.device.target)
+    experiment = Experiment(loaded, folder, {})
     try:
-        serve(*prepared(kind, loaded, folder), warmup)
+        serve(*prepared(kind, experiment), warmup)
     except UserError as error:
         print(json.dumps({"error": str(error)}), flush=True)
 
 
 def prepared(
-    kind: str, cfg: DictConfig, folder: Path
+    kind: str, experiment: Experiment
 ) -> tuple[dict[str, Callable[[], Any]], dict[str, Any]]:
     """What answers each request, and the facts to begin with."""
     if kind == "torch":
         from flag3d_exp.benchmark.of_torch import prepare
 
-        return prepare(cfg, folder)
+        return prepare(experiment.config, experiment.folder)
     from flag3d_exp.benchmark.of_mindspore import prepare as prepare_ours
 
-    return prepare_ours(cfg, folder, naive=kind == "naive")
+    return prepare_ours(experiment, naive=kind == "naive")
 
 
 def serve(answers: dict[str, Callable[[], Any]], facts: dict[str, Any], warmup: int) -> None:

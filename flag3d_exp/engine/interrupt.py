@@ -19,6 +19,10 @@ class Interrupted(Exception):
         self.signum = signum
 
 
+class Pruned(Exception):
+    """A sweep gives this run up as worse than the others; it ends early, without an error."""
+
+
 class StopRequest:
     """Catches SIGTERM and SIGINT while it is entered; a second signal stops the process at once.
 

@@ -1,7 +1,7 @@
 """A training run's side effects, the hooks of its loop: evaluating, keeping state, reporting."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,6 @@ from flag3d_exp.results import metrics as measures
 from flag3d_exp.results.evaluation import gap_metrics
 from flag3d_exp.runs.run_folder import History, save_predictions
 from flag3d_exp.runs.tracking import Tracker
-from flag3d_exp.sweep import trial
 
 if TYPE_CHECKING:
     from flag3d_exp.data.dataset import ClipDataset
@@ -111,11 +110,13 @@ class Session:
         meta: Mapping[str, Any],
         keep_last: int = 1,
         keep_best: int = 1,
+        report_to: Callable[[int, Mapping[str, float]], None] | None = None,
     ):
         self.folder, self.model, self.step, self.plan = folder, step.model, step, plan
         self.splits, self.evaluator = splits, evaluator
         self.tracker, self.bar, self.meta = tracker, bar, dict(meta)
         self.keep_last, self.keep_best = keep_last, keep_best
+        self.report_to = report_to
         self.history = History(folder)
         self.predictions: Predictions = {}
         self.best_predictions: Predictions = {}
@@ -205,9 +206,8 @@ class Session:
         Raises:
             Pruned: the sweep gives the run up.
         """
-        own = trial.current()
-        if own is not None:
-            own.report(progress.epoch, progress.metrics)
+        if self.report_to is not None:
+            self.report_to(progress.epoch, progress.metrics)
 
     def _averages(self) -> dict[str, np.ndarray]:
         return {p.name.removeprefix("ema."): p.asnumpy().copy() for p in self.step.ema}

@@ -10,25 +10,21 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flag3d_exp import files
-from flag3d_exp.engine.interrupt import Interrupted
+from flag3d_exp.engine.interrupt import Interrupted, Pruned
 from flag3d_exp.errors import UserError
+from flag3d_exp.runs.trial_hooks import TrialHooks
 
 log = logging.getLogger(__name__)
 
 FILE = "trial.json"
 BEAT_SECONDS = 15.0
-_current: "Trial | None" = None
-
-
-class Pruned(Exception):
-    """The trial is worse than the others were by then; it ends here, without an error."""
 
 
 @dataclass(frozen=True)
@@ -67,23 +63,24 @@ def ticket(folder: Path) -> Ticket | None:
     return Ticket(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
 
-def current() -> "Trial | None":
-    """The trial that this process runs, if it runs one."""
-    return _current
-
-
-def run(folder: Path, task: Callable[[], float | None]) -> float | None:
+def run(folder: Path, task: Callable[[TrialHooks | None], float | None]) -> float | None:
     """Run a task; if its folder is a trial's, tell the study how it ended.
+
+    Args:
+        folder: the run folder; a driver has put `trial.json` into that of a job.
+        task: is given the run's part in the sweep, None outside of one.
 
     Raises:
         UserError: the trial is not running, so its result would count for nothing.
     """
     own = ticket(folder)
-    if own is None or own.study is None:
-        return task()
-    with _attached(Trial(own)) as trial:
+    if own is None:
+        return task(None)
+    if own.study is None:
+        return task(TrialHooks(own.title, own.tags))
+    with closing(Trial(own)) as trial:
         try:
-            value = task()
+            value = task(TrialHooks(own.title, own.tags, trial.report))
         except Pruned:
             trial.prune()
             log.info("pruned at epoch %d", trial.last_epoch)
@@ -96,17 +93,6 @@ def run(folder: Path, task: Callable[[], float | None]) -> float | None:
             raise
         trial.complete(value, folder)
         return value
-
-
-@contextmanager
-def _attached(trial: "Trial") -> Iterator["Trial"]:
-    global _current
-    _current = trial
-    try:
-        yield trial
-    finally:
-        _current = None
-        trial.rest()
 
 
 class Trial:
@@ -172,25 +158,25 @@ class Trial:
         if len(known) < len(names):
             self.fail(f"no value of {', '.join(names)}: {values}", may_retry=False)
             raise UserError(f"The run yields no number for {', '.join(names)}; got {values}.")
-        self.rest()
+        self.close()
         self._ledger.study.tell(self.ticket.number, known, TrialState.COMPLETE)
 
     def prune(self) -> None:
         """Tell the study that the trial stops here; its last report is its value."""
         from optuna.trial import TrialState
 
-        self.rest()
+        self.close()
         self._ledger.study.tell(self.ticket.number, state=TrialState.PRUNED)
 
     def fail(self, error: str, may_retry: bool) -> None:
         """Tell the study why there is no result."""
         from flag3d_exp.sweep.ledger import Retry
 
-        self.rest()
+        self.close()
         trial = self._ledger.get(self.ticket.number)
         self._ledger.fail(trial, error, Retry.FREE if may_retry else Retry.NO)
 
-    def rest(self) -> None:
+    def close(self) -> None:
         """End the heartbeat."""
         self._resting.set()
         self._heart.join()

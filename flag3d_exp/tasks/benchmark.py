@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from flag3d_exp import bounds, console, files
 from flag3d_exp.benchmark import figures
 from flag3d_exp.benchmark.contenders import Contender, in_turns, started
-from flag3d_exp.config import build
+from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.devices.device import description
 from flag3d_exp.runs import record
 
@@ -47,12 +46,15 @@ class Benchmark:
     def __post_init__(self) -> None:
         bounds.check(self, "task")
 
-    def __call__(self, cfg: DictConfig) -> None:
+    def __call__(self, experiment: Experiment) -> None:
         """Measure, print the table, keep the figures in `benchmark.json` and in MLflow."""
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        names = self.models or [str(HydraConfig.get().runtime.choices["model"])]
+        folder = experiment.folder
+        names = self.models or [experiment.choices["model"]]
         measured = []
-        chosen = {name: cfg if self.models is None else build.with_model(name) for name in names}
+        chosen = {
+            name: experiment if self.models is None else experiment.with_model(name)
+            for name in names
+        }
         for name in names:
             found = self.measured(name, chosen[name], folder / name)
             measured.append(found)
@@ -62,16 +64,17 @@ class Benchmark:
         files.write_json(folder / "benchmark.json", result)
         text = figures.table(measured)
         files.write_text(folder / "benchmark.md", text)
-        with record.tracked_run(cfg, folder, measured[0]["device"], {}) as tracker:
+        with experiment.tracked(measured[0]["device"]) as tracker:
             tracker.log_report(record.final_report(figures.metrics(measured)))
             tracker.log_artifact(folder / "benchmark.json")
             tracker.log_artifact(folder / "benchmark.md")
         console.show(text)
 
-    def measured(self, name: str, cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    def measured(self, name: str, experiment: Experiment, folder: Path) -> dict[str, Any]:
         """All figures of one model; `folder` receives what its contenders share."""
         folder.mkdir(parents=True, exist_ok=True)
-        files.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+        text = OmegaConf.to_yaml(experiment.config, resolve=True)
+        files.write_text(folder / "config.yaml", text)
         wanted = ["torch", "naive"] if self.against == "both" else [self.against]
         contenders: dict[str, Contender] = {}
         try:
@@ -84,7 +87,7 @@ class Benchmark:
             times = in_turns(contenders, rounds)
             found = {
                 "model": name,
-                "class": build.class_name(cfg.model),
+                "class": experiment.model_name,
                 "batch_size": self.batch_size,
                 **contenders["ours"].facts,
                 **({"data": contenders["ours"].ask("data")} if self.data else {}),

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
 
+from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.errors import UserError
 from flag3d_exp.sweep.job import config_flags
 from flag3d_exp.sweep.results import FILE
@@ -31,14 +30,10 @@ class Best:
     trial: int | None = None
     train: dict[str, object] | None = None
 
-    def __call__(self, cfg: DictConfig) -> None:
+    def __call__(self, experiment: Experiment) -> None:
         """Train in the run folder with the study's overrides, its best parameters and ours."""
         found = study_results(Path(self.study))
-        own = [
-            line
-            for line in HydraConfig.get().overrides.task
-            if not line.startswith(("task=", "task."))
-        ]
+        own = [line for line in experiment.overrides if not line.startswith(("task=", "task."))]
         overrides = [
             *config_flags(),
             *(line for line in found["overrides"] if not line.startswith("sweep=")),
@@ -46,7 +41,7 @@ class Best:
             *own,
             *(f"task.{key}={spelled(value)}" for key, value in (self.train or {}).items()),
         ]
-        train(Path(HydraConfig.get().runtime.output_dir) / "train", overrides)
+        train(experiment.folder / "train", overrides)
 
     def parameters(self, found: dict) -> dict:
         """What the best trial drew.

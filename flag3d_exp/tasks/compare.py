@@ -2,13 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
 from flag3d_exp import console, files
+from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.report import sections
 from flag3d_exp.report.document import to_markdown
@@ -30,10 +27,10 @@ class Compare:
     runs: list[str]
     splits: list[str] | None = None
 
-    def __call__(self, cfg: DictConfig) -> None:
+    def __call__(self, experiment: Experiment) -> None:
         """Print the comparison; write `compare.md` and `compare.json`."""
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        runs = open_runs(self.runs, cfg.tracking.uri)
+        folder = experiment.folder
+        runs = open_runs(self.runs, experiment.tracking_uri)
         pairs, wrong = compare_runs(runs, self.splits)
         named = ", ".join(f"{run.title} ({run.reference})" for run in runs)
         text = to_markdown("Comparison", named, [sections.comparisons(pairs, wrong)])

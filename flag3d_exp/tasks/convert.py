@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from omegaconf import DictConfig
-
 from flag3d_exp import bounds, console
+from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.data.formats.convert import converted, write_annotations
 from flag3d_exp.data.formats.ntu import read_missing
 from flag3d_exp.errors import UserError, blamed_on
@@ -33,7 +32,7 @@ class Convert:
     def __post_init__(self) -> None:
         bounds.check(self, "task")
 
-    def __call__(self, cfg: DictConfig) -> None:
+    def __call__(self, experiment: Experiment) -> None:
         """Convert, and print the command that looks at the result."""
         output = Path(self.output).expanduser()
         source = Path(self.source).expanduser()

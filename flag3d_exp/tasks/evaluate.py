@@ -2,21 +2,20 @@
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
-from hydra.core.hydra_config import HydraConfig
 from mindspore import nn
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from flag3d_exp import bounds, console
-from flag3d_exp.config import build
+from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.engine.checkpoint import Checkpoint, load_checkpoint
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.engine.parameters import assign_parameters
 from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import UserError, blamed_on, nearest
+from flag3d_exp.report.run_figures import publish_predictions
 from flag3d_exp.results.evaluation import gap_metrics
 from flag3d_exp.results.metrics import split_metrics
 from flag3d_exp.runs import record
@@ -54,33 +53,33 @@ class Evaluate:
         if self.splits is not None and not self.splits:
             raise UserError("`task.splits` must name at least one split, or be null; got [].")
 
-    def __call__(self, cfg: DictConfig) -> float | None:
+    def __call__(self, experiment: Experiment) -> float | None:
         """Evaluate; the top-1 of `val` in percent, if that split is evaluated."""
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        path = find_checkpoint(self.checkpoint, "task.checkpoint", cfg.tracking.uri)
+        folder = experiment.folder
+        path = find_checkpoint(self.checkpoint, "task.checkpoint", experiment.tracking_uri)
         with blamed_on("task.checkpoint"):
             checkpoint = load_checkpoint(path) if path.suffix == ".npz" else None
-        device, device_name = build.device(cfg)
+        device, device_name = experiment.device()
         if checkpoint is None:  # of another program
             with blamed_on("task.checkpoint"):
-                checkpoint = imported(cfg, path)
-        splits = self.splits or [split for split in cfg.dataset.splits if split != "train"]
+                checkpoint = imported(experiment, path)
+        splits = self.splits or [split for split in experiment.splits if split != "train"]
         for split in splits:
-            if split not in cfg.dataset.splits:
-                known = [str(name) for name in cfg.dataset.splits]
+            if split not in experiment.splits:
+                known = experiment.splits
                 raise UserError(
                     f"`task.splits` must be some of `dataset.splits`, {', '.join(known)}; "
                     f"got {split!r}.{nearest(split, known)}"
                 )
-        datasets = build.datasets(cfg, splits)
-        model = restored_model(cfg, checkpoint, self.weights)
+        datasets = experiment.datasets(splits)
+        model = restored_model(experiment, checkpoint, self.weights)
         batch_size = self.batch_size or trained_batch_size(checkpoint)
         passes = forward_passes(datasets.values(), batch_size, self.limit_batches)
         predict = Predictor(model, device.compiles(passes))
-        log.info(build.header(cfg, device_name, model, datasets))
+        log.info(experiment.header(device_name, model, datasets))
         metrics: dict[str, float] = {}
         with (
-            record.tracked_run(cfg, folder, device_name, datasets) as tracker,
+            experiment.tracked(device_name, datasets) as tracker,
             console.progress_bar() as bar,
             StopRequest() as stop,
         ):
@@ -94,16 +93,13 @@ class Evaluate:
             metrics |= gap_metrics(metrics)
             tracker.log_report(record.final_report(metrics))
             tracker.log_artifact(save_metrics(folder, metrics))
-            record.publish_predictions(folder, record.class_names(cfg), tracker)
-        for line in console.summary_lines(metrics, list(datasets)):
+            publish_predictions(folder, experiment.classes, tracker)
+        for line in [*console.summary_lines(metrics, list(datasets)), *experiment.places(tracker)]:
             log.info(line)
-        log.info("run folder: %s", folder)
-        if tracker.page is not None:
-            log.info(console.browse_line(cfg.tracking.uri, tracker.page))
         return metrics.get("val/top1")
 
 
-def restored_model(cfg: DictConfig, checkpoint: Checkpoint, weights: str = "raw") -> nn.Cell:
+def restored_model(experiment: Experiment, checkpoint: Checkpoint, weights: str = "raw") -> nn.Cell:
     """The configured model with a checkpoint's weights.
 
     Raises:
@@ -111,7 +107,7 @@ def restored_model(cfg: DictConfig, checkpoint: Checkpoint, weights: str = "raw"
     """
     if weights == "ema" and not checkpoint.ema:
         raise UserError("`task.weights=ema`: the run kept no moving average (`task.ema_decay`).")
-    model = build.model(cfg)
+    model = experiment.model()
     values = checkpoint.ema if weights == "ema" else checkpoint.weights
     with blamed_on("task.checkpoint"):
         assign_parameters(model.get_parameters(), values)

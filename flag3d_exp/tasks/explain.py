@@ -2,17 +2,14 @@
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import mindspore as ms
 import numpy as np
-from hydra.core.hydra_config import HydraConfig
 from mindspore import Tensor, nn, ops
-from omegaconf import DictConfig
 
 from flag3d_exp import bounds, console, files
-from flag3d_exp.config import build
+from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.engine.checkpoint import load_checkpoint
@@ -23,7 +20,6 @@ from flag3d_exp.report.explanation import explanation_figure
 from flag3d_exp.results import attribution
 from flag3d_exp.results.attribution import Gradient
 from flag3d_exp.results.metrics import softmax
-from flag3d_exp.runs import record
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.skeletons.layout import load_layout
 from flag3d_exp.tasks.evaluate import restored_model
@@ -52,21 +48,22 @@ class Explain:
     def __post_init__(self) -> None:
         bounds.check(self, "task")
 
-    def __call__(self, cfg: DictConfig) -> None:
+    def __call__(self, experiment: Experiment) -> None:
         """Write `explain.png` and `explain.json`."""
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        path = find_checkpoint(self.checkpoint, "task.checkpoint", cfg.tracking.uri)
+        folder = experiment.folder
         with blamed_on("task.checkpoint"):
-            checkpoint = load_checkpoint(path)
-        device, _ = build.device(cfg)
-        settings = build.instantiated(cfg.dataset)
+            checkpoint = load_checkpoint(
+                find_checkpoint(self.checkpoint, "task.checkpoint", experiment.tracking_uri)
+            )
+        device, _ = experiment.device()
+        settings = experiment.made("dataset")
         recording = find_recording(settings.open().by_name, self.recording)
-        pipeline, stream = build.instantiated(cfg.pipeline), build.instantiated(cfg.stream)
-        clips = ClipDataset([recording], pipeline, stream, cfg.seed).clips(0)
-        model = restored_model(cfg, checkpoint)
+        pipeline, stream = experiment.made("pipeline"), experiment.made("stream")
+        clips = ClipDataset([recording], pipeline, stream, experiment.seed).clips(0)
+        model = restored_model(experiment, checkpoint)
         predict = Predictor(model, jit=device.compiles())
         scores = softmax(attribution.in_batches(predict, clips)).mean(axis=0)
-        classes = record.class_names(cfg)
+        classes = experiment.classes
         label = int(scores.argmax()) if self.label is None else self.label
         if not 0 <= label < len(classes):
             raise UserError(f"`task.label` must be in 0..{len(classes) - 1}; got {label}.")
@@ -76,7 +73,7 @@ class Explain:
         )
         check = attribution.check_by_deletion(
             lambda changed: softmax(predict(changed))[:, label],
-            *(clips, found, self.num_random, cfg.seed),
+            *(clips, found, self.num_random, experiment.seed),
         )
         layout = load_layout(settings.layout)
         title = f"{recording.name}: {classes[label]} ({100 * scores[label]:.1f} %)"

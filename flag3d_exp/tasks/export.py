@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from hydra.core.hydra_config import HydraConfig
 from mindspore import nn
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from flag3d_exp import console, files
-from flag3d_exp.config import build
+from flag3d_exp.config.experiment import Experiment, class_name
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.cache import sha256
 from flag3d_exp.data.dataset import ClipDataset
@@ -56,23 +55,23 @@ class Export:
     weights: Literal["raw", "ema"] = "raw"
     register: str | None = "auto"
 
-    def __call__(self, cfg: DictConfig) -> None:
+    def __call__(self, experiment: Experiment) -> None:
         """Export, compare, write, log; print the command that serves it."""
         if self.format == "onnx":
             needed("onnx")
             needed("onnxruntime")
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        path = find_checkpoint(self.checkpoint, "task.checkpoint", cfg.tracking.uri)
+        folder = experiment.folder
+        path = find_checkpoint(self.checkpoint, "task.checkpoint", experiment.tracking_uri)
         with blamed_on("task.checkpoint"):
             checkpoint = load_checkpoint(path)
-        _, device_name = build.device(cfg)
-        model = restored_model(cfg, checkpoint, self.weights)
-        data = trial_data(cfg)
+        _, device_name = experiment.device()
+        model = restored_model(experiment, checkpoint, self.weights)
+        data = trial_data(experiment)
         clips = np.concatenate([data.clips(index) for index in range(len(data))])
         expected = Predictor(model, jit=False)(clips)
-        facts = facts_of(cfg) | {"checkpoint": sha256(path)}
+        facts = facts_of(experiment) | {"checkpoint": sha256(path)}
         target = folder / f"model.{self.format}"
-        with record.tracked_run(cfg, folder, device_name, {}) as tracker:
+        with experiment.tracked(device_name) as tracker:
             begin = time.perf_counter()
             difference = write_verified(target, model, facts, clips, expected)
             metrics = {
@@ -90,17 +89,18 @@ class Export:
             )
             example = request_fields(data.recordings[0])
             files.write_json(folder / "request.json", {"inputs": [example]})
-            if tracker.run_id is not None:
-                name = registered_name(cfg) if self.register == "auto" else self.register
-                uri = log_model(cfg.tracking.uri, tracker.run_id, target, name, example)
-                for line in serving_lines(cfg.tracking.uri, uri, folder / "request.json"):
+            tracking_uri = experiment.tracking_uri
+            if tracker.run_id is not None and tracking_uri is not None:
+                name = registered_name(experiment) if self.register == "auto" else self.register
+                uri = log_model(tracking_uri, tracker.run_id, target, name, example)
+                for line in serving_lines(tracking_uri, uri, folder / "request.json"):
                     log.info(line)
         console.say(f"exported: {target}")
 
 
-def registered_name(cfg: DictConfig) -> str:
+def registered_name(experiment: Experiment) -> str:
     """What a model is registered as: the choices of model, dataset and stream."""
-    choices = record.meta(cfg)["choices"]
+    choices = experiment.meta["choices"]
     return "-".join(choices[group] for group in ("model", "dataset", "stream"))
 
 
@@ -148,8 +148,9 @@ def write_verified(
     return difference
 
 
-def facts_of(cfg: DictConfig) -> dict[str, Any]:
+def facts_of(experiment: Experiment) -> dict[str, Any]:
     """What the file says of itself, for `serving` and for other programs."""
+    cfg = experiment.config
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     settings = {
         group: {key: value for key, value in plain[group].items() if key != "_target_"}
@@ -158,8 +159,8 @@ def facts_of(cfg: DictConfig) -> dict[str, Any]:
     layout = load_layout(cfg.dataset.layout)
     file = Path(cfg.dataset.layout).expanduser()
     return {
-        "network": build.class_name(cfg.model),
-        "classes": record.class_names(cfg),
+        "network": experiment.model_name,
+        "classes": experiment.classes,
         "layout": {
             "name": layout.name,
             "joints": layout.joints,
@@ -168,21 +169,21 @@ def facts_of(cfg: DictConfig) -> dict[str, Any]:
         "clip_len": cfg.pipeline.clip_len,
         "num_clips": cfg.pipeline.num_clips * (1 + cfg.pipeline.test_mirrored),
         "stream": settings["stream"],
-        "pipeline": {"class": build.class_name(cfg.pipeline), "settings": settings["pipeline"]},
+        "pipeline": {"class": class_name(cfg.pipeline), "settings": settings["pipeline"]},
         "dataset": settings["dataset"] | {"path": Path(cfg.dataset.path).name},
         **{key: value for key, value in provenance().items() if key != "host"},
     }
 
 
-def trial_data(cfg: DictConfig) -> ClipDataset:
+def trial_data(experiment: Experiment) -> ClipDataset:
     """The first recordings of the run's own data as test clips; made-up ones without it."""
-    pipeline, stream = build.instantiated(cfg.pipeline), build.instantiated(cfg.stream)
-    split = next((split for split in cfg.dataset.splits if split != "train"), "train")
+    pipeline, stream = experiment.made("pipeline"), experiment.made("stream")
+    split = next((split for split in experiment.splits if split != "train"), "train")
     try:
-        recordings = build.datasets(cfg, [split])[split].recordings[:NUM_RECORDINGS]
+        recordings = experiment.datasets([split])[split].recordings[:NUM_RECORDINGS]
     except UserError as error:
         log.warning("%s The logits are compared on made-up recordings.", error)
-        recordings = made_up(build.instantiated(cfg.dataset))
+        recordings = made_up(experiment.made("dataset"))
     return ClipDataset(recordings, pipeline, stream)
 
 

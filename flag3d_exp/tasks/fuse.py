@@ -7,18 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
 from flag3d_exp import console, files
-from flag3d_exp.config import build
+from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.results import evaluation, fusion, metrics
 from flag3d_exp.results.predictions import Predictions, paired
-from flag3d_exp.runs import run_folder
-from flag3d_exp.runs.provenance import provenance
+from flag3d_exp.runs import record, run_folder
 from flag3d_exp.runs.references import FUSION, Run, check_same_classes, common_splits, open_runs
-from flag3d_exp.runs.tracking import Tracker, Tracking
+from flag3d_exp.runs.tracking import Tracking
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +43,12 @@ class Fuse:
                 f"`task.splits` must not hold `{self.fit_on}`, on which `task.fit_on` fits."
             )
 
-    def __call__(self, cfg: DictConfig) -> float | None:
+    def __call__(self, experiment: Experiment) -> float | None:
         """Fuse; the top-1 of `val` in percent, if that split is fused."""
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        runs = open_runs(self.runs, cfg.tracking.uri)
+        folder = experiment.folder
+        runs = open_runs(self.runs, experiment.tracking_uri)
         found = fuse_runs(folder, runs, self.weights, self.fit_on, self.splits)
-        track(cfg, folder, found)
+        track(experiment, folder, found)
         log.info("run folder: %s", folder)
         return found.get("val/top1")
 
@@ -95,26 +91,23 @@ def fuse_runs(
     return found
 
 
-def track(cfg: DictConfig, folder: Path, found: dict[str, float]) -> None:
+def track(experiment: Experiment, folder: Path, found: dict[str, float]) -> None:
     """Log the fused run to MLflow."""
-    tracking: Tracking = build.instantiated(cfg.tracking)
+    tracking: Tracking = experiment.made("tracking")
     described = json.loads((folder / FUSION).read_text(encoding="utf-8"))
-    tags = provenance() | {
+    tags = {
         "task": "fuse",
         "model": described["title"],
         "dataset": described["config"].get("dataset", {}).get("name", ""),
-        "run_folder": str(folder),
-        "command": " ".join(HydraConfig.get().overrides.task),
+        "command": " ".join(experiment.overrides),
     }
-    tracker: Tracker = tracking.start(described["title"], tags)
-    files.write_json(folder / "mlflow.json", {"uri": tracking.uri, "run_id": tracker.run_id})
-    if report := run_folder.History(folder).add(0, found):
-        tracker.log_report(report)
-    for path in (folder / FUSION, folder / "metrics.json"):
-        tracker.log_artifact(path)
-    for path in sorted((folder / "predictions").glob("*.npz")):
-        tracker.log_artifact(path, "predictions")
-    tracker.finish("FINISHED")
+    with record.tracked_run(tracking, folder, described["title"], tags, {}) as tracker:
+        if report := run_folder.History(folder).add(0, found):
+            tracker.log_report(report)
+        for path in (folder / FUSION, folder / "metrics.json"):
+            tracker.log_artifact(path)
+        for path in sorted((folder / "predictions").glob("*.npz")):
+            tracker.log_artifact(path, "predictions")
 
 
 def _members(runs: Sequence[Run], split: str) -> list[Predictions]:

@@ -5,12 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from omegaconf import DictConfig
-
-from flag3d_exp.config import build
+from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.engine.checkpoint import Checkpoint, save_checkpoint
 from flag3d_exp.errors import UserError, blamed_on
-from flag3d_exp.runs import record
 from flag3d_exp.weights.importing import fitted, read_source
 
 log = logging.getLogger(__name__)
@@ -34,28 +31,28 @@ class ImportWeights:
         if not self.output.endswith(".npz"):
             raise UserError(f"`task.output` must end in .npz; got {self.output}.")
 
-    def __call__(self, cfg: DictConfig) -> None:
+    def __call__(self, experiment: Experiment) -> None:
         """Read, fit and write."""
-        build.device(cfg)
+        experiment.device()
         with blamed_on("task.source"):
-            checkpoint = imported(cfg, Path(self.source).expanduser(), self.head == "skip")
+            checkpoint = imported(experiment, Path(self.source).expanduser(), self.head == "skip")
         output = Path(self.output).expanduser()
         output.parent.mkdir(parents=True, exist_ok=True)
         save_checkpoint(output, checkpoint)
-        model = build.class_name(cfg.model)
+        model = experiment.model_name
         log.info("%s: %d tensors of %s -> %s", model, len(checkpoint.weights), self.source, output)
 
 
-def imported(cfg: DictConfig, source: Path, skip_head: bool = False) -> Checkpoint:
+def imported(experiment: Experiment, source: Path, skip_head: bool = False) -> Checkpoint:
     """A checkpoint of the configured model with the weights of a `.pth` or `.ckpt` file.
 
     Raises:
         UserError: the file can't be used, or does not fit the model.
     """
-    model = build.model(cfg)
+    model = experiment.model()
     tensors = read_source(source)
     try:
-        weights = fitted(build.class_name(cfg.model), model.get_parameters(), tensors, skip_head)
+        weights = fitted(experiment.model_name, model.get_parameters(), tensors, skip_head)
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
-    return Checkpoint(weights, meta=record.meta(cfg))
+    return Checkpoint(weights, meta=experiment.meta)

@@ -7,11 +7,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
 from flag3d_exp import bounds, console, files
-from flag3d_exp.config import build
+from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.source import Dataset
 from flag3d_exp.errors import UserError, nearest
@@ -20,7 +17,6 @@ from flag3d_exp.report.inspection.findings import Finding, Splits, inspect
 from flag3d_exp.report.inspection.pictures import clearest, sheets, write_gif
 from flag3d_exp.report.inspection.viewer import viewer
 from flag3d_exp.runs import record, run_folder
-from flag3d_exp.runs.provenance import provenance
 from flag3d_exp.runs.tracking import Tracking
 from flag3d_exp.skeletons.layout import load_layout
 
@@ -45,17 +41,17 @@ class Inspect:
     def __post_init__(self) -> None:
         bounds.check(self, "task")
 
-    def __call__(self, cfg: DictConfig) -> None:
+    def __call__(self, experiment: Experiment) -> None:
         """Print the findings; write them, sheets, a GIF and the viewer into the run folder.
 
         Raises:
             UserError: training on the dataset would be wrong.
         """
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        settings: Dataset = build.instantiated(cfg.dataset)
+        folder = experiment.folder
+        settings: Dataset = experiment.made("dataset")
         layout = load_layout(settings.layout)
         annotations = settings.open()
-        pipeline = build.instantiated(cfg.pipeline)
+        pipeline = experiment.made("pipeline")
         findings, usable = inspect(settings, annotations, pipeline, layout)
         for line in table(findings):
             console.say(line)
@@ -64,7 +60,7 @@ class Inspect:
         if shown:
             chosen = self.chosen(annotations.by_name, shown)
             up = upward_axis(shown, layout)
-            classes = record.class_names(cfg)
+            classes = experiment.classes
             samples = {label: clearest(members) for label, members in by_label(shown).items()}
             for number, figure in enumerate(sheets(samples, classes, layout, up), start=1):
                 files.write_figure(folder / f"sheet_{number}.png", figure, dpi=110)
@@ -73,7 +69,7 @@ class Inspect:
             played = played[: self.viewer_recordings]
             titles = [f"{classes[r.label]}: {r.name}" for r in played]
             files.write_text(folder / "viewer.html", viewer(played, titles, layout, up))
-        track(cfg, folder, findings)
+        track(experiment, folder, findings)
         if shown:
             console.say(f"a clip of each class: {folder / 'sheet_1.png'}")
             console.say(f"recordings to play and turn: {folder / 'viewer.html'}")
@@ -128,22 +124,18 @@ def by_turns(recordings: Sequence[Recording]) -> list[Recording]:
     return [recording for turn in turns for recording in turn if recording is not None]
 
 
-def track(cfg: DictConfig, folder: Path, findings: Sequence[Finding]) -> None:
+def track(experiment: Experiment, folder: Path, findings: Sequence[Finding]) -> None:
     """Log the findings and pictures to MLflow."""
-    tracking: Tracking = build.instantiated(cfg.tracking)
+    tracking: Tracking = experiment.made("tracking")
     counts = {
         f"findings/{severity}": float(sum(finding.severity == severity for finding in findings))
         for severity in ("error", "warning", "note")
     }
-    tags = provenance() | {
-        "task": "inspect",
-        "dataset": cfg.dataset.name,
-        "run_folder": str(folder),
-    }
-    tracker = tracking.start(f"inspect-{cfg.dataset.name}", tags)
-    if report := run_folder.History(folder).add(0, counts):
-        tracker.log_report(report)
-    for path in sorted(folder.iterdir()):
-        if path.suffix in (".json", ".png", ".gif", ".html"):
-            tracker.log_artifact(path)
-    tracker.finish("FINISHED")
+    name = experiment.dataset_name
+    tags = {"task": "inspect", "dataset": name}
+    with record.tracked_run(tracking, folder, f"inspect-{name}", tags, {}) as tracker:
+        if report := run_folder.History(folder).add(0, counts):
+            tracker.log_report(report)
+        for path in sorted(folder.iterdir()):
+            if path.suffix in (".json", ".png", ".gif", ".html"):
+                tracker.log_artifact(path)

@@ -7,18 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
 from flag3d_exp import bounds, console, files
-from flag3d_exp.config import build
+from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.data.inputs import input_clips, read_inputs
 from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import blamed_on
 from flag3d_exp.results.predictions import likeliest
-from flag3d_exp.runs import record
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.session import Evaluator, forward_passes
 from flag3d_exp.tasks.evaluate import restored_model
@@ -49,28 +45,28 @@ class Predict:
     def __post_init__(self) -> None:
         bounds.check(self, "task")
 
-    def __call__(self, cfg: DictConfig) -> None:
+    def __call__(self, experiment: Experiment) -> None:
         """Predict, and write and print the likeliest classes of each recording."""
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        path = find_checkpoint(self.checkpoint, "task.checkpoint", cfg.tracking.uri)
+        folder = experiment.folder
+        path = find_checkpoint(self.checkpoint, "task.checkpoint", experiment.tracking_uri)
         with blamed_on("task.input"):
             recordings = read_inputs(Path(self.input).expanduser())
         with blamed_on("task.checkpoint"):
             checkpoint = load_checkpoint(path)
-        device, _ = build.device(cfg)
+        device, _ = experiment.device()
         dataset = input_clips(
             recordings,
-            build.instantiated(cfg.dataset),
-            build.instantiated(cfg.pipeline),
-            build.instantiated(cfg.stream),
-            cfg.seed,
+            experiment.made("dataset"),
+            experiment.made("pipeline"),
+            experiment.made("stream"),
+            experiment.seed,
         )
         compiled = device.compiles(forward_passes([dataset], self.batch_size))
-        predict = Predictor(restored_model(cfg, checkpoint), compiled)
+        predict = Predictor(restored_model(experiment, checkpoint), compiled)
         with console.progress_bar() as bar, StopRequest() as stop:
             evaluator = Evaluator(predict, self.batch_size, self.num_workers, stop=stop, bar=bar)
             scores, _ = evaluator.scores("input", dataset)
-        rows = likeliest(dataset.names, scores, record.class_names(cfg), self.top_k)
+        rows = likeliest(dataset.names, scores, experiment.classes, self.top_k)
         target = folder / f"predicted.{self.format}"
         if self.format == "csv":
             write_csv(target, rows)

@@ -10,10 +10,9 @@ from typing import Annotated
 
 import numpy as np
 import yaml
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
 
 from flag3d_exp import bounds, console, files
+from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.report import figures, sections
 from flag3d_exp.report.animation import animations, upward_axis
@@ -56,14 +55,14 @@ class Report:
     def __post_init__(self) -> None:
         bounds.check(self, "task")
 
-    def __call__(self, cfg: DictConfig) -> None:
+    def __call__(self, experiment: Experiment) -> None:
         """Write `report.html`, `report.md` and `metrics.json` to the task's own folder."""
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        runs = open_runs(self.runs, cfg.tracking.uri)
+        folder = experiment.folder
+        runs = open_runs(self.runs, experiment.tracking_uri)
         page = write_report(folder, runs, self.splits, self.num_worst)
         if self.attach:
             for run in runs:
-                attach(run, [page, page.with_suffix(".md")], cfg.tracking.uri)
+                attach(run, [page, page.with_suffix(".md")], experiment.tracking_uri)
         console.say(f"report: {page}")
 
 

@@ -11,9 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
+from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.errors import WANTS_TRACEBACK, UserError
 from flag3d_exp.results import fusion
 from flag3d_exp.runs.references import Run, open_run, open_runs
@@ -46,10 +44,10 @@ class Streams:
         if self.weights is not None:
             fusion.check_weights(self.weights, len(self.streams))
 
-    def __call__(self, cfg: DictConfig) -> float | None:
+    def __call__(self, experiment: Experiment) -> float | None:
         """Train what is missing and fuse; the top-1 of `val` in percent."""
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        found = self._found(cfg)
+        folder = experiment.folder
+        found = self._found(experiment)
         for stream in self.streams:
             own = folder / stream
             if stream in found:
@@ -57,29 +55,28 @@ class Streams:
             elif (own / "metrics.json").exists():
                 log.info("%s: trained already, in %s", stream, own)
             else:
-                train(own, self._overrides(stream))
+                train(own, self._overrides(experiment, stream))
         references = [
             found[stream].reference if stream in found else str(folder / stream)
             for stream in self.streams
         ]
-        metrics = fuse_runs(folder, open_runs(references, cfg.tracking.uri), self.weights)
-        track(cfg, folder, metrics)
+        metrics = fuse_runs(folder, open_runs(references, experiment.tracking_uri), self.weights)
+        track(experiment, folder, metrics)
         log.info("run folder: %s", folder)
         return metrics.get("val/top1")
 
-    def _overrides(self, stream: str) -> list[str]:
-        hydra = HydraConfig.get()
-        given = list(hydra.overrides.task)
+    def _overrides(self, experiment: Experiment, stream: str) -> list[str]:
+        given = list(experiment.overrides)
         chosen = f"experiment={self.experiment}"
         if self.experiment is None:
-            chosen = f"model={hydra.runtime.choices['model']}"
+            chosen = f"model={experiment.choices['model']}"
         return child_overrides(given, chosen, stream, self.train or {})
 
-    def _found(self, cfg: DictConfig) -> dict[str, Run]:
+    def _found(self, experiment: Experiment) -> dict[str, Run]:
         """The runs given, by their stream."""
         found: dict[str, Run] = {}
         for reference in self.runs:
-            run = open_run(reference, cfg.tracking.uri)
+            run = open_run(reference, experiment.tracking_uri)
             stream = run.config.get("stream", {}).get("name")
             if stream not in self.streams:
                 raise UserError(

@@ -2,14 +2,10 @@
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
 from flag3d_exp import bounds, console, files
-from flag3d_exp.config import build
+from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.models.summary import Layer, layers
 from flag3d_exp.skeletons.layout import load_layout
 
@@ -31,45 +27,51 @@ class Summary:
     def __post_init__(self) -> None:
         bounds.check(self, "task")
 
-    def __call__(self, cfg: DictConfig) -> None:
+    def __call__(self, experiment: Experiment) -> None:
         """Print the table; write it to `summary.md`."""
-        build.device(cfg)
-        text = layer_table(cfg, self.depth) if self.models is None else model_table(self.models)
-        folder = Path(HydraConfig.get().runtime.output_dir)
+        experiment.device()
+        text = (
+            layer_table(experiment, self.depth)
+            if self.models is None
+            else model_table(experiment, self.models)
+        )
+        folder = experiment.folder
         files.write_text(folder / "summary.md", text)
         console.show(text)
 
 
-def layer_table(cfg: DictConfig, depth: int) -> str:
+def layer_table(experiment: Experiment, depth: int) -> str:
     """Markdown: the model's layers for one clip, the whole last."""
-    whole, *found = layers(build.model(cfg), clip_shape(cfg), depth)
+    whole, *found = layers(experiment.model(), clip_shape(experiment), depth)
     rows = [_cells(layer, layer.name) for layer in [*found, whole]]
     header = ("layer", "kind", "output", "parameters", "multiply-adds (M)")
-    return f"{_described(cfg)}\n\n{_table(header, rows)}"
+    return f"{_described(experiment)}\n\n{_table(header, rows)}"
 
 
-def model_table(models: list[str]) -> str:
+def model_table(experiment: Experiment, models: list[str]) -> str:
     """Markdown: each model as a whole, for one clip of the chosen dataset."""
     rows = []
-    for name, cfg in [(name, build.with_model(name)) for name in models]:
-        whole = layers(build.model(cfg), clip_shape(cfg), depth=1)[0]
-        clip = " x ".join(str(size) for size in clip_shape(cfg)[1:])
+    for name in models:
+        chosen = experiment.with_model(name)
+        whole = layers(chosen.model(), clip_shape(chosen), depth=1)[0]
+        clip = " x ".join(str(size) for size in clip_shape(chosen)[1:])
         cells = _cells(whole, name)
         rows.append((name, cells[1], clip, *cells[3:]))
     header = ("model", "class", "persons x frames x joints x channels", "parameters", "M mult-adds")
     return _table(header, rows)
 
 
-def clip_shape(cfg: DictConfig) -> tuple[int, ...]:
+def clip_shape(experiment: Experiment) -> tuple[int, ...]:
     """(1, M, T, V, C) of one clip as the configured pipeline makes it."""
+    cfg = experiment.config
     layout = load_layout(cfg.dataset.layout)
     channels = 3 if "train_size" in cfg.pipeline else cfg.dataset.num_channels
     return (1, cfg.dataset.num_persons, cfg.pipeline.clip_len, layout.num_joints, channels)
 
 
-def _described(cfg: DictConfig) -> str:
-    shape = " x ".join(str(size) for size in clip_shape(cfg)[1:])
-    return f"{build.class_name(cfg.model)}, one clip of {shape} (persons, frames, joints, channels)"
+def _described(experiment: Experiment) -> str:
+    shape = " x ".join(str(size) for size in clip_shape(experiment)[1:])
+    return f"{experiment.model_name}, one clip of {shape} (persons, frames, joints, channels)"
 
 
 def _cells(layer: Layer, name: str) -> tuple[str, ...]:

@@ -5,16 +5,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
-from hydra.core.hydra_config import HydraConfig
 from mindspore import nn
-from omegaconf import DictConfig
 
 from flag3d_exp import bounds, console
-from flag3d_exp.config import build
+from flag3d_exp.config.experiment import Experiment, num_parameters
 from flag3d_exp.data.loader import Batch, batches, training_shares
 from flag3d_exp.debug.updates import Debug, updates
 from flag3d_exp.devices.ranks import Ranks
@@ -25,6 +22,7 @@ from flag3d_exp.engine.step import MicroBatch, StepSettings, TrainStep, dropout_
 from flag3d_exp.engine.train import NonFiniteLoss, Plan, Progress, StepBatch, train
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.models.layers import synchronise
+from flag3d_exp.report.run_figures import publish
 from flag3d_exp.runs import record, resume
 from flag3d_exp.runs.session import Evaluator, Session
 
@@ -99,41 +97,41 @@ class Train:
         if isinstance(self.debug, str):
             raise UserError(f"`task.debug` is chosen by `debug=...`; got {self.debug!r}.")
 
-    def __call__(self, cfg: DictConfig) -> float | None:
+    def __call__(self, experiment: Experiment) -> float | None:
         """Train; the best value of the objective (none if the run was only debugged)."""
         ranks = Ranks.here()
         with ending_together(ranks):
-            return self._train(cfg, ranks)
+            return self._train(experiment, ranks)
 
-    def _train(self, cfg: DictConfig, ranks: Ranks) -> float | None:
-        folder = Path(HydraConfig.get().runtime.output_dir)
+    def _train(self, experiment: Experiment, ranks: Ranks) -> float | None:
+        folder = experiment.folder
         resume.check_unused(folder, self.resume)
-        device, device_name = build.device(cfg)
-        schedule = build.instantiated(cfg.scheduler)
-        datasets = build.datasets(cfg)
+        device, device_name = experiment.device()
+        schedule = experiment.made("scheduler")
+        datasets = experiment.datasets()
         check_splits(datasets, self.objective, averaged=self.ema_decay is not None)
         train_split = datasets["train"]
         evaluated = {split: data for split, data in datasets.items() if split != "train"}
-        model = build.model(cfg)
+        model = experiment.model()
         if self.init_from:
-            resume.initialise(model, self.init_from, cfg.tracking.uri)
+            resume.initialise(model, self.init_from, experiment.tracking_uri)
         if self.sync_batchnorm and ranks.world > 1:
             synchronise(model, ranks.world)
         compiled = device.compiles()
-        step = self._step(cfg, model, train_split, compiled, ranks.world)
+        step = self._step(experiment, model, train_split, compiled, ranks.world)
         progress = resume.restored(folder, model, step) if self.resume else Progress()
         if ranks.world > 1:
             progress = resume.shared(ranks, model, step, progress)
-        progress.metrics["num_parameters"] = float(build.num_parameters(model))
+        progress.metrics["num_parameters"] = float(num_parameters(model))
         plan = self._plan(len(train_split), step.base_rates[0], ranks.world)
         mask_shape = (self.batch_size, model.num_features)
-        load = self._loader(train_split, cfg.seed, mask_shape, model.dropout, ranks)
-        log.info(build.header(cfg, device_name, model, datasets))
+        load = self._loader(train_split, experiment.seed, mask_shape, model.dropout, ranks)
+        log.info(experiment.header(device_name, model, datasets))
         if self.debug is not None:
             self.debug(step, updates(load, train_split.names, schedule, plan, progress))
             return None
         with (
-            record.tracked_run(cfg, folder, device_name, datasets) as tracker,
+            experiment.tracked(device_name, datasets) as tracker,
             console.progress_bar() as bar,
             StopRequest(ranks.any if ranks.world > 1 else None) as stop,
         ):
@@ -142,9 +140,18 @@ class Train:
             evaluator = Evaluator(
                 predict, size, self.num_workers, self.limit_batches, stop, bar, ranks
             )
-            keep = (self.keep_last, self.keep_best)
             session = Session(
-                folder, step, plan, evaluated, evaluator, tracker, bar, record.meta(cfg), *keep
+                folder,
+                step,
+                plan,
+                evaluated,
+                evaluator,
+                tracker,
+                bar,
+                experiment.meta,
+                keep_last=self.keep_last,
+                keep_best=self.keep_best,
+                report_to=experiment.trial and experiment.trial.report,
             )
             try:
                 train(step, load, schedule, plan, progress, session, stop)
@@ -152,20 +159,18 @@ class Train:
                 raise record.explained(error, folder, train_split, tracker) from error
             session.write()
             if ranks.first:
-                record.publish(
-                    folder, session.history, plan, progress, record.class_names(cfg), tracker
-                )
-        for line in console.summary_lines(progress.best_metrics, list(evaluated)):
+                publish(folder, session.history, plan, progress, experiment.classes, tracker)
+        for line in [
+            *console.summary_lines(progress.best_metrics, list(evaluated)),
+            *experiment.places(tracker),
+        ]:
             log.info(line)
-        log.info("run folder: %s", folder)
-        if tracker.page is not None:
-            log.info(console.browse_line(cfg.tracking.uri, tracker.page))
         assert progress.best is not None
         return progress.best
 
     def _step(
         self,
-        cfg: DictConfig,
+        experiment: Experiment,
         model: nn.Cell,
         train_split: "ClipDataset",
         compiled: bool,
@@ -174,7 +179,7 @@ class Train:
         groups = parameter_groups(model.get_parameters(), self.head_lr, self.freeze_backbone)
         weights = None
         if self.class_weights == "balanced":
-            weights = balanced_weights(train_split.labels, cfg.dataset.num_classes)
+            weights = balanced_weights(train_split.labels, experiment.config.dataset.num_classes)
         settings = StepSettings(
             clip_norm=self.clip_norm,
             label_smoothing=self.label_smoothing,
@@ -182,11 +187,11 @@ class Train:
             accumulate=self.accumulate,
             ema_decay=self.ema_decay,
             skip_nonfinite=self.nonfinite == "skip",
-            loss_scaling=cfg.device.precision == "fp16",
+            loss_scaling=experiment.config.device.precision == "fp16",
             world=world,
             jit=compiled,
         )
-        return TrainStep(model, build.instantiated(cfg.optimizer)(groups), settings)
+        return TrainStep(model, experiment.made("optimizer")(groups), settings)
 
     def _plan(self, num_recordings: int, learning_rate: float, world: int) -> Plan:
         steps = -(-num_recordings // (self.batch_size * self.accumulate * world))

@@ -6,8 +6,8 @@ import pytest
 from mindspore import Tensor
 from omegaconf import OmegaConf
 
-from flag3d_exp.config.build import class_name, instantiated
 from flag3d_exp.config.checks import CONF
+from flag3d_exp.config.experiment import class_name, instantiated
 from flag3d_exp.engine.parameters import assign_parameters, parameter_values
 from flag3d_exp.errors import UserError
 from flag3d_exp.models.classifier import Classifier

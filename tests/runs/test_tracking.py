@@ -18,7 +18,7 @@ from mlflow.tracking import MlflowClient
 from omegaconf import OmegaConf
 from servers import answer
 
-from flag3d_exp.config.build import run_title
+from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.errors import UserError
 from flag3d_exp.runs.run_folder import History, Report
 from flag3d_exp.runs.tracking import Tracker, Tracking, connect, settle
@@ -29,7 +29,7 @@ def settings(folder: Path, **others) -> Tracking:
 
 
 @pytest.mark.parametrize(("task", "expected"), [("Train", ""), ("Evaluate", "evaluate-")])
-def test_a_run_is_named_after_what_it_does_first(task, expected):
+def test_a_run_is_named_after_what_it_does_first(tmp_path, task, expected):
     cfg = OmegaConf.create(
         {
             "task": {"_target_": f"tasks.{task}"},
@@ -39,7 +39,7 @@ def test_a_run_is_named_after_what_it_does_first(task, expected):
             "seed": 3,
         }
     )
-    assert run_title(cfg) == f"{expected}STGCN-bone-demo-3"
+    assert Experiment(cfg, tmp_path, {}).title == f"{expected}STGCN-bone-demo-3"
 
 
 def test_a_run_arrives_with_its_parameters_metrics_data_and_files(tmp_path):

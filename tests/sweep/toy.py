@@ -5,14 +5,10 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
+from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.runs import run_folder
-from flag3d_exp.sweep import trial
 
 
 @dataclass(frozen=True)
@@ -32,16 +28,14 @@ class Toy:
     objective: str = "val/top1"
     resume: str | None = None
 
-    def __call__(self, cfg: DictConfig) -> float:
-        folder = Path(HydraConfig.get().runtime.output_dir)
+    def __call__(self, experiment: Experiment) -> float:
         if self.tracked:
-            from flag3d_exp.runs import record
+            with experiment.tracked("CPU"):
+                return self.train(experiment)
+        return self.train(experiment)
 
-            with record.tracked_run(cfg, folder, "CPU", {}):
-                return self.train(folder)
-        return self.train(folder)
-
-    def train(self, folder: Path) -> float:
+    def train(self, experiment: Experiment) -> float:
+        folder = experiment.folder
         history = folder / "history.jsonl"
         done = len(history.read_text().splitlines()) if self.resume else 0
         print(f"starts after epoch {done}", flush=True)
@@ -54,9 +48,8 @@ class Toy:
                     file.write(json.dumps({"epoch": epoch, "pid": os.getpid()}) + "\n")
                 if epoch == 2:
                     self.fail(first_try=done == 0)
-                own = trial.current()
-                if own is not None:
-                    own.report(epoch, {self.objective: value})
+                if experiment.trial is not None and experiment.trial.report is not None:
+                    experiment.trial.report(epoch, {self.objective: value})
                 stop.check()
         run_folder.save_metrics(folder, {"val/top1": value, "size": self.x})
         return value

@@ -9,7 +9,7 @@ import pytest
 from cli import TINY, command, program, refused
 from omegaconf import OmegaConf
 
-from flag3d_exp.config.build import instantiated
+from flag3d_exp.config.experiment import instantiated
 from flag3d_exp.errors import UserError
 from flag3d_exp.main import leave
 

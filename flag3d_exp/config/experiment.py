@@ -1,0 +1,247 @@
+"""A composed configuration: what a task reads of it, and the objects it describes."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from flag3d_exp.config import checks
+from flag3d_exp.config.hydra_adapter import config_loader
+from flag3d_exp.console import browse_line
+from flag3d_exp.devices.device import Device, description
+from flag3d_exp.errors import UserError, nearest
+from flag3d_exp.runs.trial_hooks import TrialHooks
+
+if TYPE_CHECKING:
+    from mindspore import nn
+
+    from flag3d_exp.data.dataset import ClipDataset
+    from flag3d_exp.runs.tracking import Tracker
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a task is given: the configuration of this run, its folder, and its part in a sweep.
+
+    Attributes:
+        config: the composed configuration.
+        folder: the run folder.
+        choices: the choice made in each group.
+        overrides: the command line, without those of Hydra itself.
+        trial: the run's part in a sweep; None outside of one.
+    """
+
+    config: DictConfig
+    folder: Path
+    choices: Mapping[str, str]
+    overrides: tuple[str, ...] = ()
+    trial: TrialHooks | None = None
+
+    @classmethod
+    def composed(cls, config: DictConfig, trial: TrialHooks | None = None) -> "Experiment":
+        """The experiment that Hydra has composed in this process."""
+        hydra = HydraConfig.get()
+        choices = {str(k): str(v) for k, v in hydra.runtime.choices.items() if v}
+        return cls(
+            config,
+            Path(hydra.runtime.output_dir),
+            {group: choice for group, choice in choices.items() if not group.startswith("hydra")},
+            tuple(hydra.overrides.task),
+            trial,
+        )
+
+    @property
+    def seed(self) -> int:
+        """Of initialisation, data order, augmentation and dropout."""
+        return self.config.seed
+
+    @property
+    def tracking_uri(self) -> str | None:
+        """The MLflow store; None without tracking."""
+        return self.config.tracking.uri
+
+    @property
+    def dataset_name(self) -> str:
+        """What logs and reports call the dataset."""
+        return self.config.dataset.name
+
+    @property
+    def splits(self) -> list[str]:
+        """The dataset's splits, `train` among them."""
+        return [str(split) for split in self.config.dataset.splits]
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes; their numbers where the dataset gives none."""
+        names = self.config.dataset.get("classes")
+        return list(names) if names else [str(n) for n in range(self.config.dataset.num_classes)]
+
+    @property
+    def model_name(self) -> str:
+        """The class of the network."""
+        return class_name(self.config.model)
+
+    @property
+    def title(self) -> str:
+        """The default name of a run: `model-stream-dataset-seed`, after its task unless it trains.
+
+        What distinguishes runs comes first, because lists of runs cut names off.
+        """
+        task = class_name(self.config.task).lower()
+        stream, dataset = self.config.stream.name, self.dataset_name
+        title = f"{self.model_name}-{stream}-{dataset}-{self.seed}"
+        return title if task == "train" else f"{task}-{title}"
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What a checkpoint says of its run: the configuration, and the choice in each group."""
+        return {"config": OmegaConf.to_yaml(self.config), "choices": dict(self.choices)}
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The configuration as flat `group.key` names and resolved values."""
+        flat: dict[str, Any] = {}
+
+        def visit(prefix: str, node: Any) -> None:
+            if isinstance(node, dict):
+                for key, value in node.items():
+                    visit(f"{prefix}.{key}" if prefix else str(key), value)
+            else:
+                flat[prefix] = node
+
+        visit("", OmegaConf.to_container(self.config, resolve=True))
+        return flat
+
+    def with_model(self, name: str) -> "Experiment":
+        """This experiment with another choice of `model`, one of `task.models`.
+
+        Raises:
+            UserError: there is no such choice.
+        """
+        known = config_loader().get_group_options("model", ObjectType.CONFIG)
+        if name not in known:
+            raise UserError(
+                f"`task.models`: `{name}` is not a choice of `model`.{nearest(name, known)} "
+                f"Choices: {', '.join(sorted(known))}."
+            )
+        overrides = [line for line in self.overrides if not line.startswith("model=")]
+        return replace(self, config=compose("config", [*overrides, f"model={name}"]))
+
+    def made(self, group: str) -> Any:
+        """The object that a group of the configuration describes.
+
+        Raises:
+            UserError: the object refused its settings.
+        """
+        return instantiated(self.config[group])
+
+    def device(self) -> tuple[Device, str]:
+        """Select the device and seed MindSpore; the device's settings and name."""
+        settings: Device = self.made("device")
+        name = settings.activate()
+        import mindspore as ms
+
+        ms.set_seed(self.seed)
+        return settings, name
+
+    def datasets(self, splits: list[str] | None = None) -> dict[str, "ClipDataset"]:
+        """The dataset's splits (or those named) as clips; only `train` is augmented."""
+        from flag3d_exp.data import source
+
+        return source.build(
+            self.made("dataset"), self.made("pipeline"), self.made("stream"), self.seed, splits
+        )
+
+    def model(self) -> "nn.Cell":
+        """The network with its head, initialised from `seed`, in the device's precision.
+
+        Raises:
+            UserError: it refused its settings, or is made for other data than it gets.
+        """
+        from flag3d_exp.models.classifier import Classifier
+
+        checks.check_model(self.config)
+        settings: Device = self.made("device")
+        backbone, num_classes = self.made("model"), self.config.dataset.num_classes
+        return settings.lowered(Classifier(backbone, num_classes, backbone.dropout))
+
+    def header(
+        self, device_name: str, model: "nn.Cell", datasets: Mapping[str, "ClipDataset"]
+    ) -> str:
+        """One line that says what runs where on what."""
+        counts = ", ".join(f"{split} {len(data)}" for split, data in datasets.items())
+        return (
+            f"{self.model_name} ({num_parameters(model):,} parameters), {self.config.stream.name} "
+            f"stream, on {self.dataset_name} ({counts}), {description(device_name)}"
+        )
+
+    def places(self, tracker: "Tracker") -> list[str]:
+        """Lines that say where the run folder is and how to browse the MLflow run."""
+        lines = [f"run folder: {self.folder}"]
+        if tracker.page is not None and self.tracking_uri is not None:
+            lines.append(browse_line(self.tracking_uri, tracker.page))
+        return lines
+
+    @contextmanager
+    def tracked(
+        self, device_name: str, datasets: Mapping[str, "ClipDataset"] | None = None
+    ) -> Iterator["Tracker"]:
+        """An MLflow run for the time of the block; FINISHED, FAILED or KILLED at its end."""
+        from flag3d_exp.runs import record
+
+        tags = {
+            "model": self.model_name,
+            "dataset": self.dataset_name,
+            "stream": self.config.stream.name,
+            "device": device_name,
+            "command": " ".join(self.overrides),
+        }
+        with record.tracked_run(
+            self.made("tracking"), self.folder, self.title, tags, self.parameters, self.trial
+        ) as tracker:
+            for split, data in (datasets or {}).items():
+                path = str(self.config.dataset.path)
+                tracker.log_dataset(path, self.dataset_name, data.digest, split)
+            yield tracker
+
+
+def instantiated(node: DictConfig) -> Any:
+    """The object that a node describes, built from plain lists and dictionaries.
+
+    Raises:
+        UserError: the object refused its settings.
+    """
+    try:
+        return instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        if refusal := _user_error(error):
+            raise refusal from error
+        reason = error.__cause__ or error
+        text = " ".join(f"{type(reason).__name__}: {reason}".split())
+        made = f"`{node._target_}` can't be made with these settings"
+        raise UserError(f"{made} ({text}); the traceback is in run.log.") from error
+
+
+def class_name(node: DictConfig) -> str:
+    """The class of a configured object, without its module."""
+    return str(node._target_).rpartition(".")[2]
+
+
+def num_parameters(model: "nn.Cell") -> int:
+    """How many numbers training adjusts."""
+    return sum(p.size for p in model.trainable_params())
+
+
+def _user_error(error: BaseException | None) -> UserError | None:
+    """The UserError beneath Hydra's wrapping of a constructor's exception."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__
+    return error

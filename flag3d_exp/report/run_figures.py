@@ -1,0 +1,52 @@
+"""The figures of a finished run: curves and confusion, in its folder and in MLflow."""
+
+from pathlib import Path
+
+import numpy as np
+
+from flag3d_exp import files
+from flag3d_exp.engine.train import Plan, Progress
+from flag3d_exp.report.figures import confusion_figure, curves_figure
+from flag3d_exp.results.metrics import confusion_matrix, predictions
+from flag3d_exp.runs.run_folder import History, save_metrics
+from flag3d_exp.runs.tracking import Tracker
+
+
+def publish(
+    folder: Path,
+    history: History,
+    plan: Plan,
+    progress: Progress,
+    class_names: list[str],
+    tracker: Tracker,
+) -> None:
+    """Write metrics.json and the figures; log them, the checkpoints and the predictions."""
+    history.flush()
+    metrics = progress.best_metrics | {"best_epoch": float(progress.best_epoch)}
+    tracker.log_artifact(save_metrics(folder, metrics))
+    figures = folder / "figures"
+    figures.mkdir(exist_ok=True)
+    curves = {
+        name: [(step / plan.steps_per_epoch, value) for step, value in zip(*series, strict=True)]
+        for name, series in history.series().items()
+    }
+    files.write_figure(figures / "curves.png", curves_figure(curves), dpi=150)
+    publish_predictions(folder, class_names, tracker)
+    for name in ("best.npz", "last.npz"):
+        if (folder / "checkpoints" / name).exists():
+            tracker.log_artifact(folder / "checkpoints" / name, "checkpoints")
+
+
+def publish_predictions(folder: Path, class_names: list[str], tracker: Tracker) -> None:
+    """Draw the confusion matrix of every split's predictions; log figures and predictions."""
+    figures = folder / "figures"
+    figures.mkdir(exist_ok=True)
+    for path in sorted((folder / "predictions").glob("*.npz")):
+        with np.load(path) as kept:
+            scores, labels = kept["scores"], kept["labels"]
+        confusion = confusion_matrix(predictions(scores), labels, scores.shape[1])
+        figure = confusion_figure(confusion, class_names)
+        files.write_figure(figures / f"confusion_{path.stem}.png", figure, dpi=150)
+        tracker.log_artifact(path, "predictions")
+    for path in sorted(figures.glob("*.png")):
+        tracker.log_artifact(path, "figures")
