@@ -1,13 +1,12 @@
-"""Recordings to predict: from a pickle, an .npz, a folder of these or a request; without labels.
+"""Recordings to predict: from a pickle, an .npz or a folder of these; without labels.
 
 A pickle holds annotations as in `annotations`, a list of them, or a single one. An .npz holds one
 recording, named after the file: `keypoint` (M, T0, V, C) or (T0, V, C), and where they are known
-`keypoint_score` (M, T0, V) or (T0, V) and `img_shape` (height, width). A request holds fields of
-one recording each: `keypoints`, and where they are known `scores`, `image_shape` and `name`.
+`keypoint_score` (M, T0, V) or (T0, V) and `img_shape` (height, width).
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,48 +49,6 @@ def read_inputs(path: Path) -> list[Recording]:
     return recordings
 
 
-def read_request(fields: Mapping[str, Any], number: int) -> Recording:
-    """The recording that a request's fields describe; NaN stands for a field that is not given.
-
-    Args:
-        number: of the recording in its request: its name, if it has none.
-
-    Raises:
-        UserError: a field is not what it must be.
-    """
-    given = {key: value for key, value in fields.items() if not _absent(value)}
-    name = str(given.get("name", number))
-    if "keypoints" not in given:
-        raise UserError(f"recording {name!r} has no `keypoints`.")
-    keypoints = _numbers(name, "keypoints", given["keypoints"], 4)
-    scores = None
-    if "scores" in given:
-        scores = _numbers(name, "scores", given["scores"], 3)
-        if scores.shape != keypoints.shape[:3]:
-            raise UserError(
-                f"recording {name!r}: `scores` must have shape {keypoints.shape[:3]}, as "
-                f"`keypoints` say; got {scores.shape}."
-            )
-    shape = None
-    if "image_shape" in given:
-        height, width = _numbers(name, "image_shape", given["image_shape"], 1, (2,))
-        shape = (int(height), int(width))
-        if min(shape) < 1:
-            raise UserError(f"recording {name!r}: `image_shape` must be pixels; got {shape}.")
-    finite = np.isfinite(keypoints).all() and (scores is None or np.isfinite(scores).all())
-    return Recording(name, 0, keypoints, scores, shape, finite=bool(finite))
-
-
-def request_fields(recording: Recording) -> dict[str, Any]:
-    """The fields of a request for a recording, as JSON knows them."""
-    fields = {"name": recording.name, "keypoints": recording.keypoints.tolist()}
-    if recording.scores is not None:
-        fields["scores"] = recording.scores.tolist()
-    if recording.image_shape is not None:
-        fields["image_shape"] = list(recording.image_shape)
-    return fields
-
-
 def input_clips(
     recordings: Sequence[Recording],
     settings: Dataset,
@@ -110,25 +67,6 @@ def input_clips(
         if error := fault(recording, settings, layout, pipeline.needs_image):
             raise UserError(f"recording {recording.name!r}: {error}")
     return ClipDataset(recordings, pipeline, stream, seed)
-
-
-def _absent(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and np.isnan(value))
-
-
-def _numbers(
-    name: str, key: str, value: Any, num_axes: int, shape: tuple[int, ...] | None = None
-) -> np.ndarray:
-    """An array of `num_axes` axes, none of them empty, from nested lists."""
-    what = {4: "(persons, frames, joints, coordinates)", 3: "(persons, frames, joints)"}
-    try:
-        array = np.array(value, np.float32)
-    except (TypeError, ValueError):
-        array = np.empty(0)
-    if array.ndim != num_axes or array.size == 0 or (shape and array.shape != shape):
-        expected = what.get(num_axes, "(height, width)")
-        raise UserError(f"recording {name!r}: `{key}` must be numbers, {expected}.")
-    return array
 
 
 def _recordings(file: Path) -> list[Recording]:
