@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from flag3d_exp.data.annotations import Recording, recordings_in
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.formats.pickles import read_pickle
