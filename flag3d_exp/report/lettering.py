@@ -46,7 +46,7 @@ def legible(text: str) -> str:
         return text
     known = _letters(tuple(_families()))
     if any(ord(letter) not in known for letter in text):
-        known |= _letters_of_new_fonts()
+        known = known | _letters_of_new_fonts()
         matplotlib.rcParams.update(_settings())
     missing = [letter for letter in text if ord(letter) not in known]
     if missing:
@@ -68,7 +68,7 @@ _number = FuncFormatter(lambda value, _: f"{value:g}")
 _nothing = FuncFormatter(lambda *_: "")
 
 
-def _settings() -> dict[str, Any]:
+def _settings() -> dict[Any, Any]:
     return {"text.parse_math": False, "font.family": _families()}
 
 
