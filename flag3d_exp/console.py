@@ -1,6 +1,7 @@
 """What a run says on the terminal: a header, a progress bar, one line an epoch, tables."""
 
 import logging
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,12 +14,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from flag3d_exp import markdown
 from flag3d_exp.errors import printable, printable_lines
 
 log = logging.getLogger(__name__)
 
 PERCENT = ("top1", "top5")
+CELL_END = re.compile(r"(?<!\\)\|")
 
 
 class PrintableFormatter(logging.Formatter):
@@ -85,27 +86,26 @@ def say(text: str) -> None:
     print(printable(text), flush=True)
 
 
-def show(text: str) -> None:
+def show(markdown: str) -> None:
     """Print Markdown: as it stands, but on a terminal with its tables drawn within the width."""
-    text = printable_lines(text)
+    markdown = printable_lines(markdown)
     if not sys.stdout.isatty():
-        print(text)
+        print(markdown)
         return
     console = Console(file=sys.stdout)
-    for is_table, group in groupby(text.splitlines(), lambda line: line.startswith("|")):
+    for is_table, group in groupby(markdown.splitlines(), lambda line: line.startswith("|")):
         lines = list(group)
-        plain = Text("\n".join(map(markdown.unescaped, lines)))
-        console.print(_drawn(lines) if is_table else plain)
+        console.print(_drawn(lines) if is_table else Text("\n".join(lines)))
 
 
 def _drawn(lines: Sequence[str]) -> Table:
-    header, rules, *rows = (markdown.cells(line) for line in lines)
+    header, rules, *rows = ([cell.strip() for cell in CELL_END.split(line)[1:-1]] for line in lines)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name, rule in zip(header, rules, strict=True):
         justify = "right" if rule.endswith(":") else "left"
         table.add_column(Text(name), justify=justify, overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(cell.replace("\\|", "|")) for cell in row))
     return table
 
 

@@ -1,7 +1,9 @@
 """Annotation files: recordings by name, and the splits that name them. The format is PYSKL's.
 
-    {"split": {"train": [name, ...], ...}, "annotations": [{"frame_dir": name, "label": int,
-     "keypoint": (M, T0, V, C), "keypoint_score": (M, T0, V), "img_shape": (height, width)}, ...]}
+    {"split": {"train": [name, ...], ...}, "annotations": [{"name": name, "label": int,
+     "keypoints": (M, T0, V, C), "scores": (M, T0, V), "image_shape": (height, width)}, ...]}
+
+PYSKL's names for these fields are read as well, see `fields`.
 
 Sizes: M persons, T0 frames of the recording, V joints, C coordinates.
 """
@@ -18,12 +20,14 @@ from typing import Any
 import numpy as np
 
 from flag3d_exp.data import cache as stores
+from flag3d_exp.data.fields import as_spelled, named
 from flag3d_exp.data.formats.pickles import plain, read_pickle
 from flag3d_exp.errors import UserError, nearest
-from flag3d_exp.names import name_fault
+from flag3d_exp.faults import Faults
 from flag3d_exp.splits import check_split_names
 
 log = logging.getLogger(__name__)
+MAX_NAME = 500
 # What the arrays of a file may take together: 100 MB, and 10 times its size (integers grow to four
 # times theirs). A pickle may name one array in any number of recordings.
 FREE_BYTES, MAX_SHARING = 100_000_000, 10
@@ -178,68 +182,74 @@ def _stored(path: Path, place: Path) -> tuple[dict[str, tuple[str, ...]], list[R
     return splits, [Recording(*row) for row in rows]
 
 
-def recordings_in(path: Path, annotations: Sequence[Any]) -> Iterator[Recording]:
+def recordings_in(
+    path: Path, annotations: Sequence[Any], shared: bool = True
+) -> Iterator[Recording]:
     """The recordings that the annotations of a file describe.
 
+    Args:
+        shared: several may name the same array, as in a pickle; so their sizes are added up.
+
     Raises:
-        UserError: naming the recording and what is wrong with it.
+        UserError: naming all recordings that are wrong, and what is wrong with them.
     """
-    left = FREE_BYTES + MAX_SHARING * path.stat().st_size
+    faults, size = Faults(), 0
+    limit = FREE_BYTES + MAX_SHARING * path.stat().st_size
     for number, annotation in enumerate(annotations):
-        try:
+        with faults.of(_called(annotation, number)):
             recording = recording_of(annotation)
-        except UserError as error:
-            name = annotation.get("frame_dir") if isinstance(annotation, dict) else None
-            which = _short(name) if isinstance(name, str) else f"number {number}"
-            raise UserError(f"{path}: recording {which}: {error}") from error
-        left -= recording.keypoints.nbytes
-        left -= recording.scores.nbytes if recording.scores is not None else 0
-        if left < 0:
+            size += recording.keypoints.nbytes
+            size += recording.scores.nbytes if recording.scores is not None else 0
+        if shared and size > limit:
             raise UserError(f"{path}: its recordings share their arrays many times over.")
-        yield recording
+        if not faults.count:
+            yield recording
+    faults.refuse(str(path))
 
 
 def recording_of(annotation: Any) -> Recording:
-    """The recording that one annotation of a pickle describes.
+    """The recording that one annotation of a file describes.
 
     Raises:
         UserError: what is wrong with it, as a sentence without its name.
     """
     if not isinstance(annotation, dict):
         raise UserError(f"it must be a dict; got {type(annotation).__name__}.")
-    name = annotation.get("frame_dir", annotation.get("filename"))
-    if wrong := name_fault(name):
-        raise UserError(f"`frame_dir` {wrong}.")
+    fields = named(annotation)
+    with as_spelled(annotation):
+        return _recording(fields)
+
+
+def _recording(annotation: dict[Any, Any]) -> Recording:
+    """As `recording_of`, of fields by their own names."""
+    name = annotation.get("name")
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
+        raise UserError(f"`name` must be a text of 1 to {MAX_NAME} letters; got {_short(name)}.")
     label = plain(annotation.get("label"))
     if not isinstance(label, int) or isinstance(label, bool):
         raise UserError(f"`label` must be an integer; got {_short(label)}.")
-    keypoints = _numbers(annotation, "keypoint")
+    keypoints = _numbers(annotation, "keypoints")
     if keypoints.ndim != 4 or 0 in keypoints.shape:
         raise UserError(
-            "`keypoint` must have shape (persons, frames, joints, coordinates), none of them 0; "
+            "`keypoints` must have shape (persons, frames, joints, coordinates), none of them 0; "
             f"got {keypoints.shape}."
         )
     if keypoints.shape[-1] not in (2, 3):
-        raise UserError(f"`keypoint` must have 2 or 3 coordinates; got {keypoints.shape[-1]}.")
+        raise UserError(f"`keypoints` must have 2 or 3 coordinates; got {keypoints.shape[-1]}.")
     scores = None
-    if annotation.get("keypoint_score") is not None:
-        scores = _numbers(annotation, "keypoint_score")
+    if "scores" in annotation:
+        scores = _numbers(annotation, "scores")
         if scores.shape != keypoints.shape[:3]:
-            raise UserError(
-                f"`keypoint_score` must have shape {keypoints.shape[:3]}; got {scores.shape}."
-            )
+            raise UserError(f"`scores` must have shape {keypoints.shape[:3]}; got {scores.shape}.")
     total = annotation.get("total_frames", keypoints.shape[1])
     if total != keypoints.shape[1]:
         raise UserError(f"`total_frames` is {_short(total)}, but there are {keypoints.shape[1]}.")
     subject = annotation.get("subject")
-    subject = str(subject) or None if isinstance(subject, str | int) else None
-    if subject is not None and (wrong := name_fault(subject)):
-        raise UserError(f"`subject` {wrong}.")
     finite = np.isfinite(keypoints).all() and (scores is None or np.isfinite(scores).all())
     return Recording(
-        *(str(name), label, keypoints, scores),
+        *(name, label, keypoints, scores),
         image_shape=_image_shape(annotation),
-        subject=subject,
+        subject=str(subject) if isinstance(subject, str | int) else None,
         finite=bool(finite),
     )
 
@@ -257,8 +267,15 @@ def _numbers(annotation: dict, key: str) -> np.ndarray:
         return array.astype(np.float32)
 
 
+def _called(annotation: Any, number: int) -> str:
+    """What to call the recording of an annotation that may be anything."""
+    fields = annotation if isinstance(annotation, dict) else {}
+    name = next((fields[key] for key in ("name", "frame_dir", "filename") if key in fields), None)
+    return _short(name) if isinstance(name, str) else f"number {number}"
+
+
 def _image_shape(annotation: dict) -> tuple[int, int] | None:
-    shape = plain(annotation.get("img_shape"))
+    shape = plain(annotation.get("image_shape"))
     if shape is None:
         return None
     shape = shape.tolist() if isinstance(shape, np.ndarray) else shape
@@ -267,7 +284,7 @@ def _image_shape(annotation: dict) -> tuple[int, int] | None:
         or len(shape) != 2
         or not all(isinstance(side, int) and side > 0 for side in shape)
     ):
-        raise UserError(f"`img_shape` must be (height, width) in pixels; got {_short(shape)}.")
+        raise UserError(f"`image_shape` must be (height, width) in pixels; got {_short(shape)}.")
     return shape[0], shape[1]
 
 

@@ -231,7 +231,9 @@ def _stacked(clips: list[Poses], score_channel: bool) -> np.ndarray:
 
 def _image_shape(recording: Recording) -> tuple[int, int]:
     if recording.image_shape is None:
-        raise UserError(f"recording {recording.name!r} has no `img_shape` to scale its pixels by.")
+        raise UserError(
+            f"recording {recording.name!r} has no `image_shape` to scale its pixels by."
+        )
     return recording.image_shape
 
 

@@ -1,5 +1,6 @@
 """A dataset as configuration describes it: opened, checked against that, made into clips."""
 
+import reprlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from flag3d_exp.data.demo.dataset import demo_path
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline, Pipeline
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError, blamed_on
-from flag3d_exp.names import check_class_names
+from flag3d_exp.faults import Faults
 from flag3d_exp.skeletons.layout import Layout, load_layout
 from flag3d_exp.splits import check_split_names
 
@@ -74,7 +75,6 @@ class Dataset:
                 f"`dataset.classes` must name {self.num_classes} classes, as `dataset.num_classes` "
                 f"says; got {len(self.classes)}."
             )
-        check_class_names(self.classes or (), "`dataset.classes`")
 
     @property
     def num_coordinates(self) -> int:
@@ -131,11 +131,12 @@ def build(
     check_disjoint(settings, annotations)
     settings.check_with(pipeline, stream)
     layout = load_layout(settings.layout)
-    for split, members in recordings.items():
+    faults = Faults()
+    for members in recordings.values():
         for recording in members:
             if error := fault(recording, settings, layout, pipeline.needs_image):
-                where = f"{annotations.path}, split {settings.splits[split]!r}"
-                raise UserError(f"{where}, recording {recording.name!r}: {error}")
+                faults.add(reprlib.repr(recording.name), error)
+    faults.refuse(f"{annotations.path}, {_listed(settings.splits[split] for split in chosen)}")
     return {
         split: ClipDataset(members, pipeline, stream, seed, split == "train", annotations.digest)
         for split, members in recordings.items()
@@ -163,7 +164,7 @@ def fault(recording: Recording, settings: Dataset, layout: Layout, needs_image: 
     if not recording.finite:
         return "it holds NaN or infinite values."
     if needs_image and recording.image_shape is None:
-        return "it has no `img_shape`, which pixels can't be scaled without."
+        return "it has no `image_shape`, which pixels can't be scaled without."
     return None
 
 
@@ -202,6 +203,11 @@ def check_disjoint(settings: Dataset, annotations: Annotations) -> None:
                 f"{annotations.path}: splits {train!r} and {name!r} (`dataset.splits.{split}`) "
                 f"share {len(shared)} recordings, such as {min(shared)!r}."
             )
+
+
+def _listed(splits: Iterable[str]) -> str:
+    names = [repr(split) for split in splits]
+    return f"split{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
 def class_counts(recordings: Sequence[Recording]) -> Counter[int]:

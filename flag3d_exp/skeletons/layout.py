@@ -4,16 +4,17 @@ A layout is a YAML file: one of `layouts/` beside this module, known by its name
 Sizes: V joints, K neighbour subsets.
 """
 
+import re
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from flag3d_exp.errors import UserError, nearest
-from flag3d_exp.names import check_names
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.text import file_text, parsed_yaml
 
@@ -46,6 +47,22 @@ class Layout:
     def num_joints(self) -> int:
         """How many joints there are, V."""
         return len(self.joints)
+
+    @cached_property
+    def joint_numbers(self) -> dict[str, int]:
+        """The joints' numbers by name and by number; with spaces for `_` and `-`, in small letters.
+
+        Joints whose names differ in nothing else are in it as they are written.
+        """
+        names = [_plain(joint) for joint in self.joints]
+        found = {name: j for j, name in enumerate(names) if names.count(name) == 1}
+        found |= {joint: number for number, joint in enumerate(self.joints)}
+        return found | {str(number): number for number in range(self.num_joints)}
+
+    def joint_number(self, name: str) -> int | None:
+        """The number of a joint, however its name is written: `Left_Eye` is `left eye`."""
+        number = self.joint_numbers.get(name)
+        return self.joint_numbers.get(_plain(name)) if number is None else number
 
     @property
     def mirror_order(self) -> np.ndarray:
@@ -157,7 +174,6 @@ def _parsed(name: str, content: object) -> Layout:
     if len(parents_by_name) > MAX_JOINTS:
         raise UserError(f"`joints` must be at most {MAX_JOINTS}; got {len(parents_by_name)}.")
     joints = tuple(str(joint) for joint in parents_by_name)
-    check_names(joints, "the name of a joint")
     index = {joint: number for number, joint in enumerate(joints)}
 
     def number_of(joint: object, key: str) -> int:
@@ -198,6 +214,10 @@ def _parsed(name: str, content: object) -> Layout:
     if len(set(mirrored)) < len(mirrored):
         raise UserError("`mirror_pairs` must name each joint at most once.")
     return Layout(name, joints, parents, mirror_pairs, pairs("limbs") or edges, center, edges)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name).strip().lower()
 
 
 def _root(joints: tuple[str, ...], parents: tuple[int, ...]) -> int:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from flag3d_exp import bounds, console, files
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.data.inputs import input_clips, read_inputs
+from flag3d_exp.data.source import Dataset
 from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.engine.predict import Predictor
@@ -17,10 +18,10 @@ from flag3d_exp.errors import blamed_on
 from flag3d_exp.results.predictions import likeliest
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.session import Evaluator, forward_passes
+from flag3d_exp.skeletons.layout import load_layout
 from flag3d_exp.tasks.evaluate import restored_model
 
 log = logging.getLogger(__name__)
-FORMULA_STARTS = (*"=+-@\t\r\n", *"＝＋－＠")  # the last four: for spreadsheets in Japanese
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Predict:
 
     Args:
         checkpoint: a checkpoint file, a run folder (its best one) or an MLflow run id.
-        input: a pickle of annotations, an .npz with `keypoint`, or a folder of such files.
+        input: a file of recordings (pickle, .npz, .json, .csv, .skeleton, or the .yaml of a table)
+            or a folder of such files.
         top_k: classes per recording.
         format: of the file written, `predicted.csv` or `predicted.json`.
         batch_size: clips per forward pass.
@@ -50,14 +52,16 @@ class Predict:
         """Predict, and write and print the likeliest classes of each recording."""
         folder = experiment.folder
         path = find_checkpoint(self.checkpoint, "task.checkpoint", experiment.tracking_uri)
+        settings: Dataset = experiment.made("dataset")
         with blamed_on("task.input"):
-            recordings = read_inputs(Path(self.input).expanduser())
+            layout = load_layout(settings.layout)
+            recordings = read_inputs(Path(self.input).expanduser(), layout, settings.num_persons)
         with blamed_on("task.checkpoint"):
             checkpoint = load_checkpoint(path)
         device, _ = experiment.device()
         dataset = input_clips(
             recordings,
-            experiment.made("dataset"),
+            settings,
             experiment.made("pipeline"),
             experiment.made("stream"),
             experiment.seed,
@@ -82,22 +86,13 @@ class Predict:
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """One line per recording and rank: name, rank, label, class, probability.
-
-    Names stand as a spreadsheet may read them (`spreadsheet_text`).
-    """
+    """One line per recording and rank: name, rank, label, class, probability."""
     with (
         files.replacing(path) as temporary,
         open(temporary, "w", newline="", encoding="utf-8") as file,
     ):
-        writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)  # all texts, whatever separates
+        writer = csv.writer(file)
         writer.writerow(["name", "rank", "label", "class", "probability"])
         for row in rows:
             for rank, one in enumerate(row["classes"], start=1):
-                name, known = spreadsheet_text(row["name"]), spreadsheet_text(one["class"])
-                writer.writerow([name, rank, one["label"], known, one["probability"]])
-
-
-def spreadsheet_text(name: str) -> str:
-    """The name, behind an apostrophe where a spreadsheet would take it for a formula."""
-    return f"'{name}" if name.startswith(FORMULA_STARTS) else name
+                writer.writerow([row["name"], rank, one["label"], one["class"], one["probability"]])

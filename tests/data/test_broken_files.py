@@ -184,7 +184,7 @@ FILES = {
         dumped(content() | {"annotations": [None]}),
         "number 0: it must be a dict",
     ),
-    "no name": (dumped(content(frame_dir=...)), "number 1: `frame_dir` must be"),
+    "no name": (dumped(content(frame_dir=...)), "number 1: `name` must be"),
     "name is a number": (dumped(content(frame_dir=7)), "`frame_dir` must be a text.*got 7"),
     "empty name": (dumped(content(frame_dir="")), "`frame_dir` must be"),
     "endless name": (dumped(content(frame_dir="x" * 100_000)), "`frame_dir` must be"),
@@ -198,7 +198,7 @@ FILES = {
     "label too large": (dumped(content(label=2)), "label 2 is not within.*dataset.num_classes"),
     "endless label": (dumped(content(label=1 << 400_000)), "an integer of 50001 bytes"),
     "label of 64 bits": (dumped(content(label=(1 << 64) - 1)), "is not within"),
-    "no keypoints": (dumped(content(keypoint=...)), "`keypoint` must be an array.*got nothing"),
+    "no keypoints": (dumped(content(keypoint=...)), "`keypoints` must be an array.*got nothing"),
     "keypoints in lists": (dumped(content(keypoint=[[[0.0]]])), "`keypoint` must be.*got list"),
     "keypoints as text": (dumped(content(keypoint=np.array(["a"]))), "must be an array of numbers"),
     "boolean keypoints": (dumped(content(keypoint=np.ones((1, 3, V, 3), bool))), "got bool"),
@@ -339,11 +339,32 @@ def test_pixels_without_an_image_are_refused(tmp_path):
     flat["annotations"][2]["img_shape"] = None
     path = tmp_path / "flat.pkl"
     path.write_bytes(dumped(flat))
-    with pytest.raises(UserError, match="'c': it has no `img_shape`"):
+    with pytest.raises(UserError, match="'c': it has no `image_shape`"):
         clips_of(path, num_channels=2, normalise="image")
     dataset = Dataset("x", str(path), "nturgb+d", 2, {"val": "val"}, num_channels=2, cache=None)
-    with pytest.raises(UserError, match="'c': it has no `img_shape`"):
+    with pytest.raises(UserError, match="'c': it has no `image_shape`"):
         build(dataset, HeatmapPipeline("nturgb+d"), Stream("joint"), 0)
+
+
+def test_all_broken_recordings_are_told_at_once(tmp_path):
+    broken = content()
+    broken["annotations"][0]["label"] = "squat"
+    broken["annotations"][1]["keypoint"] = np.zeros((3, V, 3))
+    path = tmp_path / "broken.pkl"
+    path.write_bytes(dumped(broken))
+    with pytest.raises(UserError) as caught:
+        clips_of(path)
+    expected = "2 recordings can't be used: 'a': `label` must be an integer; got 'squat'; 'b': `key"
+    assert expected in str(caught.value)
+    broken = content()
+    broken["annotations"][0]["label"] = 7
+    broken["annotations"][2] |= {"keypoint": np.zeros((1, 3, 17, 3)), "keypoint_score": None}
+    path.write_bytes(dumped(broken))
+    with pytest.raises(UserError) as caught:
+        clips_of(path)
+    text = str(caught.value)
+    assert "splits 'train', 'val': 2 recordings can't be used: 'a': its label 7 is not" in text
+    assert "'c': it has 17 joints, but layout nturgb+d has 25" in text
 
 
 def test_heatmaps_of_bones_are_refused(tmp_path):

@@ -94,7 +94,7 @@ def test_an_error_in_a_recording_reaches_the_user(dataset):
         GraphPipeline("coco", normalise="image"),
         Stream("joint"),
     )
-    with pytest.raises(UserError, match="recording 'flat' has no `img_shape`"):
+    with pytest.raises(UserError, match="recording 'flat' has no `image_shape`"):
         list(batches(flat, np.arange(1), 1))
 
 

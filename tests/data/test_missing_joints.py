@@ -85,7 +85,8 @@ def made(mask, layout, scored, fill, threshold=None):
     at_zero = ~mask & ((rng.random(mask.shape) < 0.5) | (not scored))
     unsure = ~mask & ~at_zero
     keypoints[unsure] = rng.uniform(-30000, 30000, (int(unsure.sum()), num_coordinates))
-    scores[unsure] = rng.uniform(-0.5, threshold or 0, int(unsure.sum()))
+    limit = threshold or 0
+    scores[unsure] = np.minimum(rng.uniform(-0.5, limit + 0.3, int(unsure.sum())), limit)
     keypoints[at_zero] = 0
     scores[at_zero] = rng.uniform(0, 1, int(at_zero.sum()))
     return Recording("r", 0, keypoints, scores if scored else None, (300, 400))

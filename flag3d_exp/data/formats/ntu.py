@@ -12,6 +12,7 @@ import numpy as np
 
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.errors import UserError
+from flag3d_exp.faults import Faults
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.text import file_bytes
 
@@ -69,10 +70,17 @@ def read_folder(
     """
     files = sorted(folder.rglob("*.skeleton"))
     if not files:
-        raise UserError(f"`task.source`: {folder} holds no .skeleton files.")
+        raise UserError(f"{folder} holds no .skeleton files.")
+    faults = Faults("file")
     for file in files:
-        if file.stem not in missing:
-            yield read_skeleton(file, num_persons) or file.stem
+        if file.stem in missing:
+            continue
+        found = None
+        with faults.of(""):
+            found = read_skeleton(file, num_persons) or file.stem
+        if found is not None and not faults.count:
+            yield found
+    faults.refuse("")
 
 
 def read_missing(path: Path) -> frozenset[str]:
@@ -87,13 +95,18 @@ def read_missing(path: Path) -> frozenset[str]:
     return names
 
 
-def read_skeleton(path: Path, num_persons: int = 2) -> Recording | None:
+def read_skeleton(path: Path, num_persons: int = 2, labelled: bool = True) -> Recording | None:
     """One `.skeleton` file: the bodies that move most, in metres; None if there is no body.
+
+    Args:
+        labelled: the file's name says the action; otherwise it may be any name.
 
     Raises:
         UserError: the name or a line of the file is not in NTU RGB+D's form.
     """
-    *_, person, _, action = _facts(path.stem)
+    person, action = 0, 1
+    if labelled:
+        *_, person, _, action = _facts(path.stem)
     lines = _Lines(_text(path))
     try:
         bodies = _bodies(lines)
@@ -111,7 +124,8 @@ def read_skeleton(path: Path, num_persons: int = 2) -> Recording | None:
     for person_keypoints, body in zip(keypoints, moving, strict=True):
         frames = seen[body]
         person_keypoints[list(frames)] = list(frames.values())
-    return Recording(path.stem, action - 1, keypoints, subject=f"P{person:03}")
+    subject = f"P{person:03}" if labelled else None
+    return Recording(path.stem, action - 1, keypoints, subject=subject)
 
 
 class _Lines:
@@ -142,6 +156,8 @@ def _bodies(lines: _Lines) -> dict[str, dict[int, np.ndarray]]:
             body = lines.words()
             if not body:
                 raise ValueError("a body without a number")
+            if frame in bodies.setdefault(body[0], {}):
+                raise ValueError(f"body {body[0][:40]} for the second time in one frame")
             if (num_joints := lines.count(100)) != NUM_JOINTS:
                 raise ValueError(f"{num_joints} joints instead of {NUM_JOINTS}")
             joints = np.empty((NUM_JOINTS, 3), np.float32)
@@ -150,7 +166,7 @@ def _bodies(lines: _Lines) -> dict[str, dict[int, np.ndarray]]:
                 if len(words) < 3:
                     raise ValueError("a joint without three coordinates")
                 joint[:] = [float(word) for word in words[:3]]
-            bodies.setdefault(body[0], {})[frame] = joints
+            bodies[body[0]][frame] = joints
     return bodies
 
 
@@ -160,7 +176,7 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no NTU RGB+D skeleton: it is not plain text.") from error
     except Malformed as error:
-        raise UserError(f"`task.source`: {path}: {error}.") from error
+        raise UserError(f"{path}: {error}.") from error
 
 
 def _facts(name: str) -> tuple[int, ...]:

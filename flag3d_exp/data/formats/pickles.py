@@ -6,6 +6,7 @@ reading 2 GB takes the memory of its small objects.
 """
 
 import mmap
+import os
 import pickle
 from math import prod
 from pathlib import Path
@@ -53,20 +54,25 @@ class StoredDType(Stateful):
             self.dtype = self.dtype.newbyteorder(state[1])
 
 
-def read_pickle(path: Path) -> Any:
+def read_pickle(path: Path, mapped: bool = True) -> Any:
     """What the pickle at `path` holds; arrays are `StoredArray`, to be taken out by `plain`.
+
+    Args:
+        mapped: leave arrays in the file, which stays open while one of them is used; otherwise
+            read the file into memory.
 
     Raises:
         UserError: no such file, no whole pickle, or one that names a foreign class.
     """
-    mapped = _opened(path)  # stays open for as long as an array needs it
-    kind = next((kind for magic, kind in OTHER_FORMATS.items() if mapped[:8].startswith(magic)), "")
+    content = memoryview(_opened(path, mapped))
+    start = bytes(content[:8])
+    kind = next((kind for magic, kind in OTHER_FORMATS.items() if start.startswith(magic)), "")
     if kind:
         raise UserError(f"{path} is {kind}, not a pickle; unpack it, or see `task=convert`.")
-    if mapped[:1] != pickle.PROTO:
+    if start[:1] != pickle.PROTO:
         raise UserError(f"{path} is not a pickle of protocol 2 or later.")
     try:
-        return Unpickler(memoryview(mapped), NUMPY_NAMES).load()
+        return Unpickler(content, NUMPY_NAMES).load()
     except EOFError as error:
         raise UserError(f"{path} is cut short: the pickle has no end.") from error
     except Malformed as error:
@@ -87,17 +93,19 @@ def plain(value: Any) -> Any:
     return value.array if isinstance(value, StoredArray) else value
 
 
-def _opened(path: Path) -> mmap.mmap:
+def _opened(path: Path, mapped: bool) -> mmap.mmap | bytes:
     if not path.is_file():
         kind = "is a folder" if path.is_dir() else "is not there"
-        raise UserError(f"`dataset.path`: {path} {kind}; give the path of an annotation file.")
+        raise UserError(f"{path} {kind}; give the path of an annotation file.")
     try:
         with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                raise UserError(f"{path} is empty.")
+            if not mapped:
+                return file.read()
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except ValueError as error:
-        raise UserError(f"{path} is empty.") from error
     except OSError as error:
-        raise UserError(f"`dataset.path`: {path} can't be read: {error.strerror}.") from error
+        raise UserError(f"{path} can't be read: {error.strerror}.") from error
 
 
 def _array(raw: Any, dtype: StoredDType, shape: Any, order: str = "C") -> np.ndarray:

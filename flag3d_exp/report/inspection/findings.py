@@ -221,7 +221,7 @@ def _coordinates(settings: Dataset, measures: Mapping[str, Measures]) -> Iterato
     else:
         yield from _concerning(
             *("warning", "image", measures, lambda m: m.outside >= 0.1),
-            "with a tenth of the joints or more outside the image: wrong `img_shape`?",
+            "with a tenth of the joints or more outside the image: wrong `image_shape`?",
         )
         yield from _concerning(
             *("warning", "image", measures, lambda m: m.extent < 2),

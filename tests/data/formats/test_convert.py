@@ -1,5 +1,6 @@
 """Other forms of data into annotation files."""
 
+import json
 import pickle
 import zipfile
 
@@ -58,6 +59,22 @@ def test_a_body_of_few_frames_is_kept_if_there_is_no_other(tmp_path):
     bodies = {"1": moving(0, 0.1, range(4))}
     path = skeleton_file(tmp_path / "S001C002P003R002A013.skeleton", bodies)
     assert ntu.read_skeleton(path).keypoints.shape == (1, 4, 25, 3)
+
+
+def test_a_body_that_is_twice_in_a_frame_is_refused_with_all_other_broken_files(tmp_path):
+    """Both can't be one person, and which of them the next frame goes on with is not said."""
+    names = ["S001C001P001R001A001", "S001C001P001R001A002", "S001C001P001R001A003"]
+    for name in names:
+        skeleton_file(tmp_path / f"{name}.skeleton", {"1": moving(0, 1), "2": moving(1, 1)})
+    path = tmp_path / f"{names[0]}.skeleton"
+    path.write_text(path.read_text().replace("\n2 0 1", "\n1 0 1", 1))
+    (tmp_path / f"{names[2]}.skeleton").write_text("many")
+    with pytest.raises(UserError, match="line 30: body 1 for the second time in one frame"):
+        ntu.read_skeleton(path)
+    with pytest.raises(UserError, match="2 files can't be used: .*A001.*line 30.*A003.*line 1"):
+        converted(tmp_path)
+    _, recordings, *_ = converted(tmp_path, missing=frozenset((names[0], names[2])))
+    assert [recording.name for recording in recordings] == [names[1]]
 
 
 def test_a_folder_leaves_out_what_is_listed_and_names_what_is_empty(tmp_path):
@@ -208,15 +225,38 @@ def test_an_npz_file_gives_an_array_for_each_recording(tmp_path):
     assert (one.scores == 0.5).all()
 
 
+def test_a_folder_of_json_files_is_converted(tmp_path):
+    (tmp_path / "clips").mkdir()
+    for name, label in (("one", 3), ("two", 4)):
+        fields = {"keypoints": np.ones((3, 17, 2)).tolist(), "label": label}
+        (tmp_path / "clips" / f"{name}.json").write_text(json.dumps(fields), "utf-8-sig")
+    splits, (one, two), layout, _ = converted(table(tmp_path, ROWS, data="clips"))
+    assert [one.name, one.label, two.label, two.image_shape] == ["one", 3, 4, (480, 854)]
+    assert (splits["val"], layout, one.keypoints.shape) == (("two",), "coco", (1, 3, 17, 2))
+    _, recordings, *_ = converted(table(tmp_path, ROWS, data="clips", labels={"one": 5}))
+    assert [recording.label for recording in recordings] == [5, 4]
+
+
+def test_recordings_without_a_label_are_told_at_once(tmp_path):
+    arrays = {name: np.ones((3, 17, 2)) for name in ("one", "two", "three")}
+    np.savez(tmp_path / "clips.npz", **arrays)
+    path = table(tmp_path, ROWS, data="clips.npz", labels={"two": 1})
+    with pytest.raises(
+        UserError, match="2 recordings can't be used: 'one', 'three': it has no label"
+    ):
+        converted(path)
+
+
 @pytest.mark.parametrize(
     ("rows", "header", "expected"),
     [
-        (["one,0,0,0,a,2,1,0"], None, "line 2: could not convert string"),
+        (["one,0,0,0,a,2,1,0"], None, "line 2: `x` must be a number; got .a."),
         (["one,0,0,17,1,2,1,0"], None, "'17' is no joint of coco"),
         (["one,0,0,left eey,1,2,1,0"], None, "Did you mean `left eye`"),
         (["one,0,0,0,1"], None, "line 2"),
+        ([], None, "holds no rows"),
         (["one,0,0,0,1,2,1,0", "one,1,1,0,1,2,1,0"], None, "another label than before"),
-        (["one,a,0,0,1,2,1,0"], None, "invalid literal"),
+        (["one,a,0,0,1,2,1,0"], None, "`label` must be a whole number; got .a."),
         (["one,0,-1,0,1,2,1,0"], None, "`person` must be from 0 to 999 and `frame`.*got 0 and -1"),
         (["one,0,0,0,1,2,1,0", "one,0,9999999999,0,1,2,1,0"], None, "got 0 and 9999999999"),
         (["one,0,0,0,1,2,1,0", "one,0,14000000,0,1,2,1,0"], None, "too many for its rows"),
@@ -234,12 +274,12 @@ def test_a_broken_csv_file_is_refused(tmp_path, rows, header, expected):
     ("settings", "expected"),
     [
         ({"data": "nothing.csv"}, "`data`: .*nothing.csv is not there"),
-        ({"data": "clips.yaml"}, "must end in .csv or .npz"),
+        ({"data": "clips.yaml"}, "must end in .csv, .npz, .json or hold such files"),
         ({"layout": "cocoo"}, "`layout` must be one of"),
         ({"layout": "openpose"}, "'left eye' is no joint|has 17 joints|left eye"),
         ({"label": {}}, "unknown key `label`. Did you mean `labels`"),
         ({"splits": ["one"]}, "`splits` must map"),
-        ({"image_shape": [480]}, "`img_shape` must be"),
+        ({"image_shape": [480]}, "`image_shape` must be"),
     ],
 )
 def test_a_broken_table_description_is_refused(tmp_path, settings, expected):

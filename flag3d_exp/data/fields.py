@@ -1,0 +1,55 @@
+"""The names of a recording's fields, the same in every file and request, and other spellings.
+
+`name`, `label`, `subject`, `keypoints` (M, T0, V, C), `scores` (M, T0, V) and `image_shape`
+(height, width). PYSKL's names are read as well.
+
+Sizes: M persons, T0 frames of the recording, V joints, C coordinates.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from flag3d_exp.errors import UserError
+
+ALIASES = {
+    "keypoint": "keypoints",
+    "keypoint_score": "scores",
+    "img_shape": "image_shape",
+    "frame_dir": "name",
+    "filename": "name",
+}
+
+
+def named(given: Mapping[Any, Any]) -> dict[Any, Any]:
+    """The fields by their own names; None for a field stands for none.
+
+    Raises:
+        UserError: a field is given under two names.
+    """
+    found: dict[Any, Any] = {}
+    spelled: dict[Any, Any] = {}
+    for key, value in given.items():
+        if value is None:
+            continue
+        name = ALIASES.get(key, key) if isinstance(key, str) else key
+        if key == "filename" and ("frame_dir" in given or "name" in given):
+            continue  # of the video
+        if name in spelled:
+            pair = f"`{spelled[name]}` and `{key}`"
+            raise UserError(f"{pair} are two names of one field; give one of them.")
+        found[name], spelled[name] = value, key
+    return found
+
+
+@contextmanager
+def as_spelled(given: Mapping[Any, Any]) -> Iterator[None]:
+    """A block whose refusals name the fields as the file does."""
+    try:
+        yield
+    except UserError as error:
+        text = str(error)
+        for alias, name in ALIASES.items():
+            if given.get(alias) is not None:
+                text = text.replace(f"`{name}`", f"`{alias}`")
+        raise UserError(text) from error

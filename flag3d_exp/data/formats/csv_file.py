@@ -1,0 +1,180 @@
+"""Keypoints in a CSV file: a header, and a row for each joint in each frame.
+
+Columns: recording, frame, joint (its number or its name in the layout), x, y, and z in 3D; label,
+unless the recordings are only to be predicted; optional are person (from 0), score and subject. A
+joint is missing where its row is absent, or where all its coordinates are empty or NaN.
+"""
+
+import csv
+import math
+import re
+from array import array
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flag3d_exp.errors import UserError, nearest
+from flag3d_exp.faults import Faults
+from flag3d_exp.skeletons.layout import Layout
+
+REQUIRED = ("recording", "frame", "joint", "x", "y")
+MAX_PERSON, MAX_FRAME = 999, 2**31 - 1
+# How many joints the arrays of a CSV may hold for each row: joints that were not seen have none.
+# Small files may hold some more.
+MAX_SPARSITY, FREE_VALUES = 200, 5_000_000
+WHOLE = re.compile(r"\s*(-?\d{1,15})(\.0*)?\s*")
+
+
+def read_csv(path: Path, layout: Layout, labelled: bool = True) -> list[dict[str, Any]]:
+    """Annotations, as a pickle would hold them, in the order in which recordings begin.
+
+    Args:
+        layout: whose joints the rows name.
+        labelled: read the column of labels, which is needed then.
+
+    Raises:
+        UserError: naming all lines that can't be used, and why.
+    """
+    table = _Table(path, layout, labelled)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            table.read(file)
+    except UnicodeDecodeError as error:
+        kind = "UTF-8 text (in Excel: save as `CSV UTF-8`)"
+        raise UserError(f"{path} is no {kind}; byte {error.start} is none.") from error
+    except csv.Error as error:
+        raise UserError(f"{path}: line {table.line}: {error}.") from error
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror or error}.") from error
+    return table.annotations()
+
+
+class _Table:
+    """The rows of a file by their recording, as numbers; and what is wrong with others."""
+
+    def __init__(self, path: Path, layout: Layout, labelled: bool) -> None:
+        self.path, self.layout, self.labelled = path, layout, labelled
+        self.line = self.num_rows = 0
+        self.rows: dict[str, array[float]] = {}
+        self.labels: dict[str, int] = {}
+        self.subjects: dict[str, str | None] = {}
+        self.axes: tuple[str, ...] = ("x", "y")
+        self.faults = Faults("line")
+
+    def read(self, file: Any) -> None:
+        """Take in all rows."""
+        reader = csv.reader(file)
+        columns = [column.strip().lower() for column in next(reader, [])]
+        self._check(columns)
+        self.axes = ("x", "y", "z") if "z" in columns else ("x", "y")
+        for cells in reader:
+            self.line = reader.line_num
+            if not cells:
+                continue
+            self.num_rows += 1
+            try:
+                if len(cells) < len(columns) or any(cells[len(columns) :]):
+                    raise ValueError(f"it has {len(cells)} cells for {len(columns)} columns")
+                self._add(dict(zip(columns, cells, strict=False)))
+            except ValueError as error:
+                self.faults.add(str(self.line), f"{error}.")
+
+    def annotations(self) -> list[dict[str, Any]]:
+        """The recordings of all rows."""
+        left, made = FREE_VALUES + MAX_SPARSITY * self.num_rows, []
+        for name, members in self.rows.items():
+            numbers = np.frombuffer(members).reshape(-1, 5 + len(self.axes))
+            self._refuse_repeated(numbers)
+            if self.faults.count:
+                continue
+            arrays = self._arrays(numbers, name, left)
+            left -= arrays["scores"].size
+            facts = {"name": name, "subject": self.subjects[name]}
+            facts |= {"label": self.labels[name]} if self.labelled else {}
+            made.append(facts | arrays)
+        self.faults.refuse(str(self.path))
+        if not made:
+            raise UserError(f"{self.path} holds no rows under its header.")
+        return made
+
+    def _check(self, columns: Sequence[str]) -> None:
+        for column in REQUIRED + ("label",) * self.labelled:
+            if columns.count(column) != 1:
+                problem = "lacks the column" if column not in columns else "has two columns called"
+                names = ", ".join(columns) or "none"
+                raise UserError(f"{self.path} {problem} `{column}`; its columns: {names}.")
+
+    def _add(self, row: Mapping[str, str]) -> None:
+        name = row["recording"]
+        joint = self.layout.joint_number(row["joint"])
+        if joint is None:
+            hint = nearest(row["joint"], self.layout.joint_numbers)
+            raise ValueError(f"{row['joint']!r} is no joint of {self.layout.name}.{hint}")
+        if self.labelled:
+            label = _whole(row, "label")
+            if self.labels.setdefault(name, label) != label:
+                raise ValueError(f"{name!r} has another label than before")
+        person = _whole(row, "person") if row.get("person", "").strip() else 0
+        frame = _whole(row, "frame")
+        if not 0 <= person <= MAX_PERSON or not 0 <= frame <= MAX_FRAME:
+            raise ValueError(
+                f"`person` must be from 0 to {MAX_PERSON} and `frame` from 0 to {MAX_FRAME}; "
+                f"got {person} and {frame}"
+            )
+        self.subjects[name] = row.get("subject") or None
+        values = [_number(row, axis) for axis in self.axes]
+        score = _number(row, "score") if "score" in row else 1.0
+        if all(map(math.isnan, values)):
+            values, score = [0.0] * len(values), 0.0
+        elif any(map(math.isnan, values)):
+            raise ValueError(f"it has some of {', '.join(self.axes)} only")
+        score = 1.0 if math.isnan(score) else score
+        members = (self.line, person, frame, joint, *values, score)
+        self.rows.setdefault(name, array("d")).extend(members)
+
+    def _refuse_repeated(self, numbers: np.ndarray) -> None:
+        """Note the lines that name a joint of a person and frame which an earlier line names."""
+        order = np.lexsort((numbers[:, 0], *numbers[:, 1:4].T))
+        again = (np.diff(numbers[order, 1:4], axis=0) == 0).all(1)
+        for line in numbers[order[1:][again], 0]:
+            text = "it names a joint of a person and frame that an earlier line names."
+            self.faults.add(f"{line:.0f}", text)
+
+    def _arrays(self, numbers: np.ndarray, name: str, left: int) -> dict[str, np.ndarray]:
+        """Keypoints and scores of one recording's rows.
+
+        Args:
+            left: how many joints in all persons and frames it may have.
+        """
+        person, frame, joint = numbers[:, 1:4].astype(int).T
+        frame = frame - frame.min()
+        shape = (int(person.max()) + 1, int(frame.max()) + 1, self.layout.num_joints)
+        if shape[0] * shape[1] * shape[2] > left:
+            raise UserError(
+                f"{self.path}: {shape[0]} persons in {shape[1]} frames of {name!r} are too many "
+                "for its rows."
+            )
+        keypoints = np.zeros((*shape, len(self.axes)), np.float32)
+        scores = np.zeros(shape, np.float32)
+        keypoints[person, frame, joint] = numbers[:, 4:-1]
+        scores[person, frame, joint] = numbers[:, -1]
+        return {"keypoints": keypoints, "scores": scores}
+
+
+def _whole(row: Mapping[str, str], column: str) -> int:
+    if (match := WHOLE.fullmatch(row[column])) is None:
+        raise ValueError(f"`{column}` must be a whole number; got {row[column]!r}")
+    return int(match[1])
+
+
+def _number(row: Mapping[str, str], column: str) -> float:
+    """The number in a cell; NaN if it is empty."""
+    try:
+        number = float(row[column] or "nan")
+    except ValueError:
+        number = math.inf
+    if math.isinf(number):
+        raise ValueError(f"`{column}` must be a number; got {row[column]!r}")
+    return number
