@@ -1,7 +1,6 @@
 """What a run says on the terminal: a header, a progress bar, one line an epoch, tables."""
 
 import logging
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,12 +13,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
+from flag3d_exp import markdown
 from flag3d_exp.errors import printable, printable_lines
 
 log = logging.getLogger(__name__)
 
 PERCENT = ("top1", "top5")
-CELL_END = re.compile(r"(?<!\\)\|")
 
 
 class PrintableFormatter(logging.Formatter):
@@ -86,26 +85,27 @@ def say(text: str) -> None:
     print(printable(text), flush=True)
 
 
-def show(markdown: str) -> None:
+def show(text: str) -> None:
     """Print Markdown: as it stands, but on a terminal with its tables drawn within the width."""
-    markdown = printable_lines(markdown)
+    text = printable_lines(text)
     if not sys.stdout.isatty():
-        print(markdown)
+        print(text)
         return
     console = Console(file=sys.stdout)
-    for is_table, group in groupby(markdown.splitlines(), lambda line: line.startswith("|")):
+    for is_table, group in groupby(text.splitlines(), lambda line: line.startswith("|")):
         lines = list(group)
-        console.print(_drawn(lines) if is_table else Text("\n".join(lines)))
+        plain = Text("\n".join(map(markdown.unescaped, lines)))
+        console.print(_drawn(lines) if is_table else plain)
 
 
 def _drawn(lines: Sequence[str]) -> Table:
-    header, rules, *rows = ([cell.strip() for cell in CELL_END.split(line)[1:-1]] for line in lines)
+    header, rules, *rows = (markdown.cells(line) for line in lines)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name, rule in zip(header, rules, strict=True):
         justify = "right" if rule.endswith(":") else "left"
         table.add_column(Text(name), justify=justify, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell.replace("\\|", "|")) for cell in row))
+        table.add_row(*map(Text, row))
     return table
 
 

@@ -36,7 +36,12 @@ def printable(text: str) -> str:
     """
     words = re.sub(rf"\S{{{MAX_WORD + 1},}}", lambda word: _middle_out(word[0], 200, 60), text)
     line = _middle_out(words, MAX_LINE - 600, 500) if len(words) > MAX_LINE else words
-    return UNPRINTABLE.sub(lambda found: _escaped(found[0]), line)
+    return visible(line)
+
+
+def visible(text: str) -> str:
+    r"""The text, whole, with control characters as in a Python literal: `\x1b`, `\n`."""
+    return UNPRINTABLE.sub(lambda found: _escaped(found[0]), text)
 
 
 def printable_lines(text: str) -> str:

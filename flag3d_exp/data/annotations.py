@@ -24,10 +24,10 @@ from flag3d_exp.data.fields import as_spelled, named
 from flag3d_exp.data.formats.pickles import plain, read_pickle
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.faults import Faults
+from flag3d_exp.names import name_fault
 from flag3d_exp.splits import check_split_names
 
 log = logging.getLogger(__name__)
-MAX_NAME = 500
 # What the arrays of a file may take together: 100 MB, and 10 times its size (integers grow to four
 # times theirs). A pickle may name one array in any number of recordings.
 FREE_BYTES, MAX_SHARING = 100_000_000, 10
@@ -223,8 +223,8 @@ def recording_of(annotation: Any) -> Recording:
 def _recording(annotation: dict[Any, Any]) -> Recording:
     """As `recording_of`, of fields by their own names."""
     name = annotation.get("name")
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
-        raise UserError(f"`name` must be a text of 1 to {MAX_NAME} letters; got {_short(name)}.")
+    if wrong := name_fault(name):
+        raise UserError(f"`name` {wrong}.")
     label = plain(annotation.get("label"))
     if not isinstance(label, int) or isinstance(label, bool):
         raise UserError(f"`label` must be an integer; got {_short(label)}.")
@@ -245,11 +245,14 @@ def _recording(annotation: dict[Any, Any]) -> Recording:
     if total != keypoints.shape[1]:
         raise UserError(f"`total_frames` is {_short(total)}, but there are {keypoints.shape[1]}.")
     subject = annotation.get("subject")
+    subject = str(subject) or None if isinstance(subject, str | int) else None
+    if subject is not None and (wrong := name_fault(subject)):
+        raise UserError(f"`subject` {wrong}.")
     finite = np.isfinite(keypoints).all() and (scores is None or np.isfinite(scores).all())
     return Recording(
-        *(name, label, keypoints, scores),
+        *(str(name), label, keypoints, scores),
         image_shape=_image_shape(annotation),
-        subject=str(subject) if isinstance(subject, str | int) else None,
+        subject=subject,
         finite=bool(finite),
     )
 

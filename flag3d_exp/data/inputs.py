@@ -7,11 +7,9 @@ files as in `ntu`.
 
 import reprlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from flag3d_exp.data.annotations import Recording, recordings_in
 from flag3d_exp.data.dataset import ClipDataset
@@ -66,48 +64,6 @@ def read_inputs(path: Path, layout: Layout, num_persons: int = 1) -> list[Record
     return recordings
 
 
-def read_request(fields: Mapping[str, Any], number: int) -> Recording:
-    """The recording that a request's fields describe; NaN stands for a field that is not given.
-
-    Args:
-        number: of the recording in its request: its name, if it has none.
-
-    Raises:
-        UserError: a field is not what it must be.
-    """
-    given = {key: value for key, value in fields.items() if not _absent(value)}
-    name = str(given.get("name", number))
-    if "keypoints" not in given:
-        raise UserError(f"recording {name!r} has no `keypoints`.")
-    keypoints = _numbers(name, "keypoints", given["keypoints"], 4)
-    scores = None
-    if "scores" in given:
-        scores = _numbers(name, "scores", given["scores"], 3)
-        if scores.shape != keypoints.shape[:3]:
-            raise UserError(
-                f"recording {name!r}: `scores` must have shape {keypoints.shape[:3]}, as "
-                f"`keypoints` say; got {scores.shape}."
-            )
-    shape = None
-    if "image_shape" in given:
-        height, width = _numbers(name, "image_shape", given["image_shape"], 1, (2,))
-        shape = (int(height), int(width))
-        if min(shape) < 1:
-            raise UserError(f"recording {name!r}: `image_shape` must be pixels; got {shape}.")
-    finite = np.isfinite(keypoints).all() and (scores is None or np.isfinite(scores).all())
-    return Recording(name, 0, keypoints, scores, shape, finite=bool(finite))
-
-
-def request_fields(recording: Recording) -> dict[str, Any]:
-    """The fields of a request for a recording, as JSON knows them."""
-    fields = {"name": recording.name, "keypoints": recording.keypoints.tolist()}
-    if recording.scores is not None:
-        fields["scores"] = recording.scores.tolist()
-    if recording.image_shape is not None:
-        fields["image_shape"] = list(recording.image_shape)
-    return fields
-
-
 def input_clips(
     recordings: Sequence[Recording],
     settings: Dataset,
@@ -128,25 +84,6 @@ def input_clips(
             faults.add(reprlib.repr(recording.name), error)
     faults.refuse("")
     return ClipDataset(recordings, pipeline, stream, seed)
-
-
-def _absent(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and np.isnan(value))
-
-
-def _numbers(
-    name: str, key: str, value: Any, num_axes: int, shape: tuple[int, ...] | None = None
-) -> np.ndarray:
-    """An array of `num_axes` axes, none of them empty, from nested lists."""
-    what = {4: "(persons, frames, joints, coordinates)", 3: "(persons, frames, joints)"}
-    try:
-        array = np.array(value, np.float32)
-    except (TypeError, ValueError):
-        array = np.empty(0)
-    if array.ndim != num_axes or array.size == 0 or (shape and array.shape != shape):
-        expected = what.get(num_axes, "(height, width)")
-        raise UserError(f"recording {name!r}: `{key}` must be numbers, {expected}.")
-    return array
 
 
 def _recordings(file: Path, layout: Layout, num_persons: int, mapped: bool) -> list[Recording]:

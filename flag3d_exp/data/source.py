@@ -14,6 +14,7 @@ from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline, Pipeline
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.faults import Faults
+from flag3d_exp.names import check_class_names
 from flag3d_exp.skeletons.layout import Layout, load_layout
 from flag3d_exp.splits import check_split_names
 
@@ -75,6 +76,7 @@ class Dataset:
                 f"`dataset.classes` must name {self.num_classes} classes, as `dataset.num_classes` "
                 f"says; got {len(self.classes)}."
             )
+        check_class_names(self.classes or (), "`dataset.classes`")
 
     @property
     def num_coordinates(self) -> int:

@@ -30,7 +30,8 @@ class Checkpoint:
         weights: every parameter of the model, running statistics included, by name.
         optimizer: the optimizer's own parameters (moments, counters), by name; may be empty.
         ema: moving averages of the weights, by name; empty without averaging.
-        meta: JSON values: `config` (YAML text of the run's configuration), `progress`, `tracking`.
+        meta: JSON values: `config` (YAML text of the run's configuration), `choices` (of each
+            group), `data` (SHA-256 of the dataset's file), `progress`.
     """
 
     weights: Arrays

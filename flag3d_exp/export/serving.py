@@ -5,20 +5,23 @@ NumPy, PyYAML and ONNX Runtime for this, not MindSpore.
 """
 
 import atexit
+import reprlib
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flag3d_exp.data.annotations import Recording
-from flag3d_exp.data.inputs import input_clips, read_request
+from flag3d_exp.data.inputs import input_clips
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline
+from flag3d_exp.data.request import read_recordings
 from flag3d_exp.data.source import Dataset
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError
+from flag3d_exp.export import scoring_server
 from flag3d_exp.export.file import open_file
 from flag3d_exp.results.metrics import average_clips
 from flag3d_exp.results.predictions import likeliest
@@ -46,37 +49,56 @@ class Classifier:
         self.pipeline = pipeline(**facts["pipeline"]["settings"] | {"layout": layout})
         self.stream = Stream(**facts["stream"])
 
-    def scores(self, recordings: Sequence[Recording]) -> np.ndarray:
+    def scores(
+        self, recordings: Sequence[Recording], between: Callable[[], None] | None = None
+    ) -> np.ndarray:
         """Probabilities (n, K): softmax of the logits, averaged over a recording's test clips.
+
+        Args:
+            between: called before each recording; what it raises ends the work.
 
         Raises:
             UserError: a recording is not of the layout and coordinates that the network was
-                trained on.
+                trained on, or the network's answer is not finite.
         """
         clips = input_clips(recordings, self.settings, self.pipeline, self.stream)
-        logits = [self.exported.logits(clips.clips(index)) for index in range(len(clips))]
-        return average_clips(np.stack(logits)).astype(np.float32)
+        scores = np.empty((len(clips), len(self.class_names)), np.float32)
+        for index, recording in enumerate(recordings):
+            if between is not None:
+                between()
+            logits = self.exported.logits(clips.clips(index))
+            if not np.isfinite(logits).all():
+                name = reprlib.repr(recording.name)
+                raise UserError(f"recording {name}: the network's answer to it is not finite.")
+            scores[index] = average_clips(logits[None])[0]
+        return scores
 
-    def predict(self, model_input: "DataFrame", params: object = None) -> list[dict[str, Any]]:
-        """Every recording's `name` and its `classes`, likeliest first; as MLflow asks for it.
+    def answer(
+        self, rows: Sequence[Any], between: Callable[[], None] | None = None
+    ) -> list[dict[str, Any]]:
+        """Every recording's `name` and its `classes`, likeliest first.
 
         Args:
-            model_input: a row per recording, with `keypoints` and, as known, `scores`,
-                `image_shape` and `name`.
+            rows: the fields of each recording, see `data.request`.
+            between: as `scores` takes it.
+
+        Raises:
+            UserError: a field is wrong, or a recording cannot be classified.
         """
+        recordings = read_recordings(rows)
+        scores = self.scores(recordings, between)
+        names = [recording.name for recording in recordings]
+        return likeliest(names, scores, self.class_names, len(self.class_names))
+
+    def predict(self, model_input: "DataFrame", params: object = None) -> list[dict[str, Any]]:
+        """As `answer`, of a row for each recording; for programs that load the model by MLflow."""
         from mlflow.exceptions import MlflowException
         from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
         try:
-            rows = model_input.to_dict("records")
-            if not rows:
-                raise UserError("the request holds no recording.")
-            recordings = [read_request(row, number) for number, row in enumerate(rows)]
-            scores = self.scores(recordings)
+            return self.answer(model_input.to_dict("records"))
         except UserError as error:
             raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
-        names = [recording.name for recording in recordings]
-        return likeliest(names, scores, self.class_names, len(self.class_names))
 
 
 def written_layout(name: str, file: str | None) -> str:
@@ -95,5 +117,8 @@ def written_layout(name: str, file: str | None) -> str:
 
 
 def _load_pyfunc(data_path: str) -> Classifier:
-    """What MLflow calls to load the model."""
-    return Classifier(Path(data_path))
+    """What MLflow calls to load the model, be it in its server or in a program."""
+    classifier = Classifier(Path(data_path))
+    if scoring_server.is_loading():
+        scoring_server.limit(classifier.answer)
+    return classifier

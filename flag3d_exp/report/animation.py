@@ -1,9 +1,8 @@
-"""Recordings as small skeleton animations that a page can hold: numbers and one short script.
+"""Recordings as small skeleton animations that a page can hold: numbers, for the page's script.
 
 Sizes: M persons, T frames, V joints, C coordinates.
 """
 
-import html
 import json
 from collections.abc import Sequence
 
@@ -11,39 +10,17 @@ import numpy as np
 
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.poses import poses_of, shown
+from flag3d_exp.report.document import Animations
 from flag3d_exp.skeletons.layout import Layout
 
 MAX_FRAMES = 60
 LEFT, RIGHT, MIDDLE = "#0072B2", "#D55E00", "#333333"
 
-SCRIPT = """<script>
-for (const canvas of document.querySelectorAll("canvas[data-skeleton]")) {
-  const clip = JSON.parse(canvas.dataset.skeleton), pen = canvas.getContext("2d");
-  const place = (joint) => [12 + joint[0] * 0.386, 12 + joint[1] * 0.386];
-  const draw = (time) => {
-    const frame = clip.frames[Math.floor(time / clip.milliseconds) % clip.frames.length];
-    pen.clearRect(0, 0, canvas.width, canvas.height);
-    pen.lineWidth = 3; pen.lineCap = "round";
-    for (const person of frame) for (const [from, to, colour] of clip.bones) {
-      if (!person[from] || !person[to]) continue;
-      pen.strokeStyle = colour;
-      pen.beginPath(); pen.moveTo(...place(person[from])); pen.lineTo(...place(person[to]));
-      pen.stroke();
-    }
-  };
-  draw(clip.milliseconds * clip.frames.length / 2);
-  if (!matchMedia("(prefers-reduced-motion: reduce)").matches) {
-    const step = (time) => { draw(time); requestAnimationFrame(step); };
-    requestAnimationFrame(step);
-  }
-}
-</script>"""
-
 
 def animations(
     recordings: Sequence[Recording], captions: Sequence[str], layout: Layout, up: int
-) -> str:
-    """HTML that plays the recordings side by side, each with its caption.
+) -> Animations:
+    """The recordings to be played side by side, each with its caption.
 
     Args:
         recordings: at full length; they are thinned to at most 60 frames.
@@ -51,15 +28,8 @@ def animations(
         layout: of their joints.
         up: the upward axis of 3D coordinates, see `upward_axis`.
     """
-    figures = []
-    for recording, caption in zip(recordings, captions, strict=True):
-        clip = html.escape(json.dumps(_clip(recording, layout, up), separators=(",", ":")))
-        text = html.escape(caption).replace("\n", "<br>")
-        figures.append(
-            f'<figure><canvas width="410" height="410" data-skeleton="{clip}"></canvas>'
-            f"<figcaption>{text}</figcaption></figure>"
-        )
-    return f'<div class="skeletons">{"".join(figures)}</div>{SCRIPT}'
+    clips = [json.dumps(_clip(one, layout, up), separators=(",", ":")) for one in recordings]
+    return Animations(list(zip(clips, captions, strict=True)))
 
 
 def upward_axis(recordings: Sequence[Recording], layout: Layout) -> int:

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure, SubFigure
 
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.report.animation import projected, upward_axis
-from flag3d_exp.report.figures import COLOURS, lighten
+from flag3d_exp.report.figures import COLOURS, lighten, shorten
+from flag3d_exp.report.lettering import legible, lettering
 from flag3d_exp.results.attribution import DeletionCheck
 from flag3d_exp.skeletons.layout import Layout
 
@@ -15,6 +16,7 @@ NUM_POSES = 6
 COLOUR_MAP = "PuOr_r"  # two hues that colour-blind readers tell apart, white for nothing
 
 
+@lettering()
 def explanation_figure(
     title: str,
     recording: Recording,
@@ -32,7 +34,7 @@ def explanation_figure(
         check: how the score falls as joints are frozen.
     """
     figure = Figure(figsize=(13, 8.4), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(shorten(title, 120))
     parts: np.ndarray = figure.subfigures(2, 1, height_ratios=(1, 1.35))  # type: ignore[assignment]
     upper, lower = parts
     _draw_poses(upper, recording, layout, attribution)
@@ -89,7 +91,9 @@ def _draw_joints(axes: Axes, layout: Layout, value: np.ndarray) -> None:
         value[order],
         color=[COLOURS[1] if value[joint] >= 0 else COLOURS[0] for joint in order],
     )
-    axes.set_yticks(range(len(order)), [layout.joints[joint] for joint in order], fontsize=7.5)
+    axes.set_yticks(
+        range(len(order)), [legible(layout.joints[joint]) for joint in order], fontsize=7.5
+    )
     axes.set_xlim(min(-0.05 * limit, 1.1 * value.min()), 1.1 * limit)
     axes.axvline(0, color="0.3", linewidth=0.8)
     axes.set_xlabel("added to the log-score")
@@ -107,7 +111,7 @@ def _draw_time(axes: Axes, layout: Layout, attribution: np.ndarray) -> None:
         vmax=limit,
         interpolation="nearest",
     )
-    axes.set_yticks(range(len(layout.joints)), layout.joints, fontsize=6.5)
+    axes.set_yticks(range(len(layout.joints)), list(map(legible, layout.joints)), fontsize=6.5)
     axes.set_xlabel("frame of the clip")
     axes.set_title("joints over time (orange: for the class)", fontsize=10)
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from flag3d_exp.report.lettering import legible, lettering
 from flag3d_exp.results.intervals import Estimate
 from flag3d_exp.results.metrics import Calibration
 from flag3d_exp.results.published import BODY_PART_OF, BODY_PARTS
@@ -24,6 +25,7 @@ HATCHES = ("", "///", "...", "xxx", "\\\\\\", "++", "oo")
 Curves = Mapping[str, Sequence[tuple[float, float]]]
 
 
+@lettering()
 def curves_figure(curves: Curves, unit: str = "epoch") -> Figure:
     """Curves of one run over epochs, one panel per quantity.
 
@@ -52,18 +54,19 @@ def curves_figure(curves: Curves, unit: str = "epoch") -> Figure:
                 linestyle=LINES[style % len(LINES)],
                 marker=MARKERS[style % len(MARKERS)] if len(epochs) <= 40 else "",
                 markersize=4,
-                label=key,
+                label=legible(key),
             )
         if name in ("top1", "top5"):
             axes.set_ylim(top=min(axes.get_ylim()[1], 101))  # there is no more than 100 %
         axes.set_xlabel(unit)
-        axes.set_title(TITLES.get(name, name))
+        axes.set_title(legible(TITLES.get(name, name)))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize=8)
         lighten(axes)
     return figure
 
 
+@lettering()
 def confusion_figure(confusion: np.ndarray, class_names: Sequence[str]) -> Figure:
     """A confusion matrix (K, K), rows the labels, in percent of the row.
 
@@ -103,6 +106,7 @@ def confusion_figure(confusion: np.ndarray, class_names: Sequence[str]) -> Figur
     return figure
 
 
+@lettering()
 def accuracy_figure(rows: Sequence[str], runs: Mapping[str, Sequence[Estimate | None]]) -> Figure:
     """Horizontal bars with 95 % intervals, one row per class or group, one bar per run.
 
@@ -132,7 +136,7 @@ def accuracy_figure(rows: Sequence[str], runs: Mapping[str, Sequence[Estimate | 
             linewidth=0,
             alpha=0.75,
             error_kw={"elinewidth": 1.2, "ecolor": "black"},
-            label=name,
+            label=legible(name),
         )
     axes.set_yticks(range(len(rows)), [shorten(row) for row in rows], fontsize=7.5)
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -145,6 +149,7 @@ def accuracy_figure(rows: Sequence[str], runs: Mapping[str, Sequence[Estimate | 
     return figure
 
 
+@lettering()
 def gap_figure(rows: Sequence[str], gaps: Mapping[str, Sequence[Estimate | None]]) -> Figure:
     """Drops in accuracy from in-domain to each other split, as points with intervals.
 
@@ -169,7 +174,7 @@ def gap_figure(rows: Sequence[str], gaps: Mapping[str, Sequence[Estimate | None]
             markersize=5,
             elinewidth=1.1,
             capsize=2,
-            label=name,
+            label=legible(name),
         )
     axes.axvline(0, color="0.3", linewidth=0.8)
     axes.set_yticks(range(len(rows)), [shorten(row) for row in rows], fontsize=8)
@@ -181,6 +186,7 @@ def gap_figure(rows: Sequence[str], gaps: Mapping[str, Sequence[Estimate | None]
     return figure
 
 
+@lettering()
 def reliability_figure(runs: Mapping[str, Calibration]) -> Figure:
     """Accuracy against confidence, bin by bin, and how many recordings each bin holds."""
     figure = Figure(figsize=(5.2, 5.2), layout="constrained")
@@ -193,7 +199,7 @@ def reliability_figure(runs: Mapping[str, Calibration]) -> Figure:
             *(bins.confidence[filled], bins.accuracy[filled]),
             marker=MARKERS[index % len(MARKERS)],
             markersize=4,
-            label=f"{name} (ECE {100 * bins.error:.1f} %)",
+            label=f"{legible(name)} (ECE {100 * bins.error:.1f} %)",
             **style,
         )
         edges = np.linspace(0, 1, len(bins.counts) + 1)
@@ -221,8 +227,8 @@ def by_body_part(class_names: Sequence[str]) -> tuple[list[int], list[str]]:
 
 
 def shorten(name: str, length: int = 36) -> str:
-    """The name, or its start and an ellipsis where it is longer than `length`."""
-    return name if len(name) <= length else name[: length - 1].rstrip() + "…"
+    """The name for a figure, or its start and an ellipsis where it is longer than `length`."""
+    return legible(name if len(name) <= length else name[: length - 1].rstrip() + "…")
 
 
 def lighten(axes: Axes) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from flag3d_exp.errors import UserError
+from flag3d_exp.names import check_names
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.arrays import npz_arrays
 
@@ -92,6 +93,7 @@ def load_predictions(path: Path) -> Predictions:
             f"{names.dtype} and {scores.dtype}."
         )
     names = tuple(names.tolist())
+    check_names(names, f"{path}: the name of a recording")
     if len(set(names)) < len(names):
         repeated = Counter(names).most_common(1)[0][0]
         raise UserError(f"{path}: recording {repeated!r} occurs more than once.")

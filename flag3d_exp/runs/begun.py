@@ -6,9 +6,12 @@ grid's folder. Where it runs and what it says of itself may change from start to
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from flag3d_exp.errors import UserError
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.text import parsed_yaml
 
 Settings = Mapping[str, Any]  # `group.key` -> a JSON value
 
@@ -17,6 +20,9 @@ FREE_GROUPS = ("tracking",)
 FREE = ("dataset.path", "dataset.cache", "task.num_workers", "task.resume")  # data by their digest
 DEVICE = ("device.precision", "device.tf32")  # all of `device` that changes numbers
 DIGEST = "dataset.path (SHA-256)"
+# Of these a resumed run takes no others: its metrics would be of several things.
+HELD_GROUPS = ("dataset", "stream", "pipeline", "model", "problem")
+HELD = (DIGEST, "task.objective")
 
 
 def settings(
@@ -26,9 +32,9 @@ def settings(
 
     Args:
         config: a composed configuration as plain values, resolved or not.
-        digest: of the file that holds the data; of each, where several do.
+        digest: of the file that holds the data; of each, where several do; None: not known.
     """
-    found: dict[str, Any] = {DIGEST: digest}
+    found: dict[str, Any] = {} if digest is None else {DIGEST: digest}
     for group, node in config.items():
         if not isinstance(node, Mapping):
             found[group] = node
@@ -36,6 +42,35 @@ def settings(
         paths = {f"{group}.{key}": value for key, value in node.items()}
         found |= {path: value for path, value in paths.items() if not _free(group, path)}
     return found
+
+
+def check_same_run(begun: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    """Refuse to continue a run with other data, another model or another objective.
+
+    Its metrics and its best epoch would be compared across both. How it is trained may change.
+
+    Args:
+        begun, now: the meta of its checkpoint, and the one that its next checkpoint would have.
+
+    Raises:
+        UserError: naming the first settings that differ.
+    """
+    what = f"The run in `{folder}`"
+    check_same(_held(begun), _held(now), what, "`task.init_from` starts another from its weights")
+
+
+def _held(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a run keeps when it is resumed."""
+    try:
+        config = parsed_yaml(meta.get("config", ""))
+    except Malformed as error:
+        raise UserError(f"the checkpoint's configuration can't be read: {error}.") from error
+    found = settings(config if isinstance(config, dict) else {}, meta.get("data"))
+    return {
+        path: value
+        for path, value in found.items()
+        if path in HELD or path.partition(".")[0] in HELD_GROUPS
+    }
 
 
 def check_same(begun: Settings, now: Settings, what: str, remedy: str) -> None:

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from flag3d_exp.errors import UserError, blamed_on, nearest
+from flag3d_exp.names import check_class_names
 from flag3d_exp.results.predictions import Predictions, load_predictions
 from flag3d_exp.results.published import CLASSES, protocol
 
@@ -160,7 +161,7 @@ def open_run(reference: str, uri: str | None = None) -> Run:
     if len(set(counts.values())) > 1:
         raise UserError(f"run {reference}: its splits differ in the number of classes: {counts}.")
     num_classes = next(iter(counts.values()))
-    classes = _classes(config, predictions)
+    classes = _classes(reference, config, predictions)
     numbers = tuple(f"class {label}" for label in range(num_classes))
     title = fusion.get("title") or _title(folder, config)
     return Run(
@@ -251,10 +252,13 @@ def _with_class_names(run: Run, others: Sequence[Run]) -> Run:
     return run
 
 
-def _classes(config: dict[str, Any], predictions: dict[str, Predictions]) -> tuple[str, ...] | None:
+def _classes(
+    reference: str, config: dict[str, Any], predictions: dict[str, Predictions]
+) -> tuple[str, ...] | None:
     num_classes = next(iter(predictions.values())).num_classes
     names = config.get("dataset", {}).get("classes")
     if names and len(names) == num_classes:
+        check_class_names(names, f"run {reference}: `dataset.classes`")
         return tuple(names)
     if any(protocol(one.names, num_classes) for one in predictions.values()):
         return CLASSES

@@ -2,7 +2,9 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -13,6 +15,7 @@ from flag3d_exp.engine.parameters import assign_parameters
 from flag3d_exp.engine.step import TrainStep
 from flag3d_exp.engine.train import Progress
 from flag3d_exp.errors import UserError, blamed_on
+from flag3d_exp.runs.begun import check_same_run
 from flag3d_exp.runs.references import find_checkpoint
 
 log = logging.getLogger(__name__)
@@ -31,15 +34,20 @@ def check_unused(folder: Path, resume: str | None) -> None:
         )
 
 
-def restored(folder: Path, model: nn.Cell, step: TrainStep) -> Progress:
+def restored(folder: Path, model: nn.Cell, step: TrainStep, meta: Mapping[str, Any]) -> Progress:
     """The state of the newest undamaged checkpoint in the run folder, put into model and step.
 
+    Args:
+        meta: of the checkpoints that the run will write now.
+
     Raises:
-        UserError: the checkpoint is of another model or optimizer, or all are damaged.
+        UserError: the run was begun with other data, another model or another objective, the
+            checkpoint is of another optimizer, or all are damaged.
     """
     checkpoint = newest(folder)
     if checkpoint is None:
         return Progress()
+    check_same_run(checkpoint.meta, meta, folder)
     assign_parameters(model.get_parameters(), checkpoint.weights)
     assign_parameters(step.optimizer_state, checkpoint.optimizer)
     assign_parameters(step.ema, {f"ema.{k}": v for k, v in checkpoint.ema.items()})

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from flag3d_exp.errors import UserError, nearest
+from flag3d_exp.names import check_names
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.text import file_text, parsed_yaml
 
@@ -174,6 +175,7 @@ def _parsed(name: str, content: object) -> Layout:
     if len(parents_by_name) > MAX_JOINTS:
         raise UserError(f"`joints` must be at most {MAX_JOINTS}; got {len(parents_by_name)}.")
     joints = tuple(str(joint) for joint in parents_by_name)
+    check_names(joints, "the name of a joint")
     index = {joint: number for number, joint in enumerate(joints)}
 
     def number_of(joint: object, key: str) -> int:

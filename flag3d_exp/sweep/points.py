@@ -13,7 +13,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from scipy.stats import t as student
 
-from flag3d_exp import files
+from flag3d_exp import files, markdown
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.records import record
@@ -131,17 +131,12 @@ def table(points: Sequence[Point]) -> list[str]:
     for point in done:
         groups.setdefault(tuple(point.choices[key] for key in keys), []).append(point)
     heads = [f"{name}: mean ± sd [95 % interval]" for name in metrics]
-    lines = [row([*keys, "runs", *heads]), row(["---"] * (len(keys) + 1 + len(heads)))]
+    rows = []
     for values, group in groups.items():
         found = [[p.metrics[name] for p in group if name in p.metrics] for name in metrics]
         cells = [spread(numbers) for numbers in found]
-        lines.append(row([*values, str(len(group)), *cells]))
-    return lines
-
-
-def row(cells: Sequence[str]) -> str:
-    """One line of a Markdown table."""
-    return f"| {' | '.join(cells)} |"
+        rows.append([*values, str(len(group)), *cells])
+    return markdown.table([*keys, "runs", *heads], rows).splitlines()
 
 
 def spread(values: Sequence[float]) -> str:

@@ -107,6 +107,8 @@ def draw_plots(ledger: Ledger, folder: Path, metrics: list[str]) -> None:
     from matplotlib import pyplot
     from optuna.visualization import matplotlib as plots
 
+    from flag3d_exp.report.lettering import lettering, plain_numbers
+
     trials = ledger.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not trials:
         return
@@ -127,11 +129,13 @@ def draw_plots(ledger: Ledger, folder: Path, metrics: list[str]) -> None:
             drawings["importances"] = lambda: plots.plot_param_importances(study)
     for name, draw in drawings.items():
         try:
-            with warnings.catch_warnings():
+            with lettering(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of axes with a single value
                 axes = draw()
-            figure = (axes if hasattr(axes, "figure") else axes.flat[0]).figure
-            files.write_figure(folder / f"{name}.png", figure, dpi=120, bbox_inches="tight")
+                figure = (axes if hasattr(axes, "figure") else axes.flat[0]).figure
+                for one in figure.axes:
+                    plain_numbers(one)
+                files.write_figure(folder / f"{name}.png", figure, dpi=120, bbox_inches="tight")
         except (ValueError, RuntimeError) as error:  # too few or too uniform trials for this one
             log.debug("no plot %s: %s", name, error)
         finally:

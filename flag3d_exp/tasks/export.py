@@ -15,7 +15,7 @@ from flag3d_exp.config.experiment import Experiment, class_name
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.cache import sha256
 from flag3d_exp.data.dataset import ClipDataset
-from flag3d_exp.data.inputs import request_fields
+from flag3d_exp.data.request import request_fields
 from flag3d_exp.data.source import Dataset
 from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.predict import Predictor

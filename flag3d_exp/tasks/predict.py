@@ -22,6 +22,7 @@ from flag3d_exp.skeletons.layout import load_layout
 from flag3d_exp.tasks.evaluate import restored_model
 
 log = logging.getLogger(__name__)
+FORMULA_STARTS = (*"=+-@\t\r\n", *"＝＋－＠")  # the last four: for spreadsheets in Japanese
 
 
 @dataclass(frozen=True)
@@ -86,13 +87,22 @@ class Predict:
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """One line per recording and rank: name, rank, label, class, probability."""
+    """One line per recording and rank: name, rank, label, class, probability.
+
+    Names stand as a spreadsheet may read them (`spreadsheet_text`).
+    """
     with (
         files.replacing(path) as temporary,
         open(temporary, "w", newline="", encoding="utf-8") as file,
     ):
-        writer = csv.writer(file)
+        writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)  # all texts, whatever separates
         writer.writerow(["name", "rank", "label", "class", "probability"])
         for row in rows:
             for rank, one in enumerate(row["classes"], start=1):
-                writer.writerow([row["name"], rank, one["label"], one["class"], one["probability"]])
+                name, known = spreadsheet_text(row["name"]), spreadsheet_text(one["class"])
+                writer.writerow([name, rank, one["label"], known, one["probability"]])
+
+
+def spreadsheet_text(name: str) -> str:
+    """The name, behind an apostrophe where a spreadsheet would take it for a formula."""
+    return f"'{name}" if name.startswith(FORMULA_STARTS) else name

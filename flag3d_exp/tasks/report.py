@@ -17,8 +17,8 @@ from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.report import figures, sections
 from flag3d_exp.report.animation import animations, upward_axis
 from flag3d_exp.report.document import (
+    Animations,
     Code,
-    Markup,
     Picture,
     Section,
     Text,
@@ -185,7 +185,7 @@ def _curves(runs: Sequence[Run]) -> Section | None:
 
 def _worst(
     found: dict[str, Predictions], classes: Sequence[str], recordings: Recordings, limit: int
-) -> list[Text | Markup]:
+) -> list[Text | Animations]:
     """The recordings on which the runs are surest of a wrong class, as animations."""
     first = next(iter(found.values()))
     losses = np.mean([metrics.log_losses(p.scores, p.labels) for p in found.values()], axis=0)
@@ -206,7 +206,7 @@ def _worst(
     up = upward_axis(shown, recordings.layout)
     return [
         Text("Recordings the runs were surest to be something else; left blue, right orange."),
-        Markup(animations(shown, captions, recordings.layout, up)),
+        animations(shown, captions, recordings.layout, up),
     ]
 
 

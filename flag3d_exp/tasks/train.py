@@ -119,7 +119,8 @@ class Train:
             synchronise(model, ranks.world)
         compiled = device.compiles()
         step = self._step(experiment, model, train_split, compiled, ranks.world)
-        progress = resume.restored(folder, model, step) if self.resume else Progress()
+        meta = experiment.meta | {"data": train_split.digest}
+        progress = resume.restored(folder, model, step, meta) if self.resume else Progress()
         if ranks.world > 1:
             progress = resume.shared(ranks, model, step, progress)
         progress.metrics["num_parameters"] = float(num_parameters(model))
@@ -148,7 +149,7 @@ class Train:
                 evaluator,
                 tracker,
                 bar,
-                experiment.meta,
+                meta,
                 keep_last=self.keep_last,
                 keep_best=self.keep_best,
                 report_to=experiment.trial and experiment.trial.report,

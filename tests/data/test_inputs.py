@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flag3d_exp.data.annotations import Recording, recording_of
-from flag3d_exp.data.inputs import input_clips, read_inputs, read_request, request_fields
+from flag3d_exp.data.annotations import recording_of
+from flag3d_exp.data.inputs import input_clips, read_inputs
 from flag3d_exp.data.pipeline import GraphPipeline
 from flag3d_exp.data.source import Dataset
 from flag3d_exp.data.transforms import Stream
@@ -200,40 +200,3 @@ def test_all_recordings_that_do_not_fit_are_told_at_once():
         input_clips(recordings, settings, GraphPipeline("coco"), Stream("joint"))
     assert "2 recordings can't be used: 'a': it holds NaN" in str(caught.value)
     assert "'c': it has 5 joints" in str(caught.value)
-
-
-def test_a_request_holds_what_the_recording_held():
-    scores = np.full((2, 4, 17), 0.1, np.float32)
-    recording = Recording("a", 0, KEYPOINT, scores, (480, 640))
-    fields = json.loads(json.dumps(request_fields(recording)))
-    found = read_request(fields, 7)
-    assert (found.name, found.image_shape, found.finite) == ("a", (480, 640), True)
-    np.testing.assert_array_equal(found.keypoints, KEYPOINT)
-    np.testing.assert_array_equal(found.scores, scores)
-
-
-def test_requests_need_keypoints_only():
-    absent = {"scores": None, "image_shape": float("nan"), "name": float("nan")}
-    found = read_request({"keypoints": KEYPOINT.tolist()} | absent, 7)
-    assert (found.name, found.scores, found.image_shape) == ("7", None, None)
-
-
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({}, "has no `keypoints`"),
-        ({"keypoints": [[1, 2], [3]]}, "(persons, frames, joints, coordinates)"),
-        ({"keypoints": [[["x"]]]}, "(persons, frames, joints, coordinates)"),
-        ({"keypoints": []}, "(persons, frames, joints, coordinates)"),
-        ({"scores": [[[1]]]}, "must have shape (2, 4, 17)"),
-        ({"scores": 0.5}, "(persons, frames, joints)"),
-        ({"image_shape": [1, 2, 3]}, "(height, width)"),
-        ({"image_shape": [0, 640]}, "must be pixels"),
-    ],
-)
-def test_wrong_fields_of_a_request_are_named(fields, said):
-    good = {} if fields == {} else {"keypoints": KEYPOINT.tolist()}
-    with pytest.raises(UserError) as caught:
-        read_request({"name": "a"} | good | fields, 0)
-    assert "recording 'a'" in str(caught.value)
-    assert said in str(caught.value)

@@ -2,52 +2,19 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from exported_files import GRAPH, exported
 from mlflow.exceptions import MlflowException
-from onnx import TensorProto, helper
 from pandas import DataFrame
 
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.pipeline import HeatmapPipeline
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError
-from flag3d_exp.export.file import write_file
 from flag3d_exp.export.serving import Classifier
 from flag3d_exp.results.metrics import softmax
-
-LAYOUT = "joints: {hip: null, knee: hip}"
-GRAPH = {"clip_len": 2, "num_clips": 1}
-
-
-def exported(path: Path, settings: dict, num_channels: int = 3, **facts) -> Path:
-    """A file whose logits are the clip's mean coordinates."""
-    graph = helper.make_graph(
-        [helper.make_node("ReduceMean", ["keypoints"], ["logits"], axes=[1, 2, 3], keepdims=0)],
-        "network",
-        [helper.make_tensor_value_info("keypoints", TensorProto.FLOAT, ["N", 1, None, None, 3])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 3])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    dataset = {
-        **{"name": "made", "path": "made.pkl", "layout": "", "num_classes": 3},
-        **{"num_channels": num_channels, "splits": {}},
-    }
-    write_file(
-        path,
-        model.SerializeToString(),
-        {
-            "classes": ["x", "y", "z"],
-            "layout": {"name": "mine", "file": LAYOUT},
-            "dataset": dataset,
-            "pipeline": {"class": "GraphPipeline", "settings": {"layout": "", **settings}},
-            "stream": {"name": "joint"},
-        }
-        | facts,
-    )
-    return path
 
 
 def test_scores_are_the_softmax_averaged_over_clips(tmp_path):

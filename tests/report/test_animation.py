@@ -6,6 +6,7 @@ import numpy as np
 
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.report.animation import animations, upward_axis
+from flag3d_exp.report.document import Animations, Section, to_html
 from flag3d_exp.skeletons.layout import load_layout
 
 NTU, COCO = load_layout("nturgb+d"), load_layout("coco")
@@ -19,10 +20,8 @@ def standing(up: int, sign: int, num_frames: int = 3) -> Recording:
     return Recording("r", 0, keypoints)
 
 
-def clips(page: str) -> list[dict]:
-    return [
-        json.loads(html.unescape(text)) for text in re.findall(r'data-skeleton="([^"]+)"', page)
-    ]
+def clips(block: Animations) -> list[dict]:
+    return [json.loads(clip) for clip, _ in block.clips]
 
 
 def test_up_is_where_heads_are():
@@ -72,6 +71,10 @@ def test_sides_have_colours_of_their_own():
     assert colours[frozenset((0, 1))] not in (left, right)
 
 
-def test_captions_are_text():
-    page = animations([standing(2, 1)], ["<b>\nlabel: x"], NTU, 2)
-    assert "&lt;b&gt;<br>label: x" in page
+def test_captions_are_text_and_clips_are_data():
+    block = animations([standing(2, 1)], ["<b>\nlabel: x"], NTU, 2)
+    page = to_html("t", "l", [Section("s", [block, block])])
+    assert page.count("<figcaption>&lt;b&gt;\nlabel: x</figcaption>") == 2
+    played = re.findall(r'data-skeleton="([^"]+)"', page)
+    assert [json.loads(html.unescape(text)) for text in played] == clips(block) * 2
+    assert page.count("<script>") == 1

@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
+import yaml
 
 from flag3d_exp.errors import UserError
-from flag3d_exp.runs.begun import check_same, settings
+from flag3d_exp.runs.begun import check_same, check_same_run, settings
 
 BEGUN = {
     "dataset": {"path": "a.pkl", "splits": {"train": "train"}, "cache": "auto"},
@@ -61,3 +64,31 @@ def test_half_precision_is_a_difference():
 def test_settings_that_only_a_later_version_has_are_not_compared():
     now = BEGUN | {"stream": BEGUN["stream"] | {"new": 1}}
     check_same(settings(BEGUN, "digest"), settings(now, "digest"), "It", "begin another")
+
+
+META = {"config": yaml.safe_dump(BEGUN | {"optimizer": {"lr": 0.1}}), "data": "digest"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"data": "another"}, "`dataset.path (SHA-256)` was digest, now another"),
+        ({"config": META["config"].replace("val/top1", "val/loss")}, "`task.objective` was"),
+        ({"config": META["config"].replace("joint", "bone")}, "`stream.name` was joint, now bone"),
+    ],
+)
+def test_a_run_is_not_resumed_on_other_data_or_towards_something_else(changed, expected):
+    with pytest.raises(UserError) as caught:
+        check_same_run(META, META | changed, Path("outputs/run"))
+    assert expected in str(caught.value)
+    assert "`task.init_from`" in str(caught.value) and "`outputs/run`" in str(caught.value)
+
+
+def test_a_run_is_resumed_with_another_rate_and_more_epochs():
+    config = META["config"].replace("lr: 0.1", "lr: 0.01").replace("num_workers: 1", "epochs: 9")
+    assert config != META["config"]
+    check_same_run(META, META | {"config": config}, Path("run"))
+
+
+def test_a_checkpoint_that_does_not_know_its_data_is_continued():
+    check_same_run({"config": META["config"]}, META, Path("run"))

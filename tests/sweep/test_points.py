@@ -36,7 +36,7 @@ def test_the_table_has_a_row_for_all_but_the_seed():
     points.append(Point("3", {"model": "b", "seed": "2"}, "failed"))
     assert table(points) == [
         "| model | runs | val/top1: mean ± sd [95 % interval] |",
-        "| --- | --- | --- |",
+        "| --- | ---: | ---: |",
         "| a | 2 | 12.00 ± 2.83 [-13.41, 37.41] |",
         "| b | 1 | 9.00 |",
     ]

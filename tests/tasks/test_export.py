@@ -7,18 +7,21 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
+import psutil
 import pytest
+from bad_requests import JSON, bad_requests
 from cli import TINY, refused, succeeded
 from networks import GRAPH, classifier
 
 from flag3d_exp.data.cache import sha256
 from flag3d_exp.data.demo.dataset import make_demo
-from flag3d_exp.data.inputs import read_inputs, request_fields
+from flag3d_exp.data.inputs import read_inputs
+from flag3d_exp.data.request import request_fields
 from flag3d_exp.errors import UserError
 from flag3d_exp.export.serving import Classifier
 from flag3d_exp.models.stgcn import STGCN
@@ -82,9 +85,10 @@ def test_the_file_says_what_it_is(trained):
     assert facts["version.flag3d-exp"]
 
 
-@contextmanager
-def served(folder: Path, model: str):
-    """The address of a model that MLflow serves on loopback."""
+@pytest.fixture(scope="module")
+def served(trained) -> Iterator[tuple[str, psutil.Process]]:
+    """The address of the model that MLflow serves on loopback, and the server's process."""
+    folder, model = trained, "models:/stgcn_small-demo_in_domain-bone/1"
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -109,16 +113,15 @@ def served(folder: Path, model: str):
                 break
             except OSError:
                 time.sleep(0.5)
-        yield address
+        yield address, psutil.Process(server.pid)
     finally:
         os.killpg(server.pid, 15)
         server.wait(30)
 
 
-def answer(address: str, content: bytes) -> tuple[int, dict]:
+def answer(address: str, content: bytes, kind: str = JSON) -> tuple[int, dict]:
     """Status and content of what the server says to a request."""
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"{address}/invocations", content, headers)
+    request = urllib.request.Request(f"{address}/invocations", content, {"Content-Type": kind})
     try:
         with urllib.request.urlopen(request, timeout=60) as response:
             return response.status, json.load(response)
@@ -127,20 +130,36 @@ def answer(address: str, content: bytes) -> tuple[int, dict]:
             return error.code, json.load(error)
 
 
-def test_the_served_model_answers_plain_keypoints_as_predict_does(trained, predicted):
+def megabytes(server: psutil.Process) -> float:
+    """Memory of MLflow's server and of what it started."""
+    return sum(p.memory_info().rss for p in (server, *server.children(recursive=True))) / 1e6
+
+
+def test_the_served_model_answers_plain_keypoints_as_predict_does(trained, served, predicted):
+    address, _ = served
     recordings = [request_fields(one) for one in read_inputs(trained / "input.pkl")]
-    with served(trained, "models:/stgcn_small-demo_in_domain-bone/1") as address:
-        for form in ("inputs", "dataframe_records"):
-            status, content = answer(address, json.dumps({form: recordings}).encode())
-            assert status == 200
-            assert_same(by_name(content["predictions"]), predicted)
-        status, content = answer(address, (trained / "onnx" / "request.json").read_bytes())
-        first = next(iter(predicted))
-        assert_same(by_name(content["predictions"]), {first: predicted[first]})
-        cut = [{"keypoints": [[[[0, 0, 0]]]]}]
-        status, content = answer(address, json.dumps({"inputs": cut}).encode())
-        assert status == 400
-        assert "it has 1 joints" in content["message"]
+    for form in ("inputs", "dataframe_records"):
+        status, content = answer(address, json.dumps({form: recordings}).encode())
+        assert status == 200
+        assert_same(by_name(content["predictions"]), predicted)
+    status, content = answer(address, (trained / "onnx" / "request.json").read_bytes())
+    first = next(iter(predicted))
+    assert_same(by_name(content["predictions"]), {first: predicted[first]})
+
+
+def test_bad_requests_leave_the_server_as_it_was(trained, served):
+    """A quarter of those that `tests/export/test_scoring_server.py` asks without a server."""
+    address, server = served
+    request = (trained / "onnx" / "request.json").read_bytes()
+    (good,) = json.loads(request)["inputs"]
+    expected = answer(address, request)
+    assert expected[0] == 200
+    before = megabytes(server)
+    for bad in list(bad_requests(good))[::4]:
+        status, content = answer(address, bad.content, bad.kind)
+        assert (status, bad.said in content["message"]) == (bad.status, True), bad.title
+        assert answer(address, request) == expected, bad.title
+    assert megabytes(server) < before + 150  # MLflow's own handler took 1600 more
 
 
 def test_mindir_gives_the_same_probabilities(trained, predicted):

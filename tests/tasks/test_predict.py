@@ -87,3 +87,14 @@ def test_csv_has_a_line_per_recording_and_rank(tmp_path):
         ["a", "1", "1", "y", "0.5"],
         ["a", "2", "2", "z", "0.3"],
     ]
+
+
+@pytest.mark.parametrize("start", "=+-@\t\r\n＝＋－＠")
+def test_no_name_is_a_formula_in_a_spreadsheet(tmp_path, start):
+    name = f"{start}cmd|' /C calc'!A0;=1+1"
+    write_csv(tmp_path / "predicted.csv", likeliest([name], np.array([[1.0]]), [name], 1))
+    with open(tmp_path / "predicted.csv", newline="", encoding="utf-8") as file:
+        line = list(csv.reader(file))[1]
+    assert line == [f"'{name}", "1", "0", f"'{name}", "1.0"]
+    text = (tmp_path / "predicted.csv").read_bytes().decode().partition("\r\n")[2]
+    assert text.startswith(f'"\'{name}",')  # in quotes, so that no other separator splits it

@@ -1,5 +1,6 @@
 """Runs that are stopped, killed or damaged, and end as if nothing had happened."""
 
+import pickle
 import signal
 import subprocess
 import time
@@ -7,7 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli import LONG, kept_series, metrics, runs, started, succeeded, tracked_series, wait_for
+from cli import (
+    LONG,
+    TINY,
+    kept_series,
+    metrics,
+    refused,
+    runs,
+    started,
+    succeeded,
+    tracked_series,
+    wait_for,
+)
+
+from flag3d_exp.data.demo.dataset import make_demo
 
 pytestmark = pytest.mark.slow
 
@@ -101,3 +115,18 @@ def test_a_second_signal_stops_at_once_and_leaves_a_state_to_resume(tmp_path, un
     succeeded(tmp_path, "task.resume=run")
     assert metrics(tmp_path / "run") == uninterrupted
     assert [run.info.status for run in runs(tmp_path)] == ["FINISHED"]
+
+
+def test_a_run_is_not_resumed_on_other_contents_of_its_file(tmp_path):
+    content = make_demo("in_domain")
+    path = tmp_path / "data.pkl"
+    path.write_bytes(pickle.dumps(content))
+    own = (*TINY, "dataset.path=data.pkl", "tracking=none", "hydra.run.dir=run")
+    succeeded(tmp_path, *own, "task.epochs=1")
+    before = metrics(tmp_path / "run")
+    for annotation in content["annotations"]:
+        annotation["keypoint"] = annotation["keypoint"] * 1.01
+    path.write_bytes(pickle.dumps(content))
+    line = refused(tmp_path, "task.resume=run", "task.epochs=2")
+    assert "The run in `" in line and "`dataset.path (SHA-256)` was " in line
+    assert metrics(tmp_path / "run") == before

@@ -17,6 +17,8 @@ from flag3d_exp import files
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.poses import shown, visible
 from flag3d_exp.report.animation import LEFT, MIDDLE, RIGHT, projected
+from flag3d_exp.report.figures import shorten
+from flag3d_exp.report.lettering import lettering
 from flag3d_exp.skeletons.layout import Layout
 
 NUM_POSES = 8
@@ -36,14 +38,22 @@ def sheets(
     labels = sorted(samples)
     for begin in range(0, len(labels), CLASSES_PER_SHEET):
         shown = labels[begin : begin + CLASSES_PER_SHEET]
-        figure = Figure(figsize=(1.25 * NUM_POSES + 0.2, 1.42 * len(shown)))
-        grid = figure.subplots(len(shown), NUM_POSES, squeeze=False)
-        figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.16 / len(shown), wspace=0.06, hspace=0.2)
-        for row, label in zip(grid, shown, strict=True):
-            name = classes[label] if label < len(classes) else ""
-            row[0].set_title(f"{label}  {name}  ({samples[label].name})", fontsize=8, loc="left")
-            _draw_row(row, samples[label], layout, up)
-        yield figure
+        yield _sheet({label: samples[label] for label in shown}, classes, layout, up)
+
+
+@lettering()
+def _sheet(
+    samples: Mapping[int, Recording], classes: Sequence[str], layout: Layout, up: int
+) -> Figure:
+    figure = Figure(figsize=(1.25 * NUM_POSES + 0.2, 1.42 * len(samples)))
+    grid = figure.subplots(len(samples), NUM_POSES, squeeze=False)
+    figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.16 / len(samples), wspace=0.06, hspace=0.2)
+    for row, (label, recording) in zip(grid, samples.items(), strict=True):
+        name = shorten(classes[label], 60) if label < len(classes) else ""
+        title = f"{label}  {name}  ({shorten(recording.name, 60)})"
+        row[0].set_title(title, fontsize=8, loc="left")
+        _draw_row(row, recording, layout, up)
+    return figure
 
 
 def clearest(recordings: Sequence[Recording], most: int = 12) -> Recording:

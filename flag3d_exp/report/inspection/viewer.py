@@ -3,20 +3,19 @@
 Sizes: M persons, T frames, V joints.
 """
 
-import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.poses import shown
+from flag3d_exp.errors import visible
 from flag3d_exp.report.animation import LEFT, RIGHT
 from flag3d_exp.report.inspection.pictures import coloured_bones
+from flag3d_exp.report.pages import page
 from flag3d_exp.skeletons.layout import Layout
 
-TEMPLATE = Path(__file__).with_name("viewer.html")
 MAX_FRAMES = 240
 SIDES = {LEFT: "left", RIGHT: "right"}
 
@@ -35,13 +34,11 @@ def viewer(recordings: Sequence[Recording], titles: Sequence[str], layout: Layou
             for start, end, colour in coloured_bones(layout)
         ],
         "recordings": [
-            {"title": title, **_frames(recording, up)}
+            {"title": visible(title), **_frames(recording, up)}
             for recording, title in zip(recordings, titles, strict=True)
         ],
     }
-    # No text of ours may end the script that holds it.
-    text = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
-    return TEMPLATE.read_text(encoding="utf-8").replace('"__DATA__"', text)
+    return page("viewer.html", data=data)
 
 
 def _frames(recording: Recording, up: int) -> dict:

@@ -32,7 +32,7 @@ def flat():
 
 
 def data_of(page):
-    return json.loads(re.search(r"const DATA = (.*);\n", page).group(1).replace("<\\/", "</"))
+    return json.loads(re.search(r"const DATA = (.*);\n", page).group(1))
 
 
 def test_there_is_a_row_of_poses_for_each_class(solid, flat):
@@ -81,13 +81,15 @@ def test_the_clearest_recording_is_the_one_seen_best(flat):
 
 
 def test_the_viewer_is_one_file_with_the_recordings_in_it(solid, flat):
-    page = viewer([solid], ["one </script> two"], NTU, 2)
+    title = "one </script> two <!--<script> & \u2028"
+    page = viewer([solid], [title], NTU, 2)
     assert "http" not in page.replace("http-equiv", "")
-    assert page.count("</script>") == 1
+    assert page.count("</script>") == page.count("<script>") == 1
+    assert "<!--" not in page and "\u2028" not in page
     data = data_of(page)
     assert data["flat"] is False
     (shown,) = data["recordings"]
-    assert shown["title"] == "one </script> two"
+    assert shown["title"] == title.replace("\u2028", r"\u2028")
     assert (len(shown["frames"]), shown["stride"], shown["length"]) == (150, 2, 300)
     assert np.abs(np.array(shown["frames"])).max() <= 500
     flat_data = data_of(viewer([flat], ["flat"], COCO, -2))

@@ -1,0 +1,58 @@
+r"""Markdown in which names are text: escaped where it is written, read back for a terminal.
+
+Only what a renderer would take for markup is escaped, so that files can be read as they are:
+`snake_case` and `[97.1, 98.2]` stay, `<script>` becomes `&lt;script>`.
+"""
+
+import re
+from collections.abc import Sequence
+
+from flag3d_exp.errors import visible
+
+PUNCTUATION = r"[!-/:-@\[-`{-~]"
+MARKUP = re.compile(
+    rf"""\\(?={PUNCTUATION})         # a backslash that would escape what follows
+    | [`*$|~]
+    | (?<![^\W_])_ | _(?![^\W_])     # an underscore within a word is none
+    | \](?=[(\[:])                   # the end of a link's text
+    | ^> | ^[#+-](?=[\s#+-]|$)       # a quotation, a heading, a list, a rule
+    """,
+    re.VERBOSE,
+)
+NUMBER = re.compile(r"^(\d+)([.)])(?=\s|$)")  # of an item of a list
+ENTITIES = {"&": "&amp;", "<": "&lt;"}
+ENTITY = re.compile(r"&(?=#?\w+;)|<(?=[A-Za-z/!?])")
+CELL_END = re.compile(r"(?<!\\)((?:\\\\)*)\|")
+
+
+def escaped(text: str) -> str:
+    """A text as one line that a renderer shows as it is."""
+    marked = MARKUP.sub(lambda found: f"\\{found[0]}", visible(text.replace("\n", " ")))
+    marked = NUMBER.sub(r"\1\\\2", marked)
+    return ENTITY.sub(lambda found: ENTITIES[found[0]], marked)
+
+
+def unescaped(line: str) -> str:
+    """What a renderer shows of a line with `escaped` texts."""
+    plain = re.sub(rf"\\({PUNCTUATION})", r"\1", line)
+    return plain.replace("&lt;", "<").replace("&amp;", "&")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of plain texts; the first column is left-aligned, the others right."""
+    lines = [list(map(escaped, header)), ["---", *["---:"] * (len(header) - 1)]]
+    lines += [list(map(escaped, row)) for row in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def cells(line: str) -> list[str]:
+    """The plain texts in a line of a table."""
+    parts = CELL_END.sub("\\1\n", line).split("\n")
+    return [unescaped(cell.strip()) for cell in parts[1:-1]]
+
+
+def code(text: str) -> str:
+    """A block of text to copy, whatever fences it holds."""
+    longest = max(map(len, re.findall(r"`{3,}", text)), default=2)
+    fence = "`" * (longest + 1)
+    return f"{fence}\n{text.rstrip()}\n{fence}"

@@ -1,0 +1,68 @@
+import json
+
+import numpy as np
+import pytest
+
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.request import (
+    MAX_BYTES,
+    parse_request,
+    read_recording,
+    read_recordings,
+    request_fields,
+)
+from flag3d_exp.errors import UserError
+
+KEYPOINT = np.arange(2 * 4 * 17 * 2, dtype=np.float32).reshape(2, 4, 17, 2)
+
+
+def test_a_request_holds_what_the_recording_held():
+    scores = np.full((2, 4, 17), 0.1, np.float32)
+    recording = Recording("a", 0, KEYPOINT, scores, (480, 640))
+    content = json.dumps({"inputs": [request_fields(recording)]}).encode()
+    (found,) = read_recordings(parse_request(content))
+    assert (found.name, found.image_shape, found.finite) == ("a", (480, 640), True)
+    np.testing.assert_array_equal(found.keypoints, KEYPOINT)
+    np.testing.assert_array_equal(found.scores, scores)
+
+
+def test_requests_need_keypoints_only():
+    absent = {"scores": None, "image_shape": float("nan"), "name": float("nan")}
+    found = read_recording({"keypoints": KEYPOINT} | absent, 7)
+    assert (found.name, found.scores, found.image_shape) == ("7", None, None)
+
+
+@pytest.mark.parametrize("form", ["inputs", "instances", "dataframe_records"])
+def test_the_three_lists_of_recordings_say_the_same(form):
+    assert parse_request(json.dumps({form: [{"name": "a"}]}).encode()) == [{"name": "a"}]
+
+
+def test_a_table_holds_a_recording_in_each_row():
+    table = {"columns": ["name", "scores"], "data": [["a", [1]], ["b", None]]}
+    rows = parse_request(json.dumps({"dataframe_split": table}).encode())
+    assert rows == [{"name": "a", "scores": [1]}, {"name": "b", "scores": None}]
+
+
+@pytest.mark.parametrize("value", [1e6, -1e6, 0])
+def test_coordinates_reach_a_million(value):
+    keypoints = np.full((1, 1, 17, 2), value)
+    found = read_recording({"keypoints": keypoints.tolist()}, 0)
+    np.testing.assert_array_equal(found.keypoints, keypoints)
+
+
+def test_what_is_too_long_is_not_parsed():
+    with pytest.raises(UserError, match="16 MiB"):
+        parse_request(b"x" * (MAX_BYTES + 1))
+
+
+def test_a_wrong_field_is_named_with_its_recording_and_the_likeliest_right_one():
+    good = {"keypoints": KEYPOINT.tolist()}
+    with pytest.raises(UserError, match="^recording 'a': 'score' is no field. Did you mean `score"):
+        read_recordings([good, good | {"name": "a", "score": [1]}])
+
+
+def test_refusals_repeat_no_more_than_a_few_letters_of_a_request():
+    for fields in ({"name": "n" * 10**6}, {"k" * 10**6: 1}, {"image_shape": "s" * 10**6}):
+        with pytest.raises(UserError) as caught:
+            read_recording({"keypoints": KEYPOINT.tolist()} | fields, 0)
+        assert len(str(caught.value)) < 250
