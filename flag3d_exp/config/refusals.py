@@ -12,10 +12,11 @@ from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from flag3d_exp.config.checks import (
@@ -30,14 +31,17 @@ from flag3d_exp.config.checks import (
 from flag3d_exp.config.command_line import CommandLine, assignment
 from flag3d_exp.config.hydra_adapter import config_loader, parse_overrides
 from flag3d_exp.config.recall import recall
+from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.errors import UserError, blamed_on, nearest
+from flag3d_exp.runs.run_folder import check_unused
 
 
 def check_command_line(argv: list[str]) -> None:
     """Refuse what the command line asks for if any of it is not there.
 
     Raises:
-        UserError: an unknown group, choice or key, a value of the wrong type, or a missing one.
+        UserError: an unknown group, choice or key, a value of the wrong type, a missing one, or a
+            run folder that holds a run.
     """
     line = CommandLine.parse(argv)
     if line.runs_nothing:
@@ -56,11 +60,30 @@ def check_command_line(argv: list[str]) -> None:
         for lines in _jobs(overrides):
             # The jobs of a multirun may be of different checkpoints.
             recalled = recall(CommandLine(flags, tuple(lines))) if line.multirun else []
-            cfg = _composed([*recalled, *lines, *search_path], flags.config_name or "config")
+            lines = [*recalled, *lines, *search_path]
+            cfg = _composed(lines, flags.config_name or "config", return_hydra_config=True)
+            folder = None if line.multirun else _named_folder(cfg)
+            with open_dict(cfg):
+                del cfg["hydra"]
             check(cfg)
             check_by_making(cfg)
+            if folder is not None and Ranks.here().first:
+                check_unused(folder, cfg.task.get("resume"), "resume" in cfg.task)
         if line.multirun:
             recall(line)
+
+
+def _named_folder(cfg: DictConfig) -> Path | None:
+    """The run folder that a composed configuration names; None for one named by the time."""
+    raw = OmegaConf.to_container(cfg.hydra.run, resolve=False)
+    if isinstance(raw, dict) and "${now:" in str(raw["dir"]):
+        return None
+    before = HydraConfig.instance().cfg
+    HydraConfig.instance().set_config(cfg)  # for interpolations of Hydra's own settings
+    try:
+        return Path(cfg.hydra.run.dir)
+    finally:
+        HydraConfig.instance().cfg = before
 
 
 def _check_choice(override: Override, config_dir: str | None) -> None:

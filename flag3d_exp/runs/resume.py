@@ -21,19 +21,6 @@ from flag3d_exp.runs.references import find_checkpoint
 log = logging.getLogger(__name__)
 
 
-def check_unused(folder: Path, resume: str | None) -> None:
-    """Refuse to start a new run over another one's files.
-
-    Raises:
-        UserError: the folder holds a run and `task.resume` does not ask to continue it.
-    """
-    if resume is None and (folder / "history.jsonl").exists():
-        raise UserError(
-            f"`hydra.run.dir={folder}` already holds a run; continue it with `task.resume=auto` "
-            "or choose another folder."
-        )
-
-
 def restored(folder: Path, model: nn.Cell, step: TrainStep, meta: Mapping[str, Any]) -> Progress:
     """The state of the newest undamaged checkpoint in the run folder, put into model and step.
 

@@ -27,6 +27,31 @@ if TYPE_CHECKING:
     import numpy as np
 
 log = logging.getLogger(__name__)
+PREPARED = "FLAG3D_EXP_FOLDER"  # environment variable: a sweep's driver has prepared this folder
+# By these a folder is known to hold a run; a failed start leaves .hydra and run.log alone.
+OF_TRAINING = (
+    "checkpoints",
+    "history.jsonl",
+    "metrics.json",
+    "mlflow.json",
+    "predictions",
+    "trial.json",
+)
+OF_OTHERS = (
+    "benchmark.json",
+    "compare.json",
+    "explain.json",
+    "findings.json",
+    "fusion.json",
+    "grid.yaml",
+    "model.mindir",
+    "model.onnx",
+    "optimization_results.yaml",
+    "predicted.csv",
+    "predicted.json",
+    "report.html",
+    "summary.md",
+)
 
 
 @dataclass(frozen=True)
@@ -106,6 +131,39 @@ def save_metrics(folder: Path, metrics: Mapping[str, float]) -> Path:
     path = folder / "metrics.json"
     files.write_json(path, dict(sorted(metrics.items())))
     return path
+
+
+def check_unused(folder: Path, resume: str | None, resumable: bool) -> None:
+    """Refuse a folder that holds a run, before anything is written to it.
+
+    What a start leaves that failed before it had results does not count.
+
+    Args:
+        resume: what `task.resume` says; with it, a training run is continued.
+        resumable: whether the task has `task.resume`.
+
+    Raises:
+        UserError: naming what the folder holds, or that another process is using it.
+    """
+    if os.environ.get(PREPARED) == str(folder.absolute()):
+        return
+    if (folder / ".lock").exists():
+        with locked(folder):
+            pass
+    found = [name for name in (*OF_TRAINING, *OF_OTHERS) if (folder / name).exists()]
+    listed = ", ".join(found)
+    if resume is None and found:
+        instead = ", or continue it with `task.resume=auto`" if resumable else ""
+        raise UserError(
+            f"`hydra.run.dir={folder}` already holds a run ({listed}); choose another "
+            f"folder{instead}."
+        )
+    evaluated = "predictions" in found and not {"history.jsonl", "checkpoints"} & set(found)
+    if evaluated or any(name in OF_OTHERS for name in found):
+        raise UserError(
+            f"`hydra.run.dir={folder}` holds no training run to continue but another task's files "
+            f"({listed}); choose another folder."
+        )
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flag3d_exp.config.command_line import CommandLine, assignment
+from flag3d_exp.runs.run_folder import PREPARED
 from flag3d_exp.sweep.trial import Ticket
 
 HANDED_ON = "FLAG3D_EXP_JOB"  # environment variable: the overrides that a launcher is to run
@@ -59,7 +60,7 @@ def start(
         launcher: hand it to the Hydra launcher that the command line of this process chose.
     """
     ticket.write(folder)
-    environment = dict(os.environ)
+    environment = dict(os.environ) | {PREPARED: str(folder)}
     if launcher:
         environment[HANDED_ON] = json.dumps(list(overrides))
         arguments = [

@@ -105,7 +105,6 @@ class Train:
 
     def _train(self, experiment: Experiment, ranks: Ranks) -> float | None:
         folder = experiment.folder
-        resume.check_unused(folder, self.resume)
         device, device_name = experiment.device()
         schedule = experiment.made("scheduler")
         datasets = experiment.datasets()

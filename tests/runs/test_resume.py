@@ -5,7 +5,7 @@ import pytest
 
 from flag3d_exp.engine.checkpoint import Checkpoint, save_checkpoint
 from flag3d_exp.errors import UserError
-from flag3d_exp.runs.resume import check_unused, newest
+from flag3d_exp.runs.resume import newest
 
 
 def saved(folder, count: int) -> None:
@@ -40,11 +40,3 @@ def test_nothing_but_damage_is_refused(tmp_path):
 
 def test_a_folder_without_checkpoints_starts_afresh(tmp_path):
     assert newest(tmp_path) is None
-
-
-def test_another_run_s_folder_is_not_written_over(tmp_path):
-    check_unused(tmp_path, None)
-    (tmp_path / "history.jsonl").write_text("{}\n")
-    with pytest.raises(UserError, match="task.resume=auto"):
-        check_unused(tmp_path, None)
-    check_unused(tmp_path, "auto")
