@@ -12,6 +12,14 @@ from flag3d_exp.config.recalled import groups
 from flag3d_exp.errors import UserError, blamed_on
 
 OWN_GROUPS = ("task", "device", "tracking")  # never taken from the checkpoint's run
+PREPROCESSING = (  # of `dataset`; another dataset brings its file, its splits and its names
+    "num_persons",
+    "num_channels",
+    "score_channel",
+    "normalise",
+    "score_threshold",
+    "clip_len",
+)
 CHOICE = re.compile(r"\w[\w.-]*")
 
 
@@ -80,7 +88,16 @@ def recall(line: CommandLine) -> list[str]:
         groups[group] = (choices[group], saved[group])
     given = {"seed": saved.seed} if "seed" in saved else {}
     given |= {group: choice for group, choice in choices.items() if group not in replaced}
+    if "dataset" in replaced and "model" not in replaced:
+        given |= preprocessing(saved)
     return [assignment(key, value) for key, value in given.items() if key not in line.by_key]
+
+
+def preprocessing(saved: DictConfig) -> dict[str, Any]:
+    """How the run prepared its clips, as settings of `dataset`: they belong to the checkpoint."""
+    known = OmegaConf.to_container(saved.dataset, resolve=False)
+    assert isinstance(known, dict)
+    return {f"dataset.{key}": known[key] for key in PREPROCESSING if key in known}
 
 
 def saved_configuration(meta: dict[str, Any]) -> tuple[DictConfig, dict[str, str]]:

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from flag3d_exp import bounds, console
 from flag3d_exp.config.experiment import Experiment
+from flag3d_exp.config.preprocessing import departures
 from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.engine.checkpoint import Checkpoint, load_checkpoint
 from flag3d_exp.engine.interrupt import StopRequest
@@ -100,11 +101,14 @@ class Evaluate:
 
 
 def restored_model(experiment: Experiment, checkpoint: Checkpoint, weights: str = "raw") -> nn.Cell:
-    """The configured model with a checkpoint's weights.
+    """The configured model with a checkpoint's weights; say where its clips are others.
 
     Raises:
-        UserError: they do not fit, or there is no moving average.
+        UserError: they do not fit, there is no moving average, or the dataset's classes or joints
+            are not those of the checkpoint.
     """
+    for line in departures(experiment, checkpoint.meta):
+        log.warning(line)
     if weights == "ema" and not checkpoint.ema:
         raise UserError("`task.weights=ema`: the run kept no moving average (`task.ema_decay`).")
     model = experiment.model()

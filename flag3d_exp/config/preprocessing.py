@@ -1,0 +1,92 @@
+"""How a checkpoint's network gets its clips: as in training, whatever dataset it is used on.
+
+Another dataset brings its file, its splits and its names. How a recording is prepared belongs to
+the checkpoint; the command line can still change it, and what it changes is named.
+"""
+
+from typing import Any
+
+from hydra import compose
+from omegaconf import DictConfig, OmegaConf
+
+from flag3d_exp.config.command_line import assignment
+from flag3d_exp.config.experiment import Experiment
+from flag3d_exp.config.recall import preprocessing, saved_configuration
+from flag3d_exp.errors import UserError, blamed_on
+from flag3d_exp.skeletons.layout import load_layout
+
+GROUPS = ("stream", "pipeline")
+
+
+def departures(experiment: Experiment, meta: dict[str, Any]) -> list[str]:
+    """What is not as in the checkpoint's training, or not as the chosen dataset says, a line each.
+
+    Args:
+        meta: the checkpoint's.
+
+    Raises:
+        UserError: the dataset's classes or joints are not those of the checkpoint.
+    """
+    if not meta.get("config"):
+        return []
+    saved, choices = saved_configuration(meta)
+    with blamed_on("dataset"):
+        check_compatible(saved.dataset, experiment.config.dataset)
+    kept = preprocessing(saved)
+    before = kept | _plain(saved)
+    now = {path: OmegaConf.select(experiment.config, path) for path in kept}
+    now |= _plain(experiment.config)
+    lines = [
+        f"The clips are prepared other than in training: `{path}` is {now[path]}, was {value}."
+        for path, value in before.items()
+        if path in now and now[path] != value
+    ]
+    chosen = experiment.choices.get("dataset")
+    if chosen == choices.get("dataset"):
+        return lines
+    added = {assignment(path, value) for path, value in kept.items()}
+    own = compose("config", [line for line in experiment.overrides if line not in added])
+    return lines + [
+        f"The clips are prepared as in training: `{path}` is {now[path]}; "
+        f"`dataset={chosen}` says {OmegaConf.select(own, path)}."
+        for path in kept
+        if OmegaConf.select(own, path) != now[path]
+    ]
+
+
+def check_compatible(trained_on: DictConfig, dataset: DictConfig) -> None:
+    """Refuse a dataset whose labels or joints mean something else.
+
+    Raises:
+        UserError: naming what differs.
+    """
+    before, now = trained_on.name, dataset.name
+    if trained_on.num_classes != dataset.num_classes:
+        raise UserError(
+            f"{now} has {dataset.num_classes} classes, but the checkpoint, which was trained on "
+            f"{before}, has {trained_on.num_classes}."
+        )
+    named = zip(trained_on.get("classes") or (), dataset.get("classes") or (), strict=False)
+    for label, (one, other) in enumerate(named):
+        if one != other:
+            raise UserError(
+                f"label {label} of {now} is {other!r}, but the checkpoint was trained on {before}, "
+                f"where it is {one!r}; `dataset.classes=null` takes the labels for the same."
+            )
+    if trained_on.layout != dataset.layout:
+        joints = load_layout(trained_on.layout).joints, load_layout(dataset.layout).joints
+        if joints[0] != joints[1]:
+            raise UserError(
+                f"{now} has the joints of layout {dataset.layout}, but the checkpoint was trained "
+                f"on {before}, with those of {trained_on.layout}."
+            )
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    """The settings of stream and pipeline as they are written, by `group.key`."""
+    found = {}
+    for group in GROUPS:
+        node = OmegaConf.to_container(config[group], resolve=False)
+        assert isinstance(node, dict)
+        found |= {f"{group}.{key}": value for key, value in node.items()}
+    return found
