@@ -44,9 +44,11 @@ def prepare(
         files.write_arrays(folder / "weights.npz", parameter_values(model.get_parameters()))
     groups = parameter_groups(model.get_parameters(), None, False)
     compiled = device.compiles()
-    step = TrainStep(model, experiment.made("optimizer")(groups), StepSettings(jit=compiled))
+    criterion = experiment.problem().criterion({"label": clips["labels"]})
+    optimizer = experiment.made("optimizer")(groups)
+    step = TrainStep(model, criterion, optimizer, StepSettings(jit=compiled))
     predict = Predictor(model, compiled)
-    batch = MicroBatch(clips["train"], clips["labels"], None)
+    batch = MicroBatch({"keypoints": clips["train"]}, {"label": clips["labels"]})
 
     def train() -> None:
         step([batch], 1.0)[0].asnumpy()
@@ -117,7 +119,8 @@ def of_data(experiment: Experiment, step: TrainStep) -> dict[str, float]:
             begin = time.perf_counter()
             batch = next(loaded)
             ready = time.perf_counter()
-            step([MicroBatch(batch.clips[:, 0], batch.labels, None)], 1.0)[0].asnumpy()
+            one = MicroBatch({"keypoints": batch.clips[:, 0]}, {"label": batch.labels})
+            step([one], 1.0)[0].asnumpy()
             if number:  # the first waits for the workers to start
                 waited += ready - begin
                 trained += time.perf_counter() - begin

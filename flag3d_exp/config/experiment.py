@@ -18,6 +18,7 @@ from flag3d_exp.config.hydra_adapter import config_loader
 from flag3d_exp.console import browse_line
 from flag3d_exp.devices.device import Device, description
 from flag3d_exp.errors import UserError, nearest
+from flag3d_exp.problems.problem import Problem
 from flag3d_exp.runs.trial_hooks import TrialHooks
 
 if TYPE_CHECKING:
@@ -143,6 +144,10 @@ class Experiment:
         """
         return instantiated(self.config[group])
 
+    def problem(self) -> Problem:
+        """What is learned."""
+        return self.made("problem")
+
     def device(self) -> tuple[Device, str]:
         """Select the device and seed MindSpore; the device's settings and name."""
         settings: Device = self.made("device")
@@ -161,17 +166,14 @@ class Experiment:
         )
 
     def model(self) -> "nn.Cell":
-        """The network with its head, initialised from `seed`, in the device's precision.
+        """The backbone with the problem's head, initialised from `seed`, in the device's precision.
 
         Raises:
             UserError: it refused its settings, or is made for other data than it gets.
         """
-        from flag3d_exp.models.classifier import Classifier
-
         checks.check_model(self.config)
         settings: Device = self.made("device")
-        backbone, num_classes = self.made("model"), self.config.dataset.num_classes
-        return settings.lowered(Classifier(backbone, num_classes, backbone.dropout))
+        return settings.lowered(self.problem().network(self.made("model")))
 
     def header(
         self, device_name: str, model: "nn.Cell", datasets: Mapping[str, "ClipDataset"]

@@ -42,6 +42,11 @@ class ClipDataset:
         """(n,) int64."""
         return np.array([recording.label for recording in self.recordings], np.int64)
 
+    @property
+    def targets(self) -> dict[str, np.ndarray]:
+        """What is known of each recording: `label` (n,)."""
+        return {"label": self.labels}
+
     def clips(self, index: int, epoch: int = 0) -> np.ndarray:
         """(num_clips, M, T, V, C) float32 of one recording."""
         recording = self.recordings[index]

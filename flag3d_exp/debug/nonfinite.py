@@ -16,7 +16,7 @@ from mindspore import Tensor, nn
 
 from flag3d_exp.debug.updates import Update
 from flag3d_exp.engine.parameters import assign_parameters, parameter_values
-from flag3d_exp.engine.step import CrossEntropy, MicroBatch, TrainStep
+from flag3d_exp.engine.step import Criterion, MicroBatch, TrainStep
 from flag3d_exp.errors import UserError
 from flag3d_exp.models.layers import norms_apart
 from flag3d_exp.reading import Malformed
@@ -68,21 +68,21 @@ def cause(step: TrainStep, update: Update) -> str | None:
     for parameter in step.model.get_parameters():
         if not np.isfinite(parameter.asnumpy()).all():
             return f"The weights before it are not finite, first `{parameter.name}`."
-    criterion = CrossEntropy(step.settings.label_smoothing, step.settings.class_weights)
     start = 0
     for batch in update.batches:
-        names = update.names[start : start + len(batch.labels)]
+        names = update.names[start : start + len(batch)]
         start += len(names)
-        if not np.isfinite(batch.clips).all():
-            return f"The keypoints are not finite in {recordings_of(batch.clips, names)}."
-        found = first_in_network(step.model, criterion, batch, names)
+        for name, array in batch.inputs.items():
+            if not np.isfinite(array).all():
+                return f"The {name} are not finite in {recordings_of(array, names)}."
+        found = first_in_network(step.model, step.criterion, batch, names)
         if found is not None:
             return found
     return None
 
 
 def first_in_network(
-    model: nn.Cell, criterion: nn.Cell, batch: MicroBatch, names: Sequence[str]
+    model: nn.Cell, criterion: Criterion, batch: MicroBatch, names: Sequence[str]
 ) -> str | None:
     """The first layer whose output, or else whose gradient, is not finite; uncompiled."""
     found: list[str] = []
@@ -109,17 +109,18 @@ def first_in_network(
         handles.append(cell.register_forward_hook(forward_hook))
         handles.append(cell.register_backward_hook(backward_hook))
 
-    def forward(clips, labels, dropout_mask):
-        return criterion(model(clips, dropout_mask), labels)
+    num_inputs = len(batch.inputs)
+
+    def forward(*arrays):
+        loss, _ = criterion(model(*arrays[:num_inputs]), *arrays[num_inputs:])
+        return loss
 
     weights = model.trainable_params()
     of_inputs: Any = None
     with_gradients: Any = ms.value_and_grad(forward, of_inputs, weights)
     model.set_train(True)
-    mask = None if batch.dropout_mask is None else Tensor(batch.dropout_mask)
-    labels = Tensor(batch.labels.astype(np.int32))
     with norms_apart(model):
-        _, gradients = with_gradients(Tensor(batch.clips), labels, mask)
+        _, gradients = with_gradients(*batch.tensors())
     for handle in handles:
         handle.remove()
     for weight, gradient in zip(weights, gradients, strict=True):
@@ -170,4 +171,5 @@ def saved_update(path: Path) -> Update:
             f"`task.debug.batch={path}` is not a nonfinite_step_<n>.npz of a run ({error})."
         ) from error
     names = [str(name) for name in names]
-    return Update(0, [MicroBatch(clips[:, 0], labels, None)], 1.0, names)
+    batch = MicroBatch({"keypoints": clips[:, 0]}, {"label": labels.astype(np.int32)})
+    return Update(0, [batch], 1.0, names)

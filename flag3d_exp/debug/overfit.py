@@ -41,8 +41,8 @@ class Overfit:
         first = loss = float("nan")
         num_right = 0
         for number in range(1, self.steps + 1):
-            loss_tensor, num_correct = step(update.batches, factor=1.0)  # no warm-up
-            loss, num_right = float(loss_tensor.asnumpy()), int(num_correct.asnumpy())
+            loss_tensor, counts = step(update.batches, factor=1.0)  # no warm-up
+            loss, num_right = float(loss_tensor.asnumpy()), int(counts[0].asnumpy())
             if number == 1:
                 first = loss
             if number == self.steps or number in (1, 2, 5) or number % 10 == 0:

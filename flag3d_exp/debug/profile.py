@@ -52,7 +52,9 @@ class Profile:
             len(update.names) / (median(loading) + median(stepping)),
         )
         ms.runtime.launch_blocking()  # or a layer's time would be that of starting its kernels
-        seconds = layer_seconds(step.model, Tensor(update.batches[0].clips), self.steps)
+        seconds = layer_seconds(
+            step.model, Tensor(update.batches[0].inputs["keypoints"]), self.steps
+        )
         total = sum(seconds.values())
         log.info(
             "An uncompiled forward pass takes %.1f ms; without their inner layers:", 1000 * total
@@ -90,14 +92,14 @@ def layer_seconds(model: nn.Cell, clips: Tensor, num_passes: int) -> dict[str, f
             open_cells[-1][1] += took
 
     model.set_train(True)
-    model(clips, None)
+    model(clips)
     names, handles = {}, []
     for name, cell in model.cells_and_names():
         names[id(cell)] = f"{name or 'model'} ({type(cell).__name__})"
         handles += [cell.register_forward_pre_hook(begin), cell.register_forward_hook(end)]
     with norms_apart(model):
         for _ in range(num_passes):
-            model(clips, None)
+            model(clips)
     for handle in handles:
         handle.remove()
     return dict(seconds)

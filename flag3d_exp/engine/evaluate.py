@@ -1,7 +1,4 @@
-"""Scores of whole splits: nothing dropped, clips of a recording averaged after softmax.
-
-Legend: N clips in a batch, K classes.
-"""
+"""Outputs of a network for whole splits: no recording left out, every clip of it seen."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,27 +8,24 @@ from mindspore import Parameter, nn
 
 from flag3d_exp.engine.checkpoint import Arrays
 from flag3d_exp.engine.parameters import assign_parameters, parameter_values
-from flag3d_exp.results.metrics import average_clips
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
-def clip_scores(predict: Predict, batches: Iterable, batch_size: int) -> np.ndarray:
-    """Softmax scores (n, K) averaged over clips, in the order in which the recordings come.
+def clip_outputs(predict: Predict, batches: Iterable, batch_size: int) -> Iterator[np.ndarray]:
+    """Outputs (N, num_clips, ...) of each batch's clips.
 
     Args:
         batches: with `clips` (N, num_clips, M, T, V, C).
         batch_size: clips per forward pass; a short one is padded, so that one shape is compiled.
     """
-    scores: list[np.ndarray] = []
     for batch in batches:
         num_recordings, num_clips = batch.clips.shape[:2]
         clips = batch.clips.reshape(-1, *batch.clips.shape[2:])
-        logits = np.concatenate(
+        outputs = np.concatenate(
             [_padded(predict, part, batch_size) for part in _parts(clips, batch_size)]
         )
-        scores.append(average_clips(logits.reshape(num_recordings, num_clips, -1)))
-    return np.concatenate(scores)
+        yield outputs.reshape(num_recordings, num_clips, *outputs.shape[1:])
 
 
 @contextmanager
@@ -54,5 +48,5 @@ def _padded(predict: Predict, clips: np.ndarray, batch_size: int) -> np.ndarray:
     lacking = batch_size - len(clips)
     if lacking:
         clips = np.concatenate([clips, np.repeat(clips[-1:], lacking, axis=0)])
-    logits = predict(clips)
-    return logits[: batch_size - lacking]
+    outputs = predict(clips)
+    return outputs[: batch_size - lacking]

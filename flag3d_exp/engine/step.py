@@ -1,11 +1,11 @@
 """One optimizer update: loss, gradients, their mean over ranks, clipping, weights, averages.
 
-Legend: N clips in a batch, K classes, F features before the head.
+It is given named arrays and knows none of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import mindspore as ms
 import numpy as np
@@ -22,8 +22,6 @@ class StepSettings:
 
     Args:
         clip_norm: largest global L2 norm of the gradient; None for no clipping.
-        label_smoothing: share of each target spread evenly over all classes.
-        class_weights: (K,) weight of each class in the mean loss; None for equal ones.
         accumulate: batches whose mean gradient makes one update.
         ema_decay: decay of the moving average of the weights; None for no average.
         skip_nonfinite: leave out an update whose loss or gradient is not finite.
@@ -33,8 +31,6 @@ class StepSettings:
     """
 
     clip_norm: float | None = None
-    label_smoothing: float = 0.0
-    class_weights: tuple[float, ...] | None = None
     accumulate: int = 1
     ema_decay: float | None = None
     skip_nonfinite: bool = False
@@ -45,33 +41,40 @@ class StepSettings:
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """One pass: clips (N, M, T, V, C), labels (N,), dropout_mask (N, F) or None."""
+    """One pass: named arrays, each with the clips on its first axis.
 
-    clips: np.ndarray
-    labels: np.ndarray
-    dropout_mask: np.ndarray | None
+    Args:
+        inputs: what the network takes, in the order of its arguments.
+        targets: what the loss takes after the network's outputs, in the order of its arguments.
+    """
+
+    inputs: Mapping[str, np.ndarray]
+    targets: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+    def tensors(self) -> list[Tensor]:
+        """Inputs, then targets."""
+        return [Tensor(array) for array in (*self.inputs.values(), *self.targets.values())]
 
 
-class CrossEntropy(nn.Cell):
-    """Mean cross entropy of logits (N, K) and labels (N,), with smoothing and class weights."""
+class Criterion(Protocol):
+    """A loss, and what is counted for the training metrics; a cell.
 
-    def __init__(self, label_smoothing: float, class_weights: tuple[float, ...] | None):
-        super().__init__()
-        self.label_smoothing = label_smoothing
-        weights = None if class_weights is None else np.asarray(class_weights, np.float32)
-        self.class_weights = None if weights is None else Tensor(weights)
+    Attributes:
+        counts: the names of what is counted.
+    """
 
-    def construct(self, logits, labels):
-        """logits (N, K), labels (N,) -> the loss."""
-        num_classes = logits.shape[1]
-        log_probabilities = ops.log_softmax(logits.astype(ms.float32), 1)  # (N, K)
-        on, off = 1.0 - self.label_smoothing, self.label_smoothing / num_classes
-        chosen = ops.one_hot(labels, num_classes, Tensor(1.0, ms.float32), Tensor(0.0, ms.float32))
-        losses = -((chosen * on + off) * log_probabilities).sum(1)  # (N,)
-        if self.class_weights is None:
-            return losses.mean()
-        weights = (chosen * self.class_weights).sum(1)  # (N,)
-        return (losses * weights).sum() / weights.sum()
+    counts: tuple[str, ...]
+
+    def __call__(self, outputs: Any, *targets: Any) -> tuple[Any, tuple[Any, ...]]:
+        """The mean loss, and the sum over the batch of each thing counted."""
+        ...
+
+    def metrics(self, counts: Mapping[str, float], num_clips: int) -> dict[str, float]:
+        """The metrics of training that follow from sums over `num_clips` clips."""
+        ...
 
 
 class LossScale:
@@ -99,10 +102,20 @@ class LossScale:
 
 
 class TrainStep:
-    """Updates `model` through `optimizer`, one call an update; puts it in training mode."""
+    """Updates `model` through `optimizer`, one call an update; puts it in training mode.
 
-    def __init__(self, model: nn.Cell, optimizer: nn.Optimizer, settings: StepSettings):
-        self.model, self.optimizer, self.settings = model, optimizer, settings
+    All batches must hold arrays of the same names.
+    """
+
+    def __init__(
+        self,
+        model: nn.Cell,
+        criterion: Criterion,
+        optimizer: nn.Optimizer,
+        settings: StepSettings,
+    ):
+        self.model, self.criterion = model, criterion
+        self.optimizer, self.settings = optimizer, settings
         self.base_rates = learning_rates(optimizer)
         parameters = tuple(model.get_parameters())
         own = {p.name for p in parameters}
@@ -112,25 +125,21 @@ class TrainStep:
         self.loss_scale = LossScale() if settings.loss_scaling else None
         if self.loss_scale:
             self.optimizer_state += [self.loss_scale.value, self.loss_scale.num_good]
-        criterion = CrossEntropy(settings.label_smoothing, settings.class_weights)
-        gradients = gradient_function(model, optimizer, criterion, self.loss_scale)
-        gradients = mean_over_ranks(gradients, settings.world)
-        apply = update_function(optimizer, settings.clip_norm)
-        compiled: Any = ms.jit if settings.jit else _as_it_is
+        self._compiled: Any = ms.jit if settings.jit else _as_it_is
+        compiled = self._compiled
         self.may_skip = settings.skip_nonfinite or settings.loss_scaling
         self.single = settings.accumulate == 1 and not self.may_skip
-        if self.single:
-            self._update = compiled(_composed(gradients, apply))
-        else:
-            self._gradients, self._apply = compiled(gradients), compiled(apply)
+        self._update: Function | None = None  # made for the first batch, which names the inputs
         shared = settings.world > 1 and self.statistics
         self._share = (
             compiled(statistics_function(self.statistics, settings.world)) if shared else None
         )
         self._average = compiled(average_function(parameters, self.ema, settings.ema_decay or 0.0))
 
-    def __call__(self, batches: list[MicroBatch], factor: float) -> tuple[Tensor, Tensor]:
-        """The mean loss before the update, and the number of right answers; still on the device.
+    def __call__(
+        self, batches: list[MicroBatch], factor: float
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The mean loss before the update, and what the criterion counts; still on the device.
 
         An accelerator goes on with the update while the caller prepares the next.
 
@@ -143,24 +152,36 @@ class TrainStep:
         """
         self.model.set_train(True)
         set_learning_rates(self.optimizer, [factor * rate for rate in self.base_rates])
+        if self._update is None:
+            self._make(len(batches[0].inputs))
         if self.single:
-            loss, num_correct = self._update(*_tensors(batches[0]))
+            loss, counts = self._update(*batches[0].tensors())
         else:
-            loss, num_correct, applied = self._accumulated(batches)
+            loss, counts, applied = self._accumulated(batches)
             if not applied:
-                return loss, num_correct
+                return loss, counts
         if self._share:
             self._share()
         if self.ema:
             self._average()
-        return loss, num_correct
+        return loss, counts
 
-    def _accumulated(self, batches: list[MicroBatch]) -> tuple[Tensor, Tensor, bool]:
+    def _make(self, num_inputs: int) -> None:
+        gradients = gradient_function(
+            self.model, self.optimizer, self.criterion, self.loss_scale, num_inputs
+        )
+        gradients = mean_over_ranks(gradients, self.settings.world)
+        apply = update_function(self.optimizer, self.settings.clip_norm)
+        self._update = self._compiled(_composed(gradients, apply))
+        self._gradients, self._apply = self._compiled(gradients), self._compiled(apply)
+
+    def _accumulated(self, batches: list[MicroBatch]) -> tuple[Tensor, tuple[Tensor, ...], bool]:
         before = [p.asnumpy().copy() for p in self.statistics] if self.may_skip else []
-        loss, num_correct, mean = self._gradients(*_tensors(batches[0]))
+        loss, counts, mean = self._gradients(*batches[0].tensors())
         for batch in batches[1:]:
-            more_loss, more_correct, more = self._gradients(*_tensors(batch))
-            loss, num_correct = loss + more_loss, num_correct + more_correct
+            more_loss, more_counts, more = self._gradients(*batch.tensors())
+            loss = loss + more_loss
+            counts = tuple(one + other for one, other in zip(counts, more_counts, strict=True))
             mean = [total + part for total, part in zip(mean, more, strict=True)]
         if len(batches) > 1:
             share = 1.0 / len(batches)
@@ -171,9 +192,9 @@ class TrainStep:
         if not finite:
             for parameter, value in zip(self.statistics, before, strict=True):
                 ops.assign(parameter, Tensor(value))
-            return loss, num_correct, False
+            return loss, counts, False
         self._apply(mean)
-        return loss, num_correct, True
+        return loss, counts, True
 
     def _averages(self, parameters: tuple[Parameter, ...]) -> ParameterTuple:
         return ParameterTuple(
@@ -182,27 +203,30 @@ class TrainStep:
 
 
 def gradient_function(
-    model: Function, optimizer: nn.Optimizer, criterion: Function, loss_scale: LossScale | None
+    model: Function,
+    optimizer: nn.Optimizer,
+    criterion: Function,
+    loss_scale: LossScale | None,
+    num_inputs: int,
 ) -> Function:
-    """(clips, labels, mask) -> loss, number of right answers, gradients."""
+    """(inputs and targets, one after the other) -> loss, counts, gradients."""
     scale = None if loss_scale is None else loss_scale.value
 
-    def forward(clips, labels, dropout_mask):
-        logits = model(clips, dropout_mask)
-        loss = criterion(logits, labels)
-        num_correct = (logits.argmax(1) == labels).astype(ms.int32).sum()
-        return loss if scale is None else loss * scale, loss, num_correct
+    def forward(*arrays):
+        outputs = model(*arrays[:num_inputs])
+        loss, counts = criterion(outputs, *arrays[num_inputs:])
+        return loss if scale is None else loss * scale, loss, counts
 
     of_inputs: Any = None
     with_gradients: Function = ms.value_and_grad(
         forward, of_inputs, optimizer.parameters, has_aux=True
     )
 
-    def gradients(clips, labels, dropout_mask):
-        (_, loss, num_correct), found = with_gradients(clips, labels, dropout_mask)
+    def gradients(*arrays):
+        (_, loss, counts), found = with_gradients(*arrays)
         if scale is not None:
             found = tuple([gradient / scale for gradient in found])
-        return loss, num_correct, found
+        return loss, counts, found
 
     return gradients
 
@@ -216,10 +240,12 @@ def mean_over_ranks(gradients: Function, world: int) -> Function:
         return gradients
     together = mean_function(world)
 
-    def reduced(clips, labels, dropout_mask):
-        loss, num_correct, found = gradients(clips, labels, dropout_mask)
-        means = together((loss, num_correct.astype(ms.float32), *found))
-        return means[0], (means[1] * world).round().astype(ms.int32), means[2:]
+    def reduced(*arrays):
+        loss, counts, found = gradients(*arrays)
+        num_counts = len(counts)
+        means = together((loss, *[count.astype(ms.float32) for count in counts], *found))
+        sums = tuple([mean * world for mean in means[1 : 1 + num_counts]])
+        return means[0], sums, means[1 + num_counts :]
 
     return reduced
 
@@ -275,30 +301,12 @@ def average_function(parameters: tuple, averages: tuple, decay: float) -> Functi
     return average
 
 
-def dropout_mask(
-    shape: tuple[int, int], probability: float, rng: np.random.Generator
-) -> np.ndarray | None:
-    """(N, F) multipliers: 0 with `probability`, else 1 / (1 - probability); None without dropout.
-
-    Drawn on the host because MindSpore cannot restore a compiled step's own random state.
-    """
-    if probability == 0:
-        return None
-    keep = rng.random(shape, dtype=np.float32) >= probability
-    return keep.astype(np.float32) / np.float32(1 - probability)
-
-
 def _composed(gradients: Function, apply: Function) -> Function:
-    def update(clips, labels, mask):
-        loss, num_correct, found = gradients(clips, labels, mask)
-        return ops.depend(loss, apply(found)), num_correct
+    def update(*arrays):
+        loss, counts, found = gradients(*arrays)
+        return ops.depend(loss, apply(found)), counts
 
     return update
-
-
-def _tensors(batch: MicroBatch) -> tuple[Tensor, Tensor, Tensor | None]:
-    mask = None if batch.dropout_mask is None else Tensor(batch.dropout_mask)
-    return Tensor(batch.clips), Tensor(batch.labels.astype(np.int32)), mask
 
 
 def _finite(loss: Tensor, gradients: Sequence[Any]) -> bool:

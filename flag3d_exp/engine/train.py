@@ -4,7 +4,7 @@ It is given a step, batches and hooks; it knows nothing of datasets, models or t
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from mindspore import Tensor
 
 from flag3d_exp.engine.interrupt import Interrupted, StopRequest
 from flag3d_exp.engine.schedule import Schedule
-from flag3d_exp.engine.step import MicroBatch, TrainStep
+from flag3d_exp.engine.step import Criterion, MicroBatch, TrainStep
 
 
 @dataclass
@@ -23,22 +23,25 @@ class Totals:
 
     loss: float = 0.0
     num_steps: int = 0
-    num_correct: int = 0
     num_clips: int = 0
+    counts: dict[str, float] = field(default_factory=dict)
 
-    def add(self, loss: float, num_correct: int, num_clips: int) -> None:
+    def add(self, loss: float, counts: Mapping[str, float], num_clips: int) -> None:
         """Count one step in."""
         self.loss += loss
         self.num_steps += 1
-        self.num_correct += num_correct
         self.num_clips += num_clips
+        for name, count in counts.items():
+            self.counts[name] = self.counts.get(name, 0.0) + count
 
-    def metrics(self) -> dict[str, float]:
-        """Mean loss and top-1 in percent."""
+    def metrics(self, criterion: Criterion) -> dict[str, float]:
+        """`train/loss`, the mean, and what the criterion makes of its counts."""
         if not self.num_steps:
             return {}
-        top1 = 100 * self.num_correct / self.num_clips
-        return {"train/loss": self.loss / self.num_steps, "train/top1": top1}
+        found = criterion.metrics(self.counts, self.num_clips)
+        return {"train/loss": self.loss / self.num_steps} | {
+            f"train/{name}": value for name, value in found.items()
+        }
 
 
 @dataclass
@@ -171,7 +174,7 @@ def train(
     """
     start = progress.epoch, progress.step
     for epoch in range(progress.epoch, plan.num_epochs):
-        window = Window(epoch, plan, skip_nonfinite=step.settings.skip_nonfinite)
+        window = Window(epoch, plan, step)
         saved = time.monotonic()
         for batch in batches(epoch, progress.step):
             factor = rate_factor(schedule, plan, epoch, progress.step)
@@ -193,7 +196,7 @@ def train(
             if stopping:
                 stop.check()
         report(window, progress, plan, hooks, rate_factor(schedule, plan, epoch, progress.step))
-        progress.metrics |= progress.running.metrics()
+        progress.metrics |= progress.running.metrics(step.criterion)
 
         is_best = False
         evaluated = due(plan.eval_every, epoch + 1) or epoch + 1 == plan.num_epochs
@@ -217,13 +220,14 @@ def train(
 class Window:
     """Steps whose loss is still on the device; reading it each step would make the device wait."""
 
-    def __init__(self, epoch: int, plan: Plan, skip_nonfinite: bool):
-        self.epoch, self.plan, self.skip_nonfinite = epoch, plan, skip_nonfinite
-        self.steps: list[tuple[Tensor, Tensor, StepBatch]] = []
+    def __init__(self, epoch: int, plan: Plan, step: TrainStep):
+        self.epoch, self.plan, self.criterion = epoch, plan, step.criterion
+        self.skip_nonfinite = step.settings.skip_nonfinite
+        self.steps: list[tuple[Tensor, tuple[Tensor, ...], StepBatch]] = []
         self.started, self.num_clips = time.monotonic(), 0
 
-    def add(self, outcome: tuple[Tensor, Tensor], batch: StepBatch) -> None:
-        """Take the loss and number of right answers of one step."""
+    def add(self, outcome: tuple[Tensor, tuple[Tensor, ...]], batch: StepBatch) -> None:
+        """Take the loss and the counts of one step."""
         self.steps.append((*outcome, batch))
 
     def settle(self, progress: Progress) -> None:
@@ -233,15 +237,17 @@ class Window:
             NonFiniteLoss: at the first step whose loss is not finite, unless such are skipped.
         """
         first = self.epoch * self.plan.steps_per_epoch + progress.step - len(self.steps) + 1
-        for number, (loss_tensor, correct, batch) in enumerate(self.steps, first):
+        for number, (loss_tensor, counts, batch) in enumerate(self.steps, first):
             loss = float(loss_tensor.asnumpy())
             if not np.isfinite(loss):
                 if not self.skip_nonfinite:
                     raise NonFiniteLoss(loss, self.epoch, number, batch.indices)
                 progress.num_skipped += 1
                 continue
+            values = [float(count.asnumpy()) for count in counts]
+            named = dict(zip(self.criterion.counts, values, strict=True))
             for totals in (progress.interval, progress.running):
-                totals.add(loss, int(correct.asnumpy()), len(batch.indices))
+                totals.add(loss, named, len(batch.indices))
         self.num_clips += sum(len(batch.indices) for *_, batch in self.steps)
         self.steps.clear()
 
@@ -256,7 +262,7 @@ class Window:
 def report(window: Window, progress: Progress, plan: Plan, hooks: Hooks, factor: float) -> None:
     """Close an interval and hand its metrics to the hooks."""
     window.settle(progress)
-    metrics = progress.interval.metrics()
+    metrics = progress.interval.metrics(window.criterion)
     if not metrics:
         return
     metrics |= {

@@ -4,7 +4,7 @@
 run.log                 everything said, tracebacks included
 metrics.json            final value of each metric
 history.jsonl           every value reported, one line a report
-predictions/<split>.npz names, labels, scores
+predictions/<split>.npz names, and what the problem saves: of classify labels, scores
 checkpoints/            best.npz, last.npz and their predecessors
 """
 
@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,14 +115,14 @@ class History:
 
 
 def save_predictions(
-    folder: Path, split: str, names: tuple[str, ...], labels: "np.ndarray", scores: "np.ndarray"
+    folder: Path, split: str, names: Sequence[str], arrays: Mapping[str, "np.ndarray"]
 ) -> Path:
-    """Write `predictions/<split>.npz`: names (n,), labels (n,), scores (n, K) after softmax."""
+    """Write `predictions/<split>.npz`: names (n,), and what the problem saves of each."""
     import numpy as np
 
     path = folder / "predictions" / f"{split}.npz"
     path.parent.mkdir(exist_ok=True)
-    files.write_arrays(path, {"names": np.array(names), "labels": labels, "scores": scores})
+    files.write_arrays(path, {"names": np.array(names), **arrays})
     return path
 
 

@@ -11,13 +11,13 @@ import numpy as np
 from flag3d_exp.console import ProgressBar, metric_line
 from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.engine.checkpoint import Checkpoint, save_checkpoint
-from flag3d_exp.engine.evaluate import clip_scores, weights_swapped
+from flag3d_exp.engine.evaluate import clip_outputs, weights_swapped
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.engine.parameters import parameter_values
 from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.engine.step import TrainStep
 from flag3d_exp.engine.train import Plan, Progress
-from flag3d_exp.results import metrics as measures
+from flag3d_exp.problems.problem import Arrays, Problem, split_metrics
 from flag3d_exp.results.evaluation import gap_metrics
 from flag3d_exp.runs.run_folder import History, save_predictions
 from flag3d_exp.runs.tracking import Tracker
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
     from flag3d_exp.data.dataset import ClipDataset
 
 log = logging.getLogger(__name__)
-Predictions = dict[str, tuple[np.ndarray, np.ndarray]]  # split -> scores (n, K), labels (n,)
+Predictions = dict[str, tuple[np.ndarray, Arrays]]  # split -> predictions and targets (n, ...)
 
 
 class Evaluator:
-    """Scores whole splits with one compiled function.
+    """Predictions for whole splits with one compiled function.
 
     Args:
-        predict: clips -> logits; asked with the weights that its model has when a split begins.
+        problem: makes predictions of the outputs of a recording's clips.
+        predict: clips -> outputs; asked with the weights that its model has when a split begins.
         batch_size: clips per forward pass.
         limit_batches: batches per split and rank; None for all.
         stop: asked between batches; one process only, as ranks do not meet there.
@@ -42,6 +43,7 @@ class Evaluator:
 
     def __init__(
         self,
+        problem: Problem,
         predict: Predictor,
         batch_size: int,
         num_workers: int = 1,
@@ -50,12 +52,13 @@ class Evaluator:
         bar: ProgressBar | None = None,
         ranks: Ranks | None = None,
     ):
-        self.predict, self.batch_size, self.num_workers = predict, batch_size, num_workers
+        self.problem, self.predict = problem, predict
+        self.batch_size, self.num_workers = batch_size, num_workers
         self.limit_batches, self.stop, self.bar = limit_batches, stop, bar
         self.ranks = ranks or Ranks()
 
-    def scores(self, split: str, dataset: "ClipDataset") -> tuple[np.ndarray, np.ndarray]:
-        """Softmax scores (n, K) and labels (n,) of a split, in the order of its recordings.
+    def predictions(self, split: str, dataset: "ClipDataset") -> tuple[np.ndarray, Arrays]:
+        """Predictions and targets (n, ...) of a split, in the order of its recordings.
 
         Raises:
             Interrupted: a stop was requested meanwhile.
@@ -73,10 +76,12 @@ class Evaluator:
         with stop.at_once() if stop else nullcontext():
             watched = self._watched(split, loaded, len(own))
             self.predict.refresh()
-            found = clip_scores(self.predict, watched, self.batch_size)
-        scores = np.empty((num_recordings, found.shape[1]), np.float32)
-        scores[shares] = self.ranks.gathered(found)
-        return scores, dataset.labels[:num_recordings]
+            outputs = clip_outputs(self.predict, watched, self.batch_size)
+            found = np.concatenate([self.problem.predictions(one) for one in outputs])
+        predictions = np.empty((num_recordings, *found.shape[1:]), np.float32)
+        predictions[shares] = self.ranks.gathered(found)
+        targets = {name: array[:num_recordings] for name, array in dataset.targets.items()}
+        return predictions, targets
 
     def _watched(self, split: str, loaded: Iterable, num_recordings: int) -> Iterator:
         done = 0
@@ -147,9 +152,9 @@ class Session:
     def _evaluate(self, suffix: str) -> dict[str, float]:
         metrics: dict[str, float] = {}
         for split, dataset in self.splits.items():
-            scores, labels = self.evaluator.scores(split, dataset)
-            self.predictions[split + suffix] = (scores, labels)
-            metrics |= measures.split_metrics(split + suffix, scores, labels)
+            found = self.evaluator.predictions(split, dataset)
+            self.predictions[split + suffix] = found
+            metrics |= split_metrics(split + suffix, self.evaluator.problem.metrics(*found))
         return metrics
 
     def save(self, progress: Progress, is_best: bool) -> None:
@@ -192,9 +197,10 @@ class Session:
             OSError: the disk does not take it.
         """
         if "best" in self.unsaved:  # before `last`, from which a resumed run would not redo it
-            for split, (scores, labels) in self.best_predictions.items():
-                dataset = self.splits[split.removesuffix("_ema")]
-                save_predictions(self.folder, split, dataset.names[: len(labels)], labels, scores)
+            for split, (predictions, targets) in self.best_predictions.items():
+                names = self.splits[split.removesuffix("_ema")].names[: len(predictions)]
+                saved = self.evaluator.problem.saved(predictions, targets)
+                save_predictions(self.folder, split, names, saved)
         for name, keep in (("best", self.keep_best), ("last", self.keep_last)):
             if name in self.unsaved:
                 save_checkpoint(self.folder / f"checkpoints/{name}.npz", self.unsaved[name], keep)

@@ -16,9 +16,9 @@ from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.engine.parameters import assign_parameters
 from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import UserError, blamed_on, nearest
+from flag3d_exp.problems.problem import split_metrics
 from flag3d_exp.report.run_figures import publish_predictions
 from flag3d_exp.results.evaluation import gap_metrics
-from flag3d_exp.results.metrics import split_metrics
 from flag3d_exp.runs import record
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.run_folder import save_metrics, save_predictions
@@ -73,6 +73,7 @@ class Evaluate:
                     f"got {split!r}.{nearest(split, known)}"
                 )
         datasets = experiment.datasets(splits)
+        problem = experiment.problem()
         model = restored_model(experiment, checkpoint, self.weights)
         batch_size = self.batch_size or trained_batch_size(checkpoint)
         passes = forward_passes(datasets.values(), batch_size, self.limit_batches)
@@ -85,12 +86,20 @@ class Evaluate:
             StopRequest() as stop,
         ):
             evaluator = Evaluator(
-                predict, batch_size, self.num_workers, self.limit_batches, stop, bar, Ranks.here()
+                problem,
+                predict,
+                batch_size,
+                self.num_workers,
+                self.limit_batches,
+                stop,
+                bar,
+                Ranks.here(),
             )
             for split, dataset in datasets.items():
-                scores, labels = evaluator.scores(split, dataset)
-                save_predictions(folder, split, dataset.names[: len(labels)], labels, scores)
-                metrics |= split_metrics(split, scores, labels)
+                predictions, targets = evaluator.predictions(split, dataset)
+                saved = problem.saved(predictions, targets)
+                save_predictions(folder, split, dataset.names[: len(predictions)], saved)
+                metrics |= split_metrics(split, problem.metrics(predictions, targets))
             metrics |= gap_metrics(metrics)
             tracker.log_report(record.final_report(metrics))
             tracker.log_artifact(save_metrics(folder, metrics))

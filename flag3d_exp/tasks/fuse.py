@@ -79,7 +79,8 @@ def fuse_runs(
     found: dict[str, float] = {}
     for split in chosen:
         fused = fusion.fuse(_members(runs, split), weights)
-        run_folder.save_predictions(folder, split, fused.names, fused.labels, fused.scores)
+        saved = {"labels": fused.labels, "scores": fused.scores}
+        run_folder.save_predictions(folder, split, fused.names, saved)
         found |= metrics.split_metrics(split, fused.scores, fused.labels)
     found |= evaluation.gap_metrics(found)
     files.write_json(folder / FUSION, _description(runs, weights, fit_on))

@@ -70,8 +70,10 @@ class Predict:
         compiled = device.compiles(forward_passes([dataset], self.batch_size))
         predict = Predictor(restored_model(experiment, checkpoint), compiled)
         with console.progress_bar() as bar, StopRequest() as stop:
-            evaluator = Evaluator(predict, self.batch_size, self.num_workers, stop=stop, bar=bar)
-            scores, _ = evaluator.scores("input", dataset)
+            evaluator = Evaluator(
+                experiment.problem(), predict, self.batch_size, self.num_workers, stop=stop, bar=bar
+            )
+            scores, _ = evaluator.predictions("input", dataset)
         rows = likeliest(dataset.names, scores, experiment.classes, self.top_k)
         target = folder / f"predicted.{self.format}"
         if self.format == "csv":

@@ -18,10 +18,11 @@ from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.engine.interrupt import Interrupted, StopRequest
 from flag3d_exp.engine.optimizer import parameter_groups
 from flag3d_exp.engine.predict import Predictor
-from flag3d_exp.engine.step import MicroBatch, StepSettings, TrainStep, dropout_mask
+from flag3d_exp.engine.step import Criterion, MicroBatch, StepSettings, TrainStep
 from flag3d_exp.engine.train import NonFiniteLoss, Plan, Progress, StepBatch, train
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.models.layers import synchronise
+from flag3d_exp.problems.problem import Arrays, Problem
 from flag3d_exp.report.run_figures import publish
 from flag3d_exp.runs import record, resume
 from flag3d_exp.runs.session import Evaluator, Session
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from flag3d_exp.data.dataset import ClipDataset
 
 log = logging.getLogger(__name__)
-DROPOUT = 1  # tells dropout's chance from that of augmentation
+CHANCE = 1  # tells dropout's chance from that of augmentation
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,6 @@ class Train:
         log_every: updates between reports; None for one per epoch.
         objective: metric that decides which epoch is best; lower is better if it ends in `loss`.
         clip_norm: largest global L2 norm of the gradient; None for no clipping.
-        label_smoothing: share of each target spread over all classes.
-        class_weights: `balanced` weighs each class by the inverse of its share of the train split.
         accumulate: batches per update; the global batch is `batch_size * accumulate` per device.
         sync_batchnorm: under msrun, normalise over the batches of all ranks, not each its own.
         ema_decay: decay of a moving average of the weights, evaluated as `<split>_ema`; None: none.
@@ -74,8 +73,6 @@ class Train:
     log_every: Annotated[int, ">= 1"] | None = None
     objective: str = "val/top1"
     clip_norm: Annotated[float, "> 0"] | None = None
-    label_smoothing: Annotated[float, ">= 0, < 1"] = 0.0
-    class_weights: Literal["balanced"] | None = None
     accumulate: Annotated[int, ">= 1"] = 1
     sync_batchnorm: bool = False
     ema_decay: Annotated[float, "> 0, < 1"] | None = None
@@ -108,7 +105,8 @@ class Train:
         device, device_name = experiment.device()
         schedule = experiment.made("scheduler")
         datasets = experiment.datasets()
-        check_splits(datasets, self.objective, averaged=self.ema_decay is not None)
+        problem = experiment.problem()
+        check_splits(datasets, self.objective, problem, averaged=self.ema_decay is not None)
         train_split = datasets["train"]
         evaluated = {split: data for split, data in datasets.items() if split != "train"}
         model = experiment.model()
@@ -117,15 +115,15 @@ class Train:
         if self.sync_batchnorm and ranks.world > 1:
             synchronise(model, ranks.world)
         compiled = device.compiles()
-        step = self._step(experiment, model, train_split, compiled, ranks.world)
+        criterion = problem.criterion(train_split.targets)
+        step = self._step(experiment, model, criterion, compiled, ranks.world)
         meta = experiment.meta | {"data": train_split.digest}
         progress = resume.restored(folder, model, step, meta) if self.resume else Progress()
         if ranks.world > 1:
             progress = resume.shared(ranks, model, step, progress)
         progress.metrics["num_parameters"] = float(num_parameters(model))
         plan = self._plan(len(train_split), step.base_rates[0], ranks.world)
-        mask_shape = (self.batch_size, model.num_features)
-        load = self._loader(train_split, experiment.seed, mask_shape, model.dropout, ranks)
+        load = self._loader(train_split, problem, model, experiment.seed, ranks)
         log.info(experiment.header(device_name, model, datasets))
         if self.debug is not None:
             self.debug(step, updates(load, train_split.names, schedule, plan, progress))
@@ -138,7 +136,7 @@ class Train:
             size = self.eval_batch_size or self.batch_size
             predict = Predictor(model, compiled)
             evaluator = Evaluator(
-                predict, size, self.num_workers, self.limit_batches, stop, bar, ranks
+                problem, predict, size, self.num_workers, self.limit_batches, stop, bar, ranks
             )
             session = Session(
                 folder,
@@ -172,18 +170,13 @@ class Train:
         self,
         experiment: Experiment,
         model: nn.Cell,
-        train_split: "ClipDataset",
+        criterion: Criterion,
         compiled: bool,
         world: int,
     ) -> TrainStep:
         groups = parameter_groups(model.get_parameters(), self.head_lr, self.freeze_backbone)
-        weights = None
-        if self.class_weights == "balanced":
-            weights = balanced_weights(train_split.labels, experiment.config.dataset.num_classes)
         settings = StepSettings(
             clip_norm=self.clip_norm,
-            label_smoothing=self.label_smoothing,
-            class_weights=weights,
             accumulate=self.accumulate,
             ema_decay=self.ema_decay,
             skip_nonfinite=self.nonfinite == "skip",
@@ -191,7 +184,7 @@ class Train:
             world=world,
             jit=compiled,
         )
-        return TrainStep(model, experiment.made("optimizer")(groups), settings)
+        return TrainStep(model, criterion, experiment.made("optimizer")(groups), settings)
 
     def _plan(self, num_recordings: int, learning_rate: float, world: int) -> Plan:
         steps = -(-num_recordings // (self.batch_size * self.accumulate * world))
@@ -210,14 +203,17 @@ class Train:
     def _loader(
         self,
         train_split: "ClipDataset",
+        problem: Problem,
+        model: nn.Cell,
         seed: int,
-        mask_shape: tuple[int, int],
-        dropout: float,
         ranks: Ranks,
     ) -> Callable[[int, int], Iterator[StepBatch]]:
         """(epoch, updates to leave out) -> what each update of the epoch is made from."""
         size, count = self.batch_size, self.accumulate
         own = slice(ranks.rank * count, (ranks.rank + 1) * count)
+
+        def targets(batch: Batch) -> Arrays:
+            return {name: known[batch.indices] for name, known in train_split.targets.items()}
 
         def load(epoch: int, done: int) -> Iterator[StepBatch]:
             shares = training_shares(len(train_split), size * count, seed, epoch, ranks.world)
@@ -225,13 +221,12 @@ class Train:
             loaded = batches(train_split, order, size, epoch, self.num_workers, done * count)
             with closing(loaded):
                 for number, group in enumerate(grouped(loaded, count), done):
-                    rng = np.random.default_rng((seed, epoch, number, DROPOUT))
-                    masks = [
-                        dropout_mask(mask_shape, dropout, rng) for _ in range(ranks.world * count)
-                    ]
+                    rng = np.random.default_rng((seed, epoch, number, CHANCE))
+                    shape = group[0].clips[:, 0].shape
+                    drawn = [problem.chance(model, shape, rng) for _ in range(ranks.world * count)]
                     parts = [
-                        MicroBatch(batch.clips[:, 0], batch.labels, mask)
-                        for batch, mask in zip(group, masks[own], strict=True)
+                        MicroBatch(*problem.batch(batch.clips[:, 0], targets(batch), chance))
+                        for batch, chance in zip(group, drawn[own], strict=True)
                     ]
                     yield StepBatch(parts, shares[number].reshape(-1))
 
@@ -252,7 +247,9 @@ def ending_together(ranks: Ranks) -> Iterator[None]:
         raise
 
 
-def check_splits(datasets: Mapping[str, "ClipDataset"], objective: str, averaged: bool) -> None:
+def check_splits(
+    datasets: Mapping[str, "ClipDataset"], objective: str, problem: Problem, averaged: bool
+) -> None:
     """Refuse to train without a `train` split, or towards an objective that no split yields.
 
     Raises:
@@ -265,19 +262,12 @@ def check_splits(datasets: Mapping[str, "ClipDataset"], objective: str, averaged
             f"got {', '.join(datasets) or 'none'}."
         )
     suffixes = ("", "_ema") if averaged else ("",)
-    known = [f"{s}{x}/{m}" for s in evaluated for x in suffixes for m in ("top1", "top5", "loss")]
+    known = [f"{s}{x}/{m}" for s in evaluated for x in suffixes for m in problem.metric_names]
     if objective not in known:
         raise UserError(
             f"`task.objective={objective}` is not a metric of this run.{nearest(objective, known)} "
             f"Metrics: {', '.join(known)}."
         )
-
-
-def balanced_weights(labels: np.ndarray, num_classes: int) -> tuple[float, ...]:
-    """The inverse of each class's share, the mean over recordings 1; 0 for an absent class."""
-    counts = np.bincount(labels, minlength=num_classes)
-    present = np.maximum(counts, 1)
-    return tuple((len(labels) / (np.count_nonzero(counts) * present) * (counts > 0)).tolist())
 
 
 def grouped(loaded: Iterable[Batch], size: int) -> Iterator[list[Batch]]:

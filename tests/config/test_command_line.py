@@ -58,7 +58,10 @@ def test_what_is_right_is_let_through(arguments):
         ("task.batch_size=1000000", ["`task.batch_size` must be from 1 to 65536; got 1000000"]),
         ("task.log_every=0", ["`task.log_every` must be at least 1; got 0"]),
         ("task.clip_norm=inf", ["`task.clip_norm` must be a finite number above 0; got inf"]),
-        ("task.label_smoothing=1", ["`task.label_smoothing`", "at least 0 and below 1; got 1"]),
+        (
+            "problem.label_smoothing=1",
+            ["`problem.label_smoothing`", "at least 0 and below 1; got 1"],
+        ),
         ("optimizer.lr=nan", ["`optimizer.lr` must be a finite number at least 0; got nan"]),
         ("optimizer.momentum=1", ["`optimizer.momentum` must be at least 0 and below 1; got 1"]),
         ("scheduler.floor=2", ["`scheduler.floor` must be from 0 to 1; got 2"]),

@@ -3,14 +3,15 @@ from itertools import count
 
 import numpy as np
 import pytest
-from engine.toy import Linear, batch, train_step
+from engine.toy import Linear, batch, micro_batch, train_step
 from mindspore import Parameter, nn, ops
 
 from flag3d_exp.debug.nonfinite import FirstNonFinite, cause
 from flag3d_exp.debug.updates import Update
 from flag3d_exp.engine.optimizer import parameter_groups, sgd
-from flag3d_exp.engine.step import MicroBatch, StepSettings, TrainStep
+from flag3d_exp.engine.step import StepSettings, TrainStep
 from flag3d_exp.errors import UserError
+from flag3d_exp.problems.cross_entropy import CrossEntropy
 
 NAMES = ["a", "b", "c", "d"]
 
@@ -46,12 +47,11 @@ class Chain(nn.Cell):
 
 def step_of(model: nn.Cell) -> TrainStep:
     groups = parameter_groups(model.get_parameters(), None, False)
-    return TrainStep(model, sgd(groups, lr=0.1), StepSettings(jit=False))
+    return TrainStep(model, CrossEntropy(), sgd(groups, lr=0.1), StepSettings(jit=False))
 
 
 def update(clips: np.ndarray) -> Update:
-    labels = np.zeros(len(clips), np.int32)
-    return Update(1, [MicroBatch(clips.astype(np.float32), labels, None)], 1.0, NAMES)
+    return Update(1, [micro_batch(clips, np.zeros(len(clips)))], 1.0, NAMES)
 
 
 def positive() -> np.ndarray:

@@ -1,17 +1,17 @@
 import numpy as np
 import pytest
-from engine.toy import Linear, batch, loss_and_gradient, train_step
+from engine.toy import Linear, batch, loss_and_gradient, micro_batch, train_step
 
 from flag3d_exp.engine.optimizer import adamw, learning_rates, parameter_groups, sgd
 from flag3d_exp.engine.parameters import assign_parameters, parameter_values
 from flag3d_exp.engine.step import (
     LossScale,
-    MicroBatch,
     StepSettings,
     TrainStep,
-    dropout_mask,
 )
 from flag3d_exp.errors import UserError
+from flag3d_exp.problems.classify import dropout_mask
+from flag3d_exp.problems.cross_entropy import CrossEntropy
 
 
 def values(step: TrainStep) -> dict[str, np.ndarray]:
@@ -25,7 +25,7 @@ def test_sgd_follows_the_formula_with_decay_on_every_parameter(jit):
     velocity = [np.zeros_like(weight), np.zeros_like(bias)]
     for number in range(4):
         one = batch(number)
-        expected, *gradients = loss_and_gradient(weight, bias, one, np.eye(2)[one.labels])
+        expected, *gradients = loss_and_gradient(weight, bias, one, np.eye(2)[one.targets["label"]])
         factor = 1.0 - 0.2 * number
         loss, _ = step([one], factor)
         assert float(loss) == pytest.approx(expected, abs=5e-6)
@@ -40,12 +40,14 @@ def test_sgd_follows_the_formula_with_decay_on_every_parameter(jit):
 def test_adamw_follows_the_formula():
     model = Linear()
     groups = parameter_groups(model.get_parameters(), None, False)
-    step = TrainStep(model, adamw(groups, lr=0.01, weight_decay=0.1), StepSettings(jit=True))
+    step = TrainStep(
+        model, CrossEntropy(), adamw(groups, lr=0.01, weight_decay=0.1), StepSettings(jit=True)
+    )
     weight, bias = values(step)["head.weight"], values(step)["head.bias"]
     moments = [[np.zeros_like(p), np.zeros_like(p)] for p in (weight, bias)]
     for number in range(1, 4):
         one = batch(number)
-        _, *gradients = loss_and_gradient(weight, bias, one, np.eye(2)[one.labels])
+        _, *gradients = loss_and_gradient(weight, bias, one, np.eye(2)[one.targets["label"]])
         step([one], 1.0)
         for parameter, slope, moment in zip((weight, bias), gradients, moments, strict=True):
             moment[0] = 0.9 * moment[0] + 0.1 * slope
@@ -59,15 +61,14 @@ def test_adamw_follows_the_formula():
 
 def test_accumulated_batches_equal_one_large_batch():
     first, second = batch(1), batch(2)
-    both = MicroBatch(
-        np.concatenate([first.clips, second.clips]),
-        np.concatenate([first.labels, second.labels]),
-        None,
+    both = micro_batch(
+        np.concatenate([first.inputs["keypoints"], second.inputs["keypoints"]]),
+        np.concatenate([first.targets["label"], second.targets["label"]]),
     )
     whole, parts = train_step(), train_step(StepSettings(accumulate=2, jit=False))
     for _ in range(3):
-        loss, num_correct = whole([both], 1.0)
-        mean_loss, sum_correct = parts([first, second], 1.0)
+        loss, (num_correct,) = whole([both], 1.0)
+        mean_loss, (sum_correct,) = parts([first, second], 1.0)
     assert float(mean_loss) == pytest.approx(float(loss), abs=1e-6)
     assert int(sum_correct) == int(num_correct)
     np.testing.assert_allclose(
@@ -87,20 +88,20 @@ def test_clipping_bounds_the_global_norm_of_the_update():
 
 def test_label_smoothing_and_class_weights_enter_the_loss():
     one = batch(3)
-    step = train_step(StepSettings(label_smoothing=0.2, class_weights=(1.0, 3.0), jit=False))
+    step = train_step(criterion=CrossEntropy(0.2, (1.0, 3.0)))
     before = values(step)
-    targets = np.eye(2)[one.labels] * 0.8 + 0.1
+    targets = np.eye(2)[one.targets["label"]] * 0.8 + 0.1
     losses = [
         loss_and_gradient(
             before["head.weight"],
             before["head.bias"],
-            MicroBatch(one.clips[i : i + 1], one.labels[i : i + 1], None),
+            micro_batch(one.inputs["keypoints"][i : i + 1], one.targets["label"][i : i + 1]),
             targets[i : i + 1],
         )[0]
         for i in range(4)
     ]
     loss, _ = step([one], 1.0)
-    expected = np.average(losses, weights=np.array([1.0, 3.0])[one.labels])
+    expected = np.average(losses, weights=np.array([1.0, 3.0])[one.targets["label"]])
     assert float(loss) == pytest.approx(expected, abs=5e-6)
 
 
@@ -122,7 +123,7 @@ def test_a_skipped_update_leaves_everything_as_it_was():
     step([batch(0)], 1.0)
     kept = [p.asnumpy().copy() for p in (*step.model.get_parameters(), *step.optimizer_state)]
     averages = [p.asnumpy().copy() for p in step.ema]
-    bad = MicroBatch(np.full((4, 3), np.nan, np.float32), np.zeros(4, np.int32), None)
+    bad = micro_batch(np.full((4, 3), np.nan), np.zeros(4))
     loss, _ = step([bad], 1.0)
     assert not np.isfinite(float(loss))
     now = [p.asnumpy() for p in (*step.model.get_parameters(), *step.optimizer_state)]
@@ -138,7 +139,7 @@ def test_the_head_can_learn_alone_or_at_its_own_rate():
     alone = parameter_groups(model.get_parameters(), None, True)
     assert [p.name for p in alone[0]["params"]] == ["head.bias"]
     optimizer = sgd(parameter_groups(model.get_parameters(), 1.0, False), lr=0.1)
-    step = TrainStep(model, optimizer, StepSettings(jit=True))
+    step = TrainStep(model, CrossEntropy(), optimizer, StepSettings(jit=True))
     assert sorted(learning_rates(optimizer)) == pytest.approx([0.1, 1.0])
     step([batch(0)], 0.5)
     assert sorted(learning_rates(optimizer)) == pytest.approx([0.05, 0.5])
@@ -197,7 +198,7 @@ def test_an_overflow_halves_the_loss_scale_and_leaves_the_update_out():
     step = train_step(StepSettings(loss_scaling=True, jit=False))
     assert step.loss_scale is not None
     huge = batch(0)
-    huge.clips[:] = 3e38
+    huge.inputs["keypoints"][:] = 3e38
     before = values(step)
     step([huge], 1.0)
     assert float(step.loss_scale.value.asnumpy()) == 2.0**15

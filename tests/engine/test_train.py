@@ -4,14 +4,15 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from engine.toy import batch, train_step
+from engine.toy import batch, micro_batch, train_step
 from mindspore import Tensor
 
 from flag3d_exp.engine.interrupt import Interrupted, StopRequest
 from flag3d_exp.engine.parameters import assign_parameters, parameter_values
 from flag3d_exp.engine.schedule import Cosine
-from flag3d_exp.engine.step import MicroBatch, StepSettings, TrainStep
+from flag3d_exp.engine.step import StepSettings, TrainStep
 from flag3d_exp.engine.train import NonFiniteLoss, Plan, Progress, StepBatch, train
+from flag3d_exp.problems.cross_entropy import CrossEntropy
 
 STEPS = 5
 PLAN = Plan(num_epochs=3, steps_per_epoch=STEPS, learning_rate=0.1, log_every=2)
@@ -171,8 +172,9 @@ def test_a_stop_during_evaluation_keeps_the_finished_epoch():
 
 def poisoned(epoch: int, done: int):
     for number, one in enumerate(load(epoch, done), done):
-        clips = one.micro_batches[0].clips * (np.nan if (epoch, number) == (1, 3) else 1)
-        micro = MicroBatch(clips.astype(np.float32), one.micro_batches[0].labels, None)
+        first = one.micro_batches[0]
+        clips = first.inputs["keypoints"] * (np.nan if (epoch, number) == (1, 3) else 1)
+        micro = micro_batch(clips, first.targets["label"])
         yield StepBatch([micro], np.arange(number, number + 4))
 
 
@@ -196,13 +198,13 @@ def test_a_loss_that_is_not_finite_can_be_skipped_and_counted():
 
 def test_the_mean_loss_of_an_epoch_counts_every_step():
     class Fixed:
-        settings = StepSettings()
+        settings, criterion = StepSettings(), CrossEntropy()
 
         def __init__(self):
             self.losses = iter([1.0, 2.0, 3.0, 4.0, 5.0])
 
         def __call__(self, batches, factor):
-            return Tensor(np.float32(next(self.losses))), Tensor(2)
+            return Tensor(np.float32(next(self.losses))), (Tensor(2),)
 
     hooks, progress = Recorder((1.0,)), Progress()
     train(Fixed(), load, Cosine(), Plan(1, STEPS, 0.1), progress, hooks, StopRequest())

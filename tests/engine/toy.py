@@ -6,6 +6,7 @@ from mindspore import Parameter, nn, ops
 
 from flag3d_exp.engine.optimizer import parameter_groups, sgd
 from flag3d_exp.engine.step import MicroBatch, StepSettings, TrainStep
+from flag3d_exp.problems.cross_entropy import CrossEntropy
 
 
 class Linear(nn.Cell):
@@ -32,22 +33,35 @@ class Linear(nn.Cell):
 def batch(seed: int, num_clips: int = 4) -> MicroBatch:
     rng = np.random.default_rng(seed)
     clips = rng.standard_normal((num_clips, 3)).astype(np.float32)
-    return MicroBatch(clips, rng.integers(0, 2, num_clips).astype(np.int32), None)
+    return micro_batch(clips, rng.integers(0, 2, num_clips))
 
 
-def train_step(settings: StepSettings | None = None, lr: float = 0.1, **optimizer) -> TrainStep:
+def micro_batch(clips: np.ndarray, labels: np.ndarray) -> MicroBatch:
+    """A batch of `problem=classify`."""
+    return MicroBatch(
+        {"keypoints": clips.astype(np.float32)}, {"label": np.asarray(labels, np.int32)}
+    )
+
+
+def train_step(
+    settings: StepSettings | None = None,
+    lr: float = 0.1,
+    criterion: CrossEntropy | None = None,
+    **optimizer,
+) -> TrainStep:
     ms.set_seed(0)
     model = Linear()
     groups = parameter_groups(model.get_parameters(), None, False)
-    return TrainStep(model, sgd(groups, lr=lr, **optimizer), settings or StepSettings(jit=False))
+    made = sgd(groups, lr=lr, **optimizer)
+    return TrainStep(model, criterion or CrossEntropy(), made, settings or StepSettings(jit=False))
 
 
 def loss_and_gradient(
     weight: np.ndarray, bias: np.ndarray, one: MicroBatch, targets: np.ndarray
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """Mean cross entropy with target rows (N, K), and its gradients, in NumPy."""
-    logits = one.clips @ weight.T + bias
+    logits = one.inputs["keypoints"] @ weight.T + bias
     log_p = logits - logits.max(1, keepdims=True)
     log_p = log_p - np.log(np.exp(log_p).sum(1, keepdims=True))
     slope = (np.exp(log_p) - targets) / len(targets)
-    return float(-(targets * log_p).sum(1).mean()), slope.T @ one.clips, slope.sum(0)
+    return float(-(targets * log_p).sum(1).mean()), slope.T @ one.inputs["keypoints"], slope.sum(0)

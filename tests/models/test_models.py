@@ -23,6 +23,7 @@ from flag3d_exp.models.stgcn import STGCN
 from flag3d_exp.models.stgcnpp import STGCNPP
 from flag3d_exp.models.summary import layers
 from flag3d_exp.models.x3d_shallow import X3DShallow
+from flag3d_exp.problems.cross_entropy import CrossEntropy
 
 USERS_LAYOUT = "joints: {hip: null, knee: hip, toe: knee, neck: hip}"
 
@@ -95,12 +96,16 @@ def test_every_network_learns_one_batch_by_heart(kind):
     model = classifier(kind, 4, layout, **settings)
     shape = (8, 1, 8, 25 if graph else 17, 3)
     clips = rng.standard_normal(shape) if graph else rng.uniform(0, 1, shape) * [16, 16, 1]
-    batch = MicroBatch(clips.astype(np.float32), np.arange(8, dtype=np.int32) % 4, None)
+    batch = MicroBatch(
+        {"keypoints": clips.astype(np.float32)}, {"label": np.arange(8, dtype=np.int32) % 4}
+    )
     groups = parameter_groups(model.get_parameters(), None, False)
-    step = TrainStep(model, adamw(groups, lr=0.02, weight_decay=0.0), StepSettings(jit=False))
+    step = TrainStep(
+        model, CrossEntropy(), adamw(groups, lr=0.02, weight_decay=0.0), StepSettings(jit=False)
+    )
     first, _ = step([batch], 1.0)
     for _ in range(19):
-        loss, num_correct = step([batch], 1.0)
+        loss, (num_correct,) = step([batch], 1.0)
     assert float(first.asnumpy()) > 1.0
     assert float(loss.asnumpy()) < 0.3
     assert int(num_correct.asnumpy()) == 8

@@ -15,7 +15,7 @@ from flag3d_exp.sweep.points import Point, recall, save
 from flag3d_exp.sweep.space import choices_or_range, parse_space
 from flag3d_exp.sweep.storage import open_study
 
-SPACE = "task.label_smoothing=interval(0.0,0.5)"
+SPACE = "problem.label_smoothing=interval(0.0,0.5)"
 
 
 @pytest.fixture(autouse=True)
@@ -55,8 +55,8 @@ def start(folder, begun: dict) -> int:
         (["seed=1"], SPACE, "`seed` was 0, now 1"),
         (
             [],
-            "task.label_smoothing=interval(0.0,0.9)",
-            "`task.label_smoothing` was interval(0.0, 0.5), now interval(0.0, 0.9)",
+            "problem.label_smoothing=interval(0.0,0.9)",
+            "`problem.label_smoothing` was interval(0.0, 0.5), now interval(0.0, 0.9)",
         ),
         (
             [],

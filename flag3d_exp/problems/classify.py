@@ -1,0 +1,98 @@
+"""One class for each recording: pooled features, one dense layer, cross entropy.
+
+Sizes: n recordings, N clips in a batch, K classes, F features.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+
+from flag3d_exp import bounds
+from flag3d_exp.problems.problem import Arrays
+from flag3d_exp.results.metrics import average_clips, log_losses, top_k_accuracy
+
+if TYPE_CHECKING:
+    from mindspore import nn
+
+
+@dataclass(frozen=True)
+class Classify:
+    """Settings of `problem=classify`.
+
+    Args:
+        num_classes: labels are whole numbers below it.
+        label_smoothing: share of each target spread over all classes.
+        class_weights: `balanced` weighs each class by the inverse of its share of the train split.
+    """
+
+    num_classes: Annotated[int, ">= 1"]
+    label_smoothing: Annotated[float, ">= 0, < 1"] = 0.0
+    class_weights: Literal["balanced"] | None = None
+
+    metric_names = ("top1", "top5", "loss")
+
+    def __post_init__(self) -> None:
+        bounds.check(self, "problem")
+
+    def network(self, backbone: "nn.Cell") -> "nn.Cell":
+        """keypoints (N, M, T, V, C), dropout mask (N, F) or None -> logits (N, K)."""
+        from flag3d_exp.models.classifier import Classifier
+
+        return Classifier(backbone, self.num_classes, backbone.dropout)
+
+    def criterion(self, targets: Arrays) -> "nn.Cell":
+        """Cross entropy of logits (N, K) and labels (N,); counts the right answers."""
+        from flag3d_exp.problems.cross_entropy import CrossEntropy
+
+        weights = None
+        if self.class_weights == "balanced":
+            weights = balanced_weights(targets["label"], self.num_classes)
+        return CrossEntropy(self.label_smoothing, weights)
+
+    def chance(self, network: "nn.Cell", shape: Sequence[int], rng: np.random.Generator) -> Arrays:
+        """`dropout_mask` (N, F); nothing for a network without dropout."""
+        mask = dropout_mask((shape[0], network.num_features), network.dropout, rng)
+        return {} if mask is None else {"dropout_mask": mask}
+
+    def batch(self, clips: np.ndarray, targets: Arrays, chance: Arrays) -> tuple[Arrays, Arrays]:
+        """Keypoints and dropout mask; labels (N,)."""
+        return {"keypoints": clips, **chance}, {"label": targets["label"].astype(np.int32)}
+
+    def predictions(self, outputs: np.ndarray) -> np.ndarray:
+        """Scores (n, K): the mean over clips of softmax."""
+        return average_clips(outputs)
+
+    def metrics(self, predictions: np.ndarray, targets: Arrays) -> dict[str, float]:
+        """Top-1 and top-5 in percent, and the mean negative log-likelihood."""
+        labels = targets["label"]
+        return {
+            "top1": 100 * top_k_accuracy(predictions, labels, 1),
+            "top5": 100 * top_k_accuracy(predictions, labels, 5),
+            "loss": float(log_losses(predictions, labels).mean()),
+        }
+
+    def saved(self, predictions: np.ndarray, targets: Arrays) -> Arrays:
+        """labels (n,), scores (n, K)."""
+        return {"labels": targets["label"], "scores": predictions}
+
+
+def dropout_mask(
+    shape: tuple[int, int], probability: float, rng: np.random.Generator
+) -> np.ndarray | None:
+    """(N, F) multipliers: 0 with `probability`, else 1 / (1 - probability); None without dropout.
+
+    Drawn on the host because MindSpore cannot restore a compiled step's own random state.
+    """
+    if probability == 0:
+        return None
+    keep = rng.random(shape, dtype=np.float32) >= probability
+    return keep.astype(np.float32) / np.float32(1 - probability)
+
+
+def balanced_weights(labels: np.ndarray, num_classes: int) -> tuple[float, ...]:
+    """The inverse of each class's share, the mean over recordings 1; 0 for an absent class."""
+    counts = np.bincount(labels, minlength=num_classes)
+    present = np.maximum(counts, 1)
+    return tuple((len(labels) / (np.count_nonzero(counts) * present) * (counts > 0)).tolist())

@@ -1,0 +1,69 @@
+"""What a problem must offer; `conf/problem/*.yaml` names one.
+
+Sizes: n recordings of a split, N clips in a batch.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from mindspore import nn
+
+Arrays = dict[str, np.ndarray]
+
+
+class Problem(Protocol):
+    """Between a backbone, which knows features, and the engine, which knows named arrays."""
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The names of what `metrics` returns, the first being the default objective."""
+        ...
+
+    def network(self, backbone: "nn.Cell") -> "nn.Cell":
+        """The backbone with this problem's head."""
+        ...
+
+    def criterion(self, targets: Arrays) -> "nn.Cell":
+        """The loss: `(outputs, *targets) -> (loss, counts)`, see `engine.step.Criterion`.
+
+        Args:
+            targets: of the whole train split, each (n, ...).
+        """
+        ...
+
+    def chance(self, network: "nn.Cell", shape: Sequence[int], rng: np.random.Generator) -> Arrays:
+        """What is drawn for a batch of clips of `shape` (N, M, T, V, C), such as a dropout mask.
+
+        Drawn from the step's own seed, so that a resumed run makes the same updates.
+        """
+        ...
+
+    def batch(self, clips: np.ndarray, targets: Arrays, chance: Arrays) -> tuple[Arrays, Arrays]:
+        """What the network and the loss take of a training batch, in the order of arguments.
+
+        Args:
+            clips: (N, M, T, V, C).
+            targets: of the clips' recordings, each (N, ...).
+            chance: what `chance` drew for the batch.
+        """
+        ...
+
+    def predictions(self, outputs: np.ndarray) -> np.ndarray:
+        """Predictions (n, ...) from the outputs (n, num_clips, ...) of each recording's clips."""
+        ...
+
+    def metrics(self, predictions: np.ndarray, targets: Arrays) -> dict[str, float]:
+        """The metrics of a whole split."""
+        ...
+
+    def saved(self, predictions: np.ndarray, targets: Arrays) -> Arrays:
+        """What `predictions/<split>.npz` holds besides the recordings' names."""
+        ...
+
+
+def split_metrics(split: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics of a split under the names that runs log."""
+    return {f"{split}/{name}": value for name, value in metrics.items()}
