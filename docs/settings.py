@@ -11,8 +11,21 @@ import yaml
 from flag3d_exp.config.checks import CONF
 from flag3d_exp.config.signature import Argument, arguments, described
 
-GROUPS = ("task", "dataset", "stream", "pipeline", "model", "optimizer", "scheduler", "device",
-          "tracking", "hydra/sweeper", "hydra/sweeper/sampler", "hydra/sweeper/pruner")  # fmt: skip
+GROUPS = (
+    "task",
+    "dataset",
+    "stream",
+    "pipeline",
+    "model",
+    "problem",
+    "optimizer",
+    "scheduler",
+    "device",
+    "tracking",
+    "hydra/sweeper",
+    "hydra/sweeper/sampler",
+    "hydra/sweeper/pruner",
+)
 WHOLE = ("experiment", "sweep", "debug")  # their files set other groups: shown as they stand
 UNSHOWN = ("defaults", "_target_", "_partial_")
 
