@@ -14,6 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from flag3d_exp import markdown
+from flag3d_exp.credentials import without_user
 from flag3d_exp.errors import printable, printable_lines
 
 log = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ def summary_lines(metrics: Mapping[str, float], splits: Sequence[str]) -> list[s
 def browse_line(uri: str, page: str) -> str:
     """The one line that opens the MLflow UI on a run, `page` being its address within the UI."""
     if uri.startswith("http"):
-        return f"browse the run: {uri}/{page}"
+        return f"browse the run: {without_user(uri)}/{page}"
     python = Path(sys.executable)
     if python.is_relative_to(Path.cwd()):
         python = python.relative_to(Path.cwd())

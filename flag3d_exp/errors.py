@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 
+from flag3d_exp.credentials import masked
+
 # What the user said, before `main` says it to Hydra; for the processes that a run starts, too.
 WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
@@ -34,14 +36,19 @@ def printable(text: str) -> str:
     Control characters and terminal escapes become `\x1b` and the like, as in a Python literal; the
     middle of long words and of a long line is left out.
     """
+    text = masked(text)  # before anything is left out of it
     words = re.sub(rf"\S{{{MAX_WORD + 1},}}", lambda word: _middle_out(word[0], 200, 60), text)
     line = _middle_out(words, MAX_LINE - 600, 500) if len(words) > MAX_LINE else words
     return visible(line)
 
 
 def visible(text: str) -> str:
-    r"""The text, whole, with control characters as in a Python literal: `\x1b`, `\n`."""
-    return UNPRINTABLE.sub(lambda found: _escaped(found[0]), text)
+    r"""The text, whole, fit to be shown: on a terminal, on a page, in a log.
+
+    Control characters are written as in a Python literal (`\x1b`, `\n`), and the credentials of
+    URIs as `***`.
+    """
+    return UNPRINTABLE.sub(lambda found: _escaped(found[0]), masked(text))
 
 
 def printable_lines(text: str) -> str:

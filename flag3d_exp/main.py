@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from flag3d_exp.config import checks, refusals
 from flag3d_exp.config.experiment import Experiment, instantiated
 from flag3d_exp.config.recall import expanded
+from flag3d_exp.config.secrecy import hide_in, hide_in_arguments, hide_in_files
 from flag3d_exp.devices.device import set_environment
 from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.engine.interrupt import Interrupted, sigint_kept
@@ -40,6 +41,8 @@ def run(cfg: DictConfig) -> float | None:
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
+        hide_in_files(folder)
+        hide_in(cfg)
         checks.check(cfg)
         settle(cfg.tracking)
         check_ranks(cfg)
@@ -65,7 +68,7 @@ def main() -> None:
         return
     try:
         with sigint_kept():
-            sys.argv[1:] = expanded(sys.argv[1:])
+            sys.argv[1:] = expanded(hide_in_arguments(sys.argv[1:]))
             refusals.check_command_line(sys.argv[1:])
             app = hydra.main(config_path=str(checks.CONF), config_name="config", version_base="1.3")
             with Ranks.here().own_folder() as overrides:

@@ -53,6 +53,7 @@ def cells(line: str) -> list[str]:
 
 def code(text: str) -> str:
     """A block of text to copy, whatever fences it holds."""
+    text = "\n".join(map(visible, text.split("\n")))
     longest = max(map(len, re.findall(r"`{3,}", text)), default=2)
     fence = "`" * (longest + 1)
     return f"{fence}\n{text.rstrip()}\n{fence}"

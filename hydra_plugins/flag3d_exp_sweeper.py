@@ -9,6 +9,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from flag3d_exp import bounds
+from flag3d_exp.credentials import hidden
 
 
 @dataclass
@@ -54,6 +55,10 @@ class OptunaSweeper(Sweeper):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Take what Hydra knows of this start."""
+        from flag3d_exp.config.secrecy import hide_in
+
+        hide_in(config)
+        self.storage = self.storage and hidden(self.storage)
         self.context, self.task, self.config = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> None:
@@ -87,6 +92,9 @@ class GridSweeper(Sweeper):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Take what Hydra knows of this start."""
+        from flag3d_exp.config.secrecy import hide_in
+
+        hide_in(config)
         self.context, self.task, self.config = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> None:

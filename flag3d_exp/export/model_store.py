@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from flag3d_exp.credentials import opened
 from flag3d_exp.runs.tracking import refusals
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -38,7 +39,7 @@ def log_model(uri: str, run_id: str, file: Path, name: str | None, example: dict
     ]
     packages = [*SERVER_PACKAGES, RUNTIME[file.suffix], "mlflow"]
     with refusals(f"the model of MLflow run `{run_id}` at {uri}"):
-        mlflow.set_tracking_uri(uri)
+        mlflow.set_tracking_uri(opened(uri))
         with mlflow.start_run(run_id=run_id):
             logged = mlflow.pyfunc.log_model(
                 name="model",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flag3d_exp import files
+from flag3d_exp.credentials import same_place
 from flag3d_exp.engine.interrupt import Interrupted, Pruned
 from flag3d_exp.errors import UserError
 from flag3d_exp.runs.provenance import provenance
@@ -77,7 +78,7 @@ def tracking_run_id(folder: Path, uri: str | None) -> str | None:
     if not path.exists():
         return None
     known = json.loads(path.read_text(encoding="utf-8"))
-    return known["run_id"] if known["uri"] == uri else None
+    return known["run_id"] if same_place(known["uri"], uri) else None
 
 
 def explained(

@@ -107,6 +107,11 @@ class Run:
     names_classes: bool = True
 
     @property
+    def place(self) -> str:
+        """The MLflow run id, or the folder's name: what a page may tell of where it is."""
+        return self.reference if RUN_ID.fullmatch(self.reference) else self.folder.resolve().name
+
+    @property
     def dataset(self) -> str | None:
         """The dataset's name, where the folder tells it."""
         return self.config.get("dataset", {}).get("name")

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from filelock import FileLock
 
 from flag3d_exp import bounds
+from flag3d_exp.credentials import hidden, opened
 from flag3d_exp.errors import UserError
 from flag3d_exp.runs import mlflow_adapter as adapter
 from flag3d_exp.runs.delivery import Delivery, Request
@@ -55,7 +56,8 @@ def settle(group: MutableMapping[str, Any]) -> None:
 def settled(key: str, value: str | None) -> str | None:
     """What a value of `uri` or `experiment` stands for."""
     variable, default = DEFAULTS[key]
-    return os.environ.get(variable) or default if value == AUTO else value
+    value = os.environ.get(variable) or default if value == AUTO else value
+    return value if value is None else hidden(value)
 
 
 @dataclass(frozen=True)
@@ -263,7 +265,7 @@ def connect(uri: str) -> "MlflowClient":
     try:
         with _creation_lock(uri):
             _open_file(uri)
-            client = MlflowClient(tracking_uri=uri)
+            client = MlflowClient(tracking_uri=opened(uri))
             if uri.startswith(("http://", "https://")):
                 _answer_in_time(client)
             else:

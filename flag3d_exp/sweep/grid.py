@@ -16,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from flag3d_exp import console, files
+from flag3d_exp.credentials import same_place
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.errors import UserError
 from flag3d_exp.runs import run_folder
@@ -103,7 +104,7 @@ def _parent(config: DictConfig, folder: Path) -> Tracker:
     path = folder / "mlflow.json"
     with FileLock(folder / ".mlflow.lock"):
         known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        run_id = known.get("run_id") if known.get("uri") == config.tracking.uri else None
+        run_id = known.get("run_id") if same_place(known.get("uri"), config.tracking.uri) else None
         tracker = parent.start(config, folder.name, folder, run_id)
         files.write_json(path, {"uri": config.tracking.uri, "run_id": tracker.run_id})
     return tracker

@@ -11,6 +11,7 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 
+from flag3d_exp.credentials import opened
 from flag3d_exp.errors import UserError
 from flag3d_exp.runs.begun import check_same
 from flag3d_exp.sweep.drivers import register
@@ -37,7 +38,7 @@ def open_storage(address: str) -> BaseStorage:
             proxy.wait_server_ready(timeout=30)
             return proxy
         if "://" in address:
-            return optuna.storages.RDBStorage(address)
+            return optuna.storages.RDBStorage(opened(address))
         return JournalStorage(JournalFileBackend(address))
     except Exception as error:  # each driver has exceptions of its own
         first = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -32,7 +32,7 @@ class Compare:
         folder = experiment.folder
         runs = open_runs(self.runs, experiment.tracking_uri)
         pairs, wrong = compare_runs(runs, self.splits)
-        named = ", ".join(f"{run.title} ({run.reference})" for run in runs)
+        named = ", ".join(f"{run.title} ({run.place})" for run in runs)
         text = to_markdown("Comparison", named, [sections.comparisons(pairs, wrong)])
         files.write_text(folder / "compare.md", text)
         files.write_json(folder / "compare.json", _plain(pairs, wrong))

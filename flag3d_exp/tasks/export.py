@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from flag3d_exp import console, files
 from flag3d_exp.config.experiment import Experiment, class_name
+from flag3d_exp.credentials import without_user
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.cache import sha256
 from flag3d_exp.data.dataset import ClipDataset
@@ -108,7 +109,7 @@ def serving_lines(tracking_uri: str, model_uri: str, request: Path) -> list[str]
     """What to type to serve a model and to ask it."""
     serve = f"mlflow models serve --model-uri {model_uri} --env-manager local --port {PORT}"
     return [
-        f"serve it: MLFLOW_TRACKING_URI={tracking_uri} {serve}",
+        f"serve it: MLFLOW_TRACKING_URI={without_user(tracking_uri)} {serve}",
         "ask it: curl --header 'Content-Type: application/json' "
         f"--data @{request} http://127.0.0.1:{PORT}/invocations",
     ]

@@ -13,6 +13,7 @@ import yaml
 
 from flag3d_exp import bounds, console, files
 from flag3d_exp.config.experiment import Experiment
+from flag3d_exp.credentials import same_place
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.report import figures, sections
 from flag3d_exp.report.animation import animations, upward_axis
@@ -34,6 +35,8 @@ from flag3d_exp.runs.recordings import Recordings, find_recordings
 from flag3d_exp.runs.references import RUN_ID, Run, check_same_classes, common_splits, open_runs
 
 log = logging.getLogger(__name__)
+NOT_TOLD = ("tracking.", "hydra.run.dir=", "task.resume=")  # places on the machine of the run
+LOCAL = ("sqlite:", "file:")
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,14 @@ def attach(run: Run, paths: Sequence[Path], uri: str | None) -> None:
         return
     if place["run_id"] is None or place["uri"] is None:
         return
+    # A folder that came from somebody else names a server that is nobody's business here.
+    if not place["uri"].startswith(LOCAL) and not same_place(place["uri"], uri):
+        log.warning(
+            "The report is not attached to %s, which is tracked at %s; with that as `tracking.uri` "
+            "it is.",
+            *(run.title, place["uri"]),
+        )
+        return
     try:
         tracking.attach(place["run_id"], place["uri"], paths, "report")
     except UserError as error:
@@ -167,7 +178,7 @@ def _sections(
 
 
 def _lead(runs: Sequence[Run]) -> str:
-    named = ", ".join(f"{run.title} ({run.reference})" for run in runs)
+    named = ", ".join(f"{run.title} ({run.place})" for run in runs)
     synthetic = any("synthetic" in (run.dataset or "") for run in runs)
     return named + (". The data are synthetic: made, not recorded." if synthetic else ".")
 
@@ -216,12 +227,13 @@ def _reproduction(runs: Sequence[Run]) -> Section:
         overrides = run.folder / ".hydra" / "overrides.yaml"
         if overrides.exists():
             words = yaml.safe_load(overrides.read_text(encoding="utf-8")) or []
-            command = shlex.join(["python", "-m", "flag3d_exp", *map(str, words)])
-            blocks.append(Code(command, f"{run.title} was made in {run.folder} by"))
+            kept = [word for word in map(str, words) if not word.startswith(NOT_TOLD)]
+            command = shlex.join(["python", "-m", "flag3d_exp", *kept])
+            blocks.append(Code(command, f"{run.title} ({run.place}) was made by"))
         else:
-            blocks.append(Text(f"{run.title}: {run.folder} does not tell how it was made."))
-        if run.config:
-            blocks.append(
-                Code(yaml.safe_dump(run.config), f"Configuration of {run.title}", folded=True)
-            )
+            blocks.append(Text(f"{run.title}: {run.place} does not tell how it was made."))
+        told = {group: value for group, value in run.config.items() if group != "tracking"}
+        if told:
+            text = yaml.safe_dump(told)
+            blocks.append(Code(text, f"Configuration of {run.title}", folded=True))
     return Section("Configuration and how to reproduce it", list(blocks))

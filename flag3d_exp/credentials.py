@@ -1,0 +1,98 @@
+"""Credentials in URIs: masked where they enter the program, given back to what connects.
+
+`hidden` puts `***` in their place and keeps the URI in an environment variable, which only the
+processes that this one starts inherit; so no configuration, file, page, command line or message has
+them. `opened` gives the URI back to the library that connects. Without a kept URI, as in a run that
+is resumed, the library finds them itself: MLflow in MLFLOW_TRACKING_USERNAME and
+MLFLOW_TRACKING_PASSWORD, PostgreSQL in PGPASSWORD or ~/.pgpass.
+"""
+
+import json
+import os
+import re
+from functools import lru_cache
+from urllib.parse import unquote
+
+MASK = "***"
+KEPT = "FLAG3D_EXP_CREDENTIALS"  # environment variable: masked URI -> URI, as JSON
+MIN_SECRET = 6  # letters of a password that is masked wherever it stands; fewer may be a word
+SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*://"
+# Up to the last @: a password may hold any character. Digits before a slash are a port.
+PASSWORD = re.compile(rf"({SCHEME}[^\s:/?#@]*):(?!\d+[/?#])((?:(?!://)\S)*)@")
+TOKEN = re.compile(r"(https?://)[^\s:/?#@]+@")
+SETTING = re.compile(
+    r"([?&;](?:[\w.-]*(?:password|passwd|pwd|secret|token|credential|signature|api_?key)|sig)=)"
+    r"[^\s&#;'\"]+",
+    re.IGNORECASE,
+)
+
+
+def masked(text: str) -> str:
+    """The text with `***` for the passwords, tokens and keys of the URIs in it."""
+    if "://" in text:
+        text = PASSWORD.sub(rf"\1:{MASK}@", text)
+        text = TOKEN.sub(rf"\1{MASK}@", text)
+        text = SETTING.sub(rf"\1{MASK}", text)
+    for secret in _secrets(os.environ.get(KEPT, "")):
+        text = text.replace(secret, MASK)
+    return text
+
+
+def hidden(uri: str) -> str:
+    """The URI masked; it is kept for `opened`, in this process and those that it starts."""
+    safe = masked(uri)
+    if safe != uri:
+        kept = _kept(os.environ.get(KEPT, "")) | {safe: uri}
+        os.environ[KEPT] = json.dumps(kept)
+    return safe
+
+
+def opened(uri: str) -> str:
+    """What to connect to for a URI that may be masked.
+
+    The user and password of a web server go to MLflow's environment variables, so that MLflow,
+    which repeats URIs in its messages, never sees them in one.
+    """
+    uri = _kept(os.environ.get(KEPT, "")).get(uri, uri)
+    if not uri.startswith(("http://", "https://")):
+        return uri.replace(f":{MASK}@", "@")
+    if found := PASSWORD.match(uri):
+        if found[2] != MASK:
+            os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(found[1].partition("://")[2])
+            os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(found[2])
+        return without_user(uri)
+    return uri
+
+
+def without_user(uri: str) -> str:
+    """The URI without user and password, for a browser and to compare places."""
+    safe = masked(uri)
+    return re.sub(rf"^({SCHEME})[^/?#@]*@", r"\1", safe)
+
+
+def same_place(uri: str | None, other: str | None) -> bool:
+    """Whether two URIs differ in nothing but the user who connects."""
+    if uri is None or other is None:
+        return uri is other
+    return without_user(uri) == without_user(other)
+
+
+@lru_cache(maxsize=8)
+def _kept(text: str) -> dict[str, str]:
+    try:
+        kept = json.loads(text)
+    except ValueError:
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+@lru_cache(maxsize=8)
+def _secrets(text: str) -> tuple[str, ...]:
+    """The kept passwords themselves, as they stand in the URI and as they are meant; long first."""
+    found: set[str] = set()
+    for uri in _kept(text).values():
+        for pattern in (PASSWORD, SETTING):
+            for match in pattern.finditer(uri):
+                raw = match[2] if pattern is PASSWORD else match[0].partition("=")[2]
+                found |= {raw, unquote(raw)}
+    return tuple(sorted((one for one in found if len(one) >= MIN_SECRET), key=len, reverse=True))
