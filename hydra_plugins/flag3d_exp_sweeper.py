@@ -27,7 +27,8 @@ class OptunaSweeper(Sweeper):
         conditional: dotted name of a function that draws more from an `optuna.Trial`.
         max_retries: how often a trial whose process died is continued.
         max_failures: failed trials after which no more are started; None for no limit.
-        grace: seconds without a heartbeat after which another host's trial is taken for dead.
+        grace: seconds without a heartbeat after which another host's trial is taken for dead;
+            those that a job may be suspended, or take to stop, before it is killed.
         plots: draw the study's figures after each trial.
         sampler: what makes Optuna's sampler; it is given the seed.
         pruner: Optuna's pruner.
@@ -80,10 +81,12 @@ class GridSweeper(Sweeper):
     Args:
         n_jobs: runs at once.
         devices: `device.id` of each slot in turn; None leaves it as configured.
+        grace: seconds that a run may be suspended, or take to stop, before it is killed.
     """
 
     n_jobs: Annotated[int, ">= 1"] = 1
     devices: list[Annotated[int, ">= 0"]] | None = None
+    grace: Annotated[float, "> 0"] = 120.0
 
     def __post_init__(self) -> None:
         bounds.check(self, "hydra.sweeper")

@@ -24,18 +24,22 @@ class Pruned(Exception):
 
 
 class StopRequest:
-    """Catches SIGTERM and SIGINT while it is entered; a second signal stops the process at once.
+    """Catches SIGTERM and SIGINT while it is entered; a further signal stops the process at once.
 
     It takes SIGALRM and its timer for itself meanwhile.
 
     Args:
         on_any_rank: whether something holds on any rank of a job, so that all stop at one step;
             None in a job of one process.
+        patience: how many signals are caught before one stops the process.
     """
 
-    def __init__(self, on_any_rank: Callable[[bool], bool] | None = None) -> None:
-        self.on_any_rank = on_any_rank
+    def __init__(
+        self, on_any_rank: Callable[[bool], bool] | None = None, patience: int = 1
+    ) -> None:
+        self.on_any_rank, self.patience = on_any_rank, patience
         self.signum: int | None = None
+        self.num_signals = 0
         self._at_once = False
         self._previous: dict[int, Any] = {}
 
@@ -96,8 +100,9 @@ class StopRequest:
             raise Interrupted(self.signum)
 
     def _note(self, signum: int, _: FrameType | None) -> None:
-        if self.signum is not None:
+        if self.num_signals >= self.patience:
             _die(signum)
+        self.num_signals += 1
         self.signum = signum
         if self._at_once:
             signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)

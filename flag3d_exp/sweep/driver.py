@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
+import psutil
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -109,7 +110,10 @@ def search(
     )
     status: Status = "FAILED"
     try:
-        with StopRequest() as stop, Table(ledger, objectives, num_trials, sweeper.n_jobs) as table:
+        with (
+            StopRequest(patience=2) as stop,
+            Table(ledger, objectives, num_trials, sweeper.n_jobs) as table,
+        ):
             driver.run(stop, table)
         failed = driver.too_many_failures() or all_failed(ledger.trials())
         status = "KILLED" if stop.signum else "FAILED" if failed else "FINISHED"
@@ -126,8 +130,8 @@ def search(
         sys.exit(128 + stop.signum)
     if driver.too_many_failures():
         raise UserError(
-            f"{driver.num_failed} trials failed, which is `hydra.sweeper.max_failures`; "
-            f"the last: {driver.last_error}. Their folders are in {folder}."
+            f"{driver.num_failed} trials failed; `hydra.sweeper.max_failures` is "
+            f"{sweeper.max_failures}; the last: {driver.last_error}. Their folders are in {folder}."
         )
     if failed:
         trials = counted(ledger.trials())
@@ -176,9 +180,15 @@ class Driver:
                 asked_to_stop = True
                 log.info("stopping %d jobs; they save their state first", len(self.jobs))
                 for one in self.jobs:
-                    self._stop(one)
+                    one.stop(self._worker(one))
+            if stop.num_signals > 1:
+                for one in self.jobs:
+                    one.end("was ended by a second signal to the sweep", self._worker(one))
             if ended or time.monotonic() - looked >= LOOK_SECONDS:
                 looked = time.monotonic()
+                for one in self.jobs:
+                    worker = self._worker(one) if self.launcher else None
+                    one.end_if_stuck(self.sweeper.grace, worker)
                 self._bury_the_dead()
                 if not stop.signum and not self.too_many_failures():
                     self._fill()
@@ -225,13 +235,11 @@ class Driver:
         """See to a trial whose process has ended: it told its result, or has none."""
         trial = self.ledger.get(one.number)
         if trial.state == TrialState.RUNNING and not self._lives_elsewhere(trial, one):
-            code = one.process.returncode
-            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             retry = Retry.FREE if stopping else Retry.COUNTED
-            if code >= 0 and not self.launcher and not stopping:
+            if one.process.returncode >= 0 and not self.launcher and not stopping:
                 retry = Retry.NO
-            error = f"the process {how}: {one.last_words()}"
-            self._bury(trial, "stopped with the sweep" if stopping else error, retry)
+            error = "stopped with the sweep" if stopping else one.how_it_ended()
+            self._bury(trial, error, retry)
         ended = self.ledger.get(one.number)
         if (
             ended.state == TrialState.FAIL
@@ -247,13 +255,12 @@ class Driver:
         own = (os.getpid(), one.process.pid)
         return known is not None and known["pid"] not in own and owner.is_alive(known) is not False
 
-    def _stop(self, one: job.Job) -> None:
-        """Ask the process that works on the trial to stop, wherever on this host it is."""
+    def _worker(self, one: job.Job) -> psutil.Process | None:
+        """The process on this host that a launcher started for the trial."""
         known = self.ledger.get(one.number).user_attrs.get(OWNER)
-        if known and known["pid"] not in (os.getpid(), one.process.pid) and owner.is_alive(known):
-            os.kill(known["pid"], job.signal.SIGTERM)
-        else:
-            one.stop()
+        if known is None or known["pid"] in (os.getpid(), one.process.pid):
+            return None
+        return owner.process_of(known)
 
     def _bury_the_dead(self) -> None:
         """End the running trials whose process is gone."""
@@ -268,6 +275,8 @@ class Driver:
                 limit = self.sweeper.grace if known else OWNERLESS_SECONDS
                 alive = beat.silent_for(trial.user_attrs.get(HEARTBEAT)) < limit
             if not alive:
+                if known and (suspended := owner.process_of(known)):
+                    suspended.kill()
                 self._bury(trial, "its process is gone", Retry.COUNTED)
 
     def _bury(self, trial: FrozenTrial, error: str, retry: Retry) -> None:

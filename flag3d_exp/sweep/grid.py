@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.2
+LOOK_SECONDS = 1.0  # between two looks for runs that are stuck
 
 
 def run(
@@ -60,7 +61,7 @@ def _run(
     tracker = _parent(config, folder)
     status: Status = "FAILED"
     try:
-        with StopRequest() as stop:
+        with StopRequest(patience=2) as stop:
             _work(sweeper, config, fixed, points, folder, tracker, stop)
         failed = [point for point in points if point.state == "failed"]
         status = "KILLED" if stop.signum else "FAILED" if failed else "FINISHED"
@@ -122,13 +123,20 @@ def _work(
     launcher = config.hydra.runtime.choices.get("hydra/launcher") != "basic"
     pending = [number for number, point in enumerate(points) if point.state != "complete"]
     jobs: list[job.Job] = []
-    stopping = False
+    stopping, looked = False, 0.0
     while jobs or (pending and not stop.signum):
         if stop.signum and not stopping:
             stopping = True
             log.info("stopping %d runs; they save their state first", len(jobs))
             for one in jobs:
                 one.stop()
+        if stop.num_signals > 1:
+            for one in jobs:
+                one.end("was ended by a second signal to the sweep")
+        if time.monotonic() - looked >= LOOK_SECONDS:
+            looked = time.monotonic()
+            for one in jobs:
+                one.end_if_stuck(sweeper.grace)
         free = sorted(set(range(sweeper.n_jobs)) - {one.slot for one in jobs})
         for slot in free if not stop.signum else ():
             if pending:
@@ -164,7 +172,8 @@ def _settle(one: job.Job, point: Point, num_points: int, stopping: bool) -> None
     parent.close_child(one.folder)
     point.state = "waiting" if stopping else "failed"
     if not stopping:
-        log.info("run %d of %d failed  %s: %s", one.number + 1, num_points, what, one.last_words())
+        how = one.how_it_ended()
+        log.info("run %d of %d failed  %s: %s", one.number + 1, num_points, what, how)
 
 
 def _publish(points: Sequence[Point], folder: Path, tracker: Tracker) -> list[str]:

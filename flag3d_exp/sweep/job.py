@@ -5,10 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from flag3d_exp.config.command_line import CommandLine, assignment
 from flag3d_exp.runs.run_folder import PREPARED
@@ -27,15 +30,63 @@ class Job:
     folder: Path
     slot: int
     process: subprocess.Popen
+    killed: str | None = None  # why the driver had to end it
+    _asked: float | None = None
+    _suspended: float | None = None
 
     def returncode(self) -> int | None:
         """How the process ended; None while it runs."""
         return self.process.poll()
 
-    def stop(self) -> None:
-        """Ask the process to save its state and end."""
-        with suppress(ProcessLookupError):
-            self.process.terminate()
+    def stop(self, worker: psutil.Process | None = None) -> None:
+        """Ask the process to save its state and end; wake it for that if it is suspended.
+
+        Args:
+            worker: the process to ask where a launcher started another one for the work.
+        """
+        self._asked = time.monotonic()
+        for signum in (signal.SIGTERM, signal.SIGCONT):
+            with suppress(psutil.NoSuchProcess, ProcessLookupError):
+                (worker or self.process).send_signal(signum)
+
+    def end_if_stuck(self, grace: float, worker: psutil.Process | None = None) -> None:
+        """End a job that is suspended, or was asked to stop, for more than `grace` seconds."""
+        now = time.monotonic()
+        if not any(_is_suspended(one) for one in self._tree(worker)):
+            self._suspended = None
+        elif self._suspended is None:
+            self._suspended = now
+        if self._suspended is not None and now - self._suspended >= grace:
+            self.end(f"was suspended for {grace:g} s", worker)
+        elif self._asked is not None and now - self._asked >= grace:
+            self.end(f"did not stop within {grace:g} s", worker)
+
+    def end(self, why: str, worker: psutil.Process | None = None) -> None:
+        """End the process at once; it saves nothing."""
+        self.killed = self.killed or why
+        for one in self._tree(worker):
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+
+    def how_it_ended(self) -> str:
+        """What became of the process, and the end of what it printed."""
+        code = self.process.returncode
+        if self.killed:
+            return f"the process {self.killed}: {self.last_words()}"
+        if code >= 0:
+            return f"the process ended with exit code {code}: {self.last_words()}"
+        # The kernel kills by SIGKILL, and C++ ends by SIGABRT, when memory runs out.
+        hint = ", perhaps for lack of memory" if -code in (signal.SIGKILL, signal.SIGABRT) else ""
+        return f"the process was killed by signal {-code}{hint}: {self.last_words()}"
+
+    def _tree(self, worker: psutil.Process | None) -> list[psutil.Process]:
+        """The process, those that it has started, and the worker."""
+        found = [] if worker is None else [worker]
+        with suppress(psutil.NoSuchProcess):
+            if self.process.poll() is None:
+                own = psutil.Process(self.process.pid)
+                found += [own, *own.children(recursive=True)]
+        return found
 
     def last_words(self) -> str:
         """The end of what it printed, for an error that nothing else explains."""
@@ -94,6 +145,13 @@ def start(
         with suppress(ProcessLookupError):
             os.sched_setaffinity(process.pid, cores)
     return Job(number, folder, where[0], process)
+
+
+def _is_suspended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
+        return False
 
 
 def slot_cores(slot: int, num_slots: int) -> list[int] | None:

@@ -8,7 +8,7 @@ import psutil
 
 
 class Owner(TypedDict):
-    """A process of any host; `started` (seconds of the epoch) tells it from a later namesake."""
+    """A process of any host; `started` (seconds of the epoch) guards against PID reuse."""
 
     host: str
     pid: int
@@ -22,12 +22,24 @@ def this_process() -> Owner:
 
 
 def is_alive(owner: Owner) -> bool | None:
-    """Whether the process lives; None for one of another host, which cannot be told from here."""
+    """Whether the process lives; None if it is on another host, or suspended."""
+    if owner["host"] != socket.gethostname():
+        return None
+    process = process_of(owner)
+    try:
+        status = process.status() if process else psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    return None if status == psutil.STATUS_STOPPED else status != psutil.STATUS_ZOMBIE
+
+
+def process_of(owner: Owner) -> psutil.Process | None:
+    """The process, if it is on this host and has not ended."""
     if owner["host"] != socket.gethostname():
         return None
     try:
         process = psutil.Process(owner["pid"])
         same = abs(process.create_time() - owner["started"]) < 1
-        return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
-        return False
+        return None
+    return process if same else None

@@ -1,7 +1,6 @@
 """The MLflow run of a sweep, parent of the runs of its trials; every driver continues it."""
 
 import json
-import time
 from pathlib import Path
 
 import optuna
@@ -49,15 +48,20 @@ def child_tags(tracker: tracking.Tracker, number: int) -> dict[str, str]:
 def refresh(tracker: tracking.Tracker, ledger: Ledger, folder: Path) -> None:
     """Send the counts, the best so far, the results and the plots."""
     trials = ledger.trials()
-    metrics = {f"trials/{k}": float(v) for k, v in results.state_counts(trials).items()}
+    counts = results.state_counts(trials)
+    metrics = {
+        f"trials/{k}": float(v) for k, v in counts.items() if k not in ("running", "waiting")
+    }
     metrics["trials/epochs"] = float(results.num_epochs(trials))
     best = ledger.study.best_trials
     if len(ledger.study.directions) == 1 and best:
         metrics["best_value"] = best[0].values[0]
         tags = {f"best.{k.strip('+~')}": spelled(v) for k, v in best[0].params.items()}
         tracker.set_tags(tags | {"best_trial": str(best[0].number)})
-    num_ended = sum(trial.state.is_finished() for trial in trials)
-    tracker.log_report(Report(num_ended, time.time_ns() // 1_000_000, metrics))
+    ended = [trial.datetime_complete for trial in trials if trial.state.is_finished()]
+    times = [moment.timestamp() for moment in ended if moment is not None]
+    # Not the time of logging: MLflow keeps one of two equal points, so drivers may repeat it.
+    tracker.log_report(Report(len(ended), int(1000 * max(times, default=0.0)), metrics))
     for path in sorted((folder / "plots").glob("*.png")):
         tracker.log_artifact(path, "plots")
     tracker.log_artifact(folder / results.FILE)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from flag3d_exp.engine.interrupt import StopRequest
+
 AFTER_A_COMPILED_RUN = """
 import os, signal, time
 from contextlib import nullcontext
@@ -49,6 +51,13 @@ def test_sigint_stays_sigint_after_a_compiled_run(tmp_path):
 def test_mindspore_makes_a_sigterm_of_it_where_it_is_not_kept(tmp_path):
     """The day this fails, `sigint_kept` can go."""
     assert said(tmp_path, "nullcontext()") == (0, ["SIGTERM", "on"])
+
+
+def test_as_many_signals_are_caught_as_asked_for():
+    with StopRequest(patience=2) as stop:
+        for number in (1, 2):
+            signal.raise_signal(signal.SIGTERM)
+            assert (stop.signum, stop.num_signals) == (signal.SIGTERM, number)
 
 
 @pytest.mark.slow

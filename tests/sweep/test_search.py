@@ -69,7 +69,7 @@ def test_too_many_failures_end_the_search_with_a_reason(tmp_path):
         search("task.fault=raise", "hydra.sweeper.max_failures=2", "hydra.sweeper.n_trials=9"),
         code=1,
     )
-    assert "2 trials failed, which is `hydra.sweeper.max_failures`" in said
+    assert "2 trials failed; `hydra.sweeper.max_failures` is 2" in said
     assert "this toy is broken" in said
     assert results(tmp_path)["trials"] == {"fail": 2}
 
@@ -160,6 +160,19 @@ def test_ctrl_c_stops_in_order_and_the_study_goes_on(tmp_path):
     finish(tmp_path, line)
     assert results(tmp_path)["trials"] == {"complete": 3, "retried": 2}
     ended_in_full(tmp_path, 3)
+
+
+def test_a_second_ctrl_c_leaves_no_running_trial(tmp_path):
+    driver = study.start(tmp_path, search("hydra.sweeper.n_trials=2", "task.seconds=600"))
+    log, job_log = tmp_path / "driver.log", tmp_path / "multirun"
+    until(lambda: any("starts" in path.read_text() for path in job_log.glob("*/0/output.log")))
+    (job,) = study.job_processes(driver)
+    for expected in ("stopping 1 jobs", "the same command continues the study"):
+        os.killpg(driver.pid, signal.SIGINT)
+        until(lambda expected=expected: expected in log.read_text())
+    assert driver.wait(60) == 130
+    assert not job.is_running()
+    assert results(tmp_path)["trials"] == {"waiting": 1, "retried": 1}
 
 
 def test_two_drivers_share_a_study(tmp_path):
