@@ -28,7 +28,7 @@ def hide_in_arguments(argv: Sequence[str]) -> list[str]:
 
 def hide_in(config: DictConfig | ListConfig) -> None:
     """Mask the URIs among a configuration's values, those of interpolations too; they are kept."""
-    keys = list(config) if isinstance(config, DictConfig) else range(len(config))
+    keys: Any = list(config) if isinstance(config, DictConfig) else range(len(config))
     for key in keys:
         with suppress(OmegaConfBaseException):  # a value that is missing, or not known yet
             value: Any = config[key]
