@@ -61,9 +61,16 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Replace `path` by a file of `value` as JSON; see `replacing`."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
+def write_json(path: Path, value: Any, private: bool = False) -> None:
+    """Replace `path` by a file of `value` as JSON; see `replacing`.
+
+    Args:
+        private: only the user may read it.
+    """
+    with replacing(path) as temporary:
+        if private:
+            temporary.chmod(0o600)
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def write_arrays(path: Path, arrays: "Mapping[str, np.ndarray]", keep: int = 1) -> None:

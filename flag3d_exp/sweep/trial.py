@@ -54,9 +54,7 @@ class Ticket:
     def write(self, folder: Path) -> None:
         """Put the ticket into a job's folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        with files.replacing(folder / FILE) as temporary:
-            temporary.chmod(0o600)  # the storage's address is nobody else's business
-            temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        files.write_json(folder / FILE, asdict(self), private=True)
 
 
 def ticket(folder: Path) -> Ticket | None:
