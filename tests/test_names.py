@@ -32,7 +32,7 @@ def test_any_text_is_a_name(name):
 @pytest.mark.parametrize("name", ["", "n" * 501, HALF, None, 7, b"a", ["a"]])
 def test_what_cannot_be_written_is_no_name(name):
     assert name_fault(name) is not None
-    with pytest.raises(UserError, match="^`frame_dir` must be"):
+    with pytest.raises(UserError, match="^`(frame_dir|name)` must be"):
         recording_of({"frame_dir": name, "label": 0, "keypoint": KEYPOINT})
 
 
@@ -61,7 +61,7 @@ def of_csv(folder: Path) -> None:
 def of_file_name(folder: Path) -> None:
     path = folder / "sq\udcff.npz"
     np.savez(path, keypoint=KEYPOINT)
-    read_inputs(path)
+    read_inputs(path, load_layout("coco"))
 
 
 def of_predictions(folder: Path) -> None:
@@ -79,7 +79,7 @@ def of_run(folder: Path) -> None:
 
 def of_pickle(folder: Path) -> None:
     (folder / "a.pkl").write_bytes(pickle.dumps([annotation(subject=HALF)]))
-    read_inputs(folder / "a.pkl")
+    read_inputs(folder / "a.pkl", load_layout("coco"))
 
 
 @pytest.mark.parametrize(
