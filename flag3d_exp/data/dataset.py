@@ -1,5 +1,6 @@
 """Recordings of one split as clips, drawn anew each epoch."""
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +10,7 @@ import numpy as np
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.pipeline import Pipeline
 from flag3d_exp.data.transforms import Stream
+from flag3d_exp.faults import Faults
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,28 @@ class ClipDataset:
     def targets(self) -> dict[str, np.ndarray]:
         """What is known of each recording: `label` (n,)."""
         return {"label": self.labels}
+
+    @property
+    def scored(self) -> bool:
+        """Whether scores are part of the network's input, and known of some recording."""
+        scores = (recording.scores for recording in self.recordings)
+        return self.pipeline.score_channel and any(array is not None for array in scores)
+
+    def check_scores(self, needed: bool) -> None:
+        """Refuse recordings without scores where the network is trained with them.
+
+        Args:
+            needed: whether it is: `scored` of its training split.
+
+        Raises:
+            UserError: naming the recordings.
+        """
+        faults = Faults()
+        for recording in self.recordings if needed else ():
+            if recording.scores is None:
+                reason = "it has no `scores`, which the network is trained with."
+                faults.add(reprlib.repr(recording.name), reason)
+        faults.refuse("")
 
     def clips(self, index: int, epoch: int = 0) -> np.ndarray:
         """(num_clips, M, T, V, C) float32 of one recording."""

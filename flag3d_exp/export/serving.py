@@ -48,6 +48,7 @@ class Classifier:
         pipeline = PIPELINES[facts["pipeline"]["class"]]
         self.pipeline = pipeline(**facts["pipeline"]["settings"] | {"layout": layout})
         self.stream = Stream(**facts["stream"])
+        self.scored = bool(facts.get("scored"))  # trained with scores
 
     def scores(
         self, recordings: Sequence[Recording], between: Callable[[], None] | None = None
@@ -61,7 +62,9 @@ class Classifier:
             UserError: a recording is not of the layout and coordinates that the network was
                 trained on, or the network's answer is not finite.
         """
-        clips = input_clips(recordings, self.settings, self.pipeline, self.stream)
+        clips = input_clips(
+            recordings, self.settings, self.pipeline, self.stream, scored=self.scored
+        )
         scores = np.empty((len(clips), len(self.class_names)), np.float32)
         for index, recording in enumerate(recordings):
             if between is not None:

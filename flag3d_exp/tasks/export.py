@@ -71,6 +71,7 @@ class Export:
         clips = np.concatenate([data.clips(index) for index in range(len(data))])
         expected = Predictor(model, jit=False)(clips)
         facts = facts_of(experiment) | {"checkpoint": sha256(path)}
+        facts["scored"] = bool(checkpoint.meta.get("scored"))
         target = folder / f"model.{self.format}"
         with experiment.tracked(device_name) as tracker:
             begin = time.perf_counter()

@@ -66,6 +66,7 @@ class Predict:
             experiment.made("pipeline"),
             experiment.made("stream"),
             experiment.seed,
+            bool(checkpoint.meta.get("scored")),
         )
         compiled = device.compiles(forward_passes([dataset], self.batch_size))
         predict = Predictor(restored_model(experiment, checkpoint), compiled)

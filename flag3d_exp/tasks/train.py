@@ -108,6 +108,9 @@ class Train:
         problem = experiment.problem()
         check_splits(datasets, self.objective, problem, averaged=self.ema_decay is not None)
         train_split = datasets["train"]
+        scored = train_split.scored
+        for data in datasets.values():
+            data.check_scores(scored)
         evaluated = {split: data for split, data in datasets.items() if split != "train"}
         model = experiment.model()
         if self.init_from:
@@ -117,7 +120,7 @@ class Train:
         compiled = device.compiles()
         criterion = problem.criterion(train_split.targets)
         step = self._step(experiment, model, criterion, compiled, ranks.world)
-        meta = experiment.meta | {"data": train_split.digest}
+        meta = experiment.meta | {"data": train_split.digest, "scored": scored}
         progress = resume.restored(folder, model, step, meta) if self.resume else Progress()
         if ranks.world > 1:
             progress = resume.shared(ranks, model, step, progress)

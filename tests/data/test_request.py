@@ -32,6 +32,16 @@ def test_requests_need_keypoints_only():
     assert (found.name, found.scores, found.image_shape) == ("7", None, None)
 
 
+def test_requests_may_name_their_fields_as_files_do():
+    fields = {"keypoint": KEYPOINT.tolist(), "keypoint_score": np.ones((2, 4, 17)).tolist()}
+    found = read_recording(fields | {"img_shape": [480, 640], "frame_dir": "a"}, 7)
+    assert (found.name, found.image_shape, found.scores.shape) == ("a", (480, 640), (2, 4, 17))
+    with pytest.raises(UserError, match="recording 'a': `keypoint` must be numbers"):
+        read_recording({"name": "a", "keypoint": [1]}, 7)
+    with pytest.raises(UserError, match="`keypoint` and `keypoints` are two names of one field"):
+        read_recording(fields | {"keypoints": KEYPOINT.tolist()}, 7)
+
+
 @pytest.mark.parametrize("form", ["inputs", "instances", "dataframe_records"])
 def test_the_three_lists_of_recordings_say_the_same(form):
     assert parse_request(json.dumps({form: [{"name": "a"}]}).encode()) == [{"name": "a"}]

@@ -1,6 +1,7 @@
 """Datasets as configuration describes them: ours compose, real files fit, splits are as named."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from flag3d_exp.config.checks import CONF
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline
 from flag3d_exp.data.source import Dataset, build
 from flag3d_exp.data.transforms import Stream
@@ -58,6 +61,21 @@ def test_single_splits_can_be_built(path):
     assert list(made) == ["val"]
     with pytest.raises(UserError, match="`dataset.splits` has no 'test'; there: train, val"):
         build(described, GraphPipeline("nturgb+d"), JOINT, 0, splits=["test"])
+
+
+def test_scores_are_known_of_all_recordings_or_of_none():
+    keypoints = np.ones((1, 5, 17, 2), np.float32)
+    bare = Recording("bare", 0, keypoints)
+    scored = replace(bare, name="scored", scores=np.ones((1, 5, 17), np.float32))
+    for pipeline in (GraphPipeline("coco", score_channel=True), HeatmapPipeline("coco")):
+        assert ClipDataset([scored, bare], pipeline, JOINT).scored
+        assert not ClipDataset([bare], pipeline, JOINT).scored
+        ClipDataset([bare], pipeline, JOINT).check_scores(False)
+        with pytest.raises(
+            UserError, match="recording 'bare': it has no `scores`, which the network"
+        ):
+            ClipDataset([scored, bare], pipeline, JOINT).check_scores(True)
+    assert not ClipDataset([scored], GraphPipeline("coco"), JOINT).scored  # used to mask alone
 
 
 def test_one_split_may_be_trained_and_evaluated_on_if_asked_for(path):

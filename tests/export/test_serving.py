@@ -69,6 +69,21 @@ def test_heatmap_networks_get_scores_and_pixels_of_their_crop(tmp_path):
         Classifier(path).scores([Recording("a", 0, keypoints)])
 
 
+def test_recordings_without_the_scores_that_a_network_was_trained_with_are_refused(tmp_path):
+    settings = {"clip_len": 2, "score_channel": True}
+    facts = {"layout": {"name": "coco", "file": None}}
+    recording = Recording("a", 0, np.ones((1, 2, 17, 2), np.float32))
+    for scored in (False, True):
+        path = exported(tmp_path / f"{scored}.onnx", settings, 2, scored=scored, **facts)
+        if not scored:  # trained on recordings that had none either: 1 was taken
+            assert Classifier(path).scores([recording]).shape == (1, 3)
+            continue
+        with pytest.raises(
+            UserError, match="'a': it has no `scores`, which the network is trained"
+        ):
+            Classifier(path).scores([recording])
+
+
 def test_an_onnx_file_is_served_without_mindspore(tmp_path):
     path = exported(tmp_path / "model.onnx", GRAPH)
     program = (
