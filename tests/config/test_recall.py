@@ -41,7 +41,8 @@ def saved(folder, overrides, **choices):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         hydra = compose("config", overrides, return_hydra_config=True).hydra
         config = OmegaConf.to_yaml(compose("config", overrides))
-    known = {k: v for k, v in hydra.runtime.choices.items() if not k.startswith("hydra")}
+    chosen = hydra.runtime.choices.items()
+    known = {k: v for k, v in chosen if v and not k.startswith("hydra")}
     meta = {"config": config, "choices": known | choices}
     checkpoint = Checkpoint({"w": np.zeros(1, np.float32)}, meta=meta)
     (folder / "checkpoints").mkdir(parents=True)
