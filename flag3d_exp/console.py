@@ -1,6 +1,7 @@
 """What a run says on the terminal: a header, a progress bar, one line an epoch, tables."""
 
 import logging
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -146,5 +147,5 @@ def browse_line(uri: str, page: str) -> str:
     python = Path(sys.executable)
     if python.is_relative_to(Path.cwd()):
         python = python.relative_to(Path.cwd())
-    server = f"{python} -m mlflow ui --backend-store-uri {uri}"
+    server = shlex.join([str(python), "-m", "mlflow", "ui", "--backend-store-uri", uri])
     return f"browse the run: {server}  then open http://127.0.0.1:5000/{page}"

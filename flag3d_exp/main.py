@@ -15,9 +15,11 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from flag3d_exp.config import checks, refusals
+from flag3d_exp.config.command_line import assignment, shell_command
 from flag3d_exp.config.experiment import Experiment, instantiated
 from flag3d_exp.config.recall import expanded
 from flag3d_exp.config.secrecy import hide_in, hide_in_arguments, hide_in_files
+from flag3d_exp.config.started import config_flags
 from flag3d_exp.devices.device import set_environment
 from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.engine.interrupt import Interrupted, sigint_kept
@@ -57,7 +59,7 @@ def run(cfg: DictConfig) -> float | None:
         log.debug("the run failed", exc_info=True)
         if HydraConfig.get().mode == RunMode.MULTIRUN or WANTS_TRACEBACK:
             raise
-        leave(error, folder)
+        leave(error, folder, "resume" in cfg.task)
 
 
 def main() -> None:
@@ -71,8 +73,8 @@ def main() -> None:
             sys.argv[1:] = expanded(hide_in_arguments(sys.argv[1:]))
             refusals.check_command_line(sys.argv[1:])
             app = hydra.main(config_path=str(checks.CONF), config_name="config", version_base="1.3")
-            with Ranks.here().own_folder() as overrides:
-                sys.argv += overrides
+            with Ranks.here().own_folder() as settings:
+                sys.argv += [assignment(key, value) for key, value in settings.items()]
                 app(run)()
     except Exception as error:
         if WANTS_TRACEBACK:
@@ -98,11 +100,18 @@ def check_ranks(cfg: DictConfig) -> None:
         raise UserError("`-m` starts jobs of its own; leave msrun out, or `-m`.")
 
 
-def leave(error: Exception, folder: Path | None = None) -> NoReturn:
-    """Say what went wrong in one line and end the process with 1, or 128 + the signal."""
+def leave(error: Exception, folder: Path | None = None, resumable: bool = False) -> NoReturn:
+    """Say what went wrong in one line and end the process with 1, or 128 + the signal.
+
+    Args:
+        folder: the run's, once it has one.
+        resumable: whether `task.resume` continues the run.
+    """
     match error:
         case Interrupted():
-            _tell(f"{error}; `task.resume={folder}` continues it")
+            resume = [assignment("task.resume", str(folder))]
+            command = shell_command(resume, config_flags(HydraConfig.get())) if resumable else ""
+            _tell(f"{error}; to continue: {command}" if command else f"{error}")
             sys.exit(128 + error.signum)
         case UserError():
             _tell(f"error: {error}")

@@ -3,7 +3,7 @@
 import re
 import shlex
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -84,12 +84,25 @@ class CommandLine:
 
     def without(self, key: str) -> "CommandLine":
         """The same without the overrides of a key."""
-        kept = [str(o.input_line) for o in parse_overrides(self.overrides) if o.key_or_group != key]
-        return CommandLine(self.flags, tuple(kept))
+        return CommandLine(self.flags, tuple(select(self.overrides, lambda one: one != key)))
 
     def argv(self, before: Sequence[str] = (), after: Sequence[str] = ()) -> list[str]:
         """The argument vector, with overrides before and after those given."""
         return [*flag_words(self.flags), *before, *self.overrides, *after]
+
+
+def select(overrides: Sequence[str], wanted: Callable[[str], bool]) -> list[str]:
+    """The overrides whose group or setting is wanted.
+
+    Raises:
+        UserError: one cannot be parsed.
+    """
+    return [str(o.input_line) for o in parse_overrides(overrides) if wanted(o.key_or_group)]
+
+
+def within(key: str, *parents: str) -> bool:
+    """Whether a group or setting is one of the parents or within one."""
+    return any(key == parent or key.startswith((f"{parent}.", f"{parent}/")) for parent in parents)
 
 
 def assignment(key: str, value: Any) -> str:

@@ -14,7 +14,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from flag3d_exp.config import checks
+from flag3d_exp.config.command_line import assignment, select
 from flag3d_exp.config.hydra_adapter import config_loader
+from flag3d_exp.config.started import command, config_flags
 from flag3d_exp.console import browse_line
 from flag3d_exp.devices.device import Device, description
 from flag3d_exp.errors import UserError, nearest
@@ -37,6 +39,8 @@ class Experiment:
         folder: the run folder.
         choices: the choice made in each group.
         overrides: the command line, without those of Hydra itself.
+        flags: those of the command line that say where choices are, such as `--config-dir`.
+        command: a line for a shell that starts this run again.
         trial: the run's part in a sweep; None outside of one.
     """
 
@@ -44,6 +48,8 @@ class Experiment:
     folder: Path
     choices: Mapping[str, str]
     overrides: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    command: str = ""
     trial: TrialHooks | None = None
 
     @classmethod
@@ -56,6 +62,8 @@ class Experiment:
             Path(hydra.runtime.output_dir),
             {group: choice for group, choice in choices.items() if not group.startswith("hydra")},
             tuple(hydra.overrides.task),
+            tuple(config_flags(hydra)),
+            command(hydra),
             trial,
         )
 
@@ -133,8 +141,9 @@ class Experiment:
                 f"`task.models`: `{name}` is not a choice of `model`.{nearest(name, known)} "
                 f"Choices: {', '.join(sorted(known))}."
             )
-        overrides = [line for line in self.overrides if not line.startswith("model=")]
-        return replace(self, config=compose("config", [*overrides, f"model={name}"]))
+        overrides = select(self.overrides, lambda key: key != "model")
+        config = compose("config", [*overrides, assignment("model", name)])
+        return replace(self, config=config)
 
     def made(self, group: str) -> Any:
         """The object that a group of the configuration describes.
@@ -204,7 +213,7 @@ class Experiment:
             "dataset": self.dataset_name,
             "stream": self.config.stream.name,
             "device": device_name,
-            "command": " ".join(self.overrides),
+            "command": self.command,
         }
         with record.tracked_run(
             self.made("tracking"), self.folder, self.title, tags, self.parameters, self.trial

@@ -73,7 +73,11 @@ def quoted(text: str) -> str:
 
 
 def key_text(key: str) -> str:
-    """A key of a dictionary as an override writes it; the grammar has no quotes for keys."""
+    """A key of a dictionary as an override writes it.
+
+    The grammar has no quotes for keys: it cannot write one with quotes or letters beyond ASCII, and
+    reads `null`, `true` and numbers as such.
+    """
     return escape_special_characters(key)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from flag3d_exp.config.checks import top_level
-from flag3d_exp.config.command_line import CommandLine, assignment
+from flag3d_exp.config.command_line import CommandLine, assignment, select
 from flag3d_exp.config.recalled import groups
 from flag3d_exp.errors import UserError, blamed_on
 
@@ -54,7 +54,7 @@ def _resumed(reference: str, line: CommandLine) -> list[str]:
             "`task.resume=auto` continues what `hydra.run.dir` holds."
         )
     started_with = [str(override) for override in OmegaConf.load(known)]
-    saved = [override for override in started_with if not override.startswith("task.resume=")]
+    saved = select(started_with, lambda key: key != "task.resume")
     own_folder = assignment("hydra.run.dir", str(folder.resolve()))
     given = line.without("task.resume")
     return given.argv(before=saved, after=["task.resume=auto", own_folder])

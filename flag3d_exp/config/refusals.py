@@ -28,7 +28,7 @@ from flag3d_exp.config.checks import (
     one_line,
     top_level,
 )
-from flag3d_exp.config.command_line import CommandLine, assignment
+from flag3d_exp.config.command_line import CommandLine, assignment, written
 from flag3d_exp.config.hydra_adapter import config_loader, parse_overrides
 from flag3d_exp.config.recall import recall
 from flag3d_exp.devices.ranks import Ranks
@@ -109,7 +109,7 @@ def _check_choice(override: Override, config_dir: str | None) -> None:
     values = _values(override)
     listed = isinstance(override.value(), list) and not override.is_sweep_override()
     if listed and name != "experiment":
-        these = ",".join(map(str, values))
+        these = ",".join(map(written, values))
         raise UserError(f"`{override.input_line}`: choose one; `-m {name}={these}` runs each.")
     if None in values and name in _optional_groups():
         raise UserError(f"`{name}=null`: a run has none if `{name}` is left out.")

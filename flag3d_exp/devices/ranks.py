@@ -102,14 +102,17 @@ class Ranks:
         return broadcast((Tensor(values),))[0].asnumpy()
 
     @contextmanager
-    def own_folder(self) -> Iterator[list[str]]:
-        """Overrides that keep all ranks but the first from logging, and give them a folder.
+    def own_folder(self) -> Iterator[dict[str, str]]:
+        """Settings that keep all ranks but the first from logging, and give them a folder.
 
         What they write is as on rank 0, and goes when the block ends.
         """
         if self.first:
-            yield []
+            yield {}
             return
         with TemporaryDirectory(prefix=f"flag3d_exp-rank{self.rank}-") as folder:
-            quiet = "hydra.job_logging.handlers.terminal.level=WARNING"
-            yield [f"hydra.run.dir={Path(folder) / 'run'}", "tracking=none", quiet]
+            yield {
+                "hydra.run.dir": str(Path(folder) / "run"),
+                "tracking": "none",
+                "hydra.job_logging.handlers.terminal.level": "WARNING",
+            }

@@ -21,6 +21,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
+from flag3d_exp.config.command_line import assignment
+from flag3d_exp.config.started import config_flags
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.errors import UserError
 from flag3d_exp.runs.tracking import Status, Tracker, settle
@@ -74,9 +76,10 @@ def search(
     objectives = sweeper.objectives or default_objective(config)
     check_objectives(objectives, config)
     folder = Path(config.hydra.sweep.dir).resolve()
+    flags = config_flags(config.hydra)
     space = parse_space(sweeper.params, overrides, sweeper.conditional, loader)
     if len(objectives) == 1 and "objective" in config.task:
-        space.fixed.append(f"task.objective={next(iter(objectives))}")
+        space.fixed.append(assignment("task.objective", next(iter(objectives))))
     address = sweeper.storage or str(folder / "journal.log")
     begun = description(
         config,
@@ -120,13 +123,13 @@ def search(
     except ImportError as error:
         raise UserError(f"`hydra/sweeper/sampler` lacks a package: {error}") from error
     finally:
-        lines = publish(ledger, folder, list(objectives), space.fixed, sweeper.plots)
+        lines = publish(ledger, folder, list(objectives), space.fixed, sweeper.plots, flags)
         parent.refresh(tracker, ledger, folder)
         tracker.finish(status)
     for line in lines:
         log.info(line)
     if stop.signum:
-        log.info("stopped; the same command continues the study")
+        log.info("stopped; the same command continues the study: %s", job.command_line())
         sys.exit(128 + stop.signum)
     if driver.too_many_failures():
         raise UserError(

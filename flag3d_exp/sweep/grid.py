@@ -70,7 +70,7 @@ def _run(
         tracker.finish(status)
     console.show("\n".join(lines))
     if stop.signum:
-        log.info("stopped; the same command with hydra.sweep.dir=%s continues it", folder)
+        log.info("stopped; to continue: %s", job.command_line(folder))
         sys.exit(128 + stop.signum)
     if failed:
         names = ", ".join(str(folder / point.folder) for point in failed)

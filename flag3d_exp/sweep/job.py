@@ -13,13 +13,19 @@ from pathlib import Path
 
 import psutil
 
-from flag3d_exp.config.command_line import CommandLine, assignment
+from flag3d_exp.config.command_line import (
+    CommandLine,
+    assignment,
+    select,
+    shell_command,
+    within,
+)
 from flag3d_exp.runs.run_folder import PREPARED
 from flag3d_exp.sweep.trial import Ticket
 
 HANDED_ON = "FLAG3D_EXP_JOB"  # environment variable: the overrides that a launcher is to run
-NOT_PASSED_ON = ("hydra.sweep.", "hydra.sweeper.", "hydra/sweeper", "hydra.launcher.",
-                 "hydra/launcher", "hydra.mode", "hydra.run.dir")  # fmt: skip
+NOT_PASSED_ON = ("hydra.sweep", "hydra.sweeper", "hydra/sweeper", "hydra.launcher",
+                 "hydra/launcher", "hydra.mode", "hydra.run")  # fmt: skip
 
 
 @dataclass
@@ -121,9 +127,9 @@ def start(
         ]
     else:
         arguments = [
-            *config_flags(),
+            *CommandLine.parse(sys.argv[1:]).config_flags,
             *overrides,
-            *(line for line in hydra_overrides() if not line.startswith(NOT_PASSED_ON)),
+            *hydra_overrides(),
             "hydra.mode=RUN",
             assignment("hydra.run.dir", str(folder)),
         ]
@@ -175,12 +181,20 @@ def handed_on() -> list[str] | None:
     return json.loads(lines) if lines is not None else None
 
 
-def config_flags() -> list[str]:
-    """The command line's flags that say where configurations are."""
-    return CommandLine.parse(sys.argv[1:]).config_flags
-
-
 def hydra_overrides() -> list[str]:
-    """What the command line says of Hydra itself."""
+    """What the command line says of Hydra that holds for a job too."""
     overrides = CommandLine.parse(sys.argv[1:]).overrides
-    return [line for line in overrides if line.lstrip("+~").startswith("hydra")]
+    return select(overrides, lambda key: within(key, "hydra") and not within(key, *NOT_PASSED_ON))
+
+
+def command_line(folder: Path | None = None) -> str:
+    """The command of this process, for a shell.
+
+    Args:
+        folder: the sweep's, where the command is to name it.
+    """
+    line = CommandLine.parse(sys.argv[1:])
+    if folder is not None:
+        line = line.without("hydra.sweep.dir")
+    named = [] if folder is None else [assignment("hydra.sweep.dir", str(folder))]
+    return shell_command(line.argv(after=named))

@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from scipy.stats import t as student
 
 from flag3d_exp import files, markdown
+from flag3d_exp.config.hydra_adapter import parse_overrides
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.records import record
@@ -50,7 +50,7 @@ def combinations(
     """
     fixed: list[str] = []
     varied: dict[str, list[str]] = {}
-    for override in OverridesParser.create(config_loader=loader).parse_overrides(list(overrides)):
+    for override in parse_overrides(overrides, loader):
         if not override.is_sweep_override():
             fixed.append(str(override.input_line))
         elif override.is_discrete_sweep():

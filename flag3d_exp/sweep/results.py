@@ -1,7 +1,6 @@
 """What a study leaves in its folder: optimization_results.yaml and the plots."""
 
 import logging
-import shlex
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from flag3d_exp import files
+from flag3d_exp.config.command_line import assignment, shell_command
 from flag3d_exp.sweep.ledger import DROPPED, ERROR, FOLDER, RETRY_OF, Ledger, counted
 from flag3d_exp.sweep.space import spelled
 
@@ -21,9 +21,18 @@ FILE = "optimization_results.yaml"
 
 
 def publish(
-    ledger: Ledger, folder: Path, metrics: Sequence[str], fixed: Sequence[str], plots: bool
+    ledger: Ledger,
+    folder: Path,
+    metrics: Sequence[str],
+    fixed: Sequence[str],
+    plots: bool,
+    flags: Sequence[str] = (),
 ) -> list[str]:
-    """Write the results and, if wanted, the plots; lines that say the same to a reader."""
+    """Write the results and, if wanted, the plots; lines that say the same to a reader.
+
+    Args:
+        flags: those of the command line that say where choices are.
+    """
     trials = ledger.trials()
     found = results(ledger, trials, metrics, fixed)
     files.write_text(folder / FILE, yaml.safe_dump(found, sort_keys=False))
@@ -35,7 +44,7 @@ def publish(
             f"best: trial {found['best_trial']}, {metrics[0]} {found['best_value']:.6g} with "
             + " ".join(f"{key}={spelled(value)}" for key, value in found["best_params"].items()),
             "train the best in full: "
-            + shlex.join(["python", "-m", "flag3d_exp", "task=best", f"task.study={folder}"]),
+            + shell_command(["task=best", assignment("task.study", str(folder))], flags),
         ]
     return lines
 

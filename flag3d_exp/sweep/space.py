@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import optuna
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.utils import get_method
 from optuna.distributions import (
@@ -26,6 +25,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from flag3d_exp.config.hydra_adapter import parse_overrides, value_text
 from flag3d_exp.errors import UserError
 
 
@@ -99,9 +99,8 @@ def parse_space(
     Raises:
         UserError: nothing varies, or a sweep has no meaning here.
     """
-    parser = OverridesParser.create(config_loader=loader)
     lines = [f"{key}={value}" for key, value in params.items()]
-    by_key = {o.get_key_element(): o for o in parser.parse_overrides([*lines, *overrides])}
+    by_key = {o.get_key_element(): o for o in parse_overrides([*lines, *overrides], loader)}
     fixed = [str(o.input_line) for o in by_key.values() if not o.is_sweep_override()]
     distributions = {
         key: distribution(override)
@@ -189,7 +188,7 @@ def choice(element: Any) -> Any:
     """A value that storages can hold: a plain one as it is, another as it is written."""
     if element is None or isinstance(element, (bool, int, float)):
         return element
-    return Override._get_value_element_as_str(element)
+    return value_text(element)
 
 
 def suggest(trial: optuna.Trial, key: str, distribution: BaseDistribution) -> Any:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import yaml
 
+from flag3d_exp.config.command_line import assignment, select, within
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.errors import UserError
-from flag3d_exp.sweep.job import config_flags
 from flag3d_exp.sweep.results import FILE
 from flag3d_exp.sweep.space import spelled
 from flag3d_exp.tasks.streams import train
@@ -33,15 +33,13 @@ class Best:
     def __call__(self, experiment: Experiment) -> None:
         """Train in the run folder with the study's overrides, its best parameters and ours."""
         found = study_results(Path(self.study))
-        own = [line for line in experiment.overrides if not line.startswith(("task=", "task."))]
         overrides = [
-            *config_flags(),
-            *(line for line in found["overrides"] if not line.startswith("sweep=")),
+            *select(found["overrides"], lambda key: key != "sweep"),
             *(f"{key}={spelled(value)}" for key, value in self.parameters(found).items()),
-            *own,
-            *(f"task.{key}={spelled(value)}" for key, value in (self.train or {}).items()),
+            *select(experiment.overrides, lambda key: not within(key, "task")),
+            *(assignment(f"task.{key}", value) for key, value in (self.train or {}).items()),
         ]
-        train(experiment.folder / "train", overrides)
+        train(experiment.folder / "train", overrides, experiment.flags)
 
     def parameters(self, found: dict) -> dict:
         """What the best trial drew.

@@ -1,11 +1,11 @@
 """`task=convert`: other forms of skeleton data into the annotation file that runs read."""
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from flag3d_exp import bounds, console
+from flag3d_exp.config.command_line import assignment, shell_command
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.data.formats.convert import converted, write_annotations
 from flag3d_exp.data.formats.ntu import read_missing
@@ -45,16 +45,16 @@ class Convert:
         persons = max(recording.keypoints.shape[0] for recording in recordings)
         flat = recordings[0].keypoints.shape[-1] == 2
         scored = flat and recordings[0].scores is not None
-        settings = [
-            f"dataset.path={output}",
-            f"dataset.layout={layout}",
-            f"dataset.num_classes={max(recording.label for recording in recordings) + 1}",
-            f"dataset.num_persons={persons}",
-            f"dataset.num_channels={2 + scored if flat else 3}",
-            *(["dataset.score_channel=true"] if scored else []),
-            *(["dataset.normalise=box"] if flat else []),
-            f"dataset.splits={{train: {_chosen(splits, 'train')}, val: {_chosen(splits, 'val')}}}",
-        ]
+        settings = {
+            "path": str(output),
+            "layout": layout,
+            "num_classes": max(recording.label for recording in recordings) + 1,
+            "num_persons": persons,
+            "num_channels": 2 + scored if flat else 3,
+            **({"score_channel": True} if scored else {}),
+            **({"normalise": "box"} if flat else {}),
+            "splits": {role: _chosen(splits, role) for role in ("train", "val")},
+        }
         sizes = ", ".join(f"{split} {len(names)}" for split, names in splits.items())
         console.say(f"{len(recordings)} recordings ({sizes}) in {output}")
         if empty:
@@ -62,8 +62,8 @@ class Convert:
                 f"{len(empty)} recordings without a person were left out, such as {empty[0]}"
             )
         console.say("To look at them:")
-        command = ["python", "-m", "flag3d_exp", "task=inspect", "dataset=custom", *settings]
-        console.say("  " + shlex.join(command))
+        given = [assignment(f"dataset.{name}", value) for name, value in settings.items()]
+        console.say("  " + shell_command(["task=inspect", "dataset=custom", *given]))
 
 
 def _chosen(splits: dict[str, tuple[str, ...]], role: str) -> str:

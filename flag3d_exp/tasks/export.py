@@ -1,6 +1,7 @@
 """`task=export`: a checkpoint as an ONNX or MindIR file, verified, that MLflow serves."""
 
 import logging
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,11 +109,14 @@ def registered_name(experiment: Experiment) -> str:
 
 def serving_lines(tracking_uri: str, model_uri: str, request: Path) -> list[str]:
     """What to type to serve a model and to ask it."""
-    serve = f"mlflow models serve --model-uri {model_uri} --env-manager local --port {PORT}"
+    serve = ["mlflow", "models", "serve", "--model-uri", model_uri]
+    serve += ["--env-manager", "local", "--port", str(PORT)]
+    ask = ["curl", "--header", "Content-Type: application/json"]
+    ask += ["--data", f"@{request}", f"http://127.0.0.1:{PORT}/invocations"]
     return [
-        f"serve it: MLFLOW_TRACKING_URI={without_user(tracking_uri)} {serve}",
-        "ask it: curl --header 'Content-Type: application/json' "
-        f"--data @{request} http://127.0.0.1:{PORT}/invocations",
+        f"serve it: MLFLOW_TRACKING_URI={shlex.quote(without_user(tracking_uri))} "
+        f"{shlex.join(serve)}",
+        f"ask it: {shlex.join(ask)}",
     ]
 
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import yaml
 
 from flag3d_exp import bounds, console, files
 from flag3d_exp.config.experiment import Experiment
+from flag3d_exp.config.started import command_of
 from flag3d_exp.credentials import same_place
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.report import figures, sections
@@ -35,7 +35,6 @@ from flag3d_exp.runs.recordings import Recordings, find_recordings
 from flag3d_exp.runs.references import RUN_ID, Run, check_same_classes, common_splits, open_runs
 
 log = logging.getLogger(__name__)
-NOT_TOLD = ("tracking.", "hydra.run.dir=", "task.resume=")  # places on the machine of the run
 LOCAL = ("sqlite:", "file:")
 
 
@@ -224,14 +223,11 @@ def _worst(
 def _reproduction(runs: Sequence[Run]) -> Section:
     blocks: list[Text | Code] = []
     for run in runs:
-        overrides = run.folder / ".hydra" / "overrides.yaml"
-        if overrides.exists():
-            words = yaml.safe_load(overrides.read_text(encoding="utf-8")) or []
-            kept = [word for word in map(str, words) if not word.startswith(NOT_TOLD)]
-            command = shlex.join(["python", "-m", "flag3d_exp", *kept])
+        command = command_of(run.folder)
+        if command is not None:
             blocks.append(Code(command, f"{run.title} ({run.place}) was made by"))
         else:
-            blocks.append(Text(f"{run.title}: {run.place} does not tell how it was made."))
+            blocks.append(Text(f"{run.title}: {run.place} does not say how it was made."))
         told = {group: value for group, value in run.config.items() if group != "tracking"}
         if told:
             text = yaml.safe_dump(told)

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flag3d_exp.config.command_line import assignment, select, shell_command, within
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.errors import WANTS_TRACEBACK, UserError
 from flag3d_exp.results import fusion
@@ -55,7 +55,7 @@ class Streams:
             elif (own / "metrics.json").exists():
                 log.info("%s: trained already, in %s", stream, own)
             else:
-                train(own, self._overrides(experiment, stream))
+                train(own, self._overrides(experiment, stream), experiment.flags)
         references = [
             found[stream].reference if stream in found else str(folder / stream)
             for stream in self.streams
@@ -66,11 +66,10 @@ class Streams:
         return metrics.get("val/top1")
 
     def _overrides(self, experiment: Experiment, stream: str) -> list[str]:
-        given = list(experiment.overrides)
-        chosen = f"experiment={self.experiment}"
+        chosen = ("experiment", self.experiment)
         if self.experiment is None:
-            chosen = f"model={experiment.choices['model']}"
-        return child_overrides(given, chosen, stream, self.train or {})
+            chosen = ("model", experiment.choices["model"])
+        return child_overrides(experiment.overrides, chosen, stream, self.train or {})
 
     def _found(self, experiment: Experiment) -> dict[str, Run]:
         """The runs given, by their stream."""
@@ -94,7 +93,7 @@ class Streams:
 
 def child_overrides(
     overrides: Sequence[str],
-    chosen: str,
+    chosen: tuple[str, str | None],
     stream: str,
     settings: Mapping[str, int | float | bool | str | None],
 ) -> list[str]:
@@ -102,29 +101,32 @@ def child_overrides(
 
     Args:
         overrides: those of this run; what they choose for task, stream and experiment is replaced.
-        chosen: the model or the experiment to train.
+        chosen: `model` or `experiment`, and which.
         settings: of `task=train`.
     """
     replaced = ("task", "stream", "experiment", "hydra")
-    kept = [
-        line for line in overrides if line.lstrip("+~").split("=")[0].split(".")[0] not in replaced
+    kept = select(overrides, lambda key: not within(key, *replaced) and key != chosen[0])
+    own = {"task": "train", "task.resume": "auto", "stream": stream, chosen[0]: chosen[1]}
+    given = {f"task.{name}": value for name, value in settings.items()}
+    return [
+        *(assignment(key, value) for key, value in own.items()),  # `auto` continues in its folder
+        *kept,
+        *(assignment(key, value) for key, value in given.items()),
     ]
-    if chosen.startswith("model="):
-        kept = [line for line in kept if not line.startswith("model=")]
-    # A training run that was interrupted in its folder is continued there.
-    own = ["task=train", "task.resume=auto", f"stream={stream}", chosen]
-    given = {name: "null" if value is None else value for name, value in settings.items()}
-    return [*own, *kept, *(f"task.{name}={value}" for name, value in given.items())]
 
 
-def train(folder: Path, overrides: Sequence[str]) -> None:
+def train(folder: Path, overrides: Sequence[str], flags: Sequence[str]) -> None:
     """Train in a process of its own, for MindSpore and Hydra each serve one run a process.
+
+    Args:
+        flags: those of the command line that say where choices are.
 
     Raises:
         UserError: the training run failed; it has said why.
     """
-    command = [sys.executable, "-m", "flag3d_exp", *overrides, f"hydra.run.dir={folder}"]
-    log.info("%s", shlex.join(["python", *command[1:]]))
+    words = [*overrides, assignment("hydra.run.dir", str(folder))]
+    command = [sys.executable, "-m", "flag3d_exp", *flags, *words]
+    log.info("%s", shell_command(words, flags))
     environment = os.environ | {"HYDRA_FULL_ERROR": str(int(WANTS_TRACEBACK))}
     with (
         subprocess.Popen(command, env=environment) as process,

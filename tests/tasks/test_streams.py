@@ -27,7 +27,9 @@ def test_settings_that_cannot_be_are_refused(settings, message):
 def test_a_training_run_gets_this_runs_choices_but_its_own_stream_and_task():
     given = ["experiment=two_stream", "dataset=uiprmd", "model=aagcn", "stream=bone", "+seed=3"]
     given += ["task.weights=[1,2]", "hydra.run.dir=x", "model.dropout=0.1"]
-    assert child_overrides(given, "model=aagcn", "joint", {"epochs": 2, "clip_norm": None}) == [
+    assert child_overrides(
+        given, ("model", "aagcn"), "joint", {"epochs": 2, "clip_norm": None}
+    ) == [
         *("task=train", "task.resume=auto", "stream=joint", "model=aagcn"),
         *("dataset=uiprmd", "+seed=3", "model.dropout=0.1"),
         *("task.epochs=2", "task.clip_norm=null"),
@@ -35,9 +37,10 @@ def test_a_training_run_gets_this_runs_choices_but_its_own_stream_and_task():
 
 
 def test_an_experiment_brings_its_model_unless_another_is_chosen():
-    chosen = "experiment=uiprmd_stgcn"
-    assert child_overrides(["experiment=two_stream"], chosen, "bone", {})[-1] == chosen
-    assert child_overrides(["model=aagcn"], chosen, "bone", {})[-2:] == [chosen, "model=aagcn"]
+    chosen = ("experiment", "uiprmd_stgcn")
+    line = "experiment=uiprmd_stgcn"
+    assert child_overrides(["experiment=two_stream"], chosen, "bone", {})[-1] == line
+    assert child_overrides(["model=aagcn"], chosen, "bone", {})[-2:] == [line, "model=aagcn"]
 
 
 @pytest.mark.slow

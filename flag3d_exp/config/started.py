@@ -1,0 +1,60 @@
+"""How a run was started, and the command that starts the same run again."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from flag3d_exp.config.command_line import select, shell_command
+from flag3d_exp.errors import UserError
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.text import file_text, parsed_yaml
+
+PLACES = ("hydra.searchpath",)  # settings of Hydra that say where choices are
+
+
+def config_flags(hydra: Any) -> list[str]:
+    """The flags that say where a run's choices are.
+
+    Args:
+        hydra: `HydraConfig.get()`, or the `hydra` of a run folder's `.hydra/hydra.yaml`.
+    """
+    runtime, name = hydra["runtime"], hydra["job"]["config_name"]
+    folders = {source["provider"]: source["path"] for source in runtime["config_sources"]}
+    flags = []
+    if name != "config":
+        flags.append(f"--config-name={name}")
+    if "command-line" in folders:
+        flags.append(f"--config-dir={_from(runtime['cwd'], folders['command-line'])}")
+    return flags
+
+
+def command(hydra: Any) -> str:
+    """A line for a shell that starts the run again, in a run folder and a store of its own.
+
+    Args:
+        hydra: as in `config_flags`. The line is for the folder that the run was started in.
+    """
+    given = hydra["overrides"]
+    places = select(given["hydra"], lambda key: key in PLACES)
+    task = select(given["task"], lambda key: not key.startswith(("tracking.", "task.resume")))
+    return shell_command([*places, *task], config_flags(hydra))
+
+
+def command_of(folder: Path) -> str | None:
+    """As `command`, of the run in a folder; None if the folder does not say.
+
+    Raises:
+        UserError: its hydra.yaml is damaged.
+    """
+    path = folder / ".hydra" / "hydra.yaml"
+    if not path.is_file():
+        return None
+    try:
+        return command(parsed_yaml(file_text(path))["hydra"])
+    except (Malformed, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"`{path}` is no configuration of Hydra ({error}).") from error
+
+
+def _from(start: str, path: str) -> str:
+    """The path relative to `start` if it is below, else as it is."""
+    return os.path.relpath(path, start) if Path(path).is_relative_to(start) else path
