@@ -104,6 +104,12 @@ def is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in FULL
 
 
+def reason(error: OSError) -> str:
+    """What went wrong and where, without the error's number."""
+    where = f": `{error.filename}`" if error.filename else ""
+    return f"{error.strerror or error}{where}"
+
+
 def _locked_temporary(path: Path) -> tuple[Path, int]:
     """A new temporary file for `path`, and a descriptor that holds its lock."""
     while True:

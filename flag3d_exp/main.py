@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from flag3d_exp import files
 from flag3d_exp.config import checks, refusals
 from flag3d_exp.config.command_line import assignment, shell_command
 from flag3d_exp.config.experiment import Experiment, instantiated
@@ -21,6 +22,7 @@ from flag3d_exp.config.recall import expanded
 from flag3d_exp.config.secrecy import hide_in, hide_in_arguments, hide_in_files
 from flag3d_exp.config.started import config_flags
 from flag3d_exp.devices.device import set_environment
+from flag3d_exp.devices.memory import is_shortage
 from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.engine.interrupt import Interrupted, sigint_kept
 from flag3d_exp.errors import WANTS_TRACEBACK, UserError, printable
@@ -117,17 +119,22 @@ def leave(error: Exception, folder: Path | None = None, resumable: bool = False)
             _tell(f"error: {error}")
         case HydraException() | OmegaConfBaseException():
             _tell(f"error: {checks.one_line(error)}.")
-        case MemoryError():
+        case _ if is_shortage(error):
             where = f"; the traceback is in {folder}/run.log" if folder else ""
-            what = f" ({checks.one_line(error)})" if str(error) else ""
+            said = checks.one_line(error) if isinstance(error, MemoryError) and str(error) else ""
+            what = f" ({said})" if said else ""
             _tell(
                 f"error: memory ran out{what}; a smaller `task.batch_size`, `dataset.clip_len` or "
                 f"`model.base_channels` takes less{where}."
             )
+        case ValueError() if isinstance(error.__cause__, OSError):  # of a handler of the log
+            leave(error.__cause__, folder)
         case OSError():
             key = "" if folder else "`hydra.run.dir`: "
-            where = f": `{error.filename}`" if error.filename else ""
-            _tell(f"error: {key}{error.strerror or error}{where}.")
+            where = ""
+            if folder and files.is_full(error) and not error.filename:
+                where = f"; the run folder is `{folder}`"
+            _tell(f"error: {key}{files.reason(error)}{where}.")
         case _:
             where = f"is in {folder}/run.log" if folder else "shows with HYDRA_FULL_ERROR=1"
             what = f"{type(error).__name__}: {shorten(checks.one_line(error), 300)}"

@@ -166,6 +166,26 @@ def check_unused(folder: Path, resume: str | None, resumable: bool) -> None:
         )
 
 
+def check_kept(folder: Path, inode: int) -> None:
+    """Refuse to go on in a folder that was deleted, though it may have been made again.
+
+    Args:
+        inode: of the folder when the run began.
+
+    Raises:
+        UserError: it was.
+    """
+    try:
+        kept = folder.stat().st_ino == inode
+    except OSError:
+        kept = False
+    if not kept:
+        raise UserError(
+            f"the run folder `{folder}` was deleted while the run went on; nothing can be kept "
+            "there."
+        )
+
+
 @contextmanager
 def locked(folder: Path, key: str = "hydra.run.dir") -> Iterator[None]:
     """Hold the run folder for this process; remove what killed writers left in it.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flag3d_exp import files
 from flag3d_exp.console import ProgressBar, metric_line
 from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.engine.checkpoint import Checkpoint, save_checkpoint
@@ -19,7 +20,7 @@ from flag3d_exp.engine.step import TrainStep
 from flag3d_exp.engine.train import Plan, Progress
 from flag3d_exp.problems.problem import Arrays, Problem, split_metrics
 from flag3d_exp.results.evaluation import gap_metrics
-from flag3d_exp.runs.run_folder import History, save_predictions
+from flag3d_exp.runs.run_folder import History, check_kept, save_predictions
 from flag3d_exp.runs.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ class Session:
         self.keep_last, self.keep_best = keep_last, keep_best
         self.report_to = report_to
         self.history = History(folder)
+        self._inode = folder.stat().st_ino
         self.predictions: Predictions = {}
         self.best_predictions: Predictions = {}
         self.unsaved: dict[str, Checkpoint] = {}  # `last` and `best` that a full disk did not take
@@ -168,6 +170,7 @@ class Session:
             self.evaluated = False
         if not self.evaluator.ranks.first:
             return
+        check_kept(self.folder, self._inode)
         checkpoint = Checkpoint(
             parameter_values(self.model.get_parameters()),
             parameter_values(self.step.optimizer_state),
@@ -187,7 +190,7 @@ class Session:
                 "No checkpoint at epoch %d, step %d (%s); the next save tries again.",
                 progress.epoch,
                 progress.step,
-                error,
+                files.reason(error),
             )
 
     def write(self) -> None:
