@@ -49,15 +49,15 @@ def tracked_run(
         title = trial.title or title
     run_id = tracking_run_id(folder, tracking.uri)
     tracker = tracking.start(title, all_tags, run_id)
-    if run_id is not None:
-        tracker.log_reports(History(folder).reports)  # some were not delivered before it stopped
-    files.write_json(folder / "mlflow.json", {"uri": tracking.uri, "run_id": tracker.run_id})
-    tracker.log_parameters(dict(parameters))
-    if (folder / ".hydra" / "config.yaml").exists():
-        tracker.log_artifact(folder / ".hydra" / "config.yaml", "config")
     status: Status = "FAILED"
     state = "failed"
     try:
+        if run_id is not None:  # some reports were not delivered before it stopped
+            tracker.log_reports(History(folder).reports)
+        files.write_json(folder / "mlflow.json", {"uri": tracking.uri, "run_id": tracker.run_id})
+        tracker.log_parameters(dict(parameters))
+        if (folder / ".hydra" / "config.yaml").exists():
+            tracker.log_artifact(folder / ".hydra" / "config.yaml", "config")
         yield tracker
         status, state = "FINISHED", "complete"
     except Pruned:
