@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -19,6 +19,9 @@ from flag3d_exp.runs.begun import check_same_run
 from flag3d_exp.runs.references import find_checkpoint
 
 log = logging.getLogger(__name__)
+
+InitHead = Literal["keep", "skip", "auto"]
+HEAD = "head."  # names of the classifier's parameters begin with it
 
 
 def restored(folder: Path, model: nn.Cell, step: TrainStep, meta: Mapping[str, Any]) -> Progress:
@@ -69,19 +72,37 @@ def newest(folder: Path) -> Checkpoint | None:
     return None
 
 
-def initialise(model: nn.Cell, source: str, uri: str | None = None) -> None:
-    """Start from the weights of a checkpoint, the head too.
+def initialise(
+    model: nn.Cell, source: str, uri: str | None = None, head: InitHead = "auto"
+) -> None:
+    """Start from the weights of a checkpoint.
 
     Args:
         source: a checkpoint file, a run folder (its best checkpoint) or an MLflow run id.
         uri: the MLflow store that knows the run id; None for the default one.
+        head: `keep` the checkpoint's head, `skip` it, or `auto`: skip it if its shapes differ.
 
     Raises:
         UserError: there is no such checkpoint, or it is not of this model.
     """
     path = find_checkpoint(source, "task.init_from", uri)
+    parameters = list(model.get_parameters())
     with blamed_on("task.init_from"):
-        assign_parameters(model.get_parameters(), load_checkpoint(path).weights)
+        weights = load_checkpoint(path).weights
+        own = {p.name: tuple(p.shape) for p in parameters if p.name.startswith(HEAD)}
+        theirs = {name: w.shape for name, w in weights.items() if name.startswith(HEAD)}
+        if head == "skip" or (head == "auto" and own != theirs):
+            parameters = [p for p in parameters if p.name not in own]
+            weights = {name: w for name, w in weights.items() if name not in theirs}
+            why = "" if head == "skip" else f", whose shapes differ: {_first_shapes(theirs, own)}"
+            log.info("the head of %s is left out%s; it starts from new weights", source, why)
+        assign_parameters(parameters, weights)
+
+
+def _first_shapes(theirs: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+    """The first parameter of the head that differs, with its shapes there and here."""
+    name = min(name for name in theirs | own if theirs.get(name) != own.get(name))
+    return f"`{name}` is {theirs.get(name, 'absent')} there, {own.get(name, 'absent')} here"
 
 
 def _age(path: Path) -> int:

@@ -59,6 +59,7 @@ class Train:
         limit_batches: updates per epoch and batches per evaluation, for a quick look; None for all.
         init_from: checkpoint file, run folder (its best checkpoint) or MLflow run id whose weights
             to start from (fine-tuning).
+        init_head: `keep` the head of `init_from`, `skip` it, or `auto`: skip one of other shapes.
         freeze_backbone: train the head only.
         head_lr: learning rate of the head; None for the optimizer's.
         resume: run folder or MLflow run id to continue; `auto` continues what the run folder holds.
@@ -84,6 +85,7 @@ class Train:
     keep_best: Annotated[int, ">= 1"] = 1
     limit_batches: Annotated[int, ">= 1"] | None = None
     init_from: str | None = None
+    init_head: Literal["keep", "skip", "auto"] = "auto"
     freeze_backbone: bool = False
     head_lr: Annotated[float, "> 0"] | None = None
     resume: str | None = None
@@ -114,7 +116,7 @@ class Train:
         evaluated = {split: data for split, data in datasets.items() if split != "train"}
         model = experiment.model()
         if self.init_from:
-            resume.initialise(model, self.init_from, experiment.tracking_uri)
+            resume.initialise(model, self.init_from, experiment.tracking_uri, self.init_head)
         if self.sync_batchnorm and ranks.world > 1:
             synchronise(model, ranks.world)
         compiled = device.compiles()

@@ -2,16 +2,59 @@ import logging
 
 import numpy as np
 import pytest
+from engine.toy import Linear
 
 from flag3d_exp.engine.checkpoint import Checkpoint, save_checkpoint
 from flag3d_exp.errors import UserError
-from flag3d_exp.runs.resume import newest
+from flag3d_exp.runs.resume import initialise, newest
 
 
 def saved(folder, count: int) -> None:
     for value in range(1, count + 1):
         weights = {"w": np.full(3, value, np.float32)}
         save_checkpoint(folder / "checkpoints" / "last.npz", Checkpoint(weights), keep=3)
+
+
+def values(model) -> dict[str, np.ndarray]:
+    return {p.name: p.asnumpy().copy() for p in model.get_parameters()}
+
+
+def of_classes(folder, num_classes: int) -> str:
+    """A run folder with a checkpoint of the toy for so many classes, all its weights 7."""
+    weights = {name: np.full_like(value, 7) for name, value in values(Linear(num_classes)).items()}
+    save_checkpoint(folder / "checkpoints" / "best.npz", Checkpoint(weights))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "head", "kept"), [(2, "auto", True), (3, "auto", False), (2, "skip", False)]
+)
+def test_a_head_that_does_not_fit_is_left_out_and_said_so(
+    tmp_path, caplog, num_classes, head, kept
+):
+    model = Linear(2)
+    before = values(model)
+    with caplog.at_level(logging.INFO):
+        initialise(model, of_classes(tmp_path, num_classes), head=head)
+    after = values(model)
+    assert (after["running_mean"] == 7).all()
+    expected = np.full_like(before["head.weight"], 7) if kept else before["head.weight"]
+    assert (after["head.weight"] == expected).all()
+    assert ("is left out" in caplog.text) is not kept
+    assert ("`head.bias` is (3,) there, (2,) here" in caplog.text) is (num_classes == 3)
+
+
+def test_a_head_to_keep_must_fit(tmp_path):
+    with pytest.raises(UserError, match=r"`task.init_from`: .*head.bias \(3,\) instead of \(2,\)"):
+        initialise(Linear(2), of_classes(tmp_path, 3), head="keep")
+
+
+def test_a_backbone_of_another_shape_is_refused_whatever_the_head(tmp_path):
+    folder = of_classes(tmp_path, 2)
+    weights = values(Linear(2)) | {"running_mean": np.zeros(5, np.float32)}
+    save_checkpoint(tmp_path / "checkpoints" / "best.npz", Checkpoint(weights))
+    with pytest.raises(UserError, match="running_mean"):
+        initialise(Linear(2), folder, head="skip")
 
 
 def test_the_newest_checkpoint_is_taken(tmp_path):
