@@ -25,9 +25,10 @@ from flag3d_exp.data.request import request_fields
 from flag3d_exp.errors import UserError
 from flag3d_exp.export.serving import Classifier
 from flag3d_exp.models.stgcn import STGCN
-from flag3d_exp.skeletons.layout import LAYOUTS
+from flag3d_exp.skeletons.layout import LAYOUTS, load_layout
 from flag3d_exp.tasks.export import write_verified
 
+NTU = load_layout("nturgb+d")
 pytestmark = pytest.mark.slow
 
 EXPORT = ("task=export", "task.checkpoint=run", "device=cpu")
@@ -137,7 +138,7 @@ def megabytes(server: psutil.Process) -> float:
 
 def test_the_served_model_answers_plain_keypoints_as_predict_does(trained, served, predicted):
     address, _ = served
-    recordings = [request_fields(one) for one in read_inputs(trained / "input.pkl")]
+    recordings = [request_fields(one) for one in read_inputs(trained / "input.pkl", NTU)]
     for form in ("inputs", "dataframe_records"):
         status, content = answer(address, json.dumps({form: recordings}).encode())
         assert status == 200
@@ -165,7 +166,7 @@ def test_bad_requests_leave_the_server_as_it_was(trained, served):
 def test_mindir_gives_the_same_probabilities(trained, predicted):
     arguments = [*EXPORT, "task.format=mindir", "tracking=none", "hydra.run.dir=mindir"]
     assert "model.mindir" in succeeded(trained, *arguments)
-    recordings = read_inputs(trained / "input.pkl")
+    recordings = read_inputs(trained / "input.pkl", NTU)
     scores = Classifier(trained / "mindir" / "model.mindir").scores(recordings)
     assert_same(dict(zip(predicted, scores, strict=True)), predicted)
 
@@ -177,7 +178,9 @@ def test_without_its_data_and_with_a_layout_of_its_own_a_run_is_exported(trained
     succeeded(trained, *arguments, "dataset.path=gone.pkl")
     assert "made-up recordings" in (trained / "mine" / "run.log").read_text()
     (trained / "mine.yaml").unlink()
-    scores = Classifier(trained / "mine" / "model.onnx").scores(read_inputs(trained / "input.pkl"))
+    scores = Classifier(trained / "mine" / "model.onnx").scores(
+        read_inputs(trained / "input.pkl", NTU)
+    )
     assert_same(dict(zip(predicted, scores, strict=True)), predicted)
 
 
