@@ -32,16 +32,22 @@ def restored(folder: Path, model: nn.Cell, step: TrainStep, meta: Mapping[str, A
 
     Raises:
         UserError: the run was begun with other data, another model or another objective, the
-            checkpoint is of another optimizer, or all are damaged.
+            checkpoint is of another optimizer or another version, or all are damaged.
     """
     checkpoint = newest(folder)
     if checkpoint is None:
         return Progress()
     check_same_run(checkpoint.meta, meta, folder)
+    try:
+        progress = Progress.restored(checkpoint.meta["progress"])
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UserError(
+            f"The checkpoints in `{folder}` are of another version of this program; "
+            "`task.init_from` starts a new run from their weights."
+        ) from error
     assign_parameters(model.get_parameters(), checkpoint.weights)
     assign_parameters(step.optimizer_state, checkpoint.optimizer)
     assign_parameters(step.ema, {f"ema.{k}": v for k, v in checkpoint.ema.items()})
-    progress = Progress.restored(checkpoint.meta["progress"])
     log.info("resumed after epoch %d, step %d", progress.epoch, progress.step)
     return progress
 

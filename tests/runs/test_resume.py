@@ -2,11 +2,11 @@ import logging
 
 import numpy as np
 import pytest
-from engine.toy import Linear
+from engine.toy import Linear, train_step
 
 from flag3d_exp.engine.checkpoint import Checkpoint, save_checkpoint
 from flag3d_exp.errors import UserError
-from flag3d_exp.runs.resume import initialise, newest
+from flag3d_exp.runs.resume import initialise, newest, restored
 
 
 def saved(folder, count: int) -> None:
@@ -55,6 +55,18 @@ def test_a_backbone_of_another_shape_is_refused_whatever_the_head(tmp_path):
     save_checkpoint(tmp_path / "checkpoints" / "best.npz", Checkpoint(weights))
     with pytest.raises(UserError, match="running_mean"):
         initialise(Linear(2), folder, head="skip")
+
+
+def test_a_checkpoint_of_another_version_is_named_in_one_line(tmp_path):
+    step = train_step()
+    meta = {"progress": {"epoch": 1, "interval": {"num_correct": 3}, "running": {}}}
+    save_checkpoint(
+        tmp_path / "checkpoints" / "last.npz", Checkpoint(values(step.model), meta=meta)
+    )
+    before = values(step.model)
+    with pytest.raises(UserError, match="another version of this program"):
+        restored(tmp_path, step.model, step, {})
+    assert all((before[name] == value).all() for name, value in values(step.model).items())
 
 
 def test_the_newest_checkpoint_is_taken(tmp_path):
