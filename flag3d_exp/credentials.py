@@ -15,10 +15,12 @@ from urllib.parse import unquote
 
 MASK = "***"
 KEPT = "FLAG3D_EXP_CREDENTIALS"  # environment variable: masked URI -> URI, as JSON
-MIN_SECRET = 6  # letters of a password that is masked wherever it stands; fewer may be a word
+MIN_SECRET = 6  # characters of a password that is masked outside of its URI, too
 SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*://"
-# Up to the last @: a password may hold any character. Digits before a slash are a port.
-PASSWORD = re.compile(rf"({SCHEME}[^\s:/?#@]*):(?!\d+[/?#])((?:(?!://)\S)*)@")
+# Up to the last @, because a password may hold any character. After a web server's name, digits
+# before a slash are a port.
+USER = rf"(?<![A-Za-z0-9+.-])(?:(?!https?://){SCHEME}[^\s:/?#@]*|https?://[^\s:/?#@]*(?!:\d+[/?#]))"
+PASSWORD = re.compile(rf"({USER}):((?:(?!://)\S)*)@")
 TOKEN = re.compile(r"(https?://)[^\s:/?#@]+@")
 SETTING = re.compile(
     r"([?&;](?:[\w.-]*(?:password|passwd|pwd|secret|token|credential|signature|api_?key)|sig)=)"
@@ -88,11 +90,15 @@ def _kept(text: str) -> dict[str, str]:
 
 @lru_cache(maxsize=8)
 def _secrets(text: str) -> tuple[str, ...]:
-    """The kept passwords themselves, as they stand in the URI and as they are meant; long first."""
+    """The kept passwords themselves, as they stand in the URI and as they are meant; long first.
+
+    Short ones and those of letters alone are left out: `mlflow` and `postgres` are words as well.
+    """
     found: set[str] = set()
     for uri in _kept(text).values():
         for pattern in (PASSWORD, SETTING):
             for match in pattern.finditer(uri):
                 raw = match[2] if pattern is PASSWORD else match[0].partition("=")[2]
                 found |= {raw, unquote(raw)}
-    return tuple(sorted((one for one in found if len(one) >= MIN_SECRET), key=len, reverse=True))
+    known = [one for one in found if len(one) >= MIN_SECRET and not one.isalpha()]
+    return tuple(sorted(known, key=len, reverse=True))

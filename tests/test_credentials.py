@@ -85,6 +85,12 @@ def test_a_kept_password_is_masked_in_any_message():
     assert str(UserError("denied: p/w-long")) == "denied: ***"
 
 
+def test_a_password_that_is_a_word_is_masked_in_its_uri_only():
+    assert hidden("postgresql://postgres:postgres@host") == "postgresql://postgres:***@host"
+    text = "psql postgresql://postgres:postgres@host"
+    assert printable(text) == "psql postgresql://postgres:***@host"
+
+
 def test_what_is_no_json_keeps_nothing(monkeypatch):
     for text in ("{", "[1]", json.dumps("a")):
         monkeypatch.setenv(KEPT, text)

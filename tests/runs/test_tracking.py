@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from servers import answer
 
 from flag3d_exp.config.experiment import Experiment
+from flag3d_exp.credentials import KEPT
 from flag3d_exp.errors import UserError
 from flag3d_exp.runs.run_folder import History, Report
 from flag3d_exp.runs.tracking import Tracker, Tracking, connect, settle
@@ -160,14 +161,15 @@ def test_a_server_that_says_nothing_is_no_mlflow_server(serve, response):
 
 
 def test_the_environment_names_the_store_unless_the_settings_do(store, monkeypatch, caplog):
+    monkeypatch.setenv(KEPT, "")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@host")
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
-    assert (Tracking().uri, Tracking().experiment) == ("http://user:secret@host", "mine")
+    assert (Tracking().uri, Tracking().experiment) == ("http://user:***@host", "mine")
     assert Tracking(uri=store).uri == store
     group = {"uri": "auto", "experiment": "given"}
     with caplog.at_level(logging.INFO):
         settle(group)
-    assert group == {"uri": "http://user:secret@host", "experiment": "given"}
+    assert group == {"uri": "http://user:***@host", "experiment": "given"}
     assert [record.getMessage() for record in caplog.records] == [
         "`tracking.uri` is that of MLFLOW_TRACKING_URI"
     ]
