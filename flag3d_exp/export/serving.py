@@ -96,12 +96,11 @@ class Classifier:
     def predict(self, model_input: "DataFrame", params: object = None) -> list[dict[str, Any]]:
         """As `answer`, of a row for each recording; for programs that load the model by MLflow."""
         from mlflow.exceptions import MlflowException
-        from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
         try:
             return self.answer(model_input.to_dict("records"))
         except UserError as error:
-            raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
+            raise MlflowException.invalid_parameter_value(str(error)) from error
 
 
 def written_layout(name: str, file: str | None) -> str:

@@ -11,6 +11,7 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 
+from flag3d_exp import files
 from flag3d_exp.credentials import opened
 from flag3d_exp.errors import UserError
 from flag3d_exp.runs.begun import check_same
@@ -63,6 +64,7 @@ def open_study(
     """
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".creation.lock"):
+        files.remove_abandoned(folder, recursive=False)
         storage = open_storage(address)
         study = optuna.create_study(
             storage=storage,
