@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from flag3d_exp.data.dataset import ClipDataset
 
 log = logging.getLogger(__name__)
+FEW_UPDATES = 200  # a network of a few layers learns little in fewer
 CHANCE = 1  # tells dropout's chance from that of augmentation
 
 
@@ -133,6 +134,8 @@ class Train:
         if self.debug is not None:
             self.debug(step, updates(load, train_split.names, schedule, plan, progress))
             return None
+        if self.limit_batches is None and (line := few_updates(plan)):
+            log.warning(line)
         with (
             experiment.tracked(device_name, datasets) as tracker,
             console.progress_bar() as bar,
@@ -273,6 +276,18 @@ def check_splits(
             f"`task.objective={objective}` is not a metric of this run.{nearest(objective, known)} "
             f"Metrics: {', '.join(known)}."
         )
+
+
+def few_updates(plan: Plan) -> str | None:
+    """A warning for a plan of so few updates that little will be learned; None for others."""
+    total = plan.num_epochs * plan.steps_per_epoch
+    if total >= FEW_UPDATES:
+        return None
+    return (
+        f"this run makes {total} updates of the weights ({plan.num_epochs} epochs of "
+        f"{plan.steps_per_epoch}); with fewer than {FEW_UPDATES}, networks usually learn little: "
+        "raise `task.epochs` or lower `task.batch_size`"
+    )
 
 
 def grouped(loaded: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
