@@ -16,7 +16,7 @@ from mindspore import Tensor, nn
 
 from flag3d_exp.debug.updates import Update
 from flag3d_exp.engine.parameters import assign_parameters, parameter_values
-from flag3d_exp.engine.step import Criterion, MicroBatch, TrainStep
+from flag3d_exp.engine.step import MicroBatch, TrainStep
 from flag3d_exp.errors import UserError
 from flag3d_exp.models.layers import norms_apart
 from flag3d_exp.reading import Malformed
@@ -82,7 +82,7 @@ def cause(step: TrainStep, update: Update) -> str | None:
 
 
 def first_in_network(
-    model: nn.Cell, criterion: Criterion, batch: MicroBatch, names: Sequence[str]
+    model: nn.Cell, criterion: Any, batch: MicroBatch, names: Sequence[str]
 ) -> str | None:
     """The first layer whose output, or else whose gradient, is not finite; uncompiled."""
     found: list[str] = []

@@ -129,7 +129,7 @@ class TrainStep:
         compiled = self._compiled
         self.may_skip = settings.skip_nonfinite or settings.loss_scaling
         self.single = settings.accumulate == 1 and not self.may_skip
-        self._update: Function | None = None  # made for the first batch, which names the inputs
+        self._update: Any = None  # made for the first batch, which names the inputs
         shared = settings.world > 1 and self.statistics
         self._share = (
             compiled(statistics_function(self.statistics, settings.world)) if shared else None

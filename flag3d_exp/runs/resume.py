@@ -107,7 +107,7 @@ def initialise(
 
 def _first_shapes(theirs: Mapping[str, Any], own: Mapping[str, Any]) -> str:
     """The first parameter of the head that differs, with its shapes there and here."""
-    name = min(name for name in theirs | own if theirs.get(name) != own.get(name))
+    name = min(name for name in {**theirs, **own} if theirs.get(name) != own.get(name))
     return f"`{name}` is {theirs.get(name, 'absent')} there, {own.get(name, 'absent')} here"
 
 
