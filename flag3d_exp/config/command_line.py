@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -17,6 +18,7 @@ from flag3d_exp.config.hydra_adapter import (
     parse_overrides,
     quoted,
 )
+from flag3d_exp.errors import UserError
 
 CONFIG_FLAGS = ("config_path", "config_name", "config_dir")
 PLAIN = re.compile(r"[A-Za-z0-9_./+@*%-]+")  # may need no quotes
@@ -103,6 +105,19 @@ def select(overrides: Sequence[str], wanted: Callable[[str], bool]) -> list[str]
 def within(key: str, *parents: str) -> bool:
     """Whether a group or setting is one of the parents or within one."""
     return any(key == parent or key.startswith((f"{parent}.", f"{parent}/")) for parent in parents)
+
+
+def search_path(config_dir: str | None) -> list[str]:
+    """The overrides by which Hydra searches the folder of `--config-dir` as well.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if config_dir is None:
+        return []
+    if not Path(config_dir).is_dir():
+        raise UserError(f"`--config-dir {config_dir}` is not a folder.")
+    return [assignment("hydra.searchpath", [f"file://{Path(config_dir).resolve()}"])]
 
 
 def assignment(key: str, value: Any) -> str:

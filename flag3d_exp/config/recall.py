@@ -1,15 +1,29 @@
 """What a run that the command line refers to brings along: its choices, values and command line."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from flag3d_exp.config.checks import top_level
-from flag3d_exp.config.command_line import CommandLine, assignment, select
+from flag3d_exp.config.checks import CONF
+from flag3d_exp.config.command_line import CommandLine, assignment, search_path
 from flag3d_exp.config.recalled import groups
+from flag3d_exp.config.untrusted import (
+    Plain,
+    check_values,
+    checked_overrides,
+    plain_value,
+    recorded_values,
+)
 from flag3d_exp.errors import UserError, blamed_on
+from flag3d_exp.runs.run_folder import check_links
 
 OWN_GROUPS = ("task", "device", "tracking")  # never taken from the checkpoint's run
 PREPROCESSING = (  # of `dataset`; another dataset brings its file, its splits and its names
@@ -44,17 +58,18 @@ def expanded(argv: Sequence[str]) -> list[str]:
 
 @blamed_on("task.resume")
 def _resumed(reference: str, line: CommandLine) -> list[str]:
-    from flag3d_exp.runs.references import find_run_folder
+    from flag3d_exp.runs.references import find_run_folder, started_with
 
     folder = find_run_folder(reference, "task.resume", line.text("tracking.uri"))
+    check_links(folder)
     known = folder / ".hydra" / "overrides.yaml"
-    if not known.is_file():
+    lines = started_with(folder)
+    if lines is None:
         raise UserError(
             f"`task.resume={reference}` holds no run: there is no {known}. "
             "`task.resume=auto` continues what `hydra.run.dir` holds."
         )
-    started_with = [str(override) for override in OmegaConf.load(known)]
-    saved = select(started_with, lambda key: key != "task.resume")
+    saved = checked_overrides(lines, str(known), [*line.by_key, "task.resume"])
     own_folder = assignment("hydra.run.dir", str(folder.resolve()))
     given = line.without("task.resume")
     return given.argv(before=saved, after=["task.resume=auto", own_folder])
@@ -80,39 +95,83 @@ def recall(line: CommandLine) -> list[str]:
     if path.suffix != ".npz":
         return []
     with blamed_on("task.checkpoint"):
-        saved, choices = saved_configuration(load_meta(path))
+        saved, choices = saved_configuration(load_meta(path), str(path))
     replaced = {group for group in choices if line.text(group) not in (None, choices[group])}
     if "model" in replaced:
         replaced.add("pipeline")  # the other model brings its own
-    for group in choices.keys() - replaced:
-        groups[group] = (choices[group], saved[group])
-    given = {"seed": saved.seed} if "seed" in saved else {}
+    taken = choices.keys() - replaced
+    used = {key: values for key, values in saved.items() if key == "seed" or key in taken}
+    with blamed_on("task.checkpoint"):
+        check_values(used, str(path), lambda: own_configuration(line, choices))
+    if "cache" in used.get("dataset", {}):
+        used["dataset"]["cache"] = "auto"  # a file does not say where the program writes
+    for group in taken:
+        groups[group] = (choices[group], DictConfig(used[group]))
+    given = {"seed": used["seed"]} if "seed" in used else {}
     given |= {group: choice for group, choice in choices.items() if group not in replaced}
     if "dataset" in replaced and "model" not in replaced:
-        given |= preprocessing(saved)
+        prepared = preprocessing(saved)
+        with blamed_on("task.checkpoint"):
+            check_values(prepared, str(path), lambda: own_configuration(line, choices))
+        given |= prepared
     return [assignment(key, value) for key, value in given.items() if key not in line.by_key]
 
 
-def preprocessing(saved: DictConfig) -> dict[str, Any]:
+def preprocessing(saved: Plain) -> Plain:
     """How the run prepared its clips, as settings of `dataset`: they belong to the checkpoint."""
-    known = OmegaConf.to_container(saved.dataset, resolve=False)
-    assert isinstance(known, dict)
+    known = saved.get("dataset", {})
     return {f"dataset.{key}": known[key] for key in PREPROCESSING if key in known}
 
 
-def saved_configuration(meta: dict[str, Any]) -> tuple[DictConfig, dict[str, str]]:
+def saved_configuration(meta: dict[str, Any], file: str = "the checkpoint") -> tuple[Plain, dict[str, str]]:
     """What a checkpoint says of its run: the configuration, and the choice made in each group.
 
     Args:
         meta: the checkpoint's.
+        file: for messages.
+
+    Raises:
+        UserError: it is no configuration.
     """
-    saved = OmegaConf.create(meta.get("config", ""))
-    assert isinstance(saved, DictConfig)
-    if "model" in saved:
-        saved.model.pop("num_classes", None)  # older checkpoints repeat the dataset's there
-    found = [str(group) for group in saved if isinstance(saved[group], DictConfig)]
-    taken = [group for group in found if group in top_level() and group not in OWN_GROUPS]
+    saved = recorded_values(meta.get("config", ""), file)
+    if isinstance(saved.get("model"), dict):
+        saved["model"].pop("num_classes", None)  # older checkpoints repeat the dataset's there
+    taken = [
+        group
+        for group, values in saved.items()
+        if isinstance(values, dict) and group not in (*OWN_GROUPS, "hydra")
+    ]
     names = {group: str(meta.get("choices", {}).get(group)) for group in taken}
     return saved, {
         group: name if CHOICE.fullmatch(name) else "checkpoint" for group, name in names.items()
     }
+
+
+def own_configuration(line: CommandLine, choices: Mapping[str, str]) -> Plain:
+    """What the command line composes, unresolved, where nothing comes from the checkpoint itself.
+
+    Args:
+        choices: those of the checkpoint's run, made where `--config-dir` or conf/ have them.
+    """
+    groups.clear()
+    folders = [CONF, *([Path(line.flags.config_dir)] if line.flags.config_dir else [])]
+    there = {
+        group: choice
+        for group, choice in choices.items()
+        if any((folder / group / f"{choice}.yaml").is_file() for folder in folders)
+    }
+    overrides = [assignment(key, one) for key, one in there.items() if key not in line.by_key]
+    overrides += [str(o.input_line) for o in line.by_key.values() if not o.is_sweep_override()]
+    overrides += search_path(line.flags.config_dir)
+    try:
+        already = GlobalHydra.instance().is_initialized()
+        with nullcontext() if already else initialize_config_dir(str(CONF), version_base="1.3"):
+            config = compose(line.flags.config_name or "config", overrides)
+    except (HydraException, OmegaConfBaseException):  # settings that no own choice has
+        config = OmegaConf.create()
+    for key, override in line.by_key.items():
+        if "." in key and not key.startswith("hydra.") and not override.is_sweep_override():
+            OmegaConf.update(config, key, plain_value(override), force_add=True)
+    plain = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}

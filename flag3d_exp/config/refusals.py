@@ -28,7 +28,7 @@ from flag3d_exp.config.checks import (
     one_line,
     top_level,
 )
-from flag3d_exp.config.command_line import CommandLine, assignment, written
+from flag3d_exp.config.command_line import CommandLine, search_path, written
 from flag3d_exp.config.hydra_adapter import config_loader, parse_overrides
 from flag3d_exp.config.recall import recall
 from flag3d_exp.devices.ranks import Ranks
@@ -48,19 +48,19 @@ def check_command_line(argv: list[str]) -> None:
         return
     flags = line.flags
     overrides = parse_overrides(line.overrides)
-    search_path = _extra_config_dir(flags.config_dir)
+    added = search_path(flags.config_dir)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for override in overrides:
             _check_choice(override, flags.config_dir)
         _check_sweeps(overrides, line.multirun)
         if flags.help or flags.cfg:  # which may show what is not complete
-            _composed(_jobs(overrides)[0] + search_path, flags.config_name or "config")
+            _composed(_jobs(overrides)[0] + added, flags.config_name or "config")
             return
-        overrides += _sweeper_params(overrides, search_path, flags.config_name or "config")
+        overrides += _sweeper_params(overrides, added, flags.config_name or "config")
         for lines in _jobs(overrides):
             # The jobs of a multirun may be of different checkpoints.
             recalled = recall(CommandLine(flags, tuple(lines))) if line.multirun else []
-            lines = [*recalled, *lines, *search_path]
+            lines = [*recalled, *lines, *added]
             cfg = _composed(lines, flags.config_name or "config", return_hydra_config=True)
             folder = None if line.multirun else _named_folder(cfg)
             with open_dict(cfg):
@@ -273,11 +273,3 @@ def _selectable(cfg: DictConfig, path: str) -> bool:
     except OmegaConfBaseException:
         return False
     return True
-
-
-def _extra_config_dir(config_dir: str | None) -> list[str]:
-    if config_dir is None:
-        return []
-    if not Path(config_dir).is_dir():
-        raise UserError(f"`--config-dir {config_dir}` is not a folder.")
-    return [assignment("hydra.searchpath", [f"file://{Path(config_dir).resolve()}"])]

@@ -112,7 +112,9 @@ def _checked_meta(meta: Any) -> dict[str, Any]:
         meta.get("progress", {}), dict
     ):
         raise Malformed("its meta is not what a run writes")
-    if not isinstance(choices, dict) or not all(isinstance(one, str) for one in choices.values()):
+    if not isinstance(choices, dict) or not all(
+        isinstance(one, str | None) for one in choices.values()
+    ):
         raise Malformed("its meta must name a choice for each group")
     return meta
 

@@ -20,9 +20,18 @@ import numpy as np
 from flag3d_exp import files
 from flag3d_exp.devices.device import set_environment
 from flag3d_exp.errors import UserError
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.protobuf import Fields, as_bytes, as_text
+from flag3d_exp.reading.records import record
+from flag3d_exp.reading.text import file_bytes, parsed_json
 
 KEY = "flag3d_exp"
 Format = Literal["mindir", "onnx"]
+MAX_BYTES = (2 << 30) - 1  # of a Protocol Buffers message
+# Numbers of fields: of a model, both in ONNX and in MindIR; of its graph; of a tensor in that.
+GRAPH, TEXTS = 7, 14
+TENSORS = {".onnx": 5, ".mindir": 3}
+EXTERNAL = {".onnx": 13, ".mindir": 12}
 
 
 @dataclass(frozen=True)
@@ -62,10 +71,15 @@ def open_file(path: Path) -> Exported:
     if path.suffix not in (".onnx", ".mindir"):
         raise UserError(f"`{path}` must end in .onnx or .mindir, as exported networks do.")
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"`{path}` cannot be read: {error.strerror}.") from error
-    return (_open_onnx if path.suffix == ".onnx" else _open_mindir)(path, content)
+        content = file_bytes(path, MAX_BYTES)
+    except Malformed as error:
+        raise UserError(f"`{path}`: {error}.") from error
+    try:
+        facts = _checked_facts(path, content, _texts(path.suffix, content))
+    except Malformed as error:
+        kind = {".onnx": "ONNX", ".mindir": "MindIR"}[path.suffix]
+        raise UserError(f"`{path}` is no {kind} file, or is damaged ({error}).") from error
+    return (_open_onnx if path.suffix == ".onnx" else _open_mindir)(path, content, facts)
 
 
 def needed(package: str) -> ModuleType:
@@ -82,17 +96,19 @@ def needed(package: str) -> ModuleType:
         ) from error
 
 
-def _open_onnx(path: Path, content: bytes) -> Exported:
+def _open_onnx(path: Path, content: bytes, facts: dict[str, Any]) -> Exported:
     runtime = needed("onnxruntime")
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # errors
+    providers = runtime.get_available_providers()
     try:
-        session = runtime.InferenceSession(content, options, runtime.get_available_providers())
-        texts = session.get_modelmeta().custom_metadata_map
+        # Folding computes constants when the file is opened, however large the file makes them.
+        session = runtime.InferenceSession(
+            content, options, providers, disabled_optimizers=["ConstantFolding"]
+        )
     except Exception as error:  # ONNX Runtime's own have no other parent
         reason = " ".join(str(error).split())
-        raise UserError(f"`{path}` is no ONNX file, or is damaged ({reason}).") from error
-    facts = _checked_facts(path, content, texts)
+        raise UserError(f"`{path}`: ONNX Runtime can't load it ({reason}).") from error
 
     def logits(clips: np.ndarray) -> np.ndarray:
         return session.run(["logits"], {"keypoints": clips})[0]
@@ -100,23 +116,64 @@ def _open_onnx(path: Path, content: bytes) -> Exported:
     return Exported(facts, logits)
 
 
-def _open_mindir(path: Path, content: bytes) -> Exported:
+def _open_mindir(path: Path, _: bytes, facts: dict[str, Any]) -> Exported:
     set_environment()
     from flag3d_exp.export import mindir
 
-    try:
-        texts = mindir.facts_of(content)
-    except ValueError as error:
-        raise UserError(f"`{path}` is no MindIR file, or is damaged ({error}).") from error
-    facts = _checked_facts(path, content, texts)
-    return Exported(facts, mindir.function(path, tuple(facts["clip_shape"])))
+    shape = facts.get("clip_shape")
+    if not isinstance(shape, list) or not all(type(size) is int and size > 0 for size in shape):
+        raise UserError(f"`{path}` is damaged: it does not say the shape of a clip.")
+    return Exported(facts, mindir.function(path, tuple(shape)))
+
+
+def _texts(suffix: str, content: bytes) -> dict[str, str]:
+    """The texts that a model carries: `metadata_props` in ONNX, `user_info` in MindIR.
+
+    Raises:
+        Malformed: it is no model, a text is given twice, or numbers are in other files.
+    """
+    fields, texts = Fields(), {}
+    for number, value in fields.of(memoryview(content)):
+        if number == GRAPH:
+            _refuse_other_files(fields, as_bytes(value), suffix)
+        elif number == TEXTS:
+            entry = dict(fields.of(as_bytes(value)))
+            key, text = (as_text(entry.get(part, memoryview(b""))) for part in (1, 2))
+            if key in texts:
+                raise Malformed("it carries a text twice")
+            texts[key] = text
+    return texts
+
+
+def _refuse_other_files(fields: Fields, graph: memoryview, suffix: str) -> None:
+    """Refuse a graph with tensors whose numbers are in another file, which may be any."""
+    for number, value in fields.of(graph):
+        if number == TENSORS[suffix] and any(
+            part == EXTERNAL[suffix] for part, _ in fields.of(as_bytes(value))
+        ):
+            raise Malformed("it has its numbers in another file")
 
 
 def _checked_facts(path: Path, content: bytes, texts: dict[str, str]) -> dict[str, Any]:
     if KEY not in texts:
         raise UserError(f"`{path}` was not written by `task=export`, or is damaged.")
-    facts = json.loads(texts[KEY])
-    graph = facts.pop("graph")
-    if hashlib.sha256(content[: graph["bytes"]]).hexdigest() != graph["sha256"]:
+    facts = parsed_json(texts[KEY])
+    if not isinstance(facts, dict):
+        raise Malformed("what it says of itself is no mapping")
+    graph = record(GraphFacts, facts.pop("graph", None))
+    if not 0 <= graph.bytes <= len(content):
+        raise Malformed(f"its graph has {graph.bytes} bytes")
+    if hashlib.sha256(memoryview(content)[: graph.bytes]).hexdigest() != graph.sha256:
         raise UserError(f"`{path}` is damaged: its contents do not match its checksum.")
+    behind = Fields().of(memoryview(content)[graph.bytes :])
+    if any(number != TEXTS for number, _ in behind):
+        raise Malformed("there is more behind its graph than texts")
     return facts
+
+
+@dataclass(frozen=True)
+class GraphFacts:
+    """Length and SHA-256 of the graph, with which the file begins."""
+
+    bytes: int
+    sha256: str

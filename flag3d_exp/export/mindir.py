@@ -15,7 +15,6 @@ from typing import Any
 
 import mindspore as ms
 import numpy as np
-from google.protobuf.message import DecodeError
 from mindspore import Tensor, nn
 from mindspore.train.mind_ir_pb2 import AttributeProto, GraphProto, ModelProto, TensorProto
 
@@ -136,18 +135,6 @@ def function(path: Path, clip_shape: Shape) -> Callable[[np.ndarray], np.ndarray
         return network(Tensor(clips)).asnumpy()
 
     return logits
-
-
-def facts_of(content: bytes) -> dict[str, str]:
-    """The texts that a MindIR file carries.
-
-    Raises:
-        ValueError: it is no MindIR.
-    """
-    try:
-        return dict(ModelProto.FromString(content).user_info)
-    except DecodeError as error:
-        raise ValueError("it is no MindIR, or cut") from error
 
 
 def with_facts(facts: dict[str, str]) -> bytes:

@@ -102,7 +102,8 @@ def _array(archive: zipfile.ZipFile, name: str, member: zipfile.ZipInfo) -> np.n
         if dtype.kind not in KINDS or not dtype.itemsize:
             raise Malformed(f"its member `{name}` is an array of {dtype}, not of numbers or text")
         declared = prod(shape) * dtype.itemsize
-        if min(shape, default=0) < 0 or declared != member.file_size - file.tell():
+        sizes_fit = len(shape) <= 32 and min(shape, default=0) >= 0
+        if not sizes_fit or declared != member.file_size - file.tell():
             raise Malformed(f"its member `{name}` is not as long as its shape {shape} says"[:300])
         flat = np.empty(prod(shape), dtype)
         _fill(memoryview(flat.view(np.uint8)), file, name)  # pyright: ignore[reportArgumentType]

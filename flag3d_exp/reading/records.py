@@ -3,7 +3,7 @@
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from flag3d_exp.reading import Malformed
 
@@ -57,8 +57,12 @@ def _fits(annotation: Any, value: Any) -> bool:
     if annotation in (bool, str, NoneType):
         return isinstance(value, annotation)
     members = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return any(type(value) is type(member) and value == member for member in members)
     if get_origin(annotation) in (Union, UnionType):
         return any(_fits(member, value) for member in members)
+    if is_dataclass(annotation):
+        raise TypeError(f"{annotation} in a list, mapping or union is not supported")
     if get_origin(annotation) is list:
         return isinstance(value, list) and all(_fits(members[0], one) for one in value)
     if get_origin(annotation) is dict:

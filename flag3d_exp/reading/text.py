@@ -6,6 +6,7 @@ more data than a machine can hold.
 """
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,12 @@ def file_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
         if path.exists() and not path.is_file():
             raise Malformed("it is a folder" if path.is_dir() else "it is no regular file")
         with open(path, "rb") as file:
-            content = file.read(limit + 1)
+            size = os.fstat(file.fileno()).st_size
+            if size > limit:
+                raise Malformed(f"it is larger than {limit >> 20} MB")
+            return file.read(size)
     except OSError as error:
         raise Malformed(f"it can't be read: {error.strerror or error}") from error
-    if len(content) > limit:
-        raise Malformed(f"it is larger than {limit >> 20} MB")
-    return content
 
 
 def file_text(path: Path, limit: int = MAX_BYTES) -> str:

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from flag3d_exp import files
 from flag3d_exp.engine.train import Plan, Progress
+from flag3d_exp.reading.arrays import npz_arrays
 from flag3d_exp.report.figures import confusion_figure, curves_figure
 from flag3d_exp.results.metrics import confusion_matrix, predictions
-from flag3d_exp.runs.run_folder import History, save_metrics
+from flag3d_exp.runs.run_folder import History, inside, save_metrics
 from flag3d_exp.runs.tracking import Tracker
 
 
@@ -24,7 +23,7 @@ def publish(
     history.flush()
     metrics = progress.best_metrics | {"best_epoch": float(progress.best_epoch)}
     tracker.log_artifact(save_metrics(folder, metrics))
-    figures = folder / "figures"
+    figures = inside(folder, "figures")
     figures.mkdir(exist_ok=True)
     curves = {
         name: [(step / plan.steps_per_epoch, value) for step, value in zip(*series, strict=True)]
@@ -39,11 +38,12 @@ def publish(
 
 def publish_predictions(folder: Path, class_names: list[str], tracker: Tracker) -> None:
     """Draw the confusion matrix of every split's predictions; log figures and predictions."""
-    figures = folder / "figures"
+    figures = inside(folder, "figures")
     figures.mkdir(exist_ok=True)
-    for path in sorted((folder / "predictions").glob("*.npz")):
-        with np.load(path) as kept:
-            scores, labels = kept["scores"], kept["labels"]
+    for name in sorted(path.name for path in (folder / "predictions").glob("*.npz")):
+        path = inside(folder, "predictions", name)
+        kept = npz_arrays(path, ("scores", "labels"))
+        scores, labels = kept["scores"], kept["labels"]
         confusion = confusion_matrix(predictions(scores), labels, scores.shape[1])
         figure = confusion_figure(confusion, class_names)
         files.write_figure(figures / f"confusion_{path.stem}.png", figure, dpi=150)

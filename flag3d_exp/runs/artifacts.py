@@ -1,7 +1,6 @@
 """The files of an MLflow run: its run folder if that still holds the run, else its artifacts."""
 
 import atexit
-import json
 import os
 import shutil
 import tempfile
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from flag3d_exp.data import cache
 from flag3d_exp.errors import UserError
+from flag3d_exp.runs.run_folder import mlflow_run
 from flag3d_exp.runs.tracking import AUTO, connect, refusals, settled
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ def _run(run_id: str, uri: str | None) -> "tuple[MlflowClient, Run]":
 def _own_folder(run: "Run") -> Path | None:
     """The run's folder on this machine; None if there is none or another run has used it since."""
     folder = Path(run.data.tags.get("run_folder", ""))
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        known = json.loads((folder / "mlflow.json").read_text(encoding="utf-8"))
-        if known["run_id"] == run.info.run_id:
+    with suppress(UserError):
+        known = mlflow_run(folder)
+        if known is not None and known.run_id == run.info.run_id:
             return folder
     return None
 

@@ -1,6 +1,5 @@
 """What a run leaves behind: its MLflow run, its tags, the batch that failed it, final metrics."""
 
-import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,7 @@ from flag3d_exp.credentials import same_place
 from flag3d_exp.engine.interrupt import Interrupted, Pruned
 from flag3d_exp.errors import UserError
 from flag3d_exp.runs.provenance import provenance
-from flag3d_exp.runs.run_folder import History, Report
+from flag3d_exp.runs.run_folder import History, Report, inside, mlflow_run
 from flag3d_exp.runs.tracking import TRIAL_STATE, Status, Tracker, Tracking
 from flag3d_exp.runs.trial_hooks import TrialHooks
 
@@ -74,11 +73,8 @@ def tracked_run(
 
 def tracking_run_id(folder: Path, uri: str | None) -> str | None:
     """The MLflow run that a resumed folder belongs to."""
-    path = folder / "mlflow.json"
-    if not path.exists():
-        return None
-    known = json.loads(path.read_text(encoding="utf-8"))
-    return known["run_id"] if same_place(known["uri"], uri) else None
+    known = mlflow_run(folder)
+    return known.run_id if known is not None and same_place(known.uri, uri) else None
 
 
 def explained(
@@ -87,7 +83,7 @@ def explained(
     """Keep the batch that gave a non-finite loss, and say which recordings are in it."""
     names = [train_split.names[index] for index in error.indices]
     clips = np.stack([train_split.clips(int(index), error.epoch) for index in error.indices])
-    path = folder / f"nonfinite_step_{error.step}.npz"
+    path = inside(folder, f"nonfinite_step_{error.step}.npz")
     labels = train_split.labels[error.indices]
     files.write_arrays(path, {"names": np.array(names), "clips": clips, "labels": labels})
     tracker.log_artifact(path)

@@ -8,6 +8,8 @@ from typing import Any
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.source import Dataset
 from flag3d_exp.errors import UserError
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.records import record
 from flag3d_exp.runs.references import Run
 from flag3d_exp.skeletons.layout import Layout, load_layout
 
@@ -44,7 +46,8 @@ def find_recordings(runs: Sequence[Run]) -> Recordings | None:
 
 def _dataset(settings: Mapping[str, Any]) -> Dataset:
     names = {field.name for field in fields(Dataset)}
+    known = {name: value for name, value in settings.items() if name in names}
     try:
-        return Dataset(**{name: value for name, value in settings.items() if name in names})
-    except TypeError as error:
+        return record(Dataset, known | {"cache": "auto"})  # the file says not where to write
+    except Malformed as error:
         raise UserError(f"its configuration does not describe a dataset: {error}.") from error

@@ -1,23 +1,31 @@
 """References to runs, and runs as their folders describe them: predictions, model, data."""
 
-import json
 import re
+import reprlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from flag3d_exp.errors import UserError, blamed_on, nearest
 from flag3d_exp.names import check_class_names
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.settings import resolved, selected
+from flag3d_exp.reading.text import file_text, parsed_yaml
 from flag3d_exp.results.predictions import Predictions, load_predictions
 from flag3d_exp.results.published import CLASSES, protocol
+from flag3d_exp.runs.run_folder import inside, read_json
+from flag3d_exp.splits import check_split_names
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 FUSION = "fusion.json"
+LOOKED_UP = {
+    "dataset.name": str,
+    "dataset.classes": list,
+    "model._target_": str,
+    "stream.name": str,
+}
 
 
 def resolve(reference: str, key: str, uri: str | None = None) -> Path:
@@ -58,7 +66,7 @@ def find_checkpoint(reference: str, key: str, uri: str | None = None) -> Path:
     path = resolve(reference, key, uri)
     if not path.is_dir():
         return path
-    best = path / "checkpoints" / "best.npz"
+    best = inside(path, "checkpoints", "best.npz")
     if not best.is_file():
         raise UserError(f"`{key}={reference}`: {path} holds no checkpoints/best.npz.")
     return best
@@ -153,13 +161,15 @@ def open_run(reference: str, uri: str | None = None) -> Run:
         UserError: there is no such run, or it holds no predictions.
     """
     folder = resolve(reference, "task.runs", uri)
-    paths = sorted((folder / "predictions").glob("*.npz"))
-    if not paths:
+    names = sorted(path.name for path in (folder / "predictions").glob("*.npz"))
+    if not names:
         raise UserError(
             f"run {reference} holds no predictions (none in {folder / 'predictions'}); "
             "make them with `task=evaluate`."
         )
+    paths = [inside(folder, "predictions", name) for name in names]
     predictions = {path.stem: load_predictions(path) for path in paths}
+    check_split_names(predictions, f"run {reference}: `predictions`", averaged=True)
     config = _config(folder)
     fusion = _fusion(folder)
     counts = {split: one.num_classes for split, one in predictions.items()}
@@ -219,28 +229,78 @@ def check_same_classes(runs: Sequence[Run]) -> None:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    """The run's configuration; of a fused run, what its members have in common."""
+    """The run's configuration; of a fused run, what its members have in common.
+
+    Raises:
+        UserError: it is no configuration.
+    """
     if fusion := _fusion(folder):
-        return fusion["config"]
-    for path in (folder / ".hydra" / "config.yaml", folder / "config" / "config.yaml"):
+        return _checked(fusion["config"], folder / FUSION)
+    for parts in ((".hydra", "config.yaml"), ("config", "config.yaml")):
+        path = inside(folder, *parts)
         if path.exists():
-            return _plain(OmegaConf.load(path))
+            try:
+                return _checked(resolved(_mapping(parsed_yaml(file_text(path)))), path)
+            except Malformed as error:
+                raise UserError(f"{path}: {error}.") from error
     return {}
 
 
 def _fusion(folder: Path) -> dict[str, Any]:
-    """What `fusion.json` says of a fused run; nothing for other runs."""
-    path = folder / FUSION
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    """What `fusion.json` says of a fused run; nothing for other runs.
+
+    Raises:
+        UserError: it is not what `task=fuse` writes.
+    """
+    fusion = read_json(folder, FUSION)
+    if fusion is None:
+        return {}
+    if not (
+        isinstance(fusion, dict)
+        and isinstance(fusion.get("config"), dict)
+        and isinstance(fusion.get("title"), str)
+    ):
+        raise UserError(f"{folder / FUSION} is not what `task=fuse` writes.")
+    return fusion
 
 
-def _plain(loaded: Any) -> dict[str, Any]:
-    """A composed configuration as plain values; references that cannot be resolved stay text."""
+def started_with(folder: Path) -> list[str] | None:
+    """The overrides that a run was started with; None if its folder does not say.
+
+    Raises:
+        UserError: they are no list of texts.
+    """
+    path = inside(folder, ".hydra", "overrides.yaml")
+    if not path.is_file():
+        return None
     try:
-        plain = OmegaConf.to_container(loaded, resolve=True)
-    except OmegaConfBaseException:
-        plain = OmegaConf.to_container(loaded, resolve=False)
-    return {str(key): value for key, value in plain.items()} if isinstance(plain, dict) else {}
+        lines = parsed_yaml(file_text(path)) or []
+    except Malformed as error:
+        raise UserError(f"{path} can't be read: {error}.") from error
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise UserError(f"{path} must be a list of overrides.")
+    return lines
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if value is not None and not isinstance(value, dict):
+        raise Malformed(f"it must be a mapping; got {type(value).__name__}")
+    return value or {}
+
+
+def _checked(config: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The configuration, if what is looked up in it is of the types that it must be of."""
+    for key, kind in LOOKED_UP.items():
+        parent = selected(config, key.rpartition(".")[0])
+        if parent is not None and not isinstance(parent, dict):
+            raise UserError(f"{path}: `{key.partition('.')[0]}` must be a group of settings.")
+        value = selected(config, key)
+        if value is not None and not isinstance(value, kind):
+            raise UserError(f"{path}: `{key}` must be {kind.__name__}; got {reprlib.repr(value)}.")
+    classes = selected(config, "dataset.classes") or []
+    if not all(isinstance(name, str) for name in classes):
+        raise UserError(f"{path}: `dataset.classes` must be names.")
+    return config
 
 
 def _title(folder: Path, config: dict[str, Any]) -> str:

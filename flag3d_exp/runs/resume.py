@@ -15,8 +15,11 @@ from flag3d_exp.engine.parameters import assign_parameters
 from flag3d_exp.engine.step import TrainStep
 from flag3d_exp.engine.train import Progress
 from flag3d_exp.errors import UserError, blamed_on
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.records import record
 from flag3d_exp.runs.begun import check_same_run
 from flag3d_exp.runs.references import find_checkpoint
+from flag3d_exp.runs.run_folder import inside
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +42,8 @@ def restored(folder: Path, model: nn.Cell, step: TrainStep, meta: Mapping[str, A
         return Progress()
     check_same_run(checkpoint.meta, meta, folder)
     try:
-        progress = Progress.restored(checkpoint.meta["progress"])
-    except (AttributeError, KeyError, TypeError) as error:
+        progress = record(Progress, checkpoint.meta.get("progress"))
+    except Malformed as error:
         raise UserError(
             f"The checkpoints in `{folder}` are of another version of this program; "
             "`task.init_from` starts a new run from their weights."
@@ -65,7 +68,8 @@ def shared(ranks: Ranks, model: nn.Cell, step: TrainStep, progress: Progress) ->
 
 def newest(folder: Path) -> Checkpoint | None:
     """The newest checkpoint that can be read; None if the folder has none at all."""
-    found = sorted((folder / "checkpoints").glob("last*.npz"), key=_age)
+    names = [path.name for path in (folder / "checkpoints").glob("last*.npz")]
+    found = sorted((inside(folder, "checkpoints", name) for name in names), key=_age)
     refusal: UserError | None = None
     for path in found:
         try:
@@ -113,4 +117,5 @@ def _first_shapes(theirs: Mapping[str, Any], own: Mapping[str, Any]) -> str:
 
 def _age(path: Path) -> int:
     """0 for `last`, 1 for `last-1`, ..."""
-    return int(path.stem.partition("-")[2] or 0)
+    age = path.stem.partition("-")[2] or "0"
+    return int(age) if age.isdecimal() and len(age) < 10 else 0

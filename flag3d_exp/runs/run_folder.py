@@ -16,12 +16,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from flag3d_exp import files
 from flag3d_exp.errors import UserError
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.records import record
+from flag3d_exp.reading.text import file_bytes, parsed_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,6 +55,105 @@ OF_OTHERS = (
     "report.html",
     "summary.md",
 )
+MAX_HISTORY = 256 << 20
+FOLDERS = (".hydra", "predictions", "checkpoints", "figures")
+WRITTEN = (
+    *FOLDERS,
+    "run.log",
+    "metrics.json",
+    "history.jsonl",
+    "mlflow.json",
+    "trial.json",
+    ".lock",
+)
+
+
+def inside(folder: Path, *parts: str) -> Path:
+    """The path of a run's file, which is below the run's folder.
+
+    Every file of a run is opened by this path, so that neither a name, such as that of a split, nor
+    a symbolic link in a folder from another machine leads to a file that is not the run's.
+
+    Raises:
+        UserError: it would be outside of the folder.
+    """
+    path = folder.joinpath(*parts)
+    try:
+        is_below = folder.resolve() in path.resolve().parents
+    except (ValueError, RuntimeError):  # a null character, a circle of links
+        is_below = False
+    if not is_below:
+        raise UserError(f"`{path}` is not a file of the run in `{folder}`: it leads out of it.")
+    return path
+
+
+def check_links(folder: Path) -> None:
+    """Refuse a run folder whose files are symbolic links to places outside of it.
+
+    Raises:
+        UserError: naming the link.
+    """
+    for name in WRITTEN:
+        inside(folder, name)
+        if name in FOLDERS and (folder / name).is_dir():
+            for path in (folder / name).iterdir():
+                inside(folder, name, path.name)
+
+
+@dataclass(frozen=True)
+class MlflowRun:
+    """What `mlflow.json` says: the store and the run in it; None of both without tracking."""
+
+    uri: str | None
+    run_id: str | None
+
+
+def mlflow_run(folder: Path) -> MlflowRun | None:
+    """The MLflow run that a folder belongs to; None if it does not say.
+
+    Raises:
+        UserError: `mlflow.json` is not what a run writes.
+    """
+    found = read_json(folder, "mlflow.json")
+    try:
+        return None if found is None else record(MlflowRun, found)
+    except Malformed as error:
+        raise UserError(f"{folder / 'mlflow.json'}: {error}.") from error
+
+
+def read_metrics(folder: Path) -> dict[str, float]:
+    """What `metrics.json` says; nothing if there is none.
+
+    Raises:
+        UserError: it is not what a run writes.
+    """
+    found = read_json(folder, "metrics.json")
+    try:
+        return record(Metrics, {"values": found or {}}).values
+    except Malformed as error:
+        raise UserError(f"{folder / 'metrics.json'}: {error}.") from error
+
+
+def read_json(folder: Path, name: str) -> Any:
+    """The value in a JSON file of a run; None if there is no such file.
+
+    Raises:
+        UserError: it can't be read, or is no JSON.
+    """
+    path = inside(folder, name)
+    if not path.exists():
+        return None
+    try:
+        return parsed_json(file_bytes(path))
+    except Malformed as error:
+        raise UserError(f"{path}: {error}.") from error
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Final values by name."""
+
+    values: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -71,8 +173,10 @@ class History:
     """
 
     def __init__(self, folder: Path):
-        self.path = folder / "history.jsonl"
-        self.reports = list(_reports(self.path))
+        self.path = inside(folder, "history.jsonl")
+        content = _whole_lines(self.path)
+        self._size = len(content)
+        self.reports = list(_reports(self.path, content))
         self._known = {(report.step, *sorted(report.metrics)) for report in self.reports}
         self._unwritten = b""
 
@@ -99,18 +203,20 @@ class History:
         return found
 
     def flush(self) -> None:
-        """Append what is not in the file yet, all of it or nothing."""
+        """Append what is not in the file yet, all of it or nothing.
+
+        A part of a line that a killed run or a full disk left at the end goes first.
+        """
         if not self._unwritten:
             return
-        size = self.path.stat().st_size if self.path.exists() else 0
         try:
             with open(self.path, "ab") as file:
+                file.truncate(self._size)
                 file.write(self._unwritten)
         except OSError as error:
-            if self.path.exists():
-                os.truncate(self.path, size)
             log.warning("%s was not written (%s); the next report tries again.", self.path, error)
         else:
+            self._size += len(self._unwritten)
             self._unwritten = b""
 
 
@@ -120,7 +226,7 @@ def save_predictions(
     """Write `predictions/<split>.npz`: names (n,), and what the problem saves of each."""
     import numpy as np
 
-    path = folder / "predictions" / f"{split}.npz"
+    path = inside(folder, "predictions", f"{split}.npz")
     path.parent.mkdir(exist_ok=True)
     files.write_arrays(path, {"names": np.array(names), **arrays})
     return path
@@ -128,7 +234,7 @@ def save_predictions(
 
 def save_metrics(folder: Path, metrics: Mapping[str, float]) -> Path:
     """Write `metrics.json`, the final value of each metric."""
-    path = folder / "metrics.json"
+    path = inside(folder, "metrics.json")
     files.write_json(path, dict(sorted(metrics.items())))
     return path
 
@@ -194,8 +300,9 @@ def locked(folder: Path, key: str = "hydra.run.dir") -> Iterator[None]:
         key: the setting that names the folder.
 
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds it, or it holds links to other places.
     """
+    check_links(folder)
     lock = FileLock(folder / ".lock", timeout=0)
     try:
         lock.acquire()
@@ -208,13 +315,29 @@ def locked(folder: Path, key: str = "hydra.run.dir") -> Iterator[None]:
         lock.release()
 
 
-def _reports(path: Path) -> Iterator[Report]:
-    """The reports in a history; the last line, which a killed run may have cut, is removed."""
+def _whole_lines(path: Path) -> bytes:
+    """The lines of a history without a last one that was cut; nothing if there is no file.
+
+    Raises:
+        UserError: it can't be read.
+    """
     if not path.exists():
-        return
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        os.truncate(path, len(whole))
-    for line in whole.decode("utf-8").splitlines():
-        yield Report(**json.loads(line))
+        return b""
+    try:
+        content = file_bytes(path, MAX_HISTORY)
+    except Malformed as error:
+        raise UserError(f"{path}: {error}.") from error
+    return content[: content.rfind(b"\n") + 1]
+
+
+def _reports(path: Path, content: bytes) -> Iterator[Report]:
+    """The reports in the lines of a history.
+
+    Raises:
+        UserError: naming the line that is none.
+    """
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+        try:
+            yield record(Report, parsed_json(line))
+        except Malformed as error:
+            raise UserError(f"{path}, line {number}: {error}.") from error

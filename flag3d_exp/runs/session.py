@@ -20,7 +20,7 @@ from flag3d_exp.engine.step import TrainStep
 from flag3d_exp.engine.train import Plan, Progress
 from flag3d_exp.problems.problem import Arrays, Problem, split_metrics
 from flag3d_exp.results.evaluation import gap_metrics
-from flag3d_exp.runs.run_folder import History, check_kept, save_predictions
+from flag3d_exp.runs.run_folder import History, check_kept, inside, save_predictions
 from flag3d_exp.runs.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -206,7 +206,9 @@ class Session:
                 save_predictions(self.folder, split, names, saved)
         for name, keep in (("best", self.keep_best), ("last", self.keep_last)):
             if name in self.unsaved:
-                save_checkpoint(self.folder / f"checkpoints/{name}.npz", self.unsaved[name], keep)
+                save_checkpoint(
+                    inside(self.folder, "checkpoints", f"{name}.npz"), self.unsaved[name], keep
+                )
                 del self.unsaved[name]
 
     def report(self, progress: Progress) -> None:

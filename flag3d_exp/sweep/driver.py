@@ -25,6 +25,7 @@ from flag3d_exp.config.command_line import assignment
 from flag3d_exp.config.started import config_flags
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.errors import UserError
+from flag3d_exp.runs.run_folder import inside
 from flag3d_exp.runs.tracking import Status, Tracker, settle
 from flag3d_exp.sweep import job, owner, parent
 from flag3d_exp.sweep.begun import description
@@ -39,6 +40,7 @@ from flag3d_exp.sweep.ledger import (
     Ledger,
     Retry,
     all_failed,
+    check_attributes,
     counted,
 )
 from flag3d_exp.sweep.results import publish
@@ -94,6 +96,7 @@ def search(
     seed = sampler_seed(config.seed, number, sweeper.sampler)
     study.sampler = seeded_sampler(sweeper.sampler, seed, space)
     ledger = Ledger(study, storage, sweeper.max_retries)
+    check_attributes(ledger.trials())
     study.set_metric_names(list(objectives))
     tracker = parent.of_study(config, study, folder)
     launcher = config.hydra.runtime.choices.get("hydra/launcher") != "basic"
@@ -223,7 +226,7 @@ class Driver:
         devices = self.sweeper.devices
         if devices:
             lines.append(f"device.id={devices[slot % len(devices)]}")
-        folder = self.folder / self.ledger.get(trial.number).user_attrs[FOLDER]
+        folder = inside(self.folder, self.ledger.get(trial.number).user_attrs[FOLDER])
         if "resume" in self.task and (folder / "history.jsonl").exists():
             lines.append("task.resume=auto")
         ticket = self.ticket(
@@ -284,7 +287,7 @@ class Driver:
 
     def _bury(self, trial: FrozenTrial, error: str, retry: Retry) -> None:
         if self.ledger.fail(trial, error, retry):
-            parent.close_child(self.folder / trial.user_attrs.get(FOLDER, str(trial.number)))
+            parent.close_child(inside(self.folder, trial.user_attrs.get(FOLDER, str(trial.number))))
 
     def _publish(self, trials: list[FrozenTrial]) -> None:
         """Refresh the results after each trial."""

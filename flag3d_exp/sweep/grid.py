@@ -1,6 +1,5 @@
 """A plain grid, `-m model=a,b seed=1,2,3`: every combination, and the mean over seeds."""
 
-import json
 import logging
 import sys
 import time
@@ -102,10 +101,11 @@ def own_folder(config: DictConfig) -> Iterator[Path]:
 
 
 def _parent(config: DictConfig, folder: Path) -> Tracker:
-    path = folder / "mlflow.json"
+    path = run_folder.inside(folder, "mlflow.json")
     with FileLock(folder / ".mlflow.lock"):
-        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        run_id = known.get("run_id") if same_place(known.get("uri"), config.tracking.uri) else None
+        known = run_folder.mlflow_run(folder)
+        uri = config.tracking.uri
+        run_id = known.run_id if known is not None and same_place(known.uri, uri) else None
         tracker = parent.start(config, folder.name, folder, run_id)
         files.write_json(path, {"uri": config.tracking.uri, "run_id": tracker.run_id})
     return tracker
@@ -162,10 +162,9 @@ def _work(
 def _settle(one: job.Job, point: Point, num_points: int, stopping: bool) -> None:
     """Note how a run ended."""
     what = " ".join(f"{key}={value}" for key, value in point.choices.items())
-    path = one.folder / "metrics.json"
     if one.returncode() == 0:
         point.state = "complete"
-        point.metrics = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        point.metrics = run_folder.read_metrics(one.folder)
         shown = "  ".join(f"{k} {v:.2f}" for k, v in point.metrics.items() if k.endswith("/top1"))
         log.info("run %d of %d complete  %s  %s", one.number + 1, num_points, what, shown)
         return

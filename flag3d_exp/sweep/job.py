@@ -21,7 +21,7 @@ from flag3d_exp.config.command_line import (
     within,
 )
 from flag3d_exp.runs.run_folder import PREPARED
-from flag3d_exp.sweep.trial import Ticket
+from flag3d_exp.sweep.trial import PRUNER, Ticket
 
 HANDED_ON = "FLAG3D_EXP_JOB"  # environment variable: the overrides that a launcher is to run
 NOT_PASSED_ON = ("hydra.sweep", "hydra.sweeper", "hydra/sweeper", "hydra.launcher",
@@ -117,7 +117,7 @@ def start(
         launcher: hand it to the Hydra launcher that the command line of this process chose.
     """
     ticket.write(folder)
-    environment = dict(os.environ) | {PREPARED: str(folder)}
+    environment = os.environ | {PREPARED: str(folder), PRUNER: json.dumps(ticket.pruner)}
     if launcher:
         environment[HANDED_ON] = json.dumps(list(overrides))
         arguments = [

@@ -7,6 +7,7 @@ one drops it. In the same way a trial claimed beyond the budget is dropped by it
 no lock is needed between machines.
 """
 
+import reprlib
 from collections.abc import Sequence
 from enum import Enum
 from typing import Any
@@ -16,12 +17,23 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from flag3d_exp.errors import UserError
 from flag3d_exp.sweep.owner import this_process
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 # user attributes of a trial
 OWNER, HEARTBEAT, FOLDER, ERROR = "owner", "heartbeat", "folder", "error"
 RETRY_OF, NUM_DEATHS, DROPPED, DRAWN = "retry_of", "num_deaths", "dropped", "drawn"
+ATTRIBUTES: dict[str, type] = {
+    OWNER: dict,
+    HEARTBEAT: int,
+    FOLDER: str,
+    ERROR: str,
+    RETRY_OF: int,
+    NUM_DEATHS: int,
+    DROPPED: str,
+    DRAWN: bool,
+}
 
 
 class Retry(Enum):
@@ -100,6 +112,26 @@ class Ledger:
             return self.storage.set_trial_state_values(self.trial_id(number), TrialState.FAIL)
         except UpdateFinishedTrialError:
             return False
+
+
+def check_attributes(trials: Sequence[FrozenTrial]) -> None:
+    """Refuse a study whose trials have attributes that no driver gives them.
+
+    Raises:
+        UserError: naming the trial and the attribute.
+    """
+    for trial in trials:
+        for key, kind in ATTRIBUTES.items():
+            value = trial.user_attrs.get(key)
+            fits = type(value) is kind and (key != RETRY_OF or 0 <= value < len(trials))
+            if key == OWNER and fits:
+                parts = [type(value.get(part)) for part in ("host", "pid", "started")]
+                fits = parts in ([str, int, float], [str, int, int])
+            if value is not None and not fits:
+                raise UserError(
+                    f"the study's storage: trial {trial.number} has `{key}` "
+                    f"{reprlib.repr(value)}, which is not what a sweep writes."
+                )
 
 
 def successor(trial: FrozenTrial, deaths: int) -> FrozenTrial:

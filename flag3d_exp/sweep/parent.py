@@ -1,6 +1,5 @@
 """The MLflow run of a sweep, parent of the runs of its trials; every driver continues it."""
 
-import json
 from pathlib import Path
 
 import optuna
@@ -9,7 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from flag3d_exp.runs import tracking
-from flag3d_exp.runs.run_folder import Report
+from flag3d_exp.runs.run_folder import Report, mlflow_run
 from flag3d_exp.sweep import results
 from flag3d_exp.sweep.ledger import Ledger
 from flag3d_exp.sweep.space import spelled
@@ -69,10 +68,6 @@ def refresh(tracker: tracking.Tracker, ledger: Ledger, folder: Path) -> None:
 
 def close_child(folder: Path) -> None:
     """Close the MLflow run that a dead process left RUNNING."""
-    path = folder / "mlflow.json"
-    if path.exists():
-        known = json.loads(path.read_text(encoding="utf-8"))
-        if known["run_id"] is not None:
-            tracking.close(
-                known["run_id"], known["uri"], "FAILED", {tracking.TRIAL_STATE: "failed"}
-            )
+    known = mlflow_run(folder)
+    if known is not None and known.run_id is not None and known.uri is not None:
+        tracking.close(known.run_id, known.uri, "FAILED", {tracking.TRIAL_STATE: "failed"})

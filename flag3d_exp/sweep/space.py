@@ -26,6 +26,7 @@ from optuna.distributions import (
 )
 
 from flag3d_exp.config.hydra_adapter import parse_overrides, value_text
+from flag3d_exp.config.untrusted import check_objects, checked_overrides
 from flag3d_exp.errors import UserError
 
 
@@ -49,7 +50,13 @@ class Space:
             suggest(trial, key, distribution)
         if self.conditional is not None:
             self.conditional(trial)
-        return [f"{key}={spelled(value)}" for key, value in trial.params.items()]
+        lines = {key: f"{key}={spelled(value)}" for key, value in trial.params.items()}
+        added = {key: value for key, value in trial.params.items() if key not in self.distributions}
+        if self.conditional is None:  # anyone may have put them there
+            checked_overrides([lines[key] for key in added], "the study's storage")
+        for key, value in added.items():
+            check_objects(key, value, "the study's storage")
+        return list(lines.values())
 
     @property
     def size(self) -> int | None:

@@ -42,10 +42,14 @@ def open_storage(address: str) -> BaseStorage:
             return optuna.storages.RDBStorage(opened(address))
         return JournalStorage(JournalFileBackend(address))
     except Exception as error:  # each driver has exceptions of its own
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"`hydra.sweeper.storage={address}` cannot be used: {first} Accepted: {ACCEPTED}."
-        ) from error
+        raise _unusable(address, error) from error
+
+
+def _unusable(address: str, error: Exception) -> UserError:
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return UserError(
+        f"`hydra.sweeper.storage={address}` cannot be used: {first} Accepted: {ACCEPTED}."
+    )
 
 
 def open_study(
@@ -66,13 +70,18 @@ def open_study(
     with FileLock(folder / ".creation.lock"):
         files.remove_abandoned(folder, recursive=False)
         storage = open_storage(address)
-        study = optuna.create_study(
-            storage=storage,
-            study_name=name,
-            directions=[StudyDirection[direction.upper()] for direction in directions],
-            load_if_exists=True,
-        )
-        driver, first = register(name, storage, begun)
+        try:
+            study = optuna.create_study(
+                storage=storage,
+                study_name=name,
+                directions=[StudyDirection[direction.upper()] for direction in directions],
+                load_if_exists=True,
+            )
+            driver, first = register(name, storage, begun)
+        except Exception as error:  # of a damaged journal: whatever its replay stumbles on
+            raise _unusable(address, error) from error
+    if not isinstance(first, dict):
+        raise _unusable(address, ValueError("it does not say what the study was begun with"))
     check_same(
         first,
         begun,

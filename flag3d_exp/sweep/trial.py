@@ -17,13 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from flag3d_exp import files
+from flag3d_exp.config.untrusted import check_objects
 from flag3d_exp.engine.interrupt import Interrupted, Pruned
 from flag3d_exp.errors import UserError
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.records import record
+from flag3d_exp.runs.run_folder import read_json, read_metrics
 from flag3d_exp.runs.trial_hooks import TrialHooks
 
 log = logging.getLogger(__name__)
 
 FILE = "trial.json"
+PRUNER = "FLAG3D_EXP_PRUNER"  # environment variable: the pruner that this job's driver has chosen
 BEAT_SECONDS = 15.0
 
 
@@ -58,9 +63,21 @@ class Ticket:
 
 
 def ticket(folder: Path) -> Ticket | None:
-    """The ticket of a job's folder, if it is part of a sweep."""
-    path = folder / FILE
-    return Ticket(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+    """The ticket of a job's folder, if it is part of a sweep.
+
+    Raises:
+        UserError: it is not what a driver writes, or names a pruner that is not Optuna's.
+    """
+    found = read_json(folder, FILE)
+    if found is None:
+        return None
+    try:
+        own = record(Ticket, found)
+    except Malformed as error:
+        raise UserError(f"{folder / FILE}: {error}.") from error
+    if json.dumps(own.pruner) != os.environ.get(PRUNER):
+        check_objects("hydra.sweeper.pruner", own.pruner, str(folder / FILE))
+    return own
 
 
 def run(folder: Path, task: Callable[[TrialHooks | None], float | None]) -> float | None:
@@ -112,7 +129,7 @@ class Trial:
             study_name=ticket.study,
             storage=storage,
             sampler=optuna.samplers.RandomSampler(),
-            pruner=instantiate(ticket.pruner),
+            pruner=instantiate(ticket.pruner) if ticket.pruner else None,
         )
         self.ticket, self._ledger = ticket, Ledger(study, storage, ticket.max_retries)
         state = self._ledger.get(ticket.number).state
@@ -202,6 +219,5 @@ class Trial:
 
 
 def _metrics(folder: Path, names: list[str]) -> list[float | None]:
-    path = folder / "metrics.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known = read_metrics(folder)
     return [known.get(name) for name in names]

@@ -1,14 +1,18 @@
 """`task=best`: train the best configuration that a study found, in full."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from flag3d_exp.config.command_line import assignment, select, within
 from flag3d_exp.config.experiment import Experiment
+from flag3d_exp.config.hydra_adapter import parse_overrides
+from flag3d_exp.config.untrusted import checked_overrides
 from flag3d_exp.errors import UserError
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.records import record
+from flag3d_exp.reading.text import file_text, parsed_yaml
 from flag3d_exp.sweep.results import FILE
 from flag3d_exp.sweep.space import spelled
 from flag3d_exp.tasks.streams import train
@@ -31,25 +35,29 @@ class Best:
     train: dict[str, object] | None = None
 
     def __call__(self, experiment: Experiment) -> None:
-        """Train in the run folder with the study's overrides, its best parameters and ours."""
+        """Train in the run folder with the study's overrides, its best parameters and own ones."""
         found = study_results(Path(self.study))
-        overrides = [
-            *select(found["overrides"], lambda key: key != "sweep"),
-            *(f"{key}={spelled(value)}" for key, value in self.parameters(found).items()),
+        own = [
             *select(experiment.overrides, lambda key: not within(key, "task")),
             *(assignment(f"task.{key}", value) for key, value in (self.train or {}).items()),
         ]
-        train(experiment.folder / "train", overrides, experiment.flags)
+        lines = [
+            *found.overrides,
+            *(f"{key}={spelled(value)}" for key, value in self.parameters(found).items()),
+        ]
+        given = ["sweep", *(override.key_or_group for override in parse_overrides(own))]
+        of_study = checked_overrides(lines, f"`task.study={self.study}`: {FILE}", given)
+        train(experiment.folder / "train", [*of_study, *own], experiment.flags)
 
-    def parameters(self, found: dict) -> dict:
+    def parameters(self, found: "Results") -> dict[str, Any]:
         """What the best trial drew.
 
         Raises:
             UserError: the study has no best trial yet, or several and none is named.
         """
-        if "best_params" in found:
-            return found["best_params"]
-        front = {point["trial"]: point["params"] for point in found.get("pareto_front", [])}
+        if found.best_params is not None:
+            return found.best_params
+        front = {point.trial: point.params for point in found.pareto_front}
         if not front:
             raise UserError(f"`task.study={self.study}` has no complete trial yet.")
         if self.trial not in front:
@@ -60,17 +68,47 @@ class Best:
         return front[self.trial]
 
 
-def study_results(folder: Path) -> dict:
+@dataclass(frozen=True)
+class Point:
+    """A trial of a Pareto front, and what it drew."""
+
+    trial: int
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is used of a study's optimization_results.yaml.
+
+    Args:
+        overrides: of all trials.
+        best_params: what the best trial drew; None if there are several objectives.
+    """
+
+    overrides: list[str]
+    best_params: dict[str, Any] | None
+    pareto_front: list[Point]
+
+
+def study_results(folder: Path) -> Results:
     """A study's optimization_results.yaml.
 
     Raises:
-        UserError: there is none, or it is no YAML.
+        UserError: there is none, or it is not what a study writes.
     """
     path = folder.expanduser() / FILE
     if not path.is_file():
         raise UserError(f"`task.study={folder}` is no study's folder: it has no {FILE}.")
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"`task.study={folder}`: {path} can't be read: {reason}.") from error
+        found = parsed_yaml(file_text(path))
+        if not isinstance(found, dict) or not isinstance(found.get("pareto_front", []), list):
+            raise Malformed("it is not what a study writes")
+        front = [
+            record(Point, {key: one.get(key) for key in ("trial", "params")})
+            for one in found.get("pareto_front", [])
+            if isinstance(one, dict)
+        ]
+        used = {"overrides": found.get("overrides"), "best_params": found.get("best_params")}
+        return replace(record(Results, used | {"pareto_front": []}), pareto_front=front)
+    except Malformed as error:
+        raise UserError(f"`task.study={folder}`: {path} can't be read: {error}.") from error

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from mindspore import nn
-from omegaconf import OmegaConf
 
 from flag3d_exp import bounds, console
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.config.preprocessing import departures
+from flag3d_exp.config.untrusted import recorded_values
 from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.engine.checkpoint import Checkpoint, load_checkpoint
 from flag3d_exp.engine.interrupt import StopRequest
@@ -17,6 +17,7 @@ from flag3d_exp.engine.parameters import assign_parameters
 from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import UserError, blamed_on, nearest
 from flag3d_exp.problems.problem import split_metrics
+from flag3d_exp.reading.settings import selected
 from flag3d_exp.report.run_figures import publish_predictions
 from flag3d_exp.results.evaluation import gap_metrics
 from flag3d_exp.runs import record
@@ -131,6 +132,9 @@ def restored_model(experiment: Experiment, checkpoint: Checkpoint, weights: str 
 
 def trained_batch_size(checkpoint: Checkpoint) -> int:
     """Clips per forward pass in the evaluations of the checkpoint's own run; 16 if it had none."""
-    saved = OmegaConf.create(checkpoint.meta.get("config", ""))
-    task = OmegaConf.select(saved, "task") or {}
-    return task.get("eval_batch_size") or task.get("batch_size") or 16
+    saved = recorded_values(checkpoint.meta.get("config", ""), "`task.checkpoint`")
+    for key in ("task.eval_batch_size", "task.batch_size"):
+        size = selected(saved, key)
+        if isinstance(size, int) and 1 <= size <= 65536:
+            return size
+    return 16

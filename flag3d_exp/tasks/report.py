@@ -1,6 +1,5 @@
 """`task=report`: runs as one self-contained page, with its Markdown twin and its numbers."""
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -123,24 +122,21 @@ def attach(run: Run, paths: Sequence[Path], uri: str | None) -> None:
     """Log files to the run's MLflow run, if it has one; a store that is away costs only that."""
     from flag3d_exp.runs import tracking
 
-    known = run.folder / "mlflow.json"
-    place: dict[str, str | None] = {"run_id": run.reference, "uri": uri}
-    if known.exists():
-        place = json.loads(known.read_text(encoding="utf-8"))
-    elif not RUN_ID.fullmatch(run.reference):
-        return
-    if place["run_id"] is None or place["uri"] is None:
+    known = run_folder.mlflow_run(run.folder)
+    if known is None and RUN_ID.fullmatch(run.reference):
+        known = run_folder.MlflowRun(uri, run.reference)
+    if known is None or known.run_id is None or known.uri is None:
         return
     # A folder that came from somebody else names a server that is nobody's business here.
-    if not place["uri"].startswith(LOCAL) and not same_place(place["uri"], uri):
+    if not known.uri.startswith(LOCAL) and not same_place(known.uri, uri):
         log.warning(
             "The report is not attached to %s, which is tracked at %s; with that as `tracking.uri` "
             "it is.",
-            *(run.title, place["uri"]),
+            *(run.title, known.uri),
         )
         return
     try:
-        tracking.attach(place["run_id"], place["uri"], paths, "report")
+        tracking.attach(known.run_id, known.uri, paths, "report")
     except UserError as error:
         log.warning("The report is not attached to %s: %s", run.title, error)
 

@@ -1,0 +1,208 @@
+"""What a configuration that was read from a file may name: the one rule for all such files.
+
+A run folder, a checkpoint, a study or an export may come from anywhere, so what it says is data.
+Objects (`_target_`): those of this package that the files of `conf/` name for the same key, and
+Optuna's samplers and pruners in a sweeper. References: to one other value, `${dataset.layout}`.
+Everything else, such as another class or `${oc.env:HOME}`, is refused, unless the configuration
+that the user composed, from the command line and the folders it names, says the same for the key.
+"""
+
+import re
+import reprlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import Any
+
+import yaml
+from hydra.core.override_parser.types import Override, QuotedString
+
+from flag3d_exp.config.checks import CONF, top_level
+from flag3d_exp.config.hydra_adapter import parse_overrides
+from flag3d_exp.errors import UserError
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.settings import REFERENCE, leaves, referred, selected
+from flag3d_exp.reading.text import parsed_yaml
+
+Plain = dict[str, Any]
+TARGET = "_target_"
+# Keys by which Hydra does something else than setting a value.
+SPECIAL = ("_args_", "_recursive_", "_convert_", "_self_", "_group_", "_name_", "defaults")
+OPTUNA = re.compile(r"optuna\.(samplers|pruners)\.[A-Za-z]+")
+KEY = re.compile(r"[+~]{0,2}[a-zA-Z_]\w*(\.[\w-]+)*")
+MAX_TEXT, MAX_OVERRIDES = 256 << 10, 20_000  # characters
+
+
+def recorded_values(text: str, file: str) -> Plain:
+    """The values of a configuration that a file holds, not yet checked for what they name.
+
+    Args:
+        text: YAML.
+        file: for messages: which file it is from.
+
+    Raises:
+        UserError: it is no mapping of settings.
+    """
+    try:
+        if len(text) > MAX_TEXT:
+            raise Malformed(f"it is longer than {MAX_TEXT >> 10} kB")
+        values = parsed_yaml(text) if text else {}
+    except Malformed as error:
+        raise UserError(f"{file}: its configuration can't be read: {error}.") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{file}: its configuration must map groups to their settings.")
+    for key in values:
+        if key not in top_level():
+            raise UserError(f"{file}: its configuration has `{key}`, which is no setting.")
+    return values
+
+
+def check_values(values: Plain, file: str, own: Callable[[], Plain] | None = None) -> None:
+    """Refuse values from a file that are more than data; see the module.
+
+    Args:
+        values: by key, nested.
+        file: for messages: which file they are from.
+        own: the configuration that the user composed, unresolved; asked for only if some value
+            needs it.
+
+    Raises:
+        UserError: naming the file and the key.
+    """
+    suspect = list(_suspects("", values))
+    known = own() if suspect and own is not None else {}
+    for path, value, refusal in suspect:
+        if value is None or selected(known, path) != value:
+            raise UserError(f"{file}: {refusal}")
+    for path, value in leaves("", values):
+        target = REFERENCE.fullmatch(value) if isinstance(value, str) else None
+        if target and selected(values, target[1]) is not None and referred(value, values) == value:
+            raise UserError(f"{file}: `{path}={value}` must refer to one value.")
+
+
+def checked_overrides(lines: Any, file: str, given: Sequence[str] = ()) -> list[str]:
+    """The overrides that a file holds, without those for a key that the command line gives as well.
+
+    Args:
+        lines: what the file holds.
+        file: for messages: which file they are from.
+        given: the keys on the command line.
+
+    Raises:
+        UserError: naming the file and the override that is more than a choice or a value.
+    """
+    if not isinstance(lines, list) or sum(len(str(line)) for line in lines) > MAX_OVERRIDES:
+        raise UserError(f"{file}: its overrides must be a list of at most {MAX_OVERRIDES} letters.")
+    for line in lines:
+        if not isinstance(line, str) or not KEY.fullmatch(line.partition("=")[0].rstrip()):
+            raise UserError(f"{file}: {reprlib.repr(line)} is no override of a setting.")
+    try:
+        parsed = parse_overrides(lines)
+    except RecursionError as error:
+        raise UserError(f"{file}: its overrides are nested too deeply.") from error
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
+    kept = [override for override in parsed if override.key_or_group not in given]
+    for override in kept:
+        _check_override(override, file)
+    return [str(override.input_line) for override in kept]
+
+
+def check_objects(key: str, values: Any, file: str) -> None:
+    """Refuse the description of an object, such as `hydra.sweeper.pruner`, that names another one.
+
+    Raises:
+        UserError: naming the file and the key.
+    """
+    for _, _, refusal in _suspects(key, values):
+        raise UserError(f"{file}: {refusal}")
+    for path, value in leaves(key, values):
+        # Lists that refer to lists may stand for more than a machine can hold.
+        if path != key and isinstance(value, str) and "${" in value:
+            raise UserError(f"{file}: {_unresolved(path, value)}")
+
+
+def _check_override(override: Override, file: str) -> None:
+    line, key = override.input_line, override.key_or_group
+    if key.split(".")[0] not in top_level() - {"hydra"}:
+        raise UserError(f"{file}: `{line}` sets nothing of a run; Hydra's own is not accepted.")
+    if override.is_sweep_override():
+        raise UserError(f"{file}: `{line}` must be one value.")
+    try:
+        value = plain_value(override)
+    except TypeError as error:
+        raise UserError(f"{file}: `{line}` must be a plain value.") from error
+    check_objects(key, value, file)
+
+
+def plain_value(override: Override) -> Any:
+    """The value of an override in plain types.
+
+    Raises:
+        TypeError: it has none, but a sweep or the like.
+    """
+
+    def plain(value: Any) -> Any:
+        match value:
+            case QuotedString():
+                return value.text
+            case None | bool() | int() | float() | str():
+                return value
+            case list():
+                return [plain(one) for one in value]
+            case dict():
+                return {str(plain(key)): plain(one) for key, one in value.items()}
+        raise TypeError(type(value).__name__)
+
+    return plain(override.value())
+
+
+def _suspects(path: str, values: Any) -> Iterator[tuple[str, Any, str]]:
+    """(path, value, why it is refused) of what only the user's own configuration may say."""
+    for name, value in leaves(path, values):
+        parts = name.split(".")
+        if parts[-1] == TARGET:
+            owner = name.removesuffix(f".{TARGET}")
+            if not _is_known(owner, value):
+                yield name, value, _unknown_object(name, value)
+        elif special := next((part for part in parts if part in SPECIAL), None):
+            yield name, value, f"`{name}` is not accepted from a file, because of `{special}`."
+        elif isinstance(value, str) and "${" in value and not REFERENCE.fullmatch(value):
+            yield name, value, _unresolved(name, value)
+
+
+def _is_known(owner: str, target: Any) -> bool:
+    in_sweeper = owner.startswith("hydra.sweeper.") and OPTUNA.fullmatch(str(target)) is not None
+    return in_sweeper or target in known_targets().get(owner, frozenset())
+
+
+def _unknown_object(path: str, value: Any) -> str:
+    group = path.partition(".")[0]
+    place = f"one of conf/{group}" if known_targets().get(group) else "none"
+    return (
+        f"`{path}={reprlib.repr(value)}` is not accepted from a file, which may name no object but "
+        f"{place}. A class of your own must be named on the command line as well, by "
+        f"`--config-dir` and `{group}=...`, or by `{path}=...`."
+    )
+
+
+def _unresolved(path: str, value: str) -> str:
+    return (
+        f"`{path}={reprlib.repr(value)}` is not resolved, because it is from a file; "
+        f"give `{path}=...` on the command line."
+    )
+
+
+@cache
+def known_targets() -> dict[str, frozenset[str]]:
+    """Key of an object -> the `_target_`s that the package's own `conf/` has for it."""
+    found: dict[str, set[str]] = {}
+    for file in sorted(CONF.rglob("*.yaml")):
+        text = file.read_text(encoding="utf-8")
+        group = ".".join(file.relative_to(CONF).parent.parts)
+        is_global = text.startswith("# @package _global_") or not group
+        values = yaml.safe_load(text)
+        for path, value in leaves("" if is_global else group, values if values else {}):
+            owner, _, name = path.rpartition(".")
+            if name == TARGET:
+                found.setdefault(owner, set()).add(str(value))
+    return {key: frozenset(targets) for key, targets in found.items()}
