@@ -123,7 +123,9 @@ def preprocessing(saved: Plain) -> Plain:
     return {f"dataset.{key}": known[key] for key in PREPROCESSING if key in known}
 
 
-def saved_configuration(meta: dict[str, Any], file: str = "the checkpoint") -> tuple[Plain, dict[str, str]]:
+def saved_configuration(
+    meta: dict[str, Any], file: str = "the checkpoint"
+) -> tuple[Plain, dict[str, str]]:
     """What a checkpoint says of its run: the configuration, and the choice made in each group.
 
     Args:

@@ -212,4 +212,4 @@ def test_resuming_nothing_is_refused(tmp_path):
 
 def test_a_model_s_number_of_classes_that_an_older_checkpoint_repeats_is_left_out():
     saved, _ = saved_configuration({"config": "model: {num_classes: 16, base_channels: 4}"})
-    assert saved.model == {"base_channels": 4}
+    assert saved["model"] == {"base_channels": 4}
