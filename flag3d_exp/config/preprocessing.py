@@ -4,6 +4,7 @@ Another dataset brings its file, its splits and its names. How a recording is pr
 the checkpoint; the command line can still change it, and what it changes is named.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from hydra import compose
@@ -13,6 +14,7 @@ from flag3d_exp.config.command_line import assignment
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.config.recall import preprocessing, saved_configuration
 from flag3d_exp.errors import UserError, blamed_on
+from flag3d_exp.reading.settings import resolved
 from flag3d_exp.skeletons.layout import load_layout
 
 GROUPS = ("stream", "pipeline")
@@ -31,11 +33,15 @@ def departures(experiment: Experiment, meta: dict[str, Any]) -> list[str]:
         return []
     saved, choices = saved_configuration(meta)
     with blamed_on("dataset"):
-        check_compatible(saved.dataset, experiment.config.dataset)
+        trained_on = resolved(saved).get("dataset")
+        known = trained_on if isinstance(trained_on, dict) else {}
+        check_compatible(known, experiment.config.dataset)
     kept = preprocessing(saved)
-    before = kept | _plain(saved)
+    before = kept | _written(saved)
     now = {path: OmegaConf.select(experiment.config, path) for path in kept}
-    now |= _plain(experiment.config)
+    composed = OmegaConf.to_container(experiment.config, resolve=False)
+    assert isinstance(composed, dict)
+    now |= _written(composed)
     lines = [
         f"The clips are prepared other than in training: `{path}` is {now[path]}, was {value}."
         for path, value in before.items()
@@ -54,39 +60,46 @@ def departures(experiment: Experiment, meta: dict[str, Any]) -> list[str]:
     ]
 
 
-def check_compatible(trained_on: DictConfig, dataset: DictConfig) -> None:
+def check_compatible(trained_on: Mapping[str, Any], dataset: DictConfig) -> None:
     """Refuse a dataset whose labels or joints mean something else.
+
+    Args:
+        trained_on: the plain values that the checkpoint's file has, whatever they are.
 
     Raises:
         UserError: naming what differs.
     """
-    before, now = trained_on.name, dataset.name
-    if trained_on.num_classes != dataset.num_classes:
+    before, now = trained_on.get("name"), dataset.name
+    num_classes, layout = trained_on.get("num_classes"), str(trained_on.get("layout"))
+    if num_classes != dataset.num_classes:
         raise UserError(
             f"{now} has {dataset.num_classes} classes, but the checkpoint, which was trained on "
-            f"{before}, has {trained_on.num_classes}."
+            f"{before}, has {num_classes}."
         )
-    named = zip(trained_on.get("classes") or (), dataset.get("classes") or (), strict=False)
+    classes = trained_on.get("classes")
+    known = classes if isinstance(classes, list) else ()
+    named = zip(known, dataset.get("classes") or (), strict=False)
     for label, (one, other) in enumerate(named):
         if one != other:
             raise UserError(
                 f"label {label} of {now} is {other!r}, but the checkpoint was trained on {before}, "
                 f"where it is {one!r}; `dataset.classes=null` takes the labels for the same."
             )
-    if trained_on.layout != dataset.layout:
-        joints = load_layout(trained_on.layout).joints, load_layout(dataset.layout).joints
+    if layout != dataset.layout:
+        joints = load_layout(layout).joints, load_layout(dataset.layout).joints
         if joints[0] != joints[1]:
             raise UserError(
                 f"{now} has the joints of layout {dataset.layout}, but the checkpoint was trained "
-                f"on {before}, with those of {trained_on.layout}."
+                f"on {before}, with those of {layout}."
             )
 
 
-def _plain(config: DictConfig) -> dict[str, Any]:
+def _written(config: Mapping[Any, Any]) -> dict[str, Any]:
     """The settings of stream and pipeline as they are written, by `group.key`."""
-    found = {}
-    for group in GROUPS:
-        node = OmegaConf.to_container(config[group], resolve=False)
-        assert isinstance(node, dict)
-        found |= {f"{group}.{key}": value for key, value in node.items()}
-    return found
+    nodes = {group: config.get(group) for group in GROUPS}
+    return {
+        f"{group}.{key}": value
+        for group, node in nodes.items()
+        if isinstance(node, Mapping)
+        for key, value in node.items()
+    }

@@ -119,7 +119,9 @@ def recall(line: CommandLine) -> list[str]:
 
 def preprocessing(saved: Plain) -> Plain:
     """How the run prepared its clips, as settings of `dataset`: they belong to the checkpoint."""
-    known = saved.get("dataset", {})
+    known = saved.get("dataset")
+    if not isinstance(known, dict):
+        return {}
     return {f"dataset.{key}": known[key] for key in PREPROCESSING if key in known}
 
 
