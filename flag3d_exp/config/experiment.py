@@ -100,7 +100,7 @@ class Experiment:
 
     @property
     def title(self) -> str:
-        """The default name of a run: `model-stream-dataset-seed`, after its task unless it trains.
+        """A run's default name, `model-stream-dataset-seed`, after its task unless it trains.
 
         What distinguishes runs comes first, because lists of runs cut names off.
         """
@@ -111,7 +111,7 @@ class Experiment:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """What a checkpoint says of its run: the configuration, and the choice in each group."""
+        """The configuration and the choice in each group, which a checkpoint keeps of its run."""
         return {"config": OmegaConf.to_yaml(self.config), "choices": dict(self.choices)}
 
     @property
