@@ -46,7 +46,7 @@ class ClipDataset:
 
     @property
     def targets(self) -> dict[str, np.ndarray]:
-        """What is known of each recording: `label` (n,)."""
+        """What is known of each recording, `label` (n,)."""
         return {"label": self.labels}
 
     @property

@@ -129,7 +129,7 @@ class TrainStep:
         compiled = self._compiled
         self.may_skip = settings.skip_nonfinite or settings.loss_scaling
         self.single = settings.accumulate == 1 and not self.may_skip
-        self._update: Any = None  # made for the first batch, which names the inputs
+        self._num_inputs: int | None = None  # of the functions made for the first batch
         shared = settings.world > 1 and self.statistics
         self._share = (
             compiled(statistics_function(self.statistics, settings.world)) if shared else None
@@ -152,7 +152,7 @@ class TrainStep:
         """
         self.model.set_train(True)
         set_learning_rates(self.optimizer, [factor * rate for rate in self.base_rates])
-        if self._update is None:
+        if self._num_inputs is None:
             self._make(len(batches[0].inputs))
         if self.single:
             loss, counts = self._update(*batches[0].tensors())
@@ -167,6 +167,7 @@ class TrainStep:
         return loss, counts
 
     def _make(self, num_inputs: int) -> None:
+        self._num_inputs = num_inputs
         gradients = gradient_function(
             self.model, self.optimizer, self.criterion, self.loss_scale, num_inputs
         )

@@ -116,7 +116,7 @@ class Run:
 
     @property
     def place(self) -> str:
-        """The MLflow run id, or the folder's name: what a page may tell of where it is."""
+        """The MLflow run id or the folder's name, all that a page tells of where the run is."""
         return self.reference if RUN_ID.fullmatch(self.reference) else self.folder.resolve().name
 
     @property

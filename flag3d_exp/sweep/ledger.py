@@ -122,7 +122,7 @@ def check_attributes(trials: Sequence[FrozenTrial]) -> None:
     """
     for trial in trials:
         for key, kind in ATTRIBUTES.items():
-            value = trial.user_attrs.get(key)
+            value: Any = trial.user_attrs.get(key)
             fits = type(value) is kind and (key != RETRY_OF or 0 <= value < len(trials))
             if key == OWNER and fits:
                 parts = [type(value.get(part)) for part in ("host", "pid", "started")]
