@@ -97,8 +97,8 @@ def checked_overrides(lines: Any, file: str, given: Sequence[str] = ()) -> list[
             raise UserError(f"{file}: {reprlib.repr(line)} is no override of a setting.")
     try:
         parsed = parse_overrides(lines)
-    except RecursionError as error:
-        raise UserError(f"{file}: its overrides are nested too deeply.") from error
+    except (RecursionError, ValueError) as error:  # ValueError: a number of too many digits
+        raise UserError(f"{file}: its overrides can't be read: {error}.") from error
     except UserError as error:
         raise UserError(f"{file}: {error}") from error
     kept = [override for override in parsed if override.key_or_group not in given]

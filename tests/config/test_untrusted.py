@@ -22,8 +22,8 @@ from flag3d_exp.errors import UserError
 from flag3d_exp.sweep import trial
 from flag3d_exp.tasks import best
 
-RUNS_CODE = {"_target_": "subprocess.getoutput", "cmd": "touch code_of_a_file_was_run"}
-RUNS_CODE_LINE = "{_target_:subprocess.getoutput,cmd:'touch code_of_a_file_was_run'}"
+RUNS_CODE = {"_target_": "shutil.copyfile", "src": "a", "dst": "code_of_a_file_was_run"}
+RUNS_CODE_LINE = "{_target_:shutil.copyfile,src:a,dst:code_of_a_file_was_run}"
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +31,7 @@ def nothing_runs(tmp_path, monkeypatch):
     """The tests' working folder, in which no file's code leaves a trace."""
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
+    Path("a").touch()
     yield
     assert not Path("code_of_a_file_was_run").exists()
 
@@ -62,6 +63,7 @@ def started_with(folder: Path, *lines: str) -> str:
         ("--multirun", "--multirun"),
         ("model=stgcn,aagcn", "model=stgcn,aagcn"),
         ("nothing.of=ours", "nothing.of"),
+        (f"seed=1{'0' * 5000}", "overrides"),
         ("a text", "a text"),
     ],
 )
@@ -120,7 +122,7 @@ def test_a_trial_s_pruner_is_one_of_optuna_s(tmp_path):
     ticket = trial.Ticket("s", a_study(tmp_path), 0, {"val/top1": "maximize"})
     for pruner in (RUNS_CODE, {"_target_": "optuna.pruners.NopPruner", "x": RUNS_CODE}):
         (tmp_path / "trial.json").write_text(json.dumps(vars(ticket) | {"pruner": pruner}))
-        with pytest.raises(UserError, match=r"trial.json: `hydra.sweeper.pruner.*=.*subproc"):
+        with pytest.raises(UserError, match=r"trial.json: `hydra.sweeper.pruner.*=.*shutil"):
             trial.run(tmp_path, lambda _: 1.0)
     pruner = {
         "_target_": "optuna.pruners.PatientPruner",

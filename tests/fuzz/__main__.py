@@ -47,8 +47,9 @@ def fuzz(minutes: float, worker: int, reader: str | None, folder: Path) -> int:
     biggest: tuple[float, str] = (0.0, "")
     deadline = time.monotonic() + 60 * minutes
     while time.monotonic() < deadline:
-        last = ""
+        last, silent = "", True
         for said in words_of(worker, reader, deadline):
+            silent = False
             if "begins" in said:
                 last = said["begins"]
                 continue
@@ -62,6 +63,8 @@ def fuzz(minutes: float, worker: int, reader: str | None, folder: Path) -> int:
         if last and time.monotonic() < deadline:
             total["fault"] += 1
             keep(folder, last, "the process ended, or did not end")
+        if silent and time.monotonic() < deadline:
+            sys.exit(f"worker {worker} ended before it read anything")
         worker += 1
         print(
             f"{sum(total.values()):,} inputs: {total['result']:,} results, {total['refusal']:,} "
