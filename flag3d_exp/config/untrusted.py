@@ -29,7 +29,7 @@ TARGET = "_target_"
 SPECIAL = ("_args_", "_recursive_", "_convert_", "_self_", "_group_", "_name_", "defaults")
 OPTUNA = re.compile(r"optuna\.(samplers|pruners)\.[A-Za-z]+")
 KEY = re.compile(r"[+~]{0,2}[a-zA-Z_]\w*(\.[\w-]+)*")
-MAX_TEXT, MAX_OVERRIDES = 256 << 10, 20_000  # characters
+MAX_TEXT, MAX_OVERRIDES = 256 << 10, 8_000  # characters
 
 
 def recorded_values(text: str, file: str) -> Plain:

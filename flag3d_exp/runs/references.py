@@ -290,6 +290,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 def _checked(config: dict[str, Any], path: Path) -> dict[str, Any]:
     """The configuration, if what is looked up in it is of the types that it must be of."""
+    config = {key: value for key, value in config.items() if value is not None}
     for key, kind in LOOKED_UP.items():
         parent = selected(config, key.rpartition(".")[0])
         if parent is not None and not isinstance(parent, dict):

@@ -125,6 +125,16 @@ def test_a_configuration_that_cannot_be_resolved_is_no_obstacle(tmp_path):
     assert references.open_run(str(path)).title == "AGCN bone"
 
 
+def test_a_group_of_a_configuration_may_be_null_but_not_a_list(tmp_path):
+    path = Path(made(tmp_path / "a", model="x.AGCN"))
+    config = path / ".hydra" / "config.yaml"
+    config.write_text("model: null\ndataset: null\n")
+    assert references.open_run(str(path)).dataset is None
+    config.write_text("dataset: [1]\n")
+    with pytest.raises(UserError, match="`dataset` must be a group of settings"):
+        references.open_run(str(path))
+
+
 def test_a_run_without_class_names_takes_those_of_the_others(tmp_path):
     named = made(tmp_path / "a", classes=["jump", "sit"])
     opened = references.open_runs([made(tmp_path / "b"), named])
