@@ -20,13 +20,13 @@ from flag3d_exp.config.started import command, config_flags
 from flag3d_exp.console import browse_line
 from flag3d_exp.devices.device import Device, description
 from flag3d_exp.errors import UserError, nearest
-from flag3d_exp.problems.problem import Problem
 from flag3d_exp.runs.trial_hooks import TrialHooks
 
 if TYPE_CHECKING:
     from mindspore import nn
 
     from flag3d_exp.data.dataset import ClipDataset
+    from flag3d_exp.problems.problem import Problem
     from flag3d_exp.runs.tracking import Tracker
 
 
@@ -153,7 +153,7 @@ class Experiment:
         """
         return instantiated(self.config[group])
 
-    def problem(self) -> Problem:
+    def problem(self) -> "Problem":
         """What is learned."""
         return self.made("problem")
 

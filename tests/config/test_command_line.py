@@ -1,6 +1,5 @@
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -204,7 +203,7 @@ def test_an_unknown_primary_configuration_is_refused():
     assert "`--config-name nope`" in refusal("--config-name", "nope")
 
 
-def test_a_refusal_comes_within_two_seconds_and_before_heavy_imports():
+def test_a_refusal_comes_before_heavy_imports():
     code = (
         "import sys\n"
         "from flag3d_exp.main import main\n"
@@ -213,11 +212,9 @@ def test_a_refusal_comes_within_two_seconds_and_before_heavy_imports():
         "except SystemExit as end:\n    assert end.code == 1\n"
         "assert not {'mindspore', 'mlflow', 'matplotlib', 'numpy'} & set(sys.modules)\n"
     )
-    started = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("\n") == 1
-    assert time.monotonic() - started < 10  # a hang, not a benchmark
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,8 @@ def pair(tmp_path) -> list[str]:
 
 
 def test_the_fused_run_is_a_run_like_any_other(tmp_path, pair):
+    for name in ("fused", "again"):  # the program makes the run folder
+        (tmp_path / name).mkdir()
     runs = open_runs(pair)
     found = fuse_runs(tmp_path / "fused", runs, [2, 1])
     fused = open_run(str(tmp_path / "fused"))
@@ -41,6 +43,7 @@ def test_the_fused_run_is_a_run_like_any_other(tmp_path, pair):
 
 
 def test_weights_are_never_reported_on_the_split_they_were_fitted_on(tmp_path, pair):
+    (tmp_path / "fused").mkdir()
     found = fuse_runs(tmp_path / "fused", open_runs(pair), fit_on="val")
     assert set(found) == {f"out_domain/{name}" for name in ("loss", "top1", "top5")}
     assert [p.name for p in (tmp_path / "fused" / "predictions").iterdir()] == ["out_domain.npz"]
