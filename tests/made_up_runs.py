@@ -33,5 +33,10 @@ def made_up_run(
     if config is not None:
         (folder / ".hydra").mkdir()
         (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
-        (folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(["model=agcn", "seed=1"]))
+        hydra = {
+            "runtime": {"cwd": str(folder), "config_sources": []},
+            "job": {"config_name": "config"},
+            "overrides": {"hydra": [], "task": ["model=agcn", "seed=1"]},
+        }
+        (folder / ".hydra" / "hydra.yaml").write_text(yaml.safe_dump({"hydra": hydra}))
     return str(folder)
