@@ -62,9 +62,14 @@ def modules(names: list[str]) -> str:
 def constructor(
     app: Sphinx, what: str, name: str, obj: object, options: object, given: str, returned: str
 ) -> tuple[str, str] | None:
-    """The arguments of a cell, which MindSpore's metaclass hides behind `*args, **kwargs`."""
+    """The arguments of a cell, which MindSpore's metaclass hides behind `*args, **kwargs`.
+
+    A protocol has none.
+    """
     if what != "class" or given != "(*args, **kwargs)":
         return None
+    if getattr(obj, "_is_protocol", False):
+        return "", returned
     return stringify_signature(signature(obj.__init__, bound_method=True)), returned
 
 

@@ -71,7 +71,7 @@ def started(*argv: str) -> DictConfig:
     )
 
 
-ARGV = ("--config-dir", 'my "conf", [1]', "dataset=mine", "tracking.run_name='a, b'", "seed=3")
+ARGV = ("--config-dir", 'my "conf", [1]', "dataset=mine", "dataset.name='a, b'", "seed=3")
 
 
 def test_the_command_of_a_run_starts_it_again_with_its_config_dir(odd):

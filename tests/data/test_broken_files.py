@@ -13,7 +13,6 @@ import pathlib
 import pickle
 import struct
 import subprocess
-import time
 import tracemalloc
 import zipfile
 
@@ -291,17 +290,15 @@ def test_a_broken_file_is_refused_in_one_line(tmp_path, monkeypatch, name, cache
     path = tmp_path / "broken.pkl"
     path.write_bytes(raw)
     tracemalloc.start()
-    begin = time.perf_counter()
     try:
         with pytest.raises(UserError, match=expected) as caught:
             clips_of(path, cache=str(tmp_path / "cache") if cached else None)
-        seconds, memory = time.perf_counter() - begin, tracemalloc.get_traced_memory()[1]
+        memory = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     line = str(caught.value)
     assert "\n" not in line
     assert len(line) < 500
-    assert seconds < 10
     assert memory < 60e6 + 4 * len(raw)
     assert not (tmp_path / MARKER).exists()
     assert not list(tmp_path.rglob(".tmp-*"))

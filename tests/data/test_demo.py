@@ -1,7 +1,6 @@
 import itertools
 import multiprocessing
 import pickle
-import time
 from functools import cache
 from pathlib import Path
 
@@ -205,13 +204,6 @@ def test_conf_says_what_is_in_the_files():
         assert conf["num_classes"] == len(LABELS)
         assert conf["num_channels"] == channels
         assert "synthetic" in conf["name"]
-
-
-def test_both_domains_are_made_in_ten_seconds(cache_home):
-    start = time.process_time()
-    for domain in demo.DOMAINS:
-        demo.demo_path(domain)
-    assert time.process_time() - start < 10
 
 
 def test_the_file_is_written_once(cache_home):

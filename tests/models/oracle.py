@@ -189,9 +189,12 @@ def check_state(oracle: Oracle, model: nn.Cell) -> None:
         for name, part in oracle.parts(model, parameter.name, parameter.asnumpy()).items():
             if f"after/{name}" not in oracle.arrays:
                 continue
-            kind = "after_running_stats" if ".running_" in name else "after_parameters"
             expected = oracle.arrays[f"after/{name}"]
-            np.testing.assert_allclose(part, expected, atol=tolerance[kind], rtol=0, err_msg=name)
+            if ".running_" in name:  # variances go to 20, and their last digits with the processor
+                limits = {"atol": tolerance["after_running_stats"], "rtol": 5e-4}
+            else:
+                limits = {"atol": tolerance["after_parameters"], "rtol": 0}
+            np.testing.assert_allclose(part, expected, **limits, err_msg=name)
             checked += 1
     counters = [n for n in oracle.arrays if n.endswith("num_batches_tracked")]
     stored = [name for name in oracle.arrays if name.startswith("after/")]

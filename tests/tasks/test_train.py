@@ -131,14 +131,14 @@ BROKEN = """
 from mindspore import nn, ops
 
 class Broken(nn.Cell):
-    num_features, dropout = 3, 0.0
+    features, dropout = 3, 0.0
 
     def __init__(self):
         super().__init__()
-        self.head = nn.Dense(3, 16)
+        self.dense = nn.Dense(3, 16)
 
-    def construct(self, clips, dropout_mask=None):
-        return ops.matmul(self.head(clips), clips)
+    def construct(self, clips):
+        return ops.matmul(self.dense(clips), clips)
 """
 
 
