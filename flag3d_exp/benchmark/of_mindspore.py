@@ -109,12 +109,12 @@ def of_data(experiment: Experiment, step: TrainStep) -> dict[str, float]:
     while spent < DATA_SECONDS:
         order = training_shares(len(dataset), size, experiment.seed, epoch).ravel()
         begin = time.perf_counter()
-        count += sum(len(b.labels) for b in batches(dataset, order, size, epoch, workers))
+        count += sum(len(b.labels) for b in batches(dataset, order, size, workers))
         spent, epoch = spent + time.perf_counter() - begin, epoch + 1
     shares = training_shares(len(dataset), size, experiment.seed, 0)
     order = np.resize(shares, (DATA_STEPS + 1) * size)
     waited = trained = 0.0
-    with closing(batches(dataset, order, size, 0, workers)) as loaded:
+    with closing(batches(dataset, order, size, workers)) as loaded:
         for number in range(DATA_STEPS + 1):
             begin = time.perf_counter()
             batch = next(loaded)

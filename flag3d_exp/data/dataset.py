@@ -71,10 +71,14 @@ class ClipDataset:
                 faults.add(reprlib.repr(recording.name), reason)
         faults.refuse("")
 
-    def clips(self, index: int, epoch: int = 0) -> np.ndarray:
-        """(num_clips, M, T, V, C) float32 of one recording."""
+    def clips(self, index: int, number: int = 0) -> np.ndarray:
+        """(num_clips, M, T, V, C) float32 of one recording.
+
+        Args:
+            number: of the pass over the dataset, which decides what is drawn in training.
+        """
         recording = self.recordings[index]
         if not self.training:
             return self.pipeline.test_clips(recording, self.stream)
-        rng = np.random.default_rng((self.seed, epoch, index))
+        rng = np.random.default_rng((self.seed, number, index))
         return self.pipeline.train_clips(recording, self.stream, rng)

@@ -1,8 +1,11 @@
 """Batches of clips, made ahead of time by the workers of mindspore.dataset.
 
 Chance stays outside of MindSpore: the order of an epoch is worked out here, and what is drawn for
-a recording depends on (seed, epoch, index) only. So neither the number of workers nor resuming
+a recording depends on (seed, pass, index) only. So neither the number of workers nor resuming
 changes what a network sees.
+
+A *draw* numbers a recording in a pass over the dataset, counted over the whole run:
+`pass * len(dataset) + index`. An epoch is one pass, or `repeat` of them.
 """
 
 import os
@@ -31,35 +34,40 @@ class Batch(NamedTuple):
 
 
 def training_shares(
-    num_recordings: int, batch_size: int, seed: int, epoch: int, world: int = 1
+    num_recordings: int, batch_size: int, seed: int, epoch: int, world: int = 1, repeat: int = 1
 ) -> np.ndarray:
-    """(steps, world, batch_size) indices of the recordings of each step and rank of an epoch.
+    """(steps, world, batch_size) draws of each step and rank of an epoch.
 
-    The last step is filled up from the start of the permutation, so that none is left out.
+    The last step is filled up from the start of the epoch, so that no recording is left out.
+
+    Args:
+        repeat: passes over the recordings, each in an order of its own.
     """
-    order = np.random.default_rng((seed, epoch)).permutation(num_recordings)
-    num_steps = -(-num_recordings // (batch_size * world))
-    return np.resize(order, (num_steps, world, batch_size))  # repeats from the start
+    passes = range(epoch * repeat, (epoch + 1) * repeat)
+    orders = [np.random.default_rng((seed, n)).permutation(num_recordings) for n in passes]
+    draws = np.concatenate([n * num_recordings + o for n, o in zip(passes, orders, strict=True)])
+    num_steps = -(-len(draws) // (batch_size * world))
+    return np.resize(draws, (num_steps, world, batch_size))  # repeats from the start
 
 
 def batches(
     dataset: ClipDataset,
-    order: np.ndarray,
+    draws: np.ndarray,
     batch_size: int,
-    epoch: int = 0,
     num_workers: int = 1,
     skip: int = 0,
 ) -> Generator[Batch, None, None]:
-    """The batches of `order`, the last one short if it does not come out even.
+    """The batches of some draws, the last one short if it does not come out even.
 
     Args:
+        draws: (n,); the recordings' indices for the first pass, and for an evaluation.
         num_workers: threads that prepare batches. Processes were slower: a clip takes a fraction
             of a millisecond, and handing it over takes more.
         skip: number of batches to leave out at the start, as already seen.
     """
     if num_workers < 1:
         raise UserError(f"`num_workers` must be at least 1; got {num_workers}.")
-    source = _Batches(dataset, np.asarray(order, np.int64), batch_size, epoch, skip)
+    source = _Batches(dataset, np.asarray(draws, np.int64), batch_size, skip)
     if not len(source):
         return
     workers = min(num_workers, len(source), os.cpu_count() or 1)
@@ -82,21 +90,20 @@ def batches(
 class _Batches:
     """Batches by number: what GeneratorDataset asks for."""
 
-    def __init__(
-        self, dataset: ClipDataset, order: np.ndarray, batch_size: int, epoch: int, skip: int
-    ) -> None:
-        self.dataset, self.order, self.batch_size, self.epoch = dataset, order, batch_size, epoch
-        self.skip = skip
+    def __init__(self, dataset: ClipDataset, draws: np.ndarray, batch_size: int, skip: int) -> None:
+        self.dataset, self.draws, self.batch_size, self.skip = dataset, draws, batch_size, skip
         self.error: Exception | None = None
 
     def __len__(self) -> int:
-        return max(-(-len(self.order) // self.batch_size) - self.skip, 0)
+        return max(-(-len(self.draws) // self.batch_size) - self.skip, 0)
 
     def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         begin = (number + self.skip) * self.batch_size
-        indices = self.order[begin : begin + self.batch_size]
+        draws = self.draws[begin : begin + self.batch_size]
+        passes, indices = np.divmod(draws, len(self.dataset))
         try:
-            clips = np.stack([self.dataset.clips(int(index), self.epoch) for index in indices])
+            pairs = zip(indices.tolist(), passes.tolist(), strict=True)
+            clips = np.stack([self.dataset.clips(index, number) for index, number in pairs])
         except Exception as error:
             self.error = error  # MindSpore would pass on its text only
             raise

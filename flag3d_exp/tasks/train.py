@@ -40,7 +40,8 @@ class Train:
     """Settings of `task=train`.
 
     Args:
-        epochs: passes over the train split.
+        epochs: rounds of training, each with its evaluation and checkpoint.
+        repeat: passes over the train split per epoch.
         batch_size: clips per step and device.
         eval_batch_size: clips per forward pass of an evaluation; None for `batch_size`.
         num_workers: threads that prepare clips.
@@ -68,6 +69,7 @@ class Train:
     """
 
     epochs: Annotated[int, ">= 1"] = 30
+    repeat: Annotated[int, ">= 1, <= 100000"] = 1
     batch_size: Annotated[int, ">= 1, <= 65536"] = 16
     eval_batch_size: Annotated[int, ">= 1, <= 65536"] | None = None
     num_workers: Annotated[int, ">= 1"] = 1
@@ -195,7 +197,7 @@ class Train:
         return TrainStep(model, criterion, experiment.made("optimizer")(groups), settings)
 
     def _plan(self, num_recordings: int, learning_rate: float, world: int) -> Plan:
-        steps = -(-num_recordings // (self.batch_size * self.accumulate * world))
+        steps = -(-num_recordings * self.repeat // (self.batch_size * self.accumulate * world))
         return Plan(
             num_epochs=self.epochs,
             steps_per_epoch=min(steps, self.limit_batches or steps),
@@ -224,9 +226,11 @@ class Train:
             return {name: known[batch.indices] for name, known in train_split.targets.items()}
 
         def load(epoch: int, done: int) -> Iterator[StepBatch]:
-            shares = training_shares(len(train_split), size * count, seed, epoch, ranks.world)
-            order = shares[: self.limit_batches, ranks.rank].reshape(-1)
-            loaded = batches(train_split, order, size, epoch, self.num_workers, done * count)
+            shares = training_shares(
+                len(train_split), size * count, seed, epoch, ranks.world, self.repeat
+            )
+            draws = shares[: self.limit_batches, ranks.rank].reshape(-1)
+            loaded = batches(train_split, draws, size, self.num_workers, done * count)
             with closing(loaded):
                 for number, group in enumerate(grouped(loaded, count), done):
                     rng = np.random.default_rng((seed, epoch, number, CHANCE))
@@ -236,7 +240,7 @@ class Train:
                         MicroBatch(*problem.batch(batch.clips[:, 0], targets(batch), chance))
                         for batch, chance in zip(group, drawn[own], strict=True)
                     ]
-                    yield StepBatch(parts, shares[number].reshape(-1))
+                    yield StepBatch(parts, shares[number].reshape(-1) % len(train_split))
 
         return load
 
@@ -286,7 +290,8 @@ def few_updates(plan: Plan) -> str | None:
     return (
         f"this run makes {total} updates of the weights ({plan.num_epochs} epochs of "
         f"{plan.steps_per_epoch}); with fewer than {FEW_UPDATES}, networks usually learn little: "
-        "raise `task.epochs` or lower `task.batch_size`"
+        "raise `task.repeat` (passes over the data per epoch) or `task.epochs`, or lower "
+        "`task.batch_size`"
     )
 
 

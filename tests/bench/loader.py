@@ -73,7 +73,7 @@ def clips_per_second(dataset: ClipDataset, num_workers: int, seconds: float) -> 
         order = training_shares(len(dataset), BATCH_SIZE, 0, epoch).ravel()
         order = np.tile(order, 5)
         begin = time.perf_counter()
-        found = sum(len(b.labels) for b in batches(dataset, order, BATCH_SIZE, epoch, num_workers))
+        found = sum(len(b.labels) for b in batches(dataset, order, BATCH_SIZE, num_workers))
         if epoch:
             count, spent = count + found, spent + time.perf_counter() - begin
         epoch += 1

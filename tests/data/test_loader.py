@@ -38,21 +38,32 @@ def test_an_epoch_has_every_recording_in_full_batches(num_recordings, batch_size
     shares = training_shares(num_recordings, batch_size, 0, epoch, world)
     assert shares.shape[1:] == (world, batch_size)
     assert shares.size < num_recordings + batch_size * world
-    assert set(shares.ravel().tolist()) == set(range(num_recordings))
+    assert set((shares.ravel() - epoch * num_recordings).tolist()) == set(range(num_recordings))
     # The ranks' batches of a step, side by side, are the batch of a single process.
     single = training_shares(num_recordings, batch_size * world, 0, epoch)
     np.testing.assert_array_equal(shares.ravel(), single.ravel())
 
 
+@given(st.integers(1, 50), st.integers(1, 16), st.integers(0, 9), st.integers(1, 5))
+def test_an_epoch_of_several_passes_is_those_passes_in_a_row(num, batch_size, epoch, repeat):
+    draws = training_shares(num, batch_size, 7, epoch, repeat=repeat).ravel()
+    alone = [
+        training_shares(num, num, 7, number).ravel()
+        for number in range(epoch * repeat, (epoch + 1) * repeat)
+    ]
+    np.testing.assert_array_equal(draws[: num * repeat], np.concatenate(alone))
+    assert draws.size < num * repeat + batch_size
+
+
 def test_epochs_and_seeds_have_different_orders():
     orders = [training_shares(50, 10, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
-    assert len({order.tobytes() for order in orders}) == 4
+    assert len({(order % 50).tobytes() for order in orders}) == 4
     np.testing.assert_array_equal(orders[1], training_shares(50, 10, 0, 1))
 
 
 def test_batches_hold_the_clips_of_their_indices(dataset):
     order = np.arange(23)[::-1]
-    found = list(batches(dataset, order, batch_size=5, epoch=3))
+    found = list(batches(dataset, 3 * 23 + order, batch_size=5))
     assert [len(batch.labels) for batch in found] == [5, 5, 5, 5, 3]
     assert found[0].clips.shape == (5, 1, 1, 8, 25, 3)
     assert (found[0].clips.dtype, found[0].labels.dtype) == (np.float32, np.int32)
@@ -66,22 +77,22 @@ def test_batches_hold_the_clips_of_their_indices(dataset):
 @pytest.mark.parametrize("num_workers", [2, 4])
 def test_workers_do_not_change_the_batches(dataset, num_workers):
     order = training_shares(23, 5, seed=5, epoch=1).ravel()
-    alone = list(batches(dataset, order, 5, epoch=1))
-    assert_equal(list(batches(dataset, order, 5, epoch=1, num_workers=num_workers)), alone)
+    alone = list(batches(dataset, order, 5))
+    assert_equal(list(batches(dataset, order, 5, num_workers=num_workers)), alone)
 
 
 def test_resuming_within_an_epoch_gives_the_batches_left(dataset):
     order = training_shares(23, 5, seed=5, epoch=1).ravel()
-    whole = list(batches(dataset, order, 5, epoch=1))
-    assert_equal(list(batches(dataset, order, 5, epoch=1, skip=2)), whole[2:])
-    assert list(batches(dataset, order, 5, epoch=1, skip=5)) == []
+    whole = list(batches(dataset, order, 5))
+    assert_equal(list(batches(dataset, order, 5, skip=2)), whole[2:])
+    assert list(batches(dataset, order, 5, skip=5)) == []
 
 
 def test_an_iteration_can_be_left_early(dataset):
     order = training_shares(23, 5, seed=5, epoch=1).ravel()
-    expected = list(batches(dataset, order, 5, epoch=1))[:2]
+    expected = list(batches(dataset, order, 5))[:2]
     found = []
-    for batch in batches(dataset, order, 5, epoch=1, num_workers=2):
+    for batch in batches(dataset, order, 5, num_workers=2):
         found.append(batch)
         if len(found) == 2:
             break

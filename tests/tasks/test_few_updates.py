@@ -9,7 +9,7 @@ def test_a_plan_of_few_updates_is_told_with_its_number_and_what_to_change(epochs
     line = few_updates(Plan(num_epochs=epochs, steps_per_epoch=steps, learning_rate=0.1))
     assert line is not None
     assert f"makes {epochs * steps} updates" in line
-    assert "`task.epochs`" in line and "`task.batch_size`" in line
+    assert "`task.repeat`" in line and "`task.batch_size`" in line
 
 
 def test_a_plan_of_enough_updates_is_not_warned_of():
