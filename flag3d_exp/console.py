@@ -1,10 +1,12 @@
 """What a run says on the terminal: a header, a progress bar, one line an epoch, tables."""
 
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from itertools import groupby
 from pathlib import Path
 
@@ -80,6 +82,25 @@ def progress_bar() -> Iterator[ProgressBar]:
     )
     with Progress(*columns, console=console, transient=True, expand=True) as bar:
         yield ProgressBar(bar)
+
+
+def open_streams() -> None:
+    """Make stdout and stderr take every line.
+
+    A closed one swallows it: otherwise the next file that is opened would get its number, and what
+    is printed. One that cannot encode a letter, such as an ASCII console, gets it escaped.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", closefd=False))
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def say(text: str) -> None:

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BytesIO
@@ -97,6 +98,19 @@ def remove_abandoned(folder: Path, recursive: bool = True) -> list[Path]:
     pattern = f"{PREFIX}*"
     found = folder.rglob(pattern) if recursive else folder.glob(pattern)
     return [path for path in found if _removed_if_abandoned(path)]
+
+
+def settle_home() -> None:
+    """Give a user without a home folder one for this process, in the folder for temporary files."""
+    if os.path.isabs(os.path.expanduser("~")):
+        return
+    home = os.path.join(tempfile.gettempdir(), f"flag3d_exp-{os.getuid()}")
+    try:
+        os.makedirs(home, mode=0o700, exist_ok=True)
+        is_own = os.stat(home, follow_symlinks=False).st_uid == os.getuid()
+    except OSError:
+        is_own = False
+    os.environ["HOME"] = home if is_own else tempfile.mkdtemp(prefix="flag3d_exp-")
 
 
 def is_full(error: BaseException) -> bool:

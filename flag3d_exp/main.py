@@ -21,6 +21,7 @@ from flag3d_exp.config.experiment import Experiment, instantiated
 from flag3d_exp.config.recall import expanded
 from flag3d_exp.config.secrecy import hide_in, hide_in_arguments, hide_in_files
 from flag3d_exp.config.started import config_flags
+from flag3d_exp.console import open_streams
 from flag3d_exp.devices.device import set_environment
 from flag3d_exp.devices.memory import is_shortage
 from flag3d_exp.devices.ranks import Ranks
@@ -66,6 +67,8 @@ def run(cfg: DictConfig) -> float | None:
 
 def main() -> None:
     """`python -m flag3d_exp` and `flag3d-exp`."""
+    open_streams()
+    files.settle_home()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises instead of printing a page
     logging.raiseExceptions = False  # a full disk costs lines of run.log, not a page for each
     if Ranks.serve_scheduler():

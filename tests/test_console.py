@@ -4,15 +4,17 @@ import logging
 import os
 import pty
 import re
+import subprocess
 import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO, TextIOWrapper
 
 import pytest
 
-from flag3d_exp.console import StdoutHandler, progress_bar, show
+from flag3d_exp.console import StdoutHandler, open_streams, progress_bar, say, show
 
 CONTROL = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|([\r\n])|([^\x1b\r\n]+)")
 TABLE = """# Measured
@@ -142,3 +144,21 @@ def test_a_table_is_drawn_within_a_terminal(terminal):
     assert rows[0].split()[:2] == ["stgcn", "12"] and rows[1].split()[:2] == ["posec3d", "1234"]
     assert "heatmaps | volumes" in " ".join(" ".join(rows).split())
     assert max(map(len, [names, *rows])) <= 44
+
+
+def test_closed_streams_swallow_what_is_printed_and_files_keep_their_content(tmp_path):
+    code = (
+        "from flag3d_exp.console import open_streams, say; open_streams(); "
+        "file = open('kept', 'w'); say('swallowed'); file.write('content')"
+    )
+    command = ["/bin/sh", "-c", 'exec "$0" -c "$1" 0<&- 1>&- 2>&-', sys.executable, code]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert (tmp_path / "kept").read_text() == "content"
+
+
+def test_a_console_without_the_letters_gets_them_escaped(tmp_path, monkeypatch):
+    stream = TextIOWrapper(BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    open_streams()
+    say("90 ± 1, 深蹲")
+    assert stream.buffer.getvalue() == b"90 \\xb1 1, \\u6df1\\u8e72\n"

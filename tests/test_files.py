@@ -2,9 +2,11 @@ import ast
 import errno
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -20,6 +22,7 @@ EXCEPT = {
     "files.py",
     "runs/run_folder.py",  # history.jsonl
     "sweep/job.py",  # output.log
+    "sweep/storage.py",  # a journal, which Optuna writes
     "benchmark/contenders.py",  # a process's log
     "export/serving.py",
     "devices/cuda.py",
@@ -163,3 +166,18 @@ def writes_in_place(node: ast.AST) -> bool:
     if name == "open" and any(mode in ("'w'", "'wb'", "'a'", "'ab'", "'x'") for mode in given):
         return "temporary" not in (called, given[0])
     return (called, name) == ("os", "replace")
+
+
+def test_a_user_without_a_home_gets_one_of_his_own(tmp_path, monkeypatch):
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    files.settle_home()
+    home = Path.home()
+    assert home.parent == tmp_path
+    assert home.stat().st_mode & 0o777 == 0o700
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 4242)  # whose folder is there, but another's
+    (tmp_path / "flag3d_exp-4242").mkdir()
+    files.settle_home()
+    assert Path.home().name != "flag3d_exp-4242"

@@ -17,7 +17,14 @@ from flag3d_exp.config.signature import arguments, described, expected, spelled
 from flag3d_exp.errors import UserError, nearest
 
 PACKAGE = Path(__file__).resolve().parent.parent
-CONF = next(folder for folder in (PACKAGE.parent / "conf", PACKAGE / "conf") if folder.is_dir())
+
+
+def conf_folder(package: Path) -> Path:
+    """Hydra's files: in an installed package, beside which there may be anybody's, or beside it."""
+    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
+
+
+CONF = conf_folder(PACKAGE)
 LIGHT = ("dataset", "pipeline", "stream", "scheduler", "device", "tracking")  # made in no time
 TRAINING = "flag3d_exp.tasks.train.Train"  # other tasks may take these from a checkpoint
 # Facts of the data that other groups hold a copy of, and the setting that they copy.

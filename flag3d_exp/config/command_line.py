@@ -22,6 +22,7 @@ from flag3d_exp.errors import UserError
 
 CONFIG_FLAGS = ("config_path", "config_name", "config_dir")
 PLAIN = re.compile(r"[A-Za-z0-9_./+@*%-]+")  # may need no quotes
+WORD = re.compile(r"[\w./+@*%:~-]+")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class CommandLine:
             UserError: an unknown flag, or one without its value.
         """
         flags = parse_arguments(argv)
-        return cls(flags, tuple(flags.overrides))
+        return cls(flags, tuple(map(_readable, flags.overrides)))
 
     @property
     def runs_nothing(self) -> bool:
@@ -91,6 +92,17 @@ class CommandLine:
     def argv(self, before: Sequence[str] = (), after: Sequence[str] = ()) -> list[str]:
         """The argument vector, with overrides before and after those given."""
         return [*flag_words(self.flags), *before, *self.overrides, *after]
+
+
+def _readable(override: str) -> str:
+    """The override, its value in quotes if it is one word that Hydra's grammar has no letters for.
+
+    Such as a path with accents or with `~`.
+    """
+    key, _, value = override.partition("=")
+    if WORD.fullmatch(value) and not (value.isascii() and "~" not in value):
+        return f"{key}={quoted(value)}"
+    return override
 
 
 def select(overrides: Sequence[str], wanted: Callable[[str], bool]) -> list[str]:

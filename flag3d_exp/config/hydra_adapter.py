@@ -61,6 +61,8 @@ def parse_overrides(lines: Sequence[str], loader: ConfigLoader | None = None) ->
     except HydraException as error:
         given = f"`{error.override}`: " if isinstance(error, OverrideParseException) else ""
         reason = one_line(error).partition(" See https")[0]
+        if reason.startswith("LexerNoViableAlt"):
+            reason = "a letter in it has a meaning of its own, or needs quotes"
         raise UserError(
             f"{given}{reason} (settings are `key=value`; a text with spaces, commas or brackets is "
             "`\"key='a text'\"` in a shell)."

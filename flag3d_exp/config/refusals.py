@@ -7,6 +7,7 @@ looked up before the run starts, and what it composes is checked (see `checks`).
 import re
 from collections.abc import Iterable
 from itertools import islice
+from math import ceil, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType
+from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType, RangeSweep
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -34,6 +35,8 @@ from flag3d_exp.config.recall import recall
 from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.errors import UserError, blamed_on, nearest
 from flag3d_exp.runs.run_folder import check_unused
+
+MAX_VALUES = 100_000  # of a range
 
 
 def check_command_line(argv: list[str]) -> None:
@@ -63,6 +66,11 @@ def check_command_line(argv: list[str]) -> None:
             lines = [*recalled, *lines, *added]
             cfg = _composed(lines, flags.config_name or "config", return_hydra_config=True)
             folder = None if line.multirun else _named_folder(cfg)
+            if cfg.hydra.job.chdir:
+                raise UserError(
+                    "`hydra.job.chdir=true` is not accepted: paths are relative to the folder that "
+                    "the program is started in."
+                )
             with open_dict(cfg):
                 del cfg["hydra"]
             check(cfg)
@@ -136,16 +144,37 @@ def _optional_groups() -> set[str]:
 
 
 def _check_sweeps(overrides: list[Override], multirun: bool) -> None:
-    """Refuse several values for one run."""
-    if multirun:
-        return
+    """Refuse several values for one run, and sweeps that have no values."""
     for override in overrides:
-        if override.is_sweep_override():
+        if override.is_sweep_override() and multirun:
+            if fault := _sweep_fault(override.value()):
+                raise UserError(f"`{override.input_line}`: {fault}")
+        elif override.is_sweep_override():
             key = override.get_key_element()
             raise UserError(
                 f"`{override.input_line}`: several values make several runs, which `-m` starts; "
                 f"one value with a comma is `{key}=\\'...\\'`, a list `{key}=[...]`."
             )
+
+
+def _sweep_fault(sweep: Any) -> str | None:
+    """What keeps a range or an interval from having values, as a sentence; None if nothing."""
+    if isinstance(sweep, RangeSweep):
+        start, stop, step = (float(n or 0) for n in (sweep.start, sweep.stop, sweep.step))
+        if not all(map(isfinite, (start, stop, step))) or step == 0:
+            return "a range takes finite numbers and a step other than 0."
+        num_values = ceil((stop - start) / step)
+        if num_values < 1:
+            return f"it has no values; `range({sweep.start},{sweep.stop})` ends before its stop."
+        if num_values > MAX_VALUES:
+            return f"it has {num_values:,} values; at most {MAX_VALUES:,} are accepted."
+    if isinstance(sweep, IntervalSweep):
+        start, end = float(sweep.start or 0), float(sweep.end or 0)
+        if not isfinite(start) or not isfinite(end) or start > end:
+            return "an interval takes two finite numbers, the smaller one first."
+        if "log" in sweep.tags and start <= 0:
+            return "an interval on a log scale must begin above 0."
+    return None
 
 
 def _values(override: Override) -> list[Any]:
@@ -190,7 +219,9 @@ def _sweeper_params(
     params = cfg.hydra.sweeper.get("params", {})
     lines = [f"{key}={value}" for key, value in params.items() if key not in given]
     with blamed_on("hydra.sweeper.params"):
-        return parse_overrides(lines)
+        parsed = parse_overrides(lines)
+        _check_sweeps(parsed, multirun=True)
+    return parsed
 
 
 def _composed(

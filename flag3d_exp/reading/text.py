@@ -45,13 +45,13 @@ def file_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
 
 
 def file_text(path: Path, limit: int = MAX_BYTES) -> str:
-    """As `file_bytes`, decoded as UTF-8.
+    """As `file_bytes`, decoded as UTF-8, without a byte-order mark.
 
     Raises:
         Malformed: as there, or it is no UTF-8.
     """
     try:
-        return file_bytes(path, limit).decode("utf-8")
+        return file_bytes(path, limit).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Malformed(f"it is no UTF-8 text (byte {error.start})") from error
 

@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 from filelock import FileLock
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.study import StudyDirection
 
 from flag3d_exp import files
@@ -16,6 +16,8 @@ from flag3d_exp.credentials import opened
 from flag3d_exp.errors import UserError
 from flag3d_exp.runs.begun import check_same
 from flag3d_exp.sweep.drivers import register
+
+log = logging.getLogger(__name__)
 
 ACCEPTED = (
     "a journal file, a database URL (postgresql+psycopg://..., mysql+pymysql://..., "
@@ -40,9 +42,26 @@ def open_storage(address: str) -> BaseStorage:
             return proxy
         if "://" in address:
             return optuna.storages.RDBStorage(opened(address))
-        return JournalStorage(JournalFileBackend(address))
+        lock = JournalFileSymlinkLock(address)
+        backend = JournalFileBackend(address, lock)
+        _drop_cut_line(Path(address), lock)
+        return JournalStorage(backend)
     except Exception as error:  # each driver has exceptions of its own
         raise _unusable(address, error) from error
+
+
+def _drop_cut_line(path: Path, lock: JournalFileSymlinkLock) -> None:
+    """Drop a last line that a killed writer has left unfinished: the next one would continue it."""
+    lock.acquire()
+    try:
+        with path.open("rb+") as file:
+            content = file.read()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                log.warning("%s: its last line is cut off and is dropped", path)
+                file.truncate(whole)
+    finally:
+        lock.release()
 
 
 def _unusable(address: str, error: Exception) -> UserError:

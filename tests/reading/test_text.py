@@ -1,7 +1,7 @@
 import pytest
 
 from flag3d_exp.reading import Malformed
-from flag3d_exp.reading.text import MAX_PARTS, file_bytes, parsed_json, parsed_yaml
+from flag3d_exp.reading.text import MAX_PARTS, file_bytes, file_text, parsed_json, parsed_yaml
 
 
 def test_plain_yaml_is_read_as_mappings_lists_texts_and_numbers():
@@ -63,3 +63,9 @@ def test_a_file_is_read_up_to_a_limit(tmp_path):
         file_bytes(tmp_path)
     with pytest.raises(Malformed, match="it can't be read: No such file"):
         file_bytes(tmp_path / "absent")
+
+
+def test_a_byte_order_mark_of_excel_is_no_text(tmp_path):
+    (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbfdata: 1\n")
+    assert parsed_yaml(file_text(tmp_path / "a.yaml")) == {"data": 1}
+    assert parsed_json(b'\xef\xbb\xbf{"data": 1}') == {"data": 1}

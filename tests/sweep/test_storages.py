@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import optuna
 import pytest
 from mlflow.tracking import MlflowClient
 from sweep import study
@@ -97,3 +98,16 @@ def test_a_storage_that_cannot_be_used_is_refused_in_a_line(address):
 def test_a_refused_storage_is_one_line_for_the_user(tmp_path):
     said = finish(tmp_path, search("hydra.sweeper.storage=nosuch://host/db"), code=1)
     assert said.strip().splitlines()[-1].startswith("error: `hydra.sweeper.storage=nosuch://")
+
+
+def test_a_journal_whose_last_line_is_cut_is_gone_on_with(tmp_path, caplog):
+    path = tmp_path / "study.journal"
+    study = optuna.create_study(storage=open_storage(str(path)), study_name="s")
+    study.enqueue_trial({"x": 1})
+    study.enqueue_trial({"x": 2})
+    path.write_bytes(path.read_bytes()[:-20])
+    again = optuna.load_study(storage=open_storage(str(path)), study_name="s")
+    assert "its last line is cut off" in caplog.text
+    assert len(again.trials) == 1
+    again.enqueue_trial({"x": 3})
+    assert len(optuna.load_study(storage=open_storage(str(path)), study_name="s").trials) == 2
