@@ -59,11 +59,8 @@ def _clip(recording: Recording, layout: Layout, up: int) -> dict:
     points = keypoints[:, ::stride].astype(np.float64)  # (M, T, V, C)
     seen = shown(recording, stride)
     flat = projected(points, up)  # (M, T, V, 2)
-    low, high = flat[seen].min(axis=0), flat[seen].max(axis=0)
-    scale = 1000 / max(float((high - low).max()), 1e-9)
-    # Centred in a square of 1000 units.
-    corner = (low + high) / 2 - 500 / scale
-    pixels = np.rint((flat - corner) * scale).astype(int)
+    corner, scale = square_around(flat[seen])
+    pixels = np.rint((flat - corner) * scale * 1000).astype(int)
     frames = [
         [
             [
@@ -76,6 +73,15 @@ def _clip(recording: Recording, layout: Layout, up: int) -> dict:
         for frame in range(flat.shape[1])
     ]
     return {"frames": frames, "bones": _bones(layout), "milliseconds": 60}
+
+
+def square_around(points: np.ndarray) -> tuple[np.ndarray, float]:
+    """Corner and scale that put (n, 2) points into the middle of a square of side 1."""
+    if not len(points):
+        return np.zeros(2), 1.0
+    low, high = points.min(0), points.max(0)
+    side = max(float((high - low).max()), 1e-9)
+    return (low + high - side) / 2, 1 / side
 
 
 def projected(points: np.ndarray, up: int) -> np.ndarray:

@@ -6,7 +6,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, SubFigure
 
 from flag3d_exp.data.annotations import Recording
-from flag3d_exp.report.animation import projected, upward_axis
+from flag3d_exp.data.poses import shown
+from flag3d_exp.report.animation import projected, square_around, upward_axis
 from flag3d_exp.report.figures import COLOURS, lighten, shorten
 from flag3d_exp.report.lettering import legible, lettering
 from flag3d_exp.results.attribution import DeletionCheck
@@ -49,18 +50,20 @@ def _draw_poses(
     figure: SubFigure, recording: Recording, layout: Layout, attribution: np.ndarray
 ) -> None:
     """The recording at even moments, with what each joint added in that part of it."""
-    points = recording.keypoints[0].astype(np.float64)
+    there = shown(recording)
+    person = int(there.any((1, 2)).argmax())  # the first one who is seen
+    points, seen_joints = recording.keypoints[person].astype(np.float64), there[person]
     flat = projected(points, upward_axis([recording], layout))  # (T0, V, 2), y down
     num_frames = len(flat)
-    extent = flat.max(axis=1) - flat.min(axis=1)  # (T0, 2)
-    half = 0.55 * float(extent.max())
+    sides = [1 / square_around(f[s])[1] for f, s in zip(flat, seen_joints, strict=True) if s.any()]
+    half = 0.55 * max(sides, default=1.0)
     parts = np.array_split(attribution, NUM_POSES)
     limit = max(float(np.abs(np.array([part.sum(axis=0) for part in parts])).max()), 1e-12)
     for number, part in enumerate(parts):
         axes = figure.add_subplot(1, NUM_POSES, number + 1)
         frame = min(int((number + 0.5) / NUM_POSES * num_frames), num_frames - 1)
         pose, value = flat[frame], part.sum(axis=0)
-        seen = np.abs(points[frame]).sum(axis=-1) > 0
+        seen = seen_joints[frame]
         for start, end in layout.limbs:
             if seen[start] and seen[end]:
                 axes.plot(*pose[[start, end]].T, color="0.6", linewidth=1.5, zorder=1)
@@ -76,7 +79,8 @@ def _draw_poses(
             clip_on=False,
         )
         axes.set_title(f"frame {frame}", fontsize=9)
-        middle = (pose[seen].max(axis=0) + pose[seen].min(axis=0)) / 2
+        corner, scale = square_around(pose[seen])
+        middle = corner + 0.5 / scale
         axes.set_xlim(middle[0] - half, middle[0] + half)
         axes.set_ylim(middle[1] + half, middle[1] - half)
         axes.set_aspect("equal")

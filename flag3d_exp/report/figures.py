@@ -21,6 +21,7 @@ LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 TITLES = {"top1": "top-1 (%)", "top5": "top-5 (%)", "lr": "learning rate"}
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "++", "oo")
+MANY = 100  # classes, more of which a figure does not show one by one
 
 Curves = Mapping[str, Sequence[tuple[float, float]]]
 
@@ -71,24 +72,26 @@ def confusion_figure(confusion: np.ndarray, class_names: Sequence[str]) -> Figur
     """A confusion matrix (K, K), rows the labels, in percent of the row.
 
     FLAG3D's classes are set out by body part, with lines between the parts. Every cell of 1 % or
-    more has its figure, so that the matrix can be read without colour.
+    more has its figure, so that the matrix can be read without colour. Of more than `MANY` classes
+    the cells have no figures, and some classes no name, because there is no room for them.
     """
     order, parts = by_body_part(class_names)
     counts = np.asarray(confusion)[np.ix_(order, order)]
     share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     num_classes = len(order)
-    size = 3.2 + (0.36 if num_classes <= 20 else 0.2) * num_classes
+    size = 3.2 + (0.36 if num_classes <= 20 else 0.2) * min(num_classes, MANY)
     figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
     font = 8 if num_classes <= 20 else 6
-    for row, column in np.argwhere(share >= 1):
+    for row, column in np.argwhere(share >= 1) if num_classes <= MANY else ():
         shade = "white" if share[row, column] > 55 else "black"
         text = f"{share[row, column]:.0f}"
         axes.text(column, row, text, ha="center", va="center", fontsize=font, color=shade)
-    names = [shorten(class_names[label]) for label in order]
-    axes.set_xticks(range(num_classes), names, rotation=90, fontsize=7.5)
-    axes.set_yticks(range(num_classes), names, fontsize=7.5)
+    named = range(0, num_classes, -(-num_classes // MANY))
+    names = [shorten(class_names[order[place]]) for place in named]
+    axes.set_xticks(named, names, rotation=90, fontsize=7.5)
+    axes.set_yticks(named, names, fontsize=7.5)
     axes.set_xlabel("predicted")
     axes.set_ylabel("label")
     axes.set_title("% of the label's recordings", fontsize=9)

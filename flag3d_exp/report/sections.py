@@ -1,5 +1,6 @@
 """The sections of a report, from evaluated runs to blocks of a document."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from flag3d_exp.report import figures
@@ -76,19 +77,19 @@ def gaps(evaluations: Evaluations) -> Section | None:
         Table(header, rows, "top-1; 95 % interval of the drop by Newcombe's method"),
     ]
     parts = [part for part in BODY_PARTS if all(part in d["body_parts"] for d in series.values())]
-    names = ["overall", *parts]
+    names, which = ["overall", *parts], ""
     drawn = {
         title: [drop["overall"]["overall"], *(drop["body_parts"][part] for part in parts)]
         for title, drop in series.items()
     }
     if not parts:
         classes = list(next(iter(series.values()))["classes"])
+        by_class = {t: [d["classes"].get(c) for c in classes] for t, d in series.items()}
+        classes, by_class, which = _lowest(classes, by_class, -1)
         names += classes
-        drawn = {
-            title: [drop["overall"]["overall"], *(drop["classes"].get(c) for c in classes)]
-            for title, drop in series.items()
-        }
-    blocks.append(Picture(figures.gap_figure(names, drawn), "Domain gap", wide=True))
+        drawn = {title: [*drawn[title], *estimates] for title, estimates in by_class.items()}
+    title = f"Domain gap{which}"
+    blocks.append(Picture(figures.gap_figure(names, drawn), title, wide=True))
     if parts:
         classes = _shown_classes(list(series.values()))
         by_class = {t: [d["classes"].get(c) for c in classes] for t, d in series.items()}
@@ -171,7 +172,9 @@ def split_section(
     order, _ = figures.by_body_part(classes)
     names = [classes[label] for label in order]
     rows = {title: [e.classes.get(name) for name in names] for title, e in evaluations.items()}
-    blocks.append(Picture(figures.accuracy_figure(names, rows), "Top-1 by class", wide=True))
+    names, rows, which = _lowest(names, rows, 1)
+    title = f"Top-1 by class{which}"
+    blocks.append(Picture(figures.accuracy_figure(names, rows), title, wide=True))
     people = list(next(iter(evaluations.values())).subjects)
     if people:
         rows = {title: [e.subjects.get(one) for one in people] for title, e in evaluations.items()}
@@ -219,6 +222,32 @@ def _cell(name: str, one: Estimate, digits: int = 2) -> str:
 
 def _points(one: Estimate) -> str:
     return f"{100 * one.value:+.2f} [{100 * one.low:+.2f}, {100 * one.high:+.2f}]"
+
+
+def _lowest(
+    names: Sequence[str], rows: Mapping[str, Sequence[Estimate | None]], sign: int
+) -> tuple[list[str], dict[str, list[Estimate | None]], str]:
+    """The rows that a figure has room for: of too many, those with the lowest `sign * value`.
+
+    Returns:
+        Their names, the estimates of each run, and words that say which they are.
+    """
+    if len(names) <= figures.MANY:
+        return list(names), {run: list(column) for run, column in rows.items()}, ""
+
+    def value(row: int) -> float:
+        known = [one.value for column in rows.values() if (one := column[row]) is not None]
+        return min((sign * number for number in known), default=math.inf)
+
+    kept = sorted(sorted(range(len(names)), key=value)[: figures.MANY])
+    which = f" (the {figures.MANY} of {len(names):,} with the lowest top-1)"
+    if sign < 0:
+        which = f" (the {figures.MANY} of {len(names):,} that lose most)"
+    return (
+        [names[row] for row in kept],
+        {run: [column[row] for row in kept] for run, column in rows.items()},
+        which,
+    )
 
 
 def _p_value(p: float) -> str:

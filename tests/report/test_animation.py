@@ -78,3 +78,10 @@ def test_captions_are_text_and_clips_are_data():
     played = re.findall(r'data-skeleton="([^"]+)"', page)
     assert [json.loads(html.unescape(text)) for text in played] == clips(block) * 2
     assert page.count("<script>") == 1
+
+
+def test_a_recording_without_a_visible_joint_plays_nothing():
+    for layout, size in ((COCO, 2), (NTU, 3)):
+        nobody = Recording("r", 0, np.zeros((1, 4, layout.num_joints, size), np.float32))
+        (clip,) = clips(animations([nobody], ["x"], layout, upward_axis([nobody], layout)))
+        assert clip["frames"] == [[], [], [], []]

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.report.explanation import NUM_POSES, explanation_figure
@@ -25,3 +26,12 @@ def test_an_explanation_shows_poses_joints_time_and_deletion():
     np.testing.assert_array_equal(time.images[0].get_array(), attribution.T)
     legend = [text.get_text() for text in deletion.get_legend().get_texts()]
     assert legend == ["most important first (mean 0.50)", "random order (mean 1.00)"]
+
+
+@pytest.mark.parametrize("seen", [(), (3, 4)])
+def test_frames_without_a_visible_joint_are_drawn_empty(seen):
+    keypoints = np.zeros((2, 30, 17, 2), np.float32)
+    keypoints[1, list(seen)] = np.random.default_rng(0).uniform(10, 400, (len(seen), 17, 2))
+    check = DeletionCheck(np.ones(18), np.ones(18))
+    recording = Recording("r", 0, keypoints)
+    explanation_figure("x", recording, COCO, np.zeros((6, 17)), check).draw_without_rendering()

@@ -102,3 +102,11 @@ def test_reliability_names_the_calibration_error():
 def test_long_names_are_cut_with_a_sign():
     assert figures.shorten("Squat") == "Squat"
     assert figures.shorten("a" * 50, 10) == "a" * 9 + "…"
+
+
+def test_a_confusion_matrix_of_many_classes_has_a_bounded_size_and_no_figures_in_its_cells():
+    names = [f"class {number}" for number in range(1000)]
+    figure = figures.confusion_figure(np.eye(1000, dtype=int), names)
+    assert max(figure.get_size_inches()) < 25
+    assert len(figure.axes[0].texts) == 0
+    assert len(figure.axes[0].get_yticks()) == 100

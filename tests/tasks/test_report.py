@@ -176,3 +176,12 @@ def test_an_mlflow_run_is_found_by_its_id_and_gets_the_report(tmp_path):
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     attached = [artifact.path for artifact in client.list_artifacts(run_id, "report")]
     assert attached == ["report/report.html", "report/report.md"]
+
+
+def test_a_report_on_many_classes_draws_a_hundred_of_them(tmp_path):
+    labels = np.arange(300) % 150
+    names = [f"r{number}" for number in range(300)]
+    run = made_up_run(tmp_path / "a", {"val": 3.0, "out_domain": 1.0}, names, labels, 150)
+    page = write_report(tmp_path / "report", open_runs([run])).read_text()
+    assert "Top-1 by class (the 100 of 150 with the lowest top-1)" in page
+    assert "Domain gap (the 100 of 150 that lose most)" in page

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from flag3d_exp import files
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.poses import shown, visible
-from flag3d_exp.report.animation import LEFT, MIDDLE, RIGHT, projected
+from flag3d_exp.report.animation import LEFT, MIDDLE, RIGHT, projected, square_around
 from flag3d_exp.report.figures import shorten
 from flag3d_exp.report.lettering import lettering
 from flag3d_exp.skeletons.layout import Layout
@@ -69,7 +69,7 @@ def clearest(recordings: Sequence[Recording], most: int = 12) -> Recording:
 def write_gif(path: Path, recording: Recording, layout: Layout, up: int, size: int = 360) -> None:
     """The recording as an animated GIF of at most 100 frames, 15 a second, that runs for ever."""
     points, seen = picture_points(recording, up, most=100)
-    low, scale = _frame(points[seen])
+    low, scale = square_around(points[seen])
     pixels = (points - low) * scale * (size - 40) * 2 + 40  # drawn at twice the size
     images = []
     for frame in range(points.shape[1]):
@@ -106,7 +106,7 @@ def picture_points(recording: Recording, up: int, most: int) -> tuple[np.ndarray
 
 def _draw_row(axes: Sequence[Axes], recording: Recording, layout: Layout, up: int) -> None:
     points, seen = picture_points(recording, up, most=10**9)
-    low, scale = _frame(points[seen])
+    low, scale = square_around(points[seen])
     points = (points - low) * scale
     frames = np.linspace(0, points.shape[1] - 1, NUM_POSES).round().astype(int)
     for axis, frame in zip(axes, frames, strict=True):
@@ -125,12 +125,3 @@ def _draw_row(axes: Sequence[Axes], recording: Recording, layout: Layout, up: in
         lines = LineCollection([line for line, _ in bones], colors=[colour for _, colour in bones])
         lines.set(linewidth=1.6, capstyle="round")
         axis.add_collection(lines, autolim=False)
-
-
-def _frame(points: np.ndarray) -> tuple[np.ndarray, float]:
-    """Corner and scale that put (n, 2) points into the middle of a square of side 1."""
-    if not len(points):
-        return np.zeros(2), 1.0
-    low, high = points.min(0), points.max(0)
-    side = max(float((high - low).max()), 1e-9)
-    return (low + high - side) / 2, 1 / side
