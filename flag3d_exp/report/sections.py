@@ -3,12 +3,15 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from flag3d_exp.report import figures
 from flag3d_exp.report.document import Block, Picture, Section, Table, Text
-from flag3d_exp.results import evaluation
+from flag3d_exp.results import evaluation, intervals, seeds
 from flag3d_exp.results.comparison import Comparison
 from flag3d_exp.results.evaluation import Evaluation
 from flag3d_exp.results.intervals import Estimate, wilson
+from flag3d_exp.results.predictions import Predictions
 from flag3d_exp.results.published import BODY_PARTS, PUBLISHED
 
 # Run title to split to evaluation.
@@ -111,13 +114,37 @@ def comparisons(
     for split, found in pairs.items():
         blocks.append(comparison_table(split, found))
         blocks += [class_wins_table(pair) for pair in found]
-        wrong = all_wrong[split]
-        shown = ", ".join(wrong[:20]) + (
-            f" and {len(wrong) - 20:,} more" if len(wrong) > 20 else ""
-        )
-        noun = "recording" if len(wrong) == 1 else "recordings"
-        blocks.append(Text(f"{split}: {len(wrong):,} {noun} that no run gets right. {shown}"))
+        blocks.append(_wrong_text(split, all_wrong[split]))
     return Section("Differences between runs", blocks)
+
+
+def seed_comparisons(
+    groups: Mapping[str, Mapping[str, Sequence[Predictions]]], all_wrong: Mapping[str, list[str]]
+) -> Section:
+    """Groups of runs that differ by their seed only: means, spread and differences.
+
+    Args:
+        groups: split to the predictions of each group's runs, by the group's title.
+        all_wrong: split to the recordings that no run gets right.
+    """
+    blocks: list[Block] = []
+    for split, found in groups.items():
+        rights = {title: [run.right for run in runs] for title, runs in found.items()}
+        top1 = {title: [100 * float(r.mean()) for r in runs] for title, runs in rights.items()}
+        rows = [[title, str(len(found)), seeds.spread(found)] for title, found in top1.items()]
+        header = ["group", "runs", "top-1: mean ± sd [95 % interval]"]
+        blocks.append(Table(header, rows, f"{split}: runs that differ by their seed only"))
+        rows = []
+        for one in seeds.differences(top1):
+            pair = [np.mean(rights[title], axis=0) for title in (one.first, one.second)]
+            cells = seeds.difference_cells(one)
+            chosen = _points(intervals.mean_difference(*pair))
+            rows.append([f"{one.first} - {one.second}", *cells, chosen])
+        if rows:
+            header = ["pair", *seeds.DIFFERENCE_HEADER, "interval over recordings"]
+            blocks += [Table(header, rows, f"{split}: differences"), Text(seeds.OVER_BOTH)]
+        blocks.append(_wrong_text(split, all_wrong[split]))
+    return Section("Differences between groups of runs", blocks)
 
 
 def comparison_table(split: str, pairs: Sequence[Comparison]) -> Table:
@@ -128,14 +155,18 @@ def comparison_table(split: str, pairs: Sequence[Comparison]) -> Table:
             _points(pair.difference),
             str(pair.only_first),
             str(pair.only_second),
-            _p_value(pair.p_value),
-            _p_value(pair.adjusted_p),
+            seeds.p_text(pair.p_value),
+            seeds.p_text(pair.adjusted_p),
         ]
         for pair in pairs
     ]
     header = ["pair", "difference in points", "only first right", "only second right"]
     header += ["McNemar p", "Holm p"]
-    return Table(header, rows, f"{split}: top-1 on the same recordings; 95 % intervals")
+    caption = (
+        f"{split}: top-1 on the same recordings; 95 % intervals. One without 0 has a McNemar p "
+        "below 0.05, and the reverse; Holm p allows for all pairs"
+    )
+    return Table(header, rows, caption)
 
 
 def class_wins_table(pair: Comparison, limit: int = 8) -> Table:
@@ -204,6 +235,12 @@ def percent(share: float, digits: int = 2) -> str:
     return f"{100 * share:.{digits}f}"
 
 
+def _wrong_text(split: str, wrong: Sequence[str]) -> Text:
+    shown = ", ".join(wrong[:20]) + (f" and {len(wrong) - 20:,} more" if len(wrong) > 20 else "")
+    noun = "recording" if len(wrong) == 1 else "recordings"
+    return Text(f"{split}: {len(wrong):,} {noun} that no run gets right. {shown}")
+
+
 def _accuracy_table(
     what: str, names: Sequence[str], rows: Mapping[str, Sequence[Estimate | None]]
 ) -> Table:
@@ -248,10 +285,6 @@ def _lowest(
         {run: [column[row] for row in kept] for run, column in rows.items()},
         which,
     )
-
-
-def _p_value(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
 
 
 def _splits(evaluations: Evaluations) -> list[str]:

@@ -1,5 +1,6 @@
 """References to runs, and runs as their folders describe them: predictions, model, data."""
 
+import json
 import re
 import reprlib
 from collections import Counter
@@ -210,6 +211,53 @@ def common_splits(runs: Sequence[Run], chosen: Sequence[str] | None = None) -> l
         )
     # The in-domain split first: others are compared with it.
     return sorted(common, key=lambda split: (split != "val", split))
+
+
+def by_seed(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """The runs in groups that differ by their seed only, by a title of each group's own.
+
+    A run whose folder does not tell its configuration, and a fused one, is a group by itself. So is
+    each of runs with one seed: the same run twice says nothing of chance.
+    """
+    alike: dict[str, list[Run]] = {}
+    for run in runs:
+        told = run.config and not (run.folder / FUSION).exists()
+        key = json.dumps(_but_the_seed(run), sort_keys=True, default=str) if told else run.title
+        alike.setdefault(key, []).append(run)
+    groups: list[list[Run]] = []
+    for members in alike.values():
+        distinct = len({run.config.get("seed") for run in members}) == len(members)
+        groups += [members] if distinct else [[run] for run in members]
+    titles = [_title(g[0].folder, g[0].config) if len(g) > 1 else g[0].title for g in groups]
+    shared = [title for title, count in Counter(titles).items() if count > 1]
+    for title in shared:
+        which = [number for number, other in enumerate(titles) if other == title]
+        facts = {n: _flat(_but_the_seed(groups[n][0])) for n in which}
+        keys = dict.fromkeys(key for one in facts.values() for key in one)
+        differing = [k for k in keys if len({repr(one.get(k)) for one in facts.values()}) > 1]
+        for n in which:
+            told = " ".join(f"{key}={facts[n].get(key)}" for key in differing[:3])
+            titles[n] = f"{title} {told}".strip()
+    return dict(zip(titles, groups, strict=True))
+
+
+def _but_the_seed(run: Run) -> dict[str, Any]:
+    """The configuration without what does not change a run's result, and without its seed."""
+    config = {k: v for k, v in run.config.items() if k not in ("seed", "tracking")}
+    for group, names in {"task": ("resume",), "device": ("id",)}.items():
+        if isinstance(config.get(group), dict):
+            config[group] = {k: v for k, v in config[group].items() if k not in names}
+    return config
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """The leaves of nested mappings by their dotted names."""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    found: dict[str, Any] = {}
+    for key, inner in value.items():
+        found |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    return found
 
 
 def check_same_classes(runs: Sequence[Run]) -> None:

@@ -19,10 +19,20 @@ from flag3d_exp.credentials import same_place
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.errors import UserError
 from flag3d_exp.runs import run_folder
+from flag3d_exp.runs.run_folder import Report
 from flag3d_exp.runs.tracking import Status, Tracker, settle
 from flag3d_exp.sweep import job, parent
 from flag3d_exp.sweep.begun import description
-from flag3d_exp.sweep.points import FILE, TABLE, Point, combinations, recall, save
+from flag3d_exp.sweep.points import (
+    FILE,
+    TABLE,
+    Point,
+    combinations,
+    metrics,
+    recall,
+    save,
+    title,
+)
 from flag3d_exp.sweep.trial import Ticket
 
 if TYPE_CHECKING:
@@ -57,7 +67,7 @@ def _run(
     points: Sequence[Point],
     folder: Path,
 ) -> None:
-    tracker = _parent(config, folder)
+    tracker = _parent(config, folder, title(points))
     status: Status = "FAILED"
     try:
         with StopRequest(patience=2) as stop:
@@ -68,6 +78,7 @@ def _run(
         lines = _publish(points, folder, tracker)
         tracker.finish(status)
     console.show("\n".join(lines))
+    log.info("grid folder: %s", folder)
     if stop.signum:
         log.info("stopped; to continue: %s", job.command_line(folder))
         sys.exit(128 + stop.signum)
@@ -100,13 +111,13 @@ def own_folder(config: DictConfig) -> Iterator[Path]:
         yield folder
 
 
-def _parent(config: DictConfig, folder: Path) -> Tracker:
+def _parent(config: DictConfig, folder: Path, name: str) -> Tracker:
     path = run_folder.inside(folder, "mlflow.json")
     with FileLock(folder / ".mlflow.lock"):
         known = run_folder.mlflow_run(folder)
         uri = config.tracking.uri
         run_id = known.run_id if known is not None and same_place(known.uri, uri) else None
-        tracker = parent.start(config, folder.name, folder, run_id)
+        tracker = parent.start(config, name, folder, run_id)
         files.write_json(path, {"uri": config.tracking.uri, "run_id": tracker.run_id})
     return tracker
 
@@ -177,6 +188,9 @@ def _settle(one: job.Job, point: Point, num_points: int, stopping: bool) -> None
 
 def _publish(points: Sequence[Point], folder: Path, tracker: Tracker) -> list[str]:
     lines = save(points, folder)
+    ended = sum(point.state in ("complete", "failed") for point in points)
+    tracker.log_report(Report(ended, time.time_ns() // 1_000_000, metrics(points)))
+    tracker.set_tags({parent.NOTE: "\n".join(lines)})
     for name in (FILE, TABLE):
         tracker.log_artifact(folder / name)
     return lines

@@ -13,6 +13,7 @@ from flag3d_exp.sweep import results
 from flag3d_exp.sweep.ledger import Ledger
 from flag3d_exp.sweep.space import spelled
 
+NOTE = "mlflow.note.content"  # tag that MLflow's page shows as the run's description, in Markdown
 RUN = "mlflow"  # user attribute of the study: tracking URI -> run id
 
 

@@ -1,7 +1,8 @@
 """The points of a grid: its combinations, what came of each, and the table over seeds."""
 
-import math
+import re
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import product
@@ -10,7 +11,6 @@ from typing import Any
 
 import yaml
 from hydra.core.config_loader import ConfigLoader
-from scipy.stats import t as student
 
 from flag3d_exp import files, markdown
 from flag3d_exp.config.hydra_adapter import parse_overrides
@@ -18,9 +18,17 @@ from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.records import record
 from flag3d_exp.reading.text import file_text, parsed_json, parsed_yaml
+from flag3d_exp.results.seeds import (
+    DIFFERENCE_HEADER,
+    OVER_SEEDS,
+    difference_cells,
+    differences,
+    spread,
+)
 from flag3d_exp.runs.begun import check_same
 
 FILE, TABLE, BEGUN = "grid.yaml", "table.md", "begun.json"
+SEED = "seed"  # the key over which the tables take means
 
 
 @dataclass
@@ -114,41 +122,89 @@ def _kept(folder: Path) -> tuple[dict[str, Any] | None, list[Point] | None]:
 
 
 def save(points: Sequence[Point], folder: Path) -> list[str]:
-    """Write grid.yaml and table.md; the lines of the table."""
+    """Write grid.yaml and table.md; the lines of the tables."""
     kept = [asdict(point) for point in points]
     files.write_text(folder / FILE, yaml.safe_dump(kept, sort_keys=False))
-    lines = table(points)
+    lines = [*table(points), *comparison(points)]
     files.write_text(folder / TABLE, "\n".join(lines) + "\n")
     return lines
 
 
+def title(points: Sequence[Point]) -> str:
+    """What varies: `model=stgcn,aagcn seed=1,2,3`; of many values, the first and the last."""
+    parts = []
+    for key in points[0].choices:
+        values = list(dict.fromkeys(point.choices[key] for point in points))
+        few = values if len(values) <= 4 else [values[0], "...", values[-1]]
+        parts.append(f"{key}={','.join(few)}")
+    return " ".join(parts)
+
+
+def metrics(points: Sequence[Point]) -> dict[str, float]:
+    """What MLflow is told: how many runs have ended and how, and each group's means over seeds."""
+    counts = Counter(point.state for point in points)
+    found = {f"runs/{state}": float(counts[state]) for state in ("complete", "failed")}
+    for name in _compared(points):
+        for group, values in _groups(points, name).items():
+            key = f"{_metric_name(group)}/{name}" if group else name
+            found[f"{key}_mean"] = statistics.fmean(values)
+            if len(values) > 1:
+                found[f"{key}_sd"] = statistics.stdev(values)
+    return found
+
+
 def table(points: Sequence[Point]) -> list[str]:
     """A Markdown table: a row for each choice of all but the seed, with mean, sd and interval."""
-    done = [point for point in points if point.state == "complete"]
-    metrics = sorted({name for point in done for name in point.metrics if name.endswith("/top1")})
-    keys = [key for key in points[0].choices if key != "seed"]
-    groups: dict[tuple[str, ...], list[Point]] = {}
-    for point in done:
-        groups.setdefault(tuple(point.choices[key] for key in keys), []).append(point)
-    heads = [f"{name}: mean ± sd [95 % interval]" for name in metrics]
-    rows = []
-    for values, group in groups.items():
-        found = [[p.metrics[name] for p in group if name in p.metrics] for name in metrics]
-        cells = [spread(numbers) for numbers in found]
-        rows.append([*values, str(len(group)), *cells])
-    return markdown.table([*keys, "runs", *heads], rows).splitlines()
+    names = _compared(points)
+    keys = [key for key in points[0].choices if key != SEED]
+    rows: dict[tuple[str, ...], list[Point]] = {}
+    for point in _done(points):
+        rows.setdefault(tuple(point.choices[key] for key in keys), []).append(point)
+    heads = [f"{name}: mean ± sd [95 % interval]" for name in names]
+    cells = [
+        [*values, str(len(group)), *(spread(_values(group, name)) for name in names)]
+        for values, group in rows.items()
+    ]
+    return markdown.table([*keys, "runs", *heads], cells).splitlines()
 
 
-def spread(values: Sequence[float]) -> str:
-    """`mean ± standard deviation [95 % interval of the mean]`, as far as their number allows.
+def comparison(points: Sequence[Point]) -> list[str]:
+    """Markdown: whether the groups differ, where each has runs with several seeds."""
+    if SEED not in points[0].choices:
+        return []
+    lines: list[str] = []
+    for name in _compared(points):
+        found = differences(_groups(points, name))
+        if not found:
+            continue
+        rows = [[f"{d.first} - {d.second}", *difference_cells(d)] for d in found]
+        header = [f"{name}: pair", *DIFFERENCE_HEADER]
+        lines += ["", *markdown.table(header, rows).splitlines()]
+    return [*lines, "", OVER_SEEDS] if lines else []
 
-    The interval is Student's, which supposes that runs with different seeds vary normally.
-    """
-    if not values:
-        return ""
-    mean = statistics.fmean(values)
-    if len(values) == 1:
-        return f"{mean:.2f}"
-    deviation = statistics.stdev(values)
-    half = float(student.ppf(0.975, len(values) - 1)) * deviation / math.sqrt(len(values))
-    return f"{mean:.2f} ± {deviation:.2f} [{mean - half:.2f}, {mean + half:.2f}]"
+
+def _done(points: Sequence[Point]) -> list[Point]:
+    return [point for point in points if point.state == "complete"]
+
+
+def _compared(points: Sequence[Point]) -> list[str]:
+    """The metrics that the tables show."""
+    return sorted({n for point in _done(points) for n in point.metrics if n.endswith("/top1")})
+
+
+def _values(points: Sequence[Point], name: str) -> list[float]:
+    return [point.metrics[name] for point in points if name in point.metrics]
+
+
+def _groups(points: Sequence[Point], name: str) -> dict[str, list[float]]:
+    """The values of a metric, by what the choices but the seed are: `model=stgcn stream=bone`."""
+    found: dict[str, list[float]] = {}
+    for point in _done(points):
+        group = " ".join(f"{k}={v}" for k, v in point.choices.items() if k != SEED)
+        found.setdefault(group, []).extend(_values([point], name))
+    return {group: values for group, values in found.items() if values}
+
+
+def _metric_name(group: str) -> str:
+    """The group's name in characters that MLflow accepts in the name of a metric."""
+    return re.sub(r"[^\w\-. /]", "_", group)

@@ -1,6 +1,7 @@
-"""`task=compare`: runs on the same recordings, pair by pair."""
+"""`task=compare`: runs on the same recordings, in pairs or in groups that differ by seed."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,10 +10,18 @@ from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.report import sections
 from flag3d_exp.report.document import to_markdown
-from flag3d_exp.results import comparison
+from flag3d_exp.results import comparison, seeds
 from flag3d_exp.results.comparison import Comparison
-from flag3d_exp.results.predictions import paired
-from flag3d_exp.runs.references import Run, check_same_classes, common_splits, open_runs
+from flag3d_exp.results.predictions import Predictions, paired
+from flag3d_exp.runs.references import (
+    Run,
+    by_seed,
+    check_same_classes,
+    common_splits,
+    open_runs,
+)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,11 +41,22 @@ class Compare:
         folder = experiment.folder
         runs = open_runs(self.runs, experiment.tracking_uri)
         pairs, wrong = compare_runs(runs, self.splits)
-        named = ", ".join(f"{run.title} ({run.place})" for run in runs)
-        text = to_markdown("Comparison", named, [sections.comparisons(pairs, wrong)])
+        groups = by_seed(runs)
+        grouped = _predictions(groups, pairs) if len(groups) < len(runs) else {}
+        section = (
+            sections.seed_comparisons(grouped, wrong)
+            if grouped
+            else sections.comparisons(pairs, wrong)
+        )
+        places = [f" ({run.place})" for run in runs]
+        named = ", ".join(
+            run.title.removesuffix(place) + place for run, place in zip(runs, places, strict=True)
+        )
+        text = to_markdown("Comparison", named, [section])
         files.write_text(folder / "compare.md", text)
-        files.write_json(folder / "compare.json", _plain(pairs, wrong))
+        files.write_json(folder / "compare.json", _plain(pairs, wrong, grouped))
         console.show(text)
+        log.info("run folder: %s", folder)
 
 
 @blamed_on("task.runs")
@@ -59,10 +79,34 @@ def compare_runs(
     return pairs, wrong
 
 
+def _predictions(
+    groups: Mapping[str, Sequence[Run]], splits: Iterable[str]
+) -> dict[str, dict[str, list[Predictions]]]:
+    """By split and group: the predictions of its runs, their recordings in one order."""
+    found: dict[str, dict[str, list[Predictions]]] = {}
+    for split in splits:
+        runs = [run for group in groups.values() for run in group]
+        matched = paired({run.title: run.predictions[split] for run in runs}, split)
+        found[split] = {
+            title: [matched[run.title] for run in group] for title, group in groups.items()
+        }
+    return found
+
+
 def _plain(
-    pairs: Mapping[str, Sequence[Comparison]], wrong: Mapping[str, list[str]]
+    pairs: Mapping[str, Sequence[Comparison]],
+    wrong: Mapping[str, list[str]],
+    groups: Mapping[str, Mapping[str, Sequence[Predictions]]],
 ) -> dict[str, Any]:
-    return {
-        split: {"pairs": [asdict(pair) for pair in found], "wrong_by_all": wrong[split]}
-        for split, found in pairs.items()
+    found: dict[str, Any] = {
+        split: {"pairs": [asdict(pair) for pair in compared], "wrong_by_all": wrong[split]}
+        for split, compared in pairs.items()
     }
+    for split, by_title in groups.items():
+        top1 = {
+            title: [100 * float(run.right.mean()) for run in runs]
+            for title, runs in by_title.items()
+        }
+        found[split]["groups"] = top1
+        found[split]["differences"] = [asdict(one) for one in seeds.differences(top1)]
+    return found

@@ -121,3 +121,12 @@ def test_a_perfect_model_has_a_perfect_summary():
     summary = intervals.summary(np.eye(10), labels)
     assert summary["macro_f1"] == Estimate(1, 1, 1)
     assert summary["nll"].value == summary["ece"].value == 0
+
+
+def test_a_paired_interval_leaves_0_out_exactly_where_mcnemars_test_is_below_5_percent():
+    for wins in range(0, 25, 2):
+        for losses in range(0, min(wins, 6) + 1):
+            one, other = right(0, wins, losses, 100 - wins - losses)
+            estimate = intervals.paired_difference(one, other)
+            assert (estimate.low > 0) == (intervals.mcnemar(one, other) < 0.05), (wins, losses)
+            assert -1 <= estimate.low <= estimate.value <= estimate.high <= 1

@@ -4,7 +4,17 @@ from hydra.core.global_hydra import GlobalHydra
 
 from flag3d_exp.config.checks import CONF
 from flag3d_exp.errors import UserError
-from flag3d_exp.sweep.points import Point, combinations, recall, save, spread, table
+from flag3d_exp.results.seeds import spread
+from flag3d_exp.sweep.points import (
+    Point,
+    combinations,
+    comparison,
+    metrics,
+    recall,
+    save,
+    table,
+    title,
+)
 
 
 def test_every_combination_is_a_point():
@@ -23,9 +33,14 @@ def test_every_combination_is_a_point():
 
 
 def test_the_spread_is_students():
-    # mean 2, sd 1, half width t(0.975, 2) / sqrt(3) = 4.3027 / 1.7321 = 2.4841
-    assert spread([1.0, 2.0, 3.0]) == "2.00 ± 1.00 [-0.48, 4.48]"
+    # mean 12, sd 1, half width t(0.975, 2) / sqrt(3) = 4.3027 / 1.7321 = 2.4841
+    assert spread([11.0, 12.0, 13.0]) == "12.00 ± 1.00 [9.52, 14.48]"
     assert spread([7.0]) == "7.00"
+
+
+def test_no_interval_of_a_percentage_leaves_0_to_100():
+    assert spread([1.0, 2.0, 9.0]) == "4.00 ± 4.36 [0.00, 14.83]"
+    assert spread([99.0, 100.0]) == "99.50 ± 0.71 [93.15, 100.00]"
 
 
 def test_the_table_has_a_row_for_all_but_the_seed():
@@ -37,7 +52,7 @@ def test_the_table_has_a_row_for_all_but_the_seed():
     assert table(points) == [
         "| model | runs | val/top1: mean ± sd [95 % interval] |",
         "| --- | ---: | ---: |",
-        "| a | 2 | 12.00 ± 2.83 [-13.41, 37.41] |",
+        "| a | 2 | 12.00 ± 2.83 [0.00, 37.41] |",
         "| b | 1 | 9.00 |",
     ]
 
@@ -54,3 +69,42 @@ def test_a_grid_started_again_keeps_what_is_complete_and_repeats_the_rest(tmp_pa
     assert points[0].metrics == {"val/top1": 5.0}
     with pytest.raises(UserError, match="holds another grid"):
         recall([Point("0", {"seed": "7"})], {}, tmp_path)
+
+
+def seeded(values: dict[str, list[float]]) -> list[Point]:
+    """Complete points of `model=...` with seeds 1, 2, ..."""
+    rows = [(m, str(s), v) for m, found in values.items() for s, v in enumerate(found, 1)]
+    return [
+        Point(str(n), {"model": m, "seed": s}, "complete", {"val/top1": v})
+        for n, (m, s, v) in enumerate(rows)
+    ]
+
+
+def test_a_grid_over_seeds_ends_with_the_differences():
+    lines = comparison(seeded({"a": [70.0, 72.0, 74.0], "b": [80.0, 81.0, 82.0]}))
+    # 9 points; variances 4/3 and 1/3, so t = 9 / 1.2910 = 6.971 with 2.941 degrees of freedom
+    assert (
+        lines[1] == "| val/top1: pair | difference in points [95 % interval] | Welch p | Holm p |"
+    )
+    assert lines[3] == "| model=b - model=a | +9.00 [+4.84, +13.16] | 0.006 | 0.006 |"
+    assert comparison(seeded({"a": [70.0], "b": [80.0]})) == []
+
+
+def test_a_grid_without_seeds_compares_nothing():
+    points = [Point("0", {"model": "a"}, "complete", {"val/top1": 1.0})]
+    assert comparison(points) == [] and title(points) == "model=a"
+
+
+def test_mlflow_is_told_what_varies_and_what_came_of_it():
+    points = seeded({"a": [70.0, 72.0], "b/c": [80.0, 81.0]})
+    points[3].state = "failed"
+    assert title(points) == "model=a,b/c seed=1,2"
+    found = metrics(points)
+    assert found["runs/complete"] == 3 and found["runs/failed"] == 1
+    assert found["model_a/val/top1_mean"] == 71.0
+    assert found["model_a/val/top1_sd"] == pytest.approx(2**0.5)
+    assert found["model_b/c/val/top1_mean"] == 80.0 and "model_b/c/val/top1_sd" not in found
+
+
+def test_a_title_of_many_values_is_short():
+    assert title(seeded({"a": [1.0] * 9})) == "model=a seed=1,...,9"
