@@ -4,7 +4,8 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from itertools import groupby
@@ -52,36 +53,76 @@ class StdoutHandler(logging.Handler):
 
 
 class ProgressBar:
-    """A bar with time left, loss, accuracy and clips/s on a terminal; nothing elsewhere."""
+    """A bar with time left, loss, accuracy and clips/s on a terminal; nothing elsewhere.
 
-    def __init__(self, bar: Progress | None):
-        self._bar = bar
-        self._task = bar.add_task("", total=None, note="") if bar else None
+    Args:
+        first: what is said until there is something to count.
+    """
 
-    def show(self, title: str, done: int, total: int, note: str = "") -> None:
-        """Draw `done` of `total` with a title before and a note behind."""
-        if self._bar is not None and self._task is not None:
-            text = printable(title)
-            self._bar.update(self._task, description=text, completed=done, total=total, note=note)
+    def __init__(self, bar: Progress | None, first: str):
+        self._bar, self._title = bar, first
+        self._task = bar.add_task(first, total=None, count="", left="", note="") if bar else None
+
+    def show(self, title: str, done: int, total: int, note: str = "", left: str = "") -> None:
+        """Draw `done` of `total` with a title before and a note behind.
+
+        Args:
+            left: how long the whole run will take yet.
+        """
+        if self._bar is None or self._task is None:
+            return
+        if title != self._title:  # else the time left is 0 for ever once the bar was full
+            self._bar.reset(self._task, total=total)
+            self._title = title
+        fields = {"count": f"{done}/{total}", "note": note, "left": left}
+        self._bar.update(
+            self._task, description=printable(title), completed=done, total=total, **fields
+        )
+
+
+class TimeLeft:
+    """How long work will take yet, by the mean time of what has been done since the first call."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._first: tuple[int, float] | None = None
+
+    def text(self, done: int, total: int) -> str:
+        """`1:02:03` or `02:03`; empty as long as it cannot be told."""
+        now = self._clock()
+        if self._first is None:
+            self._first = (done, now)
+        before, started = self._first
+        if done == before:
+            return ""
+        seconds = round((now - started) / (done - before) * (total - done))
+        minutes, seconds = divmod(seconds, 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes:02}:{seconds:02}"
 
 
 @contextmanager
-def progress_bar() -> Iterator[ProgressBar]:
-    """A bar for the time of the block; log lines appear above it."""
+def progress_bar(first: str = "starting") -> Iterator[ProgressBar]:
+    """A bar for the time of the block; log lines appear above it.
+
+    Args:
+        first: what is said until there is something to count.
+    """
     if not sys.stdout.isatty():
-        yield ProgressBar(None)
+        yield ProgressBar(None, first)
         return
     console = Console(file=sys.stdout)
     columns = (
         TextColumn("{task.description}", table_column=Column(no_wrap=True)),
         BarColumn(bar_width=20),
-        TextColumn("{task.completed}/{task.total}", table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[count]}", table_column=Column(no_wrap=True)),
         TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[left]}", table_column=Column(no_wrap=True)),
         # The one that gives way on a narrow terminal.
         TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, ratio=1)),
     )
     with Progress(*columns, console=console, transient=True, expand=True) as bar:
-        yield ProgressBar(bar)
+        yield ProgressBar(bar, first)
 
 
 def open_streams() -> None:

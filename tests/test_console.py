@@ -14,7 +14,7 @@ from io import BytesIO, TextIOWrapper
 
 import pytest
 
-from flag3d_exp.console import StdoutHandler, open_streams, progress_bar, say, show
+from flag3d_exp.console import StdoutHandler, TimeLeft, open_streams, progress_bar, say, show
 
 CONTROL = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|([\r\n])|([^\x1b\r\n]+)")
 TABLE = """# Measured
@@ -162,3 +162,23 @@ def test_a_console_without_the_letters_gets_them_escaped(tmp_path, monkeypatch):
     open_streams()
     say("90 ± 1, 深蹲")
     assert stream.buffer.getvalue() == b"90 \\xb1 1, \\u6df1\\u8e72\n"
+
+
+def test_a_bar_says_what_it_waits_for_and_begins_again_with_each_title(terminal):
+    terminal = terminal(120)
+    with progress_bar("compiling") as bar:
+        (waiting,) = terminal.once_it_shows("compiling")
+        assert "None" not in waiting
+        bar.show("epoch 1/2", 60, 60)
+        terminal.once_it_shows(" 60/60 ")
+        bar.show("epoch 2/2", 1, 60, left="(run 1:02:03)")
+        (second,) = terminal.once_it_shows(" 1/60 ")
+        assert "00:00" not in second and "(run 1:02:03)" in second
+
+
+def test_the_time_left_is_that_of_the_mean_pace_since_the_first_call():
+    clock = iter([100.0, 100.0, 110.0, 120.0]).__next__
+    left = TimeLeft(clock)
+    assert [left.text(3, 100), left.text(3, 100)] == ["", ""]  # nothing is known yet
+    assert left.text(4, 100) == "16:00"  # ten seconds for one, 96 are left
+    assert left.text(4, 244) == "1:20:00"

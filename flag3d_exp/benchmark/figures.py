@@ -89,9 +89,11 @@ def lines(found: Figures) -> list[str]:
         )
     if "profile" in found:
         profile = found["profile"]
+        ideal = profile["ideal_ms"]
+        products = "an unknown time" if ideal is None else f"{ideal:.0f} ms"
         said.append(
-            f"  a training step's matrix products would take {profile['ideal_ms']:.0f} ms at the "
-            f"measured peak of {profile['peak_gflops']:.0f} GFLOP/s; its operators take "
+            f"  a training step's matrix products would take {products} at the measured peak of "
+            f"{profile['peak_gflops']:.0f} GFLOP/s; its operators take "
             f"{profile['total_ms']:.0f} ms:"
         )
         for name, count, milliseconds in profile["operators"][:12]:

@@ -17,15 +17,16 @@ SIDE = 2048  # of the square matrices whose product tells the peak
 FORWARD_AND_BACKWARD = 3  # a backward pass has two products for each of a forward pass
 
 
-def profiled(train: Callable[[], Any], multiply_adds: int) -> dict[str, Any]:
+def profiled(train: Callable[[], Any], multiply_adds: int | None) -> dict[str, Any]:
     """Operators by time, each a kind's name, calls and milliseconds per step; and the ideal.
 
     An operator's time is its median over several steps.
 
     Args:
-        multiply_adds: of a forward pass over the batch.
+        multiply_adds: of a forward pass over the batch; None where that is unknown.
     """
     peak = max(product_rate() for _ in range(5))
+    products = None if multiply_adds is None else 2 * FORWARD_AND_BACKWARD * multiply_adds
     with tempfile.TemporaryDirectory() as folder:
         with ms.profiler.profile(
             activities=[ProfilerActivity.CPU], on_trace_ready=tensorboard_trace_handler(folder)
@@ -38,7 +39,7 @@ def profiled(train: Callable[[], Any], multiply_adds: int) -> dict[str, Any]:
         "operators": found,
         "total_ms": sum(milliseconds for *_, milliseconds in found),
         "peak_gflops": peak / 1e9,
-        "ideal_ms": 1e3 * 2 * FORWARD_AND_BACKWARD * multiply_adds / peak,
+        "ideal_ms": None if products is None else 1e3 * products / peak,
     }
 
 

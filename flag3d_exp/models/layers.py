@@ -253,6 +253,10 @@ class Normalised(nn.Cell):
             return self.norm(self.conv(*inputs))
         return self.norm.without_bias(self.conv.with_bias(None, *inputs), bias)
 
+    def multiply_adds(self, _x, _out):
+        """None of its own: `conv` counts its products, those with the edges it is given too."""
+        return 0
+
 
 class ConvNorm(Normalised):
     """Convolution, then batch norm."""

@@ -1,5 +1,6 @@
 """What a network is made of: layers, output shapes, parameters and multiply-adds for one clip."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,14 +13,21 @@ class Layer:
 
     Args:
         num_parameters: trainable ones.
-        multiply_adds: of its matrix products and convolutions.
+        multiply_adds: of the matrix products and convolutions of its layers; None where a layer has
+            weights and nothing says how it uses them. What a cell computes without a layer, such
+            as `ops.matmul` of two inputs, is counted only if the cell has a `multiply_adds` itself.
     """
 
     name: str
     kind: str
     shape: tuple[int, ...]
     num_parameters: int
-    multiply_adds: int
+    multiply_adds: int | None
+
+
+# Multiply-adds of MindSpore's own layers by their input's and output's number of values.
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+TRANSPOSED = (nn.Conv1dTranspose, nn.Conv2dTranspose, nn.Conv3dTranspose)
 
 
 def layers(model: nn.Cell, clip_shape: tuple[int, ...], depth: int) -> list[Layer]:
@@ -31,7 +39,7 @@ def layers(model: nn.Cell, clip_shape: tuple[int, ...], depth: int) -> list[Laye
     model.set_train(False)
     cells = {name: cell for name, cell in model.cells_and_names() if name}
     shapes: dict[str, tuple[int, ...]] = {}
-    work: dict[str, int] = {}
+    work: dict[str, int | None] = {}
     hooks = [
         cell.register_forward_hook(_recorder(name, shapes, work)) for name, cell in cells.items()
     ]
@@ -39,6 +47,10 @@ def layers(model: nn.Cell, clip_shape: tuple[int, ...], depth: int) -> list[Laye
     output = model(Tensor(keypoints))
     for hook in hooks:
         hook.remove()
+    counting = [name for name, cell in cells.items() if hasattr(cell, "multiply_adds")]
+    for name in work:  # a cell that counts its own work counts what it does with weights within
+        if work[name] is None and name.startswith(tuple(f"{outer}." for outer in counting)):
+            work[name] = 0
     found = [
         Layer(
             name,
@@ -51,18 +63,33 @@ def layers(model: nn.Cell, clip_shape: tuple[int, ...], depth: int) -> list[Laye
         if name in shapes and name.count(".") < depth
     ]
     whole = Layer(
-        "", type(model).__name__, tuple(output.shape), _num_parameters(model), sum(work.values())
+        "", type(model).__name__, tuple(output.shape), _num_parameters(model), _inside("", work)
     )
     return [whole, *found]
 
 
-def _recorder(name: str, shapes: dict[str, tuple[int, ...]], work: dict[str, int]):
+def _recorder(name: str, shapes: dict[str, tuple[int, ...]], work: dict[str, int | None]):
     def record(cell, inputs, output):
-        shapes[name] = tuple(output.shape)
-        if hasattr(cell, "multiply_adds"):
-            work[name] = cell.multiply_adds(tuple(inputs[0].shape), tuple(output.shape))
+        first = output[0] if isinstance(output, tuple) else output
+        shapes[name] = tuple(first.shape)
+        work[name] = _multiply_adds(cell, tuple(inputs[0].shape), tuple(first.shape))
 
     return record
+
+
+def _multiply_adds(cell: nn.Cell, x: tuple[int, ...], out: tuple[int, ...]) -> int | None:
+    """Of the cell itself, without those in it; None if it has weights of an unknown use."""
+    if hasattr(cell, "multiply_adds"):
+        return cell.multiply_adds(x, out)
+    weights = [p for p in cell.parameters_and_names(expand=False) if p[1].ndim > 1]
+    if not weights or isinstance(cell, nn.Embedding):  # scales and biases multiply no matrices
+        return 0
+    if isinstance(cell, nn.Dense):
+        return math.prod(out) * cell.in_channels
+    if isinstance(cell, (*CONVOLUTIONS, *TRANSPOSED)):
+        per_value = math.prod(cell.weight.shape[1:])  # (out or in, channels of a group, kernel ...)
+        return math.prod(x if isinstance(cell, TRANSPOSED) else out) * per_value
+    return None
 
 
 def _order(name: str, shapes: dict[str, tuple[int, ...]]) -> int:
@@ -72,8 +99,11 @@ def _order(name: str, shapes: dict[str, tuple[int, ...]]) -> int:
     )
 
 
-def _inside(name: str, work: dict[str, int]) -> int:
-    return sum(n for other, n in work.items() if other == name or other.startswith(f"{name}."))
+def _inside(name: str, work: dict[str, int | None]) -> int | None:
+    found = [
+        n for other, n in work.items() if not name or other == name or other.startswith(f"{name}.")
+    ]
+    return None if None in found else sum(n for n in found if n is not None)
 
 
 def _num_parameters(cell: nn.Cell) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flag3d_exp import files
-from flag3d_exp.console import ProgressBar, metric_line
+from flag3d_exp.console import ProgressBar, TimeLeft, metric_line
 from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.engine.checkpoint import Checkpoint, save_checkpoint
 from flag3d_exp.engine.evaluate import clip_outputs, weights_swapped
@@ -86,6 +86,8 @@ class Evaluator:
 
     def _watched(self, split: str, loaded: Iterable, num_recordings: int) -> Iterator:
         done = 0
+        if self.bar is not None:  # the first batch may take a compilation
+            self.bar.show(f"evaluating {split}", done, num_recordings)
         for batch in loaded:
             if self.stop is not None and self.ranks.world == 1:
                 self.stop.check()
@@ -124,6 +126,7 @@ class Session:
         self.keep_last, self.keep_best = keep_last, keep_best
         self.report_to = report_to
         self.history = History(folder)
+        self.time_left = TimeLeft()
         self._inode = folder.stat().st_ino
         self.predictions: Predictions = {}
         self.best_predictions: Predictions = {}
@@ -140,7 +143,10 @@ class Session:
         """Draw the bar."""
         note = metric_line(progress.metrics, ["train/loss", "train/top1", "clips_per_second"])
         title = f"epoch {progress.epoch + 1}/{self.plan.num_epochs}"
-        self.bar.show(title, progress.step, self.plan.steps_per_epoch, note)
+        per_epoch = self.plan.steps_per_epoch
+        done = progress.epoch * per_epoch + progress.step
+        left = self.time_left.text(done, self.plan.num_epochs * per_epoch)
+        self.bar.show(title, progress.step, per_epoch, note, f"(run {left})" if left else "")
 
     def evaluate(self) -> dict[str, float]:
         """`<split>/top1`, `top5` and `loss` of every split; `<split>_ema/...` for averages."""

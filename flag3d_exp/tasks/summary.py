@@ -56,7 +56,7 @@ def model_table(experiment: Experiment, models: list[str]) -> str:
         whole = layers(chosen.model(), clip_shape(chosen), depth=1)[0]
         clip = " x ".join(str(size) for size in clip_shape(chosen)[1:])
         cells = _cells(whole, name)
-        rows.append((name, cells[1], clip, *cells[3:]))
+        rows.append((name, chosen.model_name, clip, *cells[3:]))
     header = ("model", "class", "persons x frames x joints x channels", "parameters", "M mult-adds")
     return _table(header, rows)
 
@@ -76,7 +76,9 @@ def _described(experiment: Experiment) -> str:
 
 def _cells(layer: Layer, name: str) -> tuple[str, ...]:
     shape = " x ".join(str(size) for size in layer.shape)
-    parameters, work = f"{layer.num_parameters:,}", f"{layer.multiply_adds / 1e6:,.1f}"
+    count = layer.multiply_adds
+    work = "unknown" if count is None else f"{count / 1e6:,.1f}"
+    parameters = f"{layer.num_parameters:,}"
     return (name or "whole", layer.kind, shape, parameters, work)
 
 

@@ -140,7 +140,7 @@ class Train:
             log.warning(line)
         with (
             experiment.tracked(device_name, datasets) as tracker,
-            console.progress_bar() as bar,
+            console.progress_bar("compiling" if compiled else "starting") as bar,
             StopRequest(ranks.any if ranks.world > 1 else None) as stop,
         ):
             size = self.eval_batch_size or self.batch_size

@@ -5,7 +5,7 @@ import math
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor
+from mindspore import Tensor, nn
 from networks import GRAPH, HEATMAP, SMALL_GRAPH, TINY_HEATMAP, classifier
 
 from flag3d_exp.engine.optimizer import adamw, parameter_groups
@@ -221,3 +221,39 @@ def test_a_summary_counts_what_can_be_counted_by_hand():
     graph = 3 * (3 * 10 * 17) * 17 + 10 * 17 * 4 * 9  # three products, then one of 9 to 4 channels
     temporal = 10 * 17 * 4 * 4 * 9
     assert whole.multiply_adds == graph + temporal + 4 * 5
+
+
+class OwnLayers(nn.Cell):
+    """MindSpore's layers over (N, M, T, V, C), as a user's model has them."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv1d(6, 8, 3, has_bias=True, group=2)
+        self.transposed = nn.Conv1dTranspose(8, 4, 2, stride=2)
+        self.norm = nn.LayerNorm((8,))
+        self.lstm = nn.LSTM(8, 3, batch_first=True)
+        self.dense = nn.Dense(8, 5)
+
+    def construct(self, keypoints):
+        n, m, t, v, c = keypoints.shape
+        x = self.conv(keypoints.reshape(n * m, t, v * c).swapaxes(1, 2))  # (N*M, 8, T)
+        self.transposed(x)
+        x = self.norm(x.swapaxes(1, 2))  # (N*M, T, 8)
+        self.lstm(x)
+        return self.dense(x.mean(1))
+
+
+def test_a_summary_counts_mindspores_layers_and_says_what_it_does_not_know():
+    found = {layer.name: layer for layer in layers(OwnLayers(), (1, 1, 10, 2, 3), depth=1)}
+    assert found["conv"].multiply_adds == 10 * 8 * 3 * 3  # values out, channels of a group, kernel
+    assert found["transposed"].multiply_adds == 10 * 8 * 4 * 2  # values in, channels out, kernel
+    assert found["norm"].multiply_adds == 0
+    assert found["dense"].multiply_adds == 8 * 5
+    assert found["lstm"].multiply_adds is None and found[""].multiply_adds is None
+
+
+@pytest.mark.parametrize("network", [STGCN, AGCN])
+def test_the_products_with_learned_edges_are_counted(network):
+    small = {"base_channels": 4, "num_blocks": 1, "widen_at": ()}
+    whole = layers(classifier(network, 5, "coco", **small), (1, 1, 8, 17, 3), depth=1)[0]
+    assert whole.multiply_adds is not None
