@@ -127,7 +127,7 @@ def test_convert_prints_a_command_that_reads_its_file(odd, capsys):
         "splits: {train: ['0'], my_val: ['1']}\n"
     )
     Convert("clips.yaml", "runs, 1/mine.pkl")(Experiment(OmegaConf.create(), odd, {}))
-    argv = words(capsys.readouterr().out.strip().splitlines()[-1])
+    argv = words(capsys.readouterr().out.strip().splitlines()[-3])
     check_command_line(expanded(argv))
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", argv)
@@ -168,7 +168,7 @@ def test_the_printed_commands_of_one_s_own_data_run_as_printed(odd):
         return done.stdout
 
     convert = "python -m flag3d_exp task=convert task.source=clips.yaml task.output=mine.pkl"
-    inspect = run(convert).strip().splitlines()[-1]
+    inspect = run(convert).strip().splitlines()[-3]
     assert "viewer.html" in run(f"{inspect} hydra.run.dir=inspected")
     flags = shlex.quote('my "conf", [1]')
     own = shlex.join([*TINY, "task.epochs=1", "hydra.run.dir='own = run, 1'"])

@@ -1,15 +1,22 @@
 """`task=convert`: other forms of skeleton data into the annotation file that runs read."""
 
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
-from typing import Annotated
+from statistics import median
+from typing import Annotated, Any
 
-from flag3d_exp import bounds, console
+import yaml
+
+from flag3d_exp import bounds, console, files
 from flag3d_exp.config.command_line import assignment, shell_command
 from flag3d_exp.config.experiment import Experiment
-from flag3d_exp.data.formats.convert import converted, write_annotations
+from flag3d_exp.data.formats.convert import Converted, converted, write_annotations
 from flag3d_exp.data.formats.ntu import read_missing
 from flag3d_exp.errors import UserError, blamed_on
+
+CLIP_LEN = (16, 100)  # frames of a clip, at least and at most
+EPOCHS, BATCH_SIZE, UPDATES = 10, 8, 300  # that suit a dataset of some tens to hundreds
 
 
 @dataclass(frozen=True)
@@ -20,12 +27,15 @@ class Convert:
         source: NTU RGB+D `.skeleton` files (one, or their folder), a PYSKL pickle of NTU RGB+D, or
             the YAML file of a table (see `data.tables`).
         output: the annotation file to write.
+        config_dir: folder in which to describe the file as a choice of `dataset`, under its own
+            name, for `--config-dir`; None: the printed commands say all of it.
         num_persons: the most persons to keep of an NTU RGB+D skeleton file.
         missing: a list of NTU RGB+D recordings to leave out, as its authors give it; None: none.
     """
 
     source: str
     output: str
+    config_dir: str | None = None
     num_persons: Annotated[int, ">= 1"] = 2
     missing: str | None = None
 
@@ -33,39 +43,87 @@ class Convert:
         bounds.check(self, "task")
 
     def __call__(self, experiment: Experiment) -> None:
-        """Convert, and print the command that looks at the result."""
+        """Convert, and print the commands that look at the result and train on it."""
         output = Path(self.output).expanduser()
         source = Path(self.source).expanduser()
         if output.exists() and source.exists() and output.samefile(source):
             raise UserError("`task.output` must be another file than `task.source`.")
         missing = frozenset() if self.missing is None else read_missing(Path(self.missing))
         with blamed_on("task.source"):
-            splits, recordings, layout, empty = converted(source, self.num_persons, missing)
-        write_annotations(output, splits, recordings)
-        persons = max(recording.keypoints.shape[0] for recording in recordings)
-        flat = recordings[0].keypoints.shape[-1] == 2
-        scored = flat and recordings[0].scores is not None
-        settings = {
-            "path": str(output),
-            "layout": layout,
-            "num_classes": max(recording.label for recording in recordings) + 1,
-            "num_persons": persons,
-            "num_channels": 2 + scored if flat else 3,
-            **({"score_channel": True} if scored else {}),
-            **({"normalise": "box"} if flat else {}),
-            "splits": {role: _chosen(splits, role) for role in ("train", "val")},
-        }
-        sizes = ", ".join(f"{split} {len(names)}" for split, names in splits.items())
-        console.say(f"{len(recordings)} recordings ({sizes}) in {output}")
-        if empty:
+            found = converted(source, self.num_persons, missing)
+        write_annotations(output, found.splits, found.recordings)
+        sizes = ", ".join(f"{split} {len(names)}" for split, names in found.splits.items())
+        console.say(f"{len(found.recordings)} recordings ({sizes}) in {output}")
+        if found.empty:
             console.say(
-                f"{len(empty)} recordings without a person were left out, such as {empty[0]}"
+                f"{len(found.empty)} recordings without a person were left out, such as "
+                f"{found.empty[0]}"
             )
+        settings = dataset_settings(found, output)
+        flags, given = [], [assignment("dataset", "custom")]
+        if self.config_dir is None:
+            given += [assignment(f"dataset.{name}", value) for name, value in settings.items()]
+        else:
+            flags = [f"--config-dir={self.config_dir}"]
+            given = [assignment("dataset", output.stem)]
+            describe(Path(self.config_dir).expanduser() / "dataset", settings)
         console.say("To look at them:")
-        given = [assignment(f"dataset.{name}", value) for name, value in settings.items()]
-        console.say("  " + shell_command(["task=inspect", "dataset=custom", *given]))
+        console.say("  " + shell_command(["task=inspect", *given], flags))
+        if all(found.splits.get(settings["splits"][role]) for role in ("train", "val")):
+            console.say("To train on them:")
+            num_recordings = len(found.splits[settings["splits"]["train"]])
+            console.say("  " + shell_command([*given, *training(num_recordings)], flags))
 
 
-def _chosen(splits: dict[str, tuple[str, ...]], role: str) -> str:
-    """The first split whose name ends so."""
-    return next((split for split in splits if split.endswith(role)), role)
+def dataset_settings(found: Converted, output: Path) -> dict[str, Any]:
+    """The settings of `dataset` that describe the recordings."""
+    recordings = found.recordings
+    flat = recordings[0].keypoints.shape[-1] == 2
+    scored = flat and recordings[0].scores is not None
+    num_classes = max(recording.label for recording in recordings) + 1
+    num_frames = round(median(recording.keypoints.shape[1] for recording in recordings))
+    return {
+        "name": output.stem,
+        "path": str(output),
+        "layout": found.layout,
+        "num_classes": len(found.classes) if found.classes else num_classes,
+        **({"classes": found.classes} if found.classes else {}),
+        "num_persons": max(recording.keypoints.shape[0] for recording in recordings),
+        "num_channels": 2 + scored if flat else 3,
+        **({"score_channel": True} if scored else {}),
+        **({"normalise": "box"} if flat else {}),
+        "clip_len": min(max(num_frames, CLIP_LEN[0]), CLIP_LEN[1]),
+        "splits": _chosen_splits(found.splits),
+    }
+
+
+def describe(folder: Path, settings: dict[str, Any]) -> None:
+    """Write the settings as a choice of `dataset`, unless there is one of the name already."""
+    path = folder / f"{settings['name']}.yaml"
+    if path.exists():
+        console.say(f"{path} is there already and stays as it is")
+        return
+    content = {"defaults": ["custom", "_self_"]} | settings
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    console.say(f"described in {path}")
+
+
+def training(num_recordings: int) -> list[str]:
+    """Overrides of a first training run on so many recordings."""
+    repeat = ceil(UPDATES * BATCH_SIZE / (EPOCHS * num_recordings))
+    return [
+        *("optimizer=adamw", "optimizer.lr=0.003"),
+        *(f"task.epochs={EPOCHS}", f"task.repeat={repeat}", f"task.batch_size={BATCH_SIZE}"),
+    ]
+
+
+def _chosen_splits(splits: dict[str, tuple[str, ...]]) -> dict[str, str]:
+    """What to train on and to evaluate; all splits, unless they are variants as NTU RGB+D's."""
+    chosen = {
+        role: next((split for split in splits if split.endswith(role)), role)
+        for role in ("train", "val")
+    }
+    if set(chosen.values()) == {"train", "val"}:
+        chosen |= {split: split for split in splits}
+    return chosen

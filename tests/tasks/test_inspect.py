@@ -96,7 +96,7 @@ def test_a_converted_table_passes_the_inspection_that_is_suggested(tmp_path):
     )
     told = succeeded(tmp_path, "task=convert", "task.source=clips.yaml", "task.output=mine.pkl")
     assert "4 recordings (my_train 2, my_val 2) in mine.pkl" in told
-    command = shlex.split(told.strip().splitlines()[-1])
+    command = shlex.split(told.partition("To look at them:")[2].splitlines()[1])
     assert command[:3] == ["python", "-m", "flag3d_exp"]
     told = succeeded(tmp_path, *command[3:], "tracking=none", "hydra.run.dir=seen")
     assert "12 to 12 frames" in told

@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,10 +15,26 @@ from flag3d_exp.data.formats.tables import Splits, read_table
 from flag3d_exp.errors import UserError
 
 
+class Converted(NamedTuple):
+    """What was read from files of another form.
+
+    Args:
+        layout: name or file of the recordings' layout.
+        empty: names of recordings in which nobody is seen.
+        classes: names of the classes, where they are known.
+    """
+
+    splits: Splits
+    recordings: list[Recording]
+    layout: str
+    empty: list[str]
+    classes: list[str] | None = None
+
+
 def converted(
     source: Path, num_persons: int = 2, missing: frozenset[str] = frozenset()
-) -> tuple[Splits, list[Recording], str, list[str]]:
-    """Splits, recordings, the layout's name, and the names of recordings in which nobody is seen.
+) -> Converted:
+    """What the source holds.
 
     Args:
         source: a folder of NTU RGB+D `.skeleton` files, or one of them; a PYSKL pickle of NTU
@@ -32,8 +49,8 @@ def converted(
         raise UserError(f"`task.source`: {source} is not there.")
     suffix = source.suffix.lower()
     if suffix in (".yaml", ".yml"):
-        splits, recordings, layout = read_table(source)
-        return splits, recordings, layout, []
+        splits, recordings, layout, classes = read_table(source)
+        return Converted(splits, recordings, layout, [], classes)
     if source.is_dir():
         found = list(ntu.read_folder(source, num_persons, missing))
     elif suffix == ".skeleton":
@@ -53,7 +70,7 @@ def converted(
     if layout is None:
         raise UserError(f"{source}: no layout of ours has {num_joints} joints.")
     empty = [one for one in found if isinstance(one, str)]
-    return ntu.splits(one.name for one in recordings), recordings, layout, empty
+    return Converted(ntu.splits(one.name for one in recordings), recordings, layout, empty)
 
 
 def read_pyskl(path: Path) -> list[Recording]:

@@ -1,8 +1,9 @@
 """Keypoints in a CSV file: a header, and a row for each joint in each frame.
 
-Columns: recording, frame, joint (its number or its name in the layout), x, y, and z in 3D; label,
-unless the recordings are only to be predicted; optional are person (from 0), score and subject. A
-joint is missing where its row is absent, or where all its coordinates are empty or NaN.
+Columns: recording, frame, joint (its number or its name in the layout), x, y, and z in 3D; label (a
+number or the name of a class), unless the recordings are only to be predicted; optional are person
+(from 0), score, subject and split. A joint is missing where its row is absent, or where all its
+coordinates are empty or NaN.
 """
 
 import csv
@@ -17,6 +18,7 @@ import numpy as np
 
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.faults import Faults
+from flag3d_exp.names import name_fault
 from flag3d_exp.skeletons.layout import Layout
 
 REQUIRED = ("recording", "frame", "joint", "x", "y")
@@ -58,8 +60,7 @@ class _Table:
         self.path, self.layout, self.labelled = path, layout, labelled
         self.line = self.num_rows = 0
         self.rows: dict[str, array[float]] = {}
-        self.labels: dict[str, int] = {}
-        self.subjects: dict[str, str | None] = {}
+        self.facts: dict[str, dict[str, Any]] = {}  # label, split and subject of a recording
         self.axes: tuple[str, ...] = ("x", "y")
         self.faults = Faults("line")
 
@@ -91,9 +92,7 @@ class _Table:
                 continue
             arrays = self._arrays(numbers, name, left)
             left -= arrays["scores"].size
-            facts = {"name": name, "subject": self.subjects[name]}
-            facts |= {"label": self.labels[name]} if self.labelled else {}
-            made.append(facts | arrays)
+            made.append({"name": name} | self.facts[name] | arrays)
         self.faults.refuse(str(self.path))
         if not made:
             raise UserError(f"{self.path} holds no rows under its header.")
@@ -112,10 +111,12 @@ class _Table:
         if joint is None:
             hint = nearest(row["joint"], self.layout.joint_numbers)
             raise ValueError(f"{row['joint']!r} is no joint of {self.layout.name}.{hint}")
+        facts: dict[str, Any] = {"subject": row.get("subject") or None}
         if self.labelled:
-            label = _whole(row, "label")
-            if self.labels.setdefault(name, label) != label:
-                raise ValueError(f"{name!r} has another label than before")
+            facts |= {"label": _label(row), "split": row.get("split", "").strip() or None}
+        for fact, value in self.facts.setdefault(name, facts).items():
+            if value != facts[fact]:
+                raise ValueError(f"{name!r} has another {fact} than before")
         person = _whole(row, "person") if row.get("person", "").strip() else 0
         frame = _whole(row, "frame")
         if not 0 <= person <= MAX_PERSON or not 0 <= frame <= MAX_FRAME:
@@ -123,7 +124,6 @@ class _Table:
                 f"`person` must be from 0 to {MAX_PERSON} and `frame` from 0 to {MAX_FRAME}; "
                 f"got {person} and {frame}"
             )
-        self.subjects[name] = row.get("subject") or None
         values = [_number(row, axis) for axis in self.axes]
         score = _number(row, "score") if "score" in row else 1.0
         if all(map(math.isnan, values)):
@@ -161,6 +161,14 @@ class _Table:
         keypoints[person, frame, joint] = numbers[:, 4:-1]
         scores[person, frame, joint] = numbers[:, -1]
         return {"keypoints": keypoints, "scores": scores}
+
+
+def _label(row: Mapping[str, str]) -> int | str:
+    """The number of a class, or its name."""
+    label = row["label"].strip()
+    if fault := name_fault(label):
+        raise ValueError(f"`label` {fault}")
+    return _whole(row, "label") if WHOLE.fullmatch(label) else label
 
 
 def _whole(row: Mapping[str, str], column: str) -> int:

@@ -1,8 +1,8 @@
 """NPZ and JSON files of recordings: plain arrays and lists under the names of `data.fields`.
 
 An NPZ file holds one recording: `keypoints` (M, T, V, C) or (T, V, C), and where they are known
-`scores` (M, T, V) or (T, V), `image_shape`, `label`, `name`. Or it holds several: an array for each
-under its name, and its scores under `<name>.scores`.
+`scores` (M, T, V) or (T, V), `image_shape`, `label`, `split`, `name`. Or it holds several: an
+array for each under its name, and its scores under `<name>.scores`.
 
 A JSON file holds a recording as an object with the same fields and arrays as nested lists; or a
 list of such objects, alone or as `inputs` of a request. A recording without a name has the file's.

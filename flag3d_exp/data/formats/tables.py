@@ -5,13 +5,14 @@ The YAML file holds
     data: clips.csv                 # beside it; or clips.npz, clips.json, or a folder of these
     layout: coco                    # of the joints
     image_shape: [480, 854]         # height and width in pixels; 2D only
-    labels: {clip1: 0, clip2: 1}    # where the files have none
-    splits: {train: [clip1], val: [clip2]}
+    classes: [squat, lunge]         # optional: the order of the labels; else that of the alphabet
+    labels: {clip1: 0, clip2: 1}    # where the files have none: numbers or names of classes
+    splits: {train: [clip1], val: [clip2]}  # where the files have no `split` of each recording
 
 The files are as in `csv_file` and `plain_files`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +22,26 @@ from flag3d_exp.data.formats.csv_file import read_csv
 from flag3d_exp.data.formats.plain_files import read_json, read_npz
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.faults import Faults
+from flag3d_exp.names import check_class_names
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.text import file_text, parsed_yaml
 from flag3d_exp.skeletons.layout import Layout, load_layout
 from flag3d_exp.splits import check_split_names
 
-KEYS = ("data", "layout", "splits", "image_shape", "labels")
+KEYS = ("data", "layout", "splits", "image_shape", "labels", "classes")
 DATA = (".csv", ".npz", ".json")
 Splits = dict[str, tuple[str, ...]]
 
 
-def read_table(path: Path) -> tuple[Splits, list[Recording], str]:
-    """Splits, recordings and the layout's name of the data that the YAML file describes.
+def read_table(path: Path) -> tuple[Splits, list[Recording], str, list[str] | None]:
+    """Splits, recordings, the layout's name and the classes of the data that a YAML file describes.
+
+    The classes are None where labels are numbers and nothing names them.
 
     Raises:
         UserError: what is wrong, and where.
     """
-    settings = _settings(path, ("data", "layout", "splits"))
+    settings = _settings(path, ("data", "layout"))
     layout = load_layout(str(settings["layout"]))
     annotations = _annotations(path, settings, layout, labelled=True)
     faults = Faults()
@@ -47,9 +51,9 @@ def read_table(path: Path) -> tuple[Splits, list[Recording], str]:
             reason = f"it has {num_joints} joints, but layout {layout.name} has "
             faults.add(repr(annotation["name"]), f"{reason}{layout.num_joints}.")
     faults.refuse(str(_data(path, settings)))
+    classes = _numbered(path, annotations, settings.get("classes"))
     recordings = list(recordings_in(_data(path, settings), annotations, shared=False))
-    splits = {split: tuple(map(str, names)) for split, names in settings["splits"].items()}
-    return splits, recordings, str(settings["layout"])
+    return _splits(path, settings, annotations), recordings, str(settings["layout"]), classes
 
 
 def table_annotations(path: Path, layout: Layout) -> list[dict[str, Any]]:
@@ -66,6 +70,46 @@ def table_annotations(path: Path, layout: Layout) -> list[dict[str, Any]]:
     if own.joints != layout.joints:
         raise UserError(f"{path}: `layout` is {own.name}, but the network's is {layout.name}.")
     return _annotations(path, settings, layout, labelled=False)
+
+
+def _splits(
+    path: Path, settings: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]]
+) -> Splits:
+    """The splits of the YAML file, else those that the recordings say."""
+    if "splits" in settings:
+        return {split: tuple(map(str, names)) for split, names in settings["splits"].items()}
+    found: dict[str, list[str]] = {}
+    for annotation in annotations:
+        if (split := annotation.get("split")) is not None:
+            found.setdefault(split, []).append(annotation["name"])
+    if not found:
+        raise UserError(f"{path} lacks `splits`, and no recording has a `split` of its own.")
+    check_split_names(found, f"{path}: `split`")
+    return {split: tuple(names) for split, names in found.items()}
+
+
+def _numbered(path: Path, annotations: Sequence[dict[str, Any]], classes: Any) -> list[str] | None:
+    """Put numbers for labels that are names; the classes in the order of their numbers."""
+    named_so = {one["label"] for one in annotations if isinstance(one.get("label"), str)}
+    if classes is None and not named_so:
+        return None
+    if classes is not None and not isinstance(classes, list):
+        raise UserError(f"{path}: `classes` must be a list of names.")
+    names = sorted(named_so) if classes is None else [str(name) for name in classes]
+    check_class_names(names, f"{path}: `classes`")
+    numbers, faults = {name: label for label, name in enumerate(names)}, Faults()
+    for annotation in annotations:
+        label = annotation["label"]
+        if isinstance(label, str) and label in numbers:
+            annotation["label"] = numbers[label]
+        elif isinstance(label, str):
+            faults.add(repr(annotation["name"]), f"`classes` lacks {label!r}.")
+        elif named_so:
+            faults.add(repr(annotation["name"]), "its label is a number, others are names.")
+        elif isinstance(label, int) and label >= len(names):
+            faults.add(repr(annotation["name"]), f"`classes` has no name for label {label}.")
+    faults.refuse(str(path))
+    return names
 
 
 def _settings(path: Path, required: tuple[str, ...]) -> dict[str, Any]:

@@ -2,17 +2,21 @@
 
 import json
 import pickle
+import re
 import zipfile
 
 import numpy as np
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
+from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.data.annotations import open_annotations
 from flag3d_exp.data.formats import ntu
 from flag3d_exp.data.formats.convert import converted, read_pyskl, write_annotations
 from flag3d_exp.errors import UserError
 from flag3d_exp.skeletons.layout import load_layout
+from flag3d_exp.tasks.convert import Convert
 
 COCO = load_layout("coco")
 
@@ -86,7 +90,7 @@ def test_a_folder_leaves_out_what_is_listed_and_names_what_is_empty(tmp_path):
     listed = tmp_path / "missing.txt"
     listed.write_text(f"The following have missing skeletons:\n\n{names[2]}\n")
     found = converted(tmp_path, missing=ntu.read_missing(listed))
-    splits, recordings, layout, left_out = found
+    splits, recordings, layout, left_out, _ = found
     assert [recording.name for recording in recordings] == names[:2]
     assert left_out == [empty.stem]
     assert layout == "nturgb+d"
@@ -200,7 +204,7 @@ ROWS = ["one,0,5,0,1.5,2.5,0.9,0", "one,0,7,left eye,3,4,,1", "two,1,0,16,5,6,1,
 
 
 def test_a_csv_file_gives_recordings_with_absent_rows_as_unseen(tmp_path):
-    splits, recordings, layout, _ = converted(table(tmp_path, ROWS))
+    splits, recordings, layout, *_ = converted(table(tmp_path, ROWS))
     one, two = recordings
     assert layout == "coco"
     assert splits == {"train": ("one",), "val": ("two",)}
@@ -230,11 +234,48 @@ def test_a_folder_of_json_files_is_converted(tmp_path):
     for name, label in (("one", 3), ("two", 4)):
         fields = {"keypoints": np.ones((3, 17, 2)).tolist(), "label": label}
         (tmp_path / "clips" / f"{name}.json").write_text(json.dumps(fields), "utf-8-sig")
-    splits, (one, two), layout, _ = converted(table(tmp_path, ROWS, data="clips"))
+    splits, (one, two), layout, *_ = converted(table(tmp_path, ROWS, data="clips"))
     assert [one.name, one.label, two.label, two.image_shape] == ["one", 3, 4, (480, 854)]
     assert (splits["val"], layout, one.keypoints.shape) == (("two",), "coco", (1, 3, 17, 2))
     _, recordings, *_ = converted(table(tmp_path, ROWS, data="clips", labels={"one": 5}))
     assert [recording.label for recording in recordings] == [5, 4]
+
+
+def test_labels_may_be_names_and_recordings_say_their_split(tmp_path):
+    header = "recording,label,frame,joint,x,y,split"
+    rows = ["one,squat,0,0,1,2,train", "two,lunge,0,0,1,2,val", "three,squat,0,0,1,2,train"]
+    path = table(tmp_path, rows, header, splits=None)
+    splits, recordings, _, _, classes = converted(path)
+    assert splits == {"train": ("one", "three"), "val": ("two",)}
+    assert [recording.label for recording in recordings] == [1, 0, 1]
+    assert classes == ["lunge", "squat"]
+    found = converted(table(tmp_path, rows, header, splits=None, classes=["squat", "lunge"]))
+    assert [recording.label for recording in found.recordings] == [0, 1, 0]
+    with pytest.raises(UserError, match="'two': `classes` lacks 'lunge'"):
+        converted(table(tmp_path, rows, header, splits=None, classes=["squat"]))
+    with pytest.raises(UserError, match="'one' has another split than before"):
+        converted(table(tmp_path, [*rows, "one,squat,1,0,1,2,val"], header, splits=None))
+    with pytest.raises(UserError, match="lacks `splits`, and no recording has a `split`"):
+        converted(table(tmp_path, ROWS, splits=None))
+
+
+def test_a_converted_file_is_described_as_a_choice_of_dataset(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    header = "recording,label,frame,joint,x,y,split"
+    rows = ["one,squat,0,0,1,2,train", "two,lunge,0,0,1,2,val", "three,squat,0,0,1,2,test"]
+    table(tmp_path, rows, header, splits=None)
+    convert = Convert("clips.yaml", "mine.pkl", "my_conf")
+    convert(Experiment(OmegaConf.create(), tmp_path, {}))
+    described = yaml.safe_load((tmp_path / "my_conf" / "dataset" / "mine.yaml").read_text())
+    assert described["classes"] == ["lunge", "squat"]
+    assert described["splits"] == {"train": "train", "val": "val", "test": "test"}
+    assert (described["num_channels"], described["clip_len"]) == (3, 16)
+    inspect, train = re.findall("python -m flag3d_exp (.*)", capsys.readouterr().out)
+    assert inspect == "--config-dir=my_conf task=inspect dataset=mine"
+    assert train.startswith("--config-dir=my_conf dataset=mine optimizer=adamw")
+    assert "task.repeat=240" in train
+    convert(Experiment(OmegaConf.create(), tmp_path, {}))
+    assert "mine.yaml is there already and stays as it is" in capsys.readouterr().out
 
 
 def test_recordings_without_a_label_are_told_at_once(tmp_path):
@@ -256,7 +297,8 @@ def test_recordings_without_a_label_are_told_at_once(tmp_path):
         (["one,0,0,0,1"], None, "line 2"),
         ([], None, "holds no rows"),
         (["one,0,0,0,1,2,1,0", "one,1,1,0,1,2,1,0"], None, "another label than before"),
-        (["one,a,0,0,1,2,1,0"], None, "`label` must be a whole number; got .a."),
+        (["one,,0,0,1,2,1,0"], None, "`label` must be a text of 1 to 500 letters"),
+        (["one,squat,0,0,1,2,1,0", "two,1,0,0,1,2,1,0"], None, "'two': its label is a number"),
         (["one,0,-1,0,1,2,1,0"], None, "`person` must be from 0 to 999 and `frame`.*got 0 and -1"),
         (["one,0,0,0,1,2,1,0", "one,0,9999999999,0,1,2,1,0"], None, "got 0 and 9999999999"),
         (["one,0,0,0,1,2,1,0", "one,0,14000000,0,1,2,1,0"], None, "too many for its rows"),
