@@ -14,7 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from flag3d_exp.config.checks import CONF
 from flag3d_exp.config.command_line import CommandLine, assignment, search_path
+from flag3d_exp.config.hydra_adapter import parse_overrides
 from flag3d_exp.config.recalled import groups
+from flag3d_exp.config.started import resuming
 from flag3d_exp.config.untrusted import (
     Plain,
     check_values,
@@ -23,6 +25,8 @@ from flag3d_exp.config.untrusted import (
     recorded_values,
 )
 from flag3d_exp.errors import UserError, blamed_on
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.text import file_text
 from flag3d_exp.runs.run_folder import check_links
 
 OWN_GROUPS = ("task", "device", "tracking")  # never taken from the checkpoint's run
@@ -34,6 +38,7 @@ PREPROCESSING = (  # of `dataset`; another dataset brings its file, its splits a
     "score_threshold",
     "clip_len",
 )
+RECALLED = ("dataset", "stream", "optimizer", "scheduler", "problem")  # of a run to resume
 CHOICE = re.compile(r"\w[\w.-]*")
 
 
@@ -70,9 +75,56 @@ def _resumed(reference: str, line: CommandLine) -> list[str]:
             "`task.resume=auto` continues what `hydra.run.dir` holds."
         )
     saved = checked_overrides(lines, str(known), [*line.by_key, "task.resume"])
+    _recall_choices(folder, saved, line)
     own_folder = assignment("hydra.run.dir", str(folder.resolve()))
     given = line.without("task.resume")
     return given.argv(before=saved, after=["task.resume=auto", own_folder])
+
+
+def _recall_choices(folder: Path, saved: Sequence[str], line: CommandLine) -> None:
+    """Make those choices of a run that came from its `--config-dir` choices of Hydra, as `recall`.
+
+    What they say is in the run's configuration.
+
+    Raises:
+        UserError: one cannot be had from there: a sweep, an experiment, a model (which chooses a
+            pipeline), or one with objects of its own. It says the command that names the folder.
+    """
+    groups.clear()
+    pairs = {o.key_or_group: str(o.value()) for o in parse_overrides(saved)}
+    absent = {
+        group: choice
+        for group, choice in pairs.items()
+        if (CONF / group).is_dir() and choice != "None" and not _is_there(group, choice, line)
+    }
+    if not absent:
+        return
+    reference = line.by_key["task.resume"].input_line
+    command = resuming(folder, str(reference))
+    advice = f" The whole command: `{command}`." if command else ""
+    path = folder / ".hydra" / "config.yaml"
+    try:
+        values = recorded_values(file_text(path), str(path))
+    except Malformed as error:
+        raise UserError(f"{path}: {error}.") from error
+    for group, choice in absent.items():
+        if group not in RECALLED or group not in values:
+            raise UserError(f"`{group}={choice}` of the run is no choice here.{advice}")
+    used = {group: values[group] for group in absent}
+    try:
+        check_values(used, str(path))
+    except UserError as error:
+        raise UserError(f"{error}{advice}") from error
+    if "dataset" in used:
+        used["dataset"]["cache"] = "auto"  # a file does not say where the program writes
+    for group, choice in absent.items():
+        groups[group] = (choice, DictConfig(used[group]))
+
+
+def _is_there(group: str, choice: str, line: CommandLine) -> bool:
+    """Whether conf/ or the folder of `--config-dir` has the choice."""
+    folders = [CONF, *([Path(line.flags.config_dir)] if line.flags.config_dir else [])]
+    return any((folder / group / f"{choice}.yaml").is_file() for folder in folders)
 
 
 def recall(line: CommandLine) -> list[str]:
@@ -158,12 +210,7 @@ def own_configuration(line: CommandLine, choices: Mapping[str, str]) -> Plain:
         choices: those of the checkpoint's run, made where `--config-dir` or conf/ have them.
     """
     groups.clear()
-    folders = [CONF, *([Path(line.flags.config_dir)] if line.flags.config_dir else [])]
-    there = {
-        group: choice
-        for group, choice in choices.items()
-        if any((folder / group / f"{choice}.yaml").is_file() for folder in folders)
-    }
+    there = {group: one for group, one in choices.items() if _is_there(group, one, line)}
     overrides = [assignment(key, one) for key, one in there.items() if key not in line.by_key]
     overrides += [str(o.input_line) for o in line.by_key.values() if not o.is_sweep_override()]
     overrides += search_path(line.flags.config_dir)

@@ -1,6 +1,7 @@
 """How a run was started, and the command that starts the same run again."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,27 @@ def command_of(folder: Path) -> str | None:
     Raises:
         UserError: its hydra.yaml is damaged.
     """
+    return _from_hydra(folder, command)
+
+
+def resuming(folder: Path, override: str) -> str | None:
+    """A line for a shell that continues the run in a folder, with the folders of its choices.
+
+    Args:
+        override: the one that names the run.
+
+    Raises:
+        UserError: its hydra.yaml is damaged.
+    """
+    return _from_hydra(folder, lambda hydra: shell_command([override], config_flags(hydra)))
+
+
+def _from_hydra(folder: Path, make: Callable[[Any], str]) -> str | None:
     path = folder / ".hydra" / "hydra.yaml"
     if not path.is_file():
         return None
     try:
-        return command(parsed_yaml(file_text(path))["hydra"])
+        return make(parsed_yaml(file_text(path))["hydra"])
     except (Malformed, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"`{path}` is no configuration of Hydra ({error}).") from error
 

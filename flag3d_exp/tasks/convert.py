@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from statistics import median
 from typing import Annotated, Any
 
 import yaml
@@ -81,7 +80,8 @@ def dataset_settings(found: Converted, output: Path) -> dict[str, Any]:
     flat = recordings[0].keypoints.shape[-1] == 2
     scored = flat and recordings[0].scores is not None
     num_classes = max(recording.label for recording in recordings) + 1
-    num_frames = round(median(recording.keypoints.shape[1] for recording in recordings))
+    lengths = sorted(recording.keypoints.shape[1] for recording in recordings)
+    num_frames = lengths[len(lengths) // 10]  # few are shorter
     return {
         "name": output.stem,
         "path": str(output),

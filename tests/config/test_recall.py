@@ -195,13 +195,54 @@ def test_values_that_hang_on_a_changed_one_follow_it(run):
 
 def test_resuming_repeats_the_run_s_command_line_in_its_folder(tmp_path):
     (tmp_path / ".hydra").mkdir()
-    (tmp_path / ".hydra" / "overrides.yaml").write_text("- model=m\n- task.resume=auto\n")
+    (tmp_path / ".hydra" / "overrides.yaml").write_text("- model=aagcn\n- task.resume=auto\n")
     assert expanded([f"task.resume={tmp_path}", "task.epochs=9"]) == [
-        "model=m",
+        "model=aagcn",
         "task.epochs=9",
         "task.resume=auto",
         f"hydra.run.dir={tmp_path}",
     ]
+
+
+def interrupted(folder, **choices) -> str:
+    """A run folder as of a run that was started with choices of `my_conf`."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", OWN)
+    config.dataset.name = "mine"
+    if "model" in choices:
+        config.model._target_ = "mine.Model"
+    (folder / ".hydra").mkdir(parents=True)
+    OmegaConf.save(config, folder / ".hydra" / "config.yaml")
+    lines = [f"{group}={choice}" for group, choice in choices.items()]
+    OmegaConf.save(OmegaConf.create(lines), folder / ".hydra" / "overrides.yaml")
+    source = {"provider": "command-line", "path": str(folder.parent / "my_conf")}
+    runtime = {"cwd": str(folder.parent), "config_sources": [source]}
+    hydra = {"runtime": runtime, "job": {"config_name": "config"}}
+    OmegaConf.save({"hydra": hydra}, folder / ".hydra" / "hydra.yaml")
+    return str(folder)
+
+
+def test_resuming_recalls_the_dataset_that_the_run_s_config_dir_had(tmp_path):
+    run = interrupted(tmp_path / "run", dataset="mine")
+    cfg = composed([f"task.resume={run}"])
+    assert (cfg.dataset.name, cfg.dataset.path, cfg.dataset.layout) == ("mine", "mine.pkl", "coco")
+    assert cfg.dataset.cache == "auto"
+
+
+@pytest.mark.parametrize("choice", [{"model": "mine"}, {"experiment": "mine"}])
+def test_what_a_run_folder_must_not_bring_is_refused_with_the_whole_command(tmp_path, choice):
+    run = interrupted(tmp_path / "run", **choice)
+    whole = rf"The whole command: `python -m flag3d_exp --config-dir=my_conf task.resume={run}`"
+    with pytest.raises(UserError, match=whole):
+        expanded([f"task.resume={run}"])
+
+
+def test_a_dataset_of_a_run_folder_is_data_only(tmp_path):
+    run = interrupted(tmp_path / "run", dataset="mine")
+    path = tmp_path / "run" / ".hydra" / "config.yaml"
+    path.write_text(path.read_text().replace("source.Dataset", "source.build"))
+    with pytest.raises(UserError, match=r"`dataset._target_=.*source.build.* is not accepted"):
+        expanded([f"task.resume={run}"])
 
 
 def test_resuming_nothing_is_refused(tmp_path):
