@@ -34,6 +34,10 @@ class ClipDataset:
     def __len__(self) -> int:
         return len(self.recordings)
 
+    def __getitem__(self, index: int) -> np.ndarray:
+        """As `clips`, in the first epoch."""
+        return self.clips(range(len(self))[index])
+
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The recordings' names, in order."""

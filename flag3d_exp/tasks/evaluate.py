@@ -4,20 +4,15 @@ import logging
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from mindspore import nn
-
 from flag3d_exp import bounds, console
 from flag3d_exp.config.experiment import Experiment
-from flag3d_exp.config.preprocessing import departures
-from flag3d_exp.config.untrusted import recorded_values
+from flag3d_exp.config.restore import restored_model, trained_batch_size
 from flag3d_exp.devices.ranks import Ranks
-from flag3d_exp.engine.checkpoint import Checkpoint, load_checkpoint
+from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.interrupt import StopRequest
-from flag3d_exp.engine.parameters import assign_parameters
 from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import UserError, blamed_on, nearest
 from flag3d_exp.problems.problem import split_metrics
-from flag3d_exp.reading.settings import selected
 from flag3d_exp.report.run_figures import publish_predictions
 from flag3d_exp.results.evaluation import gap_metrics
 from flag3d_exp.runs import record
@@ -110,31 +105,3 @@ class Evaluate:
         for line in [*console.summary_lines(metrics, list(datasets)), *experiment.places(tracker)]:
             log.info(line)
         return metrics.get("val/top1")
-
-
-def restored_model(experiment: Experiment, checkpoint: Checkpoint, weights: str = "raw") -> nn.Cell:
-    """The configured model with a checkpoint's weights; say where its clips are others.
-
-    Raises:
-        UserError: they do not fit, there is no moving average, or the dataset's classes or joints
-            are not those of the checkpoint.
-    """
-    for line in departures(experiment, checkpoint.meta):
-        log.warning(line)
-    if weights == "ema" and not checkpoint.ema:
-        raise UserError("`task.weights=ema`: the run kept no moving average (`task.ema_decay`).")
-    model = experiment.model()
-    values = checkpoint.ema if weights == "ema" else checkpoint.weights
-    with blamed_on("task.checkpoint"):
-        assign_parameters(model.get_parameters(), values)
-    return model
-
-
-def trained_batch_size(checkpoint: Checkpoint) -> int:
-    """Clips per forward pass in the evaluations of the checkpoint's own run; 16 if it had none."""
-    saved = recorded_values(checkpoint.meta.get("config", ""), "`task.checkpoint`")
-    for key in ("task.eval_batch_size", "task.batch_size"):
-        size = selected(saved, key)
-        if isinstance(size, int) and 1 <= size <= 65536:
-            return size
-    return 16

@@ -10,6 +10,7 @@ from mindspore import Tensor, nn, ops
 
 from flag3d_exp import bounds, console, files
 from flag3d_exp.config.experiment import Experiment
+from flag3d_exp.config.restore import restored_model
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.engine.checkpoint import load_checkpoint
@@ -22,7 +23,6 @@ from flag3d_exp.results.attribution import Gradient
 from flag3d_exp.results.metrics import softmax
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.skeletons.layout import load_layout
-from flag3d_exp.tasks.evaluate import restored_model
 
 log = logging.getLogger(__name__)
 

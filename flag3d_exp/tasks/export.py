@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from flag3d_exp import console, files
 from flag3d_exp.config.experiment import Experiment, class_name
+from flag3d_exp.config.restore import restored_model
 from flag3d_exp.credentials import without_user
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.cache import sha256
@@ -31,7 +32,6 @@ from flag3d_exp.runs.provenance import provenance
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.run_folder import save_metrics
 from flag3d_exp.skeletons.layout import load_layout
-from flag3d_exp.tasks.evaluate import restored_model
 
 log = logging.getLogger(__name__)
 PORT = 5001

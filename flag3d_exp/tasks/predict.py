@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from flag3d_exp import bounds, console, files
 from flag3d_exp.config.experiment import Experiment
+from flag3d_exp.config.restore import restored_model
 from flag3d_exp.data.inputs import input_clips, read_inputs
 from flag3d_exp.data.source import Dataset
 from flag3d_exp.engine.checkpoint import load_checkpoint
@@ -19,7 +20,6 @@ from flag3d_exp.results.predictions import likeliest
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.session import Evaluator, forward_passes
 from flag3d_exp.skeletons.layout import load_layout
-from flag3d_exp.tasks.evaluate import restored_model
 
 log = logging.getLogger(__name__)
 FORMULA_STARTS = (*"=+-@\t\r\n", *"＝＋－＠")  # the last four: for spreadsheets in Japanese

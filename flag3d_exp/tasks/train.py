@@ -1,30 +1,28 @@
 """`task=train`: train a model, evaluate it on every split, keep and log everything."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 from mindspore import nn
 
 from flag3d_exp import bounds, console
 from flag3d_exp.config.experiment import Experiment, num_parameters
-from flag3d_exp.data.loader import Batch, batches, training_shares
 from flag3d_exp.debug.updates import Debug, updates
 from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.engine.interrupt import Interrupted, StopRequest
 from flag3d_exp.engine.optimizer import parameter_groups
 from flag3d_exp.engine.predict import Predictor
-from flag3d_exp.engine.step import Criterion, MicroBatch, StepSettings, TrainStep
-from flag3d_exp.engine.train import NonFiniteLoss, Plan, Progress, StepBatch, train
+from flag3d_exp.engine.step import Criterion, StepSettings, TrainStep
+from flag3d_exp.engine.train import NonFiniteLoss, Plan, Progress, train
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.models.layers import synchronise
-from flag3d_exp.problems.problem import Arrays, Problem
+from flag3d_exp.problems.problem import Problem
 from flag3d_exp.report.run_figures import publish
 from flag3d_exp.runs import record, resume
+from flag3d_exp.runs.feed import Feed
 from flag3d_exp.runs.session import Evaluator, Session
 
 if TYPE_CHECKING:
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 FEW_UPDATES = 200  # a network of a few layers learns little in fewer
-CHANCE = 1  # tells dropout's chance from that of augmentation
 
 
 @dataclass(frozen=True)
@@ -131,7 +128,18 @@ class Train:
             progress = resume.shared(ranks, model, step, progress)
         progress.metrics["num_parameters"] = float(num_parameters(model))
         plan = self._plan(len(train_split), step.base_rates[0], ranks.world)
-        load = self._loader(train_split, problem, model, experiment.seed, ranks)
+        load = Feed(
+            train_split,
+            problem,
+            model,
+            self.batch_size,
+            self.accumulate,
+            experiment.seed,
+            self.num_workers,
+            self.limit_batches,
+            self.repeat,
+            ranks,
+        )
         log.info(experiment.header(device_name, model, datasets))
         if self.debug is not None:
             self.debug(step, updates(load, train_split.names, schedule, plan, progress))
@@ -210,40 +218,6 @@ class Train:
             early_stop=self.early_stop,
         )
 
-    def _loader(
-        self,
-        train_split: "ClipDataset",
-        problem: Problem,
-        model: nn.Cell,
-        seed: int,
-        ranks: Ranks,
-    ) -> Callable[[int, int], Iterator[StepBatch]]:
-        """(epoch, updates to leave out) -> what each update of the epoch is made from."""
-        size, count = self.batch_size, self.accumulate
-        own = slice(ranks.rank * count, (ranks.rank + 1) * count)
-
-        def targets(batch: Batch) -> Arrays:
-            return {name: known[batch.indices] for name, known in train_split.targets.items()}
-
-        def load(epoch: int, done: int) -> Iterator[StepBatch]:
-            shares = training_shares(
-                len(train_split), size * count, seed, epoch, ranks.world, self.repeat
-            )
-            draws = shares[: self.limit_batches, ranks.rank].reshape(-1)
-            loaded = batches(train_split, draws, size, self.num_workers, done * count)
-            with closing(loaded):
-                for number, group in enumerate(grouped(loaded, count), done):
-                    rng = np.random.default_rng((seed, epoch, number, CHANCE))
-                    shape = group[0].clips[:, 0].shape
-                    drawn = [problem.chance(model, shape, rng) for _ in range(ranks.world * count)]
-                    parts = [
-                        MicroBatch(*problem.batch(batch.clips[:, 0], targets(batch), chance))
-                        for batch, chance in zip(group, drawn[own], strict=True)
-                    ]
-                    yield StepBatch(parts, shares[number].reshape(-1) % len(train_split))
-
-        return load
-
 
 @contextmanager
 def ending_together(ranks: Ranks) -> Iterator[None]:
@@ -293,10 +267,3 @@ def few_updates(plan: Plan) -> str | None:
         "raise `task.repeat` (passes over the data per epoch) or `task.epochs`, or lower "
         "`task.batch_size`"
     )
-
-
-def grouped(loaded: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
-    """Consecutive batches in lists of `size`."""
-    iterator = iter(loaded)
-    while group := list(islice(iterator, size)):
-        yield group

@@ -1,0 +1,413 @@
+"""The Python interface: what the command line does, with arrays in and arrays out.
+
+    import flag3d_exp as f3d
+
+    run = f3d.load("outputs/joint")     # a run folder, a checkpoint file or an MLflow run id
+    run.predict(keypoints)              # (M, T, V, C), or a list of them -> scores (n, K)
+    run.evaluate("val")                 # {"top1": ..., "top5": ..., "loss": ...}
+    run.config, run.model, run.classes
+
+    train, val = f3d.clips(x, y, layout="coco", training=True), f3d.clips(x2, y2, layout="coco")
+    trained = f3d.train(model, train, {"val": val}, epochs=12)
+
+MindSpore is imported when a network is needed, not before. Accuracies are in percent.
+
+Sizes: M persons, T frames, V joints, C coordinates, n recordings, K classes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, open_dict
+
+from flag3d_exp.config import checks
+from flag3d_exp.config.checks import CONF
+from flag3d_exp.config.command_line import CommandLine, assignment, search_path
+from flag3d_exp.config.experiment import Experiment
+from flag3d_exp.config.recall import recall
+from flag3d_exp.config.restore import restored_model, trained_batch_size
+from flag3d_exp.data.annotations import Recording, recording_of
+from flag3d_exp.data.dataset import ClipDataset
+from flag3d_exp.data.inputs import input_clips
+from flag3d_exp.data.pipeline import GraphPipeline
+from flag3d_exp.data.transforms import Stream
+from flag3d_exp.devices.device import Device, set_environment
+from flag3d_exp.errors import UserError, blamed_on
+from flag3d_exp.faults import Faults
+from flag3d_exp.problems.classify import Classify
+from flag3d_exp.problems.problem import Problem, split_metrics
+from flag3d_exp.runs.references import find_checkpoint
+
+if TYPE_CHECKING:
+    from mindspore import nn
+
+    from flag3d_exp.engine.checkpoint import Checkpoint
+    from flag3d_exp.engine.schedule import Schedule
+    from flag3d_exp.engine.train import Progress
+    from flag3d_exp.runs.session import Evaluator
+
+Keypoints = np.ndarray | Sequence[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained network with the configuration of its run.
+
+    Attributes:
+        path: the checkpoint file.
+        model: the network with its head and its trained weights: clips (N, M, T, V, C) -> outputs.
+    """
+
+    path: Path
+    model: "nn.Cell"
+    experiment: Experiment
+    checkpoint: "Checkpoint"
+
+    @property
+    def config(self) -> DictConfig:
+        """The composed configuration, as `task=evaluate` would use it."""
+        return self.experiment.config
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes, by label."""
+        return self.experiment.classes
+
+    def dataset(self, split: str) -> ClipDataset:
+        """The clips of a split of the run's dataset, prepared as the network expects them.
+
+        Raises:
+            UserError: there is no such split, or its file can't be read.
+        """
+        data = self.experiment.datasets([split])[split]
+        data.check_scores(self._scored)
+        return data
+
+    def predict(
+        self,
+        keypoints: Keypoints | ClipDataset,
+        scores: Keypoints | None = None,
+        image_shape: tuple[int, int] | None = None,
+    ) -> np.ndarray:
+        """What the problem predicts of each recording; in classification, probabilities (n, K).
+
+        Args:
+            keypoints: (M, T, V, C) of one recording, or a list of them, or clips.
+            scores: (M, T, V) of one recording, or a list of them: confidences of the joints.
+            image_shape: (height, width) that 2D keypoints are pixels of.
+
+        Raises:
+            UserError: an array is not what the network was trained on.
+        """
+        if not isinstance(keypoints, ClipDataset):
+            recordings = recordings_of(keypoints, scores=scores, image_shape=image_shape)
+            made = self.experiment.made
+            keypoints = input_clips(
+                recordings,
+                made("dataset"),
+                made("pipeline"),
+                made("stream"),
+                self.experiment.seed,
+                self._scored,
+            )
+        return self._evaluator.predictions("input", keypoints)[0]
+
+    def evaluate(self, split: str = "val") -> dict[str, float]:
+        """The metrics of a split, as `task=evaluate` gives them.
+
+        Raises:
+            UserError: there is no such split, or its file can't be read.
+        """
+        found = self._evaluator.predictions(split, self.dataset(split))
+        return self._evaluator.problem.metrics(*found)
+
+    @property
+    def _scored(self) -> bool:
+        return bool(self.checkpoint.meta.get("scored"))
+
+    @cached_property
+    def _evaluator(self) -> "Evaluator":
+        size = trained_batch_size(self.checkpoint)
+        return evaluator(self.model, self.experiment.problem(), size)
+
+
+@dataclass
+class Trained:
+    """What `train` made.
+
+    Attributes:
+        model: the network with its head, with the weights of its best evaluation.
+        metrics: all metrics of that evaluation, by names such as `val/top1`.
+        best_epoch: counted from 1.
+        history: what was measured, in order: `step` (updates made) and metrics by their names.
+    """
+
+    model: "nn.Cell"
+    metrics: dict[str, float]
+    best_epoch: int
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def load(reference: str | Path, *overrides: str, config_dir: str | Path | None = None) -> Run:
+    """The network of a run, with the configuration that `task=evaluate` would give it.
+
+    Args:
+        reference: a run folder (its best checkpoint), a checkpoint file or an MLflow run id.
+        overrides: as on the command line, such as `dataset.path=mine.pkl` or `device=cpu`.
+        config_dir: folder of choices of your own, as `--config-dir`.
+
+    Raises:
+        UserError: there is no such run, or an override is refused.
+    """
+    flags = [f"--config-dir={config_dir}"] if config_dir is not None else []
+    given = ["task=evaluate", assignment("task.checkpoint", str(reference)), *overrides]
+    line = CommandLine.parse([*flags, *given])
+    searched = search_path(str(config_dir) if config_dir is not None else None)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(
+            "config", [*recall(line), *line.overrides, *searched], return_hydra_config=True
+        )
+        with open_dict(config):
+            choices = dict(config.pop("hydra").runtime.choices)
+        checks.check(config)
+        known = {str(group): str(choice) for group, choice in choices.items() if choice}
+        experiment = Experiment(config, Path.cwd(), known, tuple(line.overrides), tuple(flags))
+        set_environment(config.device.target, config.device.verbose)
+        from flag3d_exp.engine.checkpoint import load_checkpoint
+
+        path = find_checkpoint(str(reference), "task.checkpoint", config.tracking.uri)
+        with blamed_on("task.checkpoint"):
+            checkpoint = load_checkpoint(path)
+        experiment.device()
+        model = restored_model(experiment, checkpoint)
+    return Run(path, model, experiment, checkpoint)
+
+
+def clips(
+    keypoints: Keypoints,
+    labels: Sequence[int] | np.ndarray | None = None,
+    *,
+    layout: str,
+    scores: Keypoints | None = None,
+    image_shape: tuple[int, int] | None = None,
+    stream: str = "joint",
+    training: bool = False,
+    seed: int = 0,
+    **settings: Any,
+) -> ClipDataset:
+    """Recordings as clips for graph networks; `data[i]` is the array of recording i.
+
+    Args:
+        keypoints: a list of (M, T, V, C); lengths T may differ.
+        labels: one per recording, from 0; None where none is known.
+        layout: of the joints: nturgb+d, coco, openpose, or the path of a YAML file.
+        scores: a list of (M, T, V): confidences of the joints.
+        image_shape: (height, width) that 2D keypoints are pixels of.
+        stream: joint, bone, joint_motion or bone_motion.
+        training: draw other clips in each epoch, and augment them.
+        seed: of what is drawn.
+        settings: of `GraphPipeline`, such as `clip_len=64` or `normalise="box"`.
+
+    Raises:
+        UserError: an array has another shape, or a setting is refused.
+    """
+    recordings = recordings_of(keypoints, labels, scores, image_shape)
+    streams = ("joint", "bone", "joint_motion", "bone_motion")
+    if stream not in streams:
+        raise UserError(f"`stream` must be one of {', '.join(streams)}; got {stream!r}.")
+    drawn = Stream(stream, bones="bone" in stream, motion="motion" in stream)
+    pipeline = GraphPipeline(layout=layout, **settings)
+    faults = Faults()
+    for recording in recordings:
+        if (found := recording.keypoints.shape[2]) != pipeline.skeleton.num_joints:
+            count = pipeline.skeleton.num_joints
+            faults.add(recording.name, f"it has {found} joints, but layout {layout} has {count}.")
+        elif not recording.finite:
+            faults.add(recording.name, "it holds NaN or infinity; a missing joint is 0.")
+    faults.refuse("keypoints")
+    return ClipDataset(recordings, pipeline, drawn, seed, training)
+
+
+def train(
+    model: "nn.Cell",
+    train_clips: ClipDataset,
+    eval_clips: Mapping[str, ClipDataset],
+    *,
+    epochs: int = 30,
+    repeat: int = 1,
+    batch_size: int = 16,
+    lr: float = 0.1,
+    optimizer: Any = None,
+    schedule: "Schedule | None" = None,
+    problem: Problem | None = None,
+    objective: str | None = None,
+    seed: int = 0,
+    device: Device | None = None,
+) -> Trained:
+    """Train a network; no folder is written and nothing is logged.
+
+    Args:
+        model: a backbone, which gets the problem's head, or a network that has one.
+        eval_clips: the splits to evaluate after each epoch, by name.
+        repeat: passes over `train_clips` per epoch.
+        lr: of the default optimizer, SGD with momentum 0.9 and weight decay 5e-4.
+        optimizer: groups of parameters -> `nn.Optimizer`; see `engine.optimizer`.
+        schedule: of the learning rate; half a cosine by default.
+        problem: what is learned; by default classes, as many as the labels need.
+        objective: metric that decides which epoch is best; the problem's first one, of the first
+            split, by default.
+        seed: of order, augmentation and dropout. The weights are the model's own.
+
+    Raises:
+        UserError: a setting is refused, or there is no split to evaluate.
+        Interrupted: Ctrl-C.
+    """
+    device = device or Device()
+    set_environment(device.target, device.verbose)
+    device.activate()
+    from flag3d_exp.console import progress_bar
+    from flag3d_exp.engine.interrupt import StopRequest
+    from flag3d_exp.engine.optimizer import parameter_groups, sgd
+    from flag3d_exp.engine.parameters import assign_parameters
+    from flag3d_exp.engine.schedule import Cosine
+    from flag3d_exp.engine.step import StepSettings, TrainStep
+    from flag3d_exp.engine.train import Plan, Progress
+    from flag3d_exp.engine.train import train as run_plan
+    from flag3d_exp.runs.feed import Feed
+
+    if not eval_clips:
+        raise UserError("`eval_clips` must map at least one name to clips; got {}.")
+    problem = problem or Classify(int(train_clips.labels.max()) + 1)
+    network = problem.network(model) if hasattr(model, "features") else model
+    steps = -(-len(train_clips) * repeat // batch_size)
+    metric = objective or f"{next(iter(eval_clips))}/{problem.metric_names[0]}"
+    known = [f"{split}/{name}" for split in eval_clips for name in problem.metric_names]
+    if metric not in known:
+        raise UserError(f"`objective` must be one of {', '.join(known)}; got {metric!r}.")
+    groups = parameter_groups(network.get_parameters(), None, freeze_backbone=False)
+    made = optimizer(groups) if optimizer else sgd(groups, lr)
+    criterion = problem.criterion(train_clips.targets)
+    step = TrainStep(network, criterion, made, StepSettings(jit=device.compiles()))
+    plan = Plan(epochs, steps, step.base_rates[0], objective=metric)
+    progress = Progress()
+    with progress_bar() as bar, StopRequest() as stop:
+        judge = evaluator(network, problem, batch_size, device)
+        notes = _Notes(network, judge, eval_clips, plan, bar)
+        feed = Feed(train_clips, problem, network, batch_size, seed=seed, repeat=repeat)
+        run_plan(step, feed, schedule or Cosine(), plan, progress, notes, stop)
+    assign_parameters(network.get_parameters(), notes.best_weights)
+    return Trained(network, progress.best_metrics, progress.best_epoch, notes.history)
+
+
+def predict(model: "nn.Cell", data: ClipDataset, problem: Problem | None = None) -> np.ndarray:
+    """What a network with a head predicts of each recording, as in `Run.predict`."""
+    return _judged(model, data, problem)[0]
+
+
+def evaluate(
+    model: "nn.Cell", data: ClipDataset, problem: Problem | None = None
+) -> dict[str, float]:
+    """The metrics of a network with a head on labelled clips."""
+    problem = problem or Classify(int(data.labels.max()) + 1)
+    return problem.metrics(*_judged(model, data, problem))
+
+
+def _judged(
+    model: "nn.Cell", data: ClipDataset, problem: Problem | None
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    return evaluator(model, problem or Classify(1)).predictions("input", data)
+
+
+def recordings_of(
+    keypoints: Keypoints,
+    labels: Sequence[int] | np.ndarray | None = None,
+    scores: Keypoints | None = None,
+    image_shape: tuple[int, int] | None = None,
+) -> list[Recording]:
+    """Arrays as recordings, which are named by their numbers.
+
+    Raises:
+        UserError: an array has another shape or type, or the lists differ in length.
+    """
+    arrays = _listed(keypoints, 4)
+    labels = None if labels is None else np.asarray(labels).tolist()
+    confidences = None if scores is None else _listed(scores, 3)
+    for name, given in (("labels", labels), ("scores", confidences)):
+        if given is not None and len(given) != len(arrays):
+            raise UserError(
+                f"`{name}` must be one for each of {len(arrays)} recordings; got {len(given)}."
+            )
+    faults, recordings = Faults(), []
+    for number, array in enumerate(arrays):
+        fields: dict[str, Any] = {"name": str(number), "label": 0, "keypoints": np.asarray(array)}
+        if labels is not None:
+            fields["label"] = labels[number]
+        if confidences is not None:
+            fields["scores"] = np.asarray(confidences[number])
+        if image_shape is not None:
+            fields["image_shape"] = image_shape
+        with faults.of(f"number {number}"):
+            recordings.append(recording_of(fields))
+    faults.refuse("keypoints")
+    if not recordings:
+        raise UserError("`keypoints` must hold at least one recording; got none.")
+    return recordings
+
+
+def evaluator(
+    model: "nn.Cell", problem: Problem, batch_size: int = 16, device: Device | None = None
+) -> "Evaluator":
+    """Predictions of a network for whole splits."""
+    from flag3d_exp.engine.predict import Predictor
+    from flag3d_exp.runs.session import Evaluator
+
+    compiled = device is not None and device.compiles()
+    return Evaluator(problem, Predictor(model, compiled), batch_size)
+
+
+def _listed(arrays: Keypoints, ndim: int) -> list[np.ndarray]:
+    """The arrays, of which one may stand alone or all be stacked."""
+    if isinstance(arrays, np.ndarray) and arrays.ndim <= ndim and arrays.dtype != object:
+        return [arrays]
+    return list(arrays)
+
+
+class _Notes:
+    """The hooks of a training that keeps what it finds in memory."""
+
+    def __init__(self, network: Any, judge: "Evaluator", splits: Any, plan: Any, bar: Any):
+        self.network, self.judge, self.splits = network, judge, splits
+        self.plan, self.bar = plan, bar
+        self.history: list[dict[str, float]] = []
+        self.best_weights: dict[str, np.ndarray] = {}
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        if self.history and self.history[-1]["step"] == step:
+            self.history[-1].update(metrics)
+        else:
+            self.history.append({"step": step} | metrics)
+
+    def advance(self, progress: "Progress") -> None:
+        title = f"epoch {progress.epoch + 1}/{self.plan.num_epochs}"
+        self.bar.show(title, progress.step, self.plan.steps_per_epoch)
+
+    def evaluate(self) -> dict[str, float]:
+        metrics: dict[str, float] = {}
+        for split, data in self.splits.items():
+            found = self.judge.predictions(split, data)
+            metrics |= split_metrics(split, self.judge.problem.metrics(*found))
+        return metrics
+
+    def save(self, progress: "Progress", is_best: bool) -> None:
+        from flag3d_exp.engine.parameters import parameter_values
+
+        if is_best:
+            self.best_weights = parameter_values(self.network.get_parameters())
+
+    def report(self, progress: "Progress") -> None:
+        """Nobody asks."""
