@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,8 @@ from flag3d_exp.engine.train import Progress
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.records import record
+from flag3d_exp.reading.settings import selected
+from flag3d_exp.reading.text import parsed_yaml
 from flag3d_exp.runs.begun import check_same_run
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.run_folder import inside
@@ -83,14 +86,20 @@ def newest(folder: Path) -> Checkpoint | None:
 
 
 def initialise(
-    model: nn.Cell, source: str, uri: str | None = None, head: InitHead = "auto"
+    model: nn.Cell,
+    source: str,
+    uri: str | None = None,
+    head: InitHead = "auto",
+    meta: Mapping[str, Any] | None = None,
 ) -> None:
     """Start from the weights of a checkpoint.
 
     Args:
         source: a checkpoint file, a run folder (its best checkpoint) or an MLflow run id.
         uri: the MLflow store that knows the run id; None for the default one.
-        head: `keep` the checkpoint's head, `skip` it, or `auto`: skip it if its shapes differ.
+        head: `keep` the checkpoint's head, `skip` it, or `auto`: skip it if its shapes or its
+            classes differ.
+        meta: of the checkpoints that this run will write.
 
     Raises:
         UserError: there is no such checkpoint, or it is not of this model.
@@ -98,21 +107,58 @@ def initialise(
     path = find_checkpoint(source, "task.init_from", uri)
     parameters = list(model.get_parameters())
     with blamed_on("task.init_from"):
-        weights = load_checkpoint(path).weights
+        checkpoint = load_checkpoint(path)
+        weights = checkpoint.weights
         own = {p.name: tuple(p.shape) for p in parameters if p.name.startswith(HEAD)}
         theirs = {name: w.shape for name, w in weights.items() if name.startswith(HEAD)}
-        if head == "skip" or (head == "auto" and own != theirs):
+        why = "because of `task.init_head=skip`" if head == "skip" else None
+        if head == "auto":
+            why = _misfit(theirs, own) or _other_classes(checkpoint.meta, meta or {})
+        if why is not None:
             parameters = [p for p in parameters if p.name not in own]
             weights = {name: w for name, w in weights.items() if name not in theirs}
-            why = "" if head == "skip" else f", whose shapes differ: {_first_shapes(theirs, own)}"
-            log.info("the head of %s is left out%s; it starts from new weights", source, why)
+            log.info("the head of %s is left out, %s; it starts from new weights", source, why)
         assign_parameters(parameters, weights)
 
 
-def _first_shapes(theirs: Mapping[str, Any], own: Mapping[str, Any]) -> str:
-    """The first parameter of the head that differs, with its shapes there and here."""
-    name = min(name for name in {**theirs, **own} if theirs.get(name) != own.get(name))
-    return f"`{name}` is {theirs.get(name, 'absent')} there, {own.get(name, 'absent')} here"
+def _misfit(theirs: Mapping[str, Any], own: Mapping[str, Any]) -> str | None:
+    """Which parameter of the head differs, and how; None if none does."""
+    differ = [name for name in {**theirs, **own} if theirs.get(name) != own.get(name)]
+    if not differ:
+        return None
+    name = min(differ)
+    there, here = theirs.get(name, "absent"), own.get(name, "absent")
+    return f"whose shapes differ: `{name}` is {there} there, {here} here"
+
+
+def _other_classes(theirs: Mapping[str, Any], own: Mapping[str, Any]) -> str | None:
+    """What says that two runs' classes are not the same; None if nothing does.
+
+    Classes are the same if their names are; if neither run names them, if the datasets' names are.
+    """
+    (name, classes), (own_name, own_classes) = _dataset(theirs), _dataset(own)
+    if name is None or own_name is None:  # of weights that were imported, nothing is known
+        return None
+    if classes is None and own_classes is None:
+        return None if name == own_name else f"which knows the classes of {name}, not {own_name}"
+    pairs = zip_longest(classes or (), own_classes or (), fillvalue="without a name")
+    for label, (one, other) in enumerate(pairs):
+        if one != other:
+            return f"whose classes differ: label {label} is {one} there, {other} here"
+    return None
+
+
+def _dataset(meta: Mapping[str, Any]) -> tuple[str | None, list[str] | None]:
+    """The dataset's name in a checkpoint's meta, and the names of its classes; None if not said."""
+    try:
+        config = parsed_yaml(str(meta.get("config", "")))
+    except Malformed:
+        return None, None
+    name, classes = selected(config, "dataset.name"), selected(config, "dataset.classes")
+    return (
+        None if name is None else str(name),
+        list(map(str, classes)) if isinstance(classes, list) else None,
+    )
 
 
 def _age(path: Path) -> int:

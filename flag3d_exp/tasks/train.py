@@ -58,7 +58,7 @@ class Train:
         limit_batches: updates per epoch and batches per evaluation, for a quick look; None for all.
         init_from: checkpoint file, run folder (its best checkpoint) or MLflow run id whose weights
             to start from (fine-tuning).
-        init_head: `keep` the head of `init_from`, `skip` it, or `auto`: skip one of other shapes.
+        init_head: `keep` the head of `init_from`, `skip` it, or `auto`: skip one of other classes.
         freeze_backbone: train the head only.
         head_lr: learning rate of the head; None for the optimizer's.
         resume: run folder or MLflow run id to continue; `auto` continues what the run folder holds.
@@ -116,7 +116,8 @@ class Train:
         evaluated = {split: data for split, data in datasets.items() if split != "train"}
         model = experiment.model()
         if self.init_from:
-            resume.initialise(model, self.init_from, experiment.tracking_uri, self.init_head)
+            uri = experiment.tracking_uri
+            resume.initialise(model, self.init_from, uri, self.init_head, experiment.meta)
         if self.sync_batchnorm and ranks.world > 1:
             synchronise(model, ranks.world)
         compiled = device.compiles()

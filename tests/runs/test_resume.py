@@ -1,3 +1,4 @@
+import json
 import logging
 
 import numpy as np
@@ -42,6 +43,33 @@ def test_a_head_that_does_not_fit_is_left_out_and_said_so(
     assert (after["head.weight"] == expected).all()
     assert ("is left out" in caplog.text) is not kept
     assert ("`head.bias` is (3,) there, (2,) here" in caplog.text) is (num_classes == 3)
+
+
+def of_dataset(name, classes=None) -> dict:
+    return {"config": f"dataset: {json.dumps({'name': name, 'classes': classes})}"}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "own", "left_out"),
+    [
+        (of_dataset("a", ["sit", "run"]), of_dataset("b", ["sit", "run"]), None),
+        (of_dataset("a", ["sit", "run"]), of_dataset("a", ["run", "sit"]), "label 0 is sit there"),
+        (of_dataset("a", ["sit", "run"]), of_dataset("a"), "label 0 is sit there, without a name"),
+        (of_dataset("a"), of_dataset("a"), None),
+        (of_dataset("a"), of_dataset("b"), "the classes of a, not b"),
+        ({}, of_dataset("b"), None),
+    ],
+)
+def test_a_head_of_the_same_shape_for_other_classes_is_left_out(
+    tmp_path, caplog, theirs, own, left_out
+):
+    model = Linear(2)
+    weights = {name: np.full_like(value, 7) for name, value in values(model).items()}
+    save_checkpoint(tmp_path / "checkpoints" / "best.npz", Checkpoint(weights, meta=theirs))
+    with caplog.at_level(logging.INFO):
+        initialise(model, str(tmp_path), meta=own)
+    assert (values(model)["head.weight"] == 7).all() is np.bool_(left_out is None)
+    assert (left_out or "") in caplog.text
 
 
 def test_a_head_to_keep_must_fit(tmp_path):
