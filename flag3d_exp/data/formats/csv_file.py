@@ -62,6 +62,7 @@ class _Table:
         self.rows: dict[str, array[float]] = {}
         self.facts: dict[str, dict[str, Any]] = {}  # label, split and subject of a recording
         self.axes: tuple[str, ...] = ("x", "y")
+        self.scored = False
         self.faults = Faults("line")
 
     def read(self, file: Any) -> None:
@@ -70,6 +71,7 @@ class _Table:
         columns = [column.strip().lower() for column in next(reader, [])]
         self._check(columns)
         self.axes = ("x", "y", "z") if "z" in columns else ("x", "y")
+        self.scored = "score" in columns
         for cells in reader:
             self.line = reader.line_num
             if not cells:
@@ -92,6 +94,8 @@ class _Table:
                 continue
             arrays = self._arrays(numbers, name, left)
             left -= arrays["scores"].size
+            if not self.scored:
+                del arrays["scores"]  # of seen joints 1, of others 0, as the coordinates say
             made.append({"name": name} | self.facts[name] | arrays)
         self.faults.refuse(str(self.path))
         if not made:

@@ -241,6 +241,12 @@ def test_a_folder_of_json_files_is_converted(tmp_path):
     assert [recording.label for recording in recordings] == [5, 4]
 
 
+def test_a_csv_file_without_scores_makes_none_up(tmp_path):
+    rows = ["one,0,5,0,1.5,2.5", "two,1,0,16,5,6"]
+    found = converted(table(tmp_path, rows, "recording,label,frame,joint,x,y"))
+    assert [recording.scores for recording in found.recordings] == [None, None]
+
+
 def test_labels_may_be_names_and_recordings_say_their_split(tmp_path):
     header = "recording,label,frame,joint,x,y,split"
     rows = ["one,squat,0,0,1,2,train", "two,lunge,0,0,1,2,val", "three,squat,0,0,1,2,train"]
@@ -269,11 +275,11 @@ def test_a_converted_file_is_described_as_a_choice_of_dataset(tmp_path, monkeypa
     described = yaml.safe_load((tmp_path / "my_conf" / "dataset" / "mine.yaml").read_text())
     assert described["classes"] == ["lunge", "squat"]
     assert described["splits"] == {"train": "train", "val": "val", "test": "test"}
-    assert (described["num_channels"], described["clip_len"]) == (3, 16)
+    assert (described["num_channels"], described["clip_len"]) == (2, 16)
     inspect, train = re.findall("python -m flag3d_exp (.*)", capsys.readouterr().out)
     assert inspect == "--config-dir=my_conf task=inspect dataset=mine"
     assert train.startswith("--config-dir=my_conf dataset=mine optimizer=adamw")
-    assert "task.repeat=240" in train
+    assert "task.repeat=160" in train
     convert(Experiment(OmegaConf.create(), tmp_path, {}))
     assert "mine.yaml is there already and stays as it is" in capsys.readouterr().out
 
