@@ -1,15 +1,8 @@
 """Every group, choice and setting of conf/ as Markdown, read when the site is built."""
 
-import ast
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-
-import yaml
-
 from flag3d_exp.config.checks import CONF
-from flag3d_exp.config.signature import Argument, arguments, described
+from flag3d_exp.config.choices import WHOLE, Choice, meaning, read, schema
+from flag3d_exp.config.signature import Argument, described
 
 GROUPS = (
     "task",
@@ -26,32 +19,12 @@ GROUPS = (
     "hydra/sweeper/sampler",
     "hydra/sweeper/pruner",
 )
-WHOLE = ("experiment", "sweep", "debug")  # their files set other groups: shown as they stand
-UNSHOWN = ("defaults", "_target_", "_partial_")
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One file of a group.
-
-    Args:
-        about: its head comment.
-        defaults: entries of its defaults list.
-        target: what its settings are the arguments of; None if a file it starts from tells.
-        settings: source text and comment of each, by name.
-    """
-
-    name: str
-    about: str
-    defaults: list[str | dict[str, str]]
-    target: str | None
-    settings: dict[str, tuple[str, str]]
 
 
 def reference() -> str:
     """The Markdown of all groups."""
     parts = [group_text(group) for group in GROUPS]
-    for group in WHOLE:
+    for group in WHOLE:  # shown as they stand
         parts.append(f"## {group}")
         for path in sorted((CONF / group).glob("*.yaml")):
             text = path.read_text(encoding="utf-8").removeprefix("# @package _global_\n")
@@ -74,73 +47,6 @@ def group_text(group: str) -> str:
         paragraphs = [f"### {group}={choice.name}", choice.about, *_starts_from(choice)]
         parts += [text for text in paragraphs if text] + (["\n".join(table)] if rows else [])
     return "\n\n".join(parts)
-
-
-def read(path: Path) -> Choice:
-    """A file of a group."""
-    text = path.read_text(encoding="utf-8")
-    lines = text.splitlines()
-    head = [line.lstrip("# ") for line in lines[: _first(lines)] if "@package" not in line]
-    tree, content = yaml.compose(text), yaml.safe_load(text)
-    settings = {}
-    for key, value in tree.value if isinstance(tree, yaml.MappingNode) else ():
-        if key.value in UNSHOWN:
-            continue
-        source = text[value.start_mark.index : value.end_mark.index].strip()
-        rest = lines[key.start_mark.line][key.end_mark.column :]
-        if isinstance(value, yaml.SequenceNode) and not value.flow_style:
-            source = f"[{value.value[0].value}, ...]"
-        elif not isinstance(value, yaml.MappingNode) or value.flow_style:
-            rest = lines[value.end_mark.line][value.end_mark.column :]
-        comment = re.search(r"(?:^|\s)#\s*(.*)", rest)
-        settings[key.value] = (source, comment[1] if comment else "")
-    defaults = [entry for entry in content.get("defaults", []) if entry != "_self_"]
-    return Choice(path.stem, " ".join(head), defaults, content.get("_target_"), settings)
-
-
-def schema(choice: Choice, choices: dict[str, Choice]) -> dict[str, Argument]:
-    """The arguments that a choice's settings become; none where the target is not ours."""
-    target = _target(choice, choices)
-    if target is None or not target.startswith(("flag3d_exp.", "hydra_plugins.")):
-        return {}
-    return arguments(target) or {}
-
-
-def meaning(name: str, choice: Choice, choices: dict[str, Choice]) -> str:
-    """What a setting means: its comment here, or elsewhere in the group, or its argument's text."""
-    value, comment = choice.settings[name]
-    if comment:
-        return comment
-    if source := re.fullmatch(r"\$\{([\w.]+)\}", value):
-        return f"that of `{source[1]}`"
-    target = _target(choice, choices)
-    alike = [c for c in choices.values() if _target(c, choices) == target]
-    for other in [*alike, *choices.values()]:
-        if comment := other.settings.get(name, ("", ""))[1]:
-            return comment
-    return next((text for key, text in argument_texts(target or "") if key == name), "")
-
-
-def argument_texts(target: str) -> list[tuple[str, str]]:
-    """Name and text of each argument that the docstring of the dotted path `target` explains."""
-    module, _, name = target.rpartition(".")
-    path = CONF.parent.joinpath(*module.split(".")).with_suffix(".py")
-    if not path.is_file():
-        return []
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    node = next((n for n in tree.body if getattr(n, "name", None) == name), None)
-    if not isinstance(node, ast.ClassDef | ast.FunctionDef):
-        return []
-    section = (ast.get_docstring(node) or "").partition("Args:\n")[2].split("\n\n")[0]
-    found = re.findall(r"^    (\w[\w, ]*): (.*(?:\n {5,}.*)*)", section, re.MULTILINE)
-    return [(one, " ".join(text.split())) for names, text in found for one in names.split(", ")]
-
-
-def _target(choice: Choice, choices: dict[str, Choice]) -> str | None:
-    if choice.target is not None:
-        return choice.target
-    bases = [entry for entry in choice.defaults if isinstance(entry, str)]
-    return _target(choices[bases[0]], choices) if bases else None
 
 
 def _starts_from(choice: Choice) -> list[str]:
@@ -167,8 +73,3 @@ def _cell(value: str) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("|", r"\|")
-
-
-def _first(lines: Sequence[str]) -> int:
-    """Number of the first line that is no comment."""
-    return next(number for number, line in enumerate(lines) if not line.startswith("#"))

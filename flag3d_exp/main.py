@@ -2,6 +2,8 @@
 
 import logging
 import os
+import select
+import signal
 import sys
 from pathlib import Path
 from textwrap import shorten
@@ -15,7 +17,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from flag3d_exp import files
-from flag3d_exp.config import checks, refusals
+from flag3d_exp.config import answers, checks, refusals
 from flag3d_exp.config.command_line import assignment, shell_command
 from flag3d_exp.config.experiment import Experiment, instantiated
 from flag3d_exp.config.recall import expanded
@@ -75,6 +77,9 @@ def main() -> None:
         return
     try:
         with sigint_kept():
+            if (text := answers.answer(sys.argv[1:])) is not None:
+                print(text, flush=True)
+                return
             sys.argv[1:] = expanded(hide_in_arguments(sys.argv[1:]))
             refusals.check_command_line(sys.argv[1:])
             app = hydra.main(config_path=str(checks.CONF), config_name="config", version_base="1.3")
@@ -130,6 +135,9 @@ def leave(error: Exception, folder: Path | None = None, resumable: bool = False)
                 f"error: memory ran out{what}; a smaller `task.batch_size`, `dataset.clip_len` or "
                 f"`model.base_channels` takes less{where}."
             )
+        case BrokenPipeError() if _nobody_reads():  # as of `... --help | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + signal.SIGPIPE)
         case ValueError() if isinstance(error.__cause__, OSError):  # of a handler of the log
             leave(error.__cause__, folder)
         case OSError():
@@ -143,6 +151,13 @@ def leave(error: Exception, folder: Path | None = None, resumable: bool = False)
             what = f"{type(error).__name__}: {shorten(checks.one_line(error), 300)}"
             _tell(f"error: {what}; the traceback {where}.")
     sys.exit(1)
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output is a pipe whose reader has ended."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # errors are reported without being asked for
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _tell(line: str) -> None:

@@ -1,9 +1,12 @@
 import errno
 import logging.config
 import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
+from cli import command
 
 from flag3d_exp import files
 from flag3d_exp.errors import UserError
@@ -76,3 +79,11 @@ def test_a_run_folder_that_is_deleted_ends_the_run_though_another_is_there(tmp_p
         with pytest.raises(UserError, match=f"the run folder `{folder}` was deleted"):
             check_kept(folder, inode)
         folder.mkdir(exist_ok=True)
+
+
+def test_a_reader_that_has_ended_is_no_error():
+    process = subprocess.Popen(command("--version"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait(60)) == (b"", 128 + signal.SIGPIPE)
+    process.stderr.close()

@@ -26,6 +26,7 @@ def conf_folder(package: Path) -> Path:
 
 CONF = conf_folder(PACKAGE)
 LIGHT = ("dataset", "pipeline", "stream", "scheduler", "device", "tracking")  # made in no time
+MADE = (*LIGHT, "model", "task")  # what `check_by_making` looks at
 TRAINING = "flag3d_exp.tasks.train.Train"  # other tasks may take these from a checkpoint
 # Facts of the data that other groups hold a copy of, and the setting that they copy.
 SAME = {
@@ -60,6 +61,15 @@ def check(cfg: DictConfig) -> None:
                     "`# @package _global_` if it sets other groups."
                 )
             check_node(str(key), cfg)
+    check_seed(cfg)
+
+
+def check_seed(cfg: DictConfig) -> None:
+    """Refuse a seed that NumPy and MindSpore do not take.
+
+    Raises:
+        UserError: naming the seeds accepted.
+    """
     if type(cfg.seed) is not int or not 0 <= cfg.seed < 2**32:
         raise UserError(f"`seed` must be an integer from 0 to {2**32 - 1}; got {cfg.seed!r}.")
 
@@ -157,7 +167,9 @@ def check_node(key: str, cfg: DictConfig) -> None:
     for name, value in values.items():
         path, annotation = f"{key}.{name}", known[name].annotation
         if annotation is not None and (wanted := expected(annotation, value, values)):
-            raise UserError(f"`{path}` must be {wanted}; got {spelled(value)}.")
+            listed = wanted.startswith("a list") and not isinstance(value, (list, dict))
+            hint = f" (one of one: `{path}=[{value}]`)" if listed and value is not None else ""
+            raise UserError(f"`{path}` must be {wanted}{hint}; got {spelled(value)}.")
         if isinstance(value, dict) and "_target_" in value:
             check_node(path, cfg)
     for name, argument in known.items():

@@ -22,20 +22,31 @@ from omegaconf.errors import OmegaConfBaseException
 
 from flag3d_exp.config.checks import (
     CONF,
+    MADE,
     check,
     check_by_making,
     check_node,
+    check_seed,
     nearest_setting,
     one_line,
     top_level,
 )
-from flag3d_exp.config.command_line import CommandLine, search_path, written
+from flag3d_exp.config.command_line import CommandLine, search_path, within, written
 from flag3d_exp.config.hydra_adapter import config_loader, parse_overrides
 from flag3d_exp.config.recall import recall
 from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.errors import UserError, blamed_on, nearest
 from flag3d_exp.runs.run_folder import check_unused
 
+# Settings whose value decides about others, see `recall`.
+DECIDING = ("task.checkpoint", "task.resume", "tracking.uri")
+# What other programs call a choice.
+OTHER_WORDS = {
+    "device=cuda": "device=gpu",
+    "device=npu": "device=ascend",
+    "task=test": "task=evaluate",
+    "task=infer": "task=predict",
+}
 MAX_VALUES = 100_000  # of a range
 
 
@@ -54,31 +65,81 @@ def check_command_line(argv: list[str]) -> None:
     added = search_path(flags.config_dir)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for override in overrides:
-            _check_choice(override, flags.config_dir)
+            _check_choice(override, flags.config_dir, overrides)
         _check_sweeps(overrides, line.multirun)
         if flags.help or flags.cfg:  # which may show what is not complete
             _composed(_jobs(overrides)[0] + added, flags.config_name or "config")
             return
         overrides += _sweeper_params(overrides, added, flags.config_name or "config")
-        for lines in _jobs(overrides):
-            # The jobs of a multirun may be of different checkpoints.
-            recalled = recall(CommandLine(flags, tuple(lines))) if line.multirun else []
-            lines = [*recalled, *lines, *added]
-            cfg = _composed(lines, flags.config_name or "config", return_hydra_config=True)
-            folder = None if line.multirun else _named_folder(cfg)
-            if cfg.hydra.job.chdir:
-                raise UserError(
-                    "`hydra.job.chdir=true` is not accepted: paths are relative to the folder that "
-                    "the program is started in."
-                )
-            with open_dict(cfg):
-                del cfg["hydra"]
-            check(cfg)
-            check_by_making(cfg)
-            if folder is not None and Ranks.here().first:
-                check_unused(folder, cfg.task.get("resume"), "resume" in cfg.task)
+        first, alternatives = _jobs(overrides)
+        composed = _check_job(line, first, added)
+        for at, other in alternatives:
+            if not _check_in_place(other, composed):
+                _check_job(line, [*first[:at], other, *first[at + 1 :]], added)
         if line.multirun:
             recall(line)
+
+
+def _check_job(line: CommandLine, lines: list[str], added: list[str]) -> DictConfig:
+    """Compose a run from its overrides and check it; the composed configuration.
+
+    Raises:
+        UserError: what the run asks for is not there.
+    """
+    flags = line.flags
+    # The jobs of a multirun may be of different checkpoints.
+    recalled = recall(CommandLine(flags, tuple(lines))) if line.multirun else []
+    lines = [*recalled, *lines, *added]
+    cfg = _composed(lines, flags.config_name or "config", return_hydra_config=True)
+    folder = None if line.multirun else _named_folder(cfg)
+    if cfg.hydra.job.chdir:
+        raise UserError(
+            "`hydra.job.chdir=true` is not accepted: paths are relative to the folder that "
+            "the program is started in."
+        )
+    with open_dict(cfg):
+        del cfg["hydra"]
+    check(cfg)
+    check_by_making(cfg)
+    if folder is not None and Ranks.here().first:
+        check_unused(folder, cfg.task.get("resume"), "resume" in cfg.task)
+    return cfg
+
+
+def _check_in_place(line: str, cfg: DictConfig) -> bool:
+    """Check a job that differs from a composed and checked one by the value of one setting.
+
+    Composing takes ten times as long, and a grid may have hundreds of values. It is needed where
+    the value decides about more than itself.
+
+    Args:
+        line: the override in which the job differs.
+        cfg: the other job's configuration; unchanged when this returns.
+
+    Returns:
+        Whether it could be checked so.
+
+    Raises:
+        UserError: the value is not accepted.
+    """
+    (override,) = parse_overrides([line])
+    key, value = override.key_or_group, override.value()
+    group, _, name = key.partition(".")
+    plain = isinstance(value, (bool, int, float)) or (isinstance(value, str) and "${" not in value)
+    # A `$` in a configuration may be an interpolation of this setting; `recall` reads some others.
+    used = re.search(rf"\$\{{[^}}]*(\.\.|\b{re.escape(key)}\b)", OmegaConf.to_yaml(cfg))
+    decides = key in DECIDING or within(key, "hydra") or not (name or key == "seed")
+    if override.type is not OverrideType.CHANGE or not plain or used or decides:
+        return False
+    before = OmegaConf.select(cfg, key)
+    OmegaConf.update(cfg, key, value)
+    try:
+        check_seed(cfg) if key == "seed" else check_node(group, cfg)
+        if group in MADE:
+            check_by_making(cfg)
+    finally:
+        OmegaConf.update(cfg, key, before)
+    return True
 
 
 def _named_folder(cfg: DictConfig) -> Path | None:
@@ -94,8 +155,12 @@ def _named_folder(cfg: DictConfig) -> Path | None:
         HydraConfig.instance().cfg = before
 
 
-def _check_choice(override: Override, config_dir: str | None) -> None:
-    """Refuse an unknown group or an unknown choice of a known group."""
+def _check_choice(override: Override, config_dir: str | None, others: list[Override]) -> None:
+    """Refuse an unknown group or an unknown choice of a known group.
+
+    Args:
+        others: all overrides, whose choices decide which settings there are to hint at.
+    """
     loader = config_loader()
     name = override.key_or_group
     if "." in name or name.startswith("hydra"):
@@ -104,8 +169,9 @@ def _check_choice(override: Override, config_dir: str | None) -> None:
     if name not in groups:
         plain = top_level() - {"hydra"}
         if name not in plain:
+            hint = _as_setting(name, others, groups) or nearest(name, plain)
             raise UserError(
-                f"`{name}` is neither a group nor a setting.{nearest(name, plain)} "
+                f"`{name}` is neither a group nor a setting.{hint} "
                 f"Groups: {', '.join(sorted(groups))}."
             )
         return
@@ -125,10 +191,30 @@ def _check_choice(override: Override, config_dir: str | None) -> None:
         raise UserError(f"`{name}=null`: a run needs its `{name}`; {_choices_line(name, choices)}")
     for value in values:
         if value is not None and str(value) not in choices:
+            meant = OTHER_WORDS.get(f"{name}={value}")
+            hint = f" Did you mean `{meant}`?" if meant else nearest(str(value), choices)
             raise UserError(
-                f"`{name}={value}` is not a choice.{nearest(str(value), choices)} "
-                f"{_choices_line(name, choices)}"
+                f"`{name}={value}` is not a choice.{hint} {_choices_line(name, choices)}"
             )
+
+
+def _as_setting(name: str, overrides: list[Override], groups: Iterable[str]) -> str:
+    """A question naming the settings that `name` is the end of, `group.name`, or nothing."""
+    choices = [
+        str(o.input_line)
+        for o in overrides
+        if o.key_or_group in groups and not o.is_sweep_override() and o.key_or_group != name
+    ]
+    for lines in (choices, []):
+        try:
+            cfg = compose("config", lines)
+        except (HydraException, OmegaConfBaseException):
+            continue
+        found = [
+            f"`{g}.{name}`" for g in groups if isinstance(cfg.get(g), DictConfig) and name in cfg[g]
+        ]
+        return f" Did you mean {' or '.join(found)}?" if found else ""
+    return ""
 
 
 def _choices_line(group: str, choices: Iterable[str]) -> str:
@@ -187,8 +273,11 @@ def _values(override: Override) -> list[Any]:
     return list(value) if isinstance(value, list) and "." not in override.key_or_group else [value]
 
 
-def _jobs(overrides: list[Override]) -> list[list[str]]:
-    """Override lists that try each value of each sweep once, the other sweeps at their first."""
+def _jobs(overrides: list[Override]) -> tuple[list[str], list[tuple[int, str]]]:
+    """The first job's overrides, and what to replace in them to try each other value once.
+
+    A replacement is the position of an override and what stands there instead.
+    """
     first: list[str] = []
     alternatives: list[tuple[int, str]] = []
     for override in overrides:
@@ -204,7 +293,7 @@ def _jobs(overrides: list[Override]) -> list[list[str]]:
         ]
         alternatives += [(len(first), line) for line in lines[1:]]
         first.append(lines[0])
-    return [first, *(first[:at] + [line] + first[at + 1 :] for at, line in alternatives)]
+    return first, alternatives
 
 
 def _sweeper_params(

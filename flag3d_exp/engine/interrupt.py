@@ -1,5 +1,6 @@
 """SIGTERM and SIGINT as a request to stop after the running step."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -111,6 +112,16 @@ class StopRequest:
     def _insist(self, *_: object) -> None:
         if self._at_once:
             self.check()
+
+
+def end_on_sigterm() -> None:
+    """From here on SIGTERM ends the process with a line and 143, unless something handles it."""
+
+    def end(signum: int, _: FrameType | None) -> None:
+        os.write(2, f"stopped by {signal.Signals(signum).name}\n".encode())
+        os._exit(128 + signum)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 @contextmanager

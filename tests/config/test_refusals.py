@@ -2,6 +2,7 @@
 
 import pytest
 
+from flag3d_exp.config import refusals
 from flag3d_exp.config.checks import conf_folder
 from flag3d_exp.config.recall import expanded
 from flag3d_exp.config.refusals import check_command_line
@@ -59,3 +60,50 @@ def test_an_installed_package_does_not_take_a_foreign_folder_for_its_own(tmp_pat
     assert conf_folder(package) == tmp_path / "conf"  # a checkout
     (package / "conf").mkdir()
     assert conf_folder(package) == package / "conf"
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["lr=0.1"], "Did you mean `optimizer.lr`?"),
+        (["task=predict", "top_k=3"], "Did you mean `task.top_k`?"),
+        (["clip_len=3"], "Did you mean `dataset.clip_len` or `pipeline.clip_len`?"),
+        (["modl=stgcn"], "Did you mean `model`?"),
+        (["device=cuda"], "Did you mean `device=gpu`?"),
+        (["device=npu"], "Did you mean `device=ascend`?"),
+        (["task=compare", "task.runs=x"], "(one of one: `task.runs=[x]`)"),
+    ],
+)
+def test_what_is_commonly_mistaken_gets_a_hint(words, hint):
+    with pytest.raises(UserError) as refusal:
+        check_command_line(words)
+    assert hint in str(refusal.value)
+
+
+@pytest.mark.parametrize("key", ["optimizer.lr=range(0.001,0.301,0.001)", "seed=range(0,300)"])
+def test_hundreds_of_values_of_a_setting_are_checked_with_one_composition(key, monkeypatch):
+    calls = []
+    composed = refusals._composed
+
+    def counted(*arguments, **settings):
+        calls.append(arguments)
+        return composed(*arguments, **settings)
+
+    monkeypatch.setattr(refusals, "_composed", counted)
+    check_command_line(["-m", key])
+    assert len(calls) == 2  # of the search and of the first job
+
+
+@pytest.mark.parametrize(
+    ("sweep", "expected"),
+    [
+        ("optimizer.lr=0.1,0.2,-1", "`optimizer.lr` must be at least 0; got -1"),
+        ("seed=1,2,-3", "`seed` must be an integer from 0 to 4294967295; got -3"),
+        ("dataset.clip_len=8,16,0", "`dataset.clip_len` must be"),
+        ("model.num_persons=1,2", "`model.num_persons=2`, but `pipeline.num_persons` is 1"),
+    ],
+)
+def test_a_bad_value_behind_good_ones_is_refused(sweep, expected):
+    with pytest.raises(UserError) as refusal:
+        check_command_line(["-m", sweep])
+    assert expected in str(refusal.value)

@@ -66,3 +66,10 @@ def test_a_second_sigint_ends_the_process_at_once(tmp_path):
         tmp_path, "sigint_kept()", "os.kill(os.getpid(), signal.SIGINT); time.sleep(5)"
     )
     assert code == -signal.SIGINT and "on" not in words
+
+
+def test_sigterm_ends_a_process_in_one_line_where_nothing_else_handles_it():
+    code = "import signal; from flag3d_exp.engine.interrupt import end_on_sigterm; "
+    code += "end_on_sigterm(); signal.raise_signal(signal.SIGTERM); print('still there')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "stopped by SIGTERM\n")
