@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from flag3d_exp import files
+from flag3d_exp import __version__, files
 from flag3d_exp.config import answers, checks, refusals
 from flag3d_exp.config.command_line import assignment, shell_command
 from flag3d_exp.config.experiment import Experiment, instantiated
@@ -77,7 +77,7 @@ def main() -> None:
         return
     try:
         with sigint_kept():
-            if (text := answers.answer(sys.argv[1:])) is not None:
+            if (text := answers.answer(sys.argv[1:], __version__)) is not None:
                 print(text, flush=True)
                 return
             sys.argv[1:] = expanded(hide_in_arguments(sys.argv[1:]))

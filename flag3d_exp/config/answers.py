@@ -13,7 +13,6 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from flag3d_exp import __version__
 from flag3d_exp.config.checks import CONF
 from flag3d_exp.config.choices import WHOLE, meaning, read
 from flag3d_exp.config.command_line import CommandLine, shell_command
@@ -25,8 +24,11 @@ LIBRARIES = {"MindSpore": "mindspore", "Hydra": "hydra-core", "MLflow": "mlflow"
 WIDTH, COLUMN = 100, 34  # of a page of help, and of its left part
 
 
-def answer(argv: Sequence[str]) -> str | None:
+def answer(argv: Sequence[str], own: str) -> str | None:
     """What to print for a question about the program that Hydra would answer less well.
+
+    Args:
+        own: the program's version.
 
     Returns:
         None for a command line that asks nothing, or what Hydra answers.
@@ -35,7 +37,7 @@ def answer(argv: Sequence[str]) -> str | None:
         UserError: it asks for help with what is not there.
     """
     if "--version" in argv:
-        return version_line()
+        return version_line(own)
     line = CommandLine.parse(argv)
     if line.flags.shell_completion and any(one.startswith("query=") for one in line.overrides):
         return "\n".join(completions(os.environ.get("COMP_LINE", ""))) or None
@@ -45,9 +47,9 @@ def answer(argv: Sequence[str]) -> str | None:
     return None
 
 
-def version_line() -> str:
+def version_line(own: str) -> str:
     """The versions of the program, of Python and of the libraries that matter most."""
-    found = [f"flag3d_exp {__version__}", f"Python {python_version()}"]
+    found = [f"flag3d_exp {own}", f"Python {python_version()}"]
     for name, package in LIBRARIES.items():
         try:
             found.append(f"{name} {version(package)}")

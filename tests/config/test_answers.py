@@ -5,8 +5,13 @@ import ast
 import pytest
 
 from flag3d_exp import __version__
-from flag3d_exp.config.answers import accepted, answer, completions
+from flag3d_exp.config import answers
+from flag3d_exp.config.answers import accepted, completions
 from flag3d_exp.errors import UserError
+
+
+def answer(words: list[str]) -> str | None:
+    return answers.answer(words, __version__)
 
 
 def test_the_version_is_the_programs():
