@@ -277,10 +277,16 @@ def report(window: Window, progress: Progress, plan: Plan, hooks: Hooks, factor:
 
 
 def judge(metrics: dict[str, float], epoch: int, progress: Progress, plan: Plan) -> bool:
-    """Note the evaluation after `epoch` in `progress`; whether it is the best so far."""
+    """Note the evaluation after `epoch` in `progress`; whether it is the best so far.
+
+    Of two epochs with the same value, the one with the lower loss on the objective's split is
+    better: on few recordings a network is soon right, but not yet sure.
+    """
     progress.metrics |= metrics
     value = metrics[plan.objective]
-    if not plan.better(value, progress.best):
+    loss = f"{plan.objective.rpartition('/')[0]}/loss"
+    surer = value == progress.best and metrics.get(loss, 0) < progress.best_metrics.get(loss, 0)
+    if not surer and not plan.better(value, progress.best):
         progress.num_worse += 1
         return False
     progress.best, progress.best_epoch, progress.num_worse = value, epoch + 1, 0

@@ -74,6 +74,16 @@ def test_things_happen_in_order():
     assert progress.metrics["lr"] == pytest.approx(0.0)
 
 
+def test_of_epochs_with_one_objective_the_one_with_the_lowest_loss_is_best():
+    found = iter([(3.0, 0.6), (3.0, 0.1), (3.0, 0.2), (2.0, 0.01)])
+    hooks = Recorder()
+    hooks.evaluate = lambda: dict(zip(("val/top1", "val/loss"), next(found), strict=True))
+    progress = Progress()
+    plan = Plan(4, STEPS, 0.1, early_stop=2)
+    train(train_step(), load, Cosine(), plan, progress, hooks, StopRequest())
+    assert (progress.best, progress.best_epoch, progress.num_worse) == (3.0, 2, 2)
+
+
 def test_a_loss_as_objective_is_better_when_lower():
     hooks = Recorder((1.0, 0.5, 0.7))
     hooks.evaluate = lambda: {"val/loss": next(hooks.objectives)}
