@@ -44,8 +44,8 @@ class Train:
         num_workers: threads that prepare clips.
         eval_every: epochs between evaluations.
         log_every: updates between reports; None for one per epoch.
-        objective: metric that decides which epoch is best, of equal ones the one with the lower loss;
-            lower is better if it ends in `loss`.
+        objective: metric that decides which epoch is best, and of equal ones the loss; lower is
+            better if it ends in `loss`.
         clip_norm: largest global L2 norm of the gradient; None for no clipping.
         accumulate: batches per update; the global batch is `batch_size * accumulate` per device.
         sync_batchnorm: under msrun, normalise over the batches of all ranks, not each its own.
