@@ -9,6 +9,7 @@ import numpy as np
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import HeNormal, Initializer, XavierNormal, initializer
 
+from flag3d_exp.models import published as names
 from flag3d_exp.models.agcn import GraphUnit
 from flag3d_exp.models.graph import GraphNetwork
 from flag3d_exp.models.layers import Conv, ConvNorm, Mean
@@ -73,6 +74,18 @@ class AAGCN(GraphNetwork):
     """AGCN's graph unit with attention, then nine frames."""
 
     bounds = {"base_channels": ">= 4"}  # embeddings have a quarter of the channels
+
+    published = (
+        *names.GRAPH,
+        *names.ADAPTIVE,
+        (r"\.adjacency$", ".A"),
+        (r"\.gate$", ".alpha"),
+        (r"\.attention\.joints\.", ".conv_sa."),
+        (r"\.attention\.frames\.", ".conv_ta."),
+        (r"\.attention\.squeeze\.", ".fc1c."),
+        (r"\.attention\.excite\.", ".fc2c."),
+        *names.COMMON,
+    )
 
     def units(
         self, in_channels: int, out_channels: int, stride: int, skeleton: Layout

@@ -11,6 +11,7 @@ import numpy as np
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Normal
 
+from flag3d_exp.models import published as names
 from flag3d_exp.models.graph import GraphConv, GraphNetwork
 from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, Normalised, stacked_init, tanh
 from flag3d_exp.skeletons.layout import Layout, adjacency
@@ -68,6 +69,14 @@ class AGCN(GraphNetwork):
     """Learned edges and gated edges drawn from the input, then nine frames."""
 
     bounds = {"base_channels": ">= 4"}  # embeddings have a quarter of the channels
+
+    published = (
+        *names.GRAPH,
+        *names.ADAPTIVE,
+        (r"\.adjacency$", ".A"),
+        (r"\.gate$", ".alpha"),
+        *names.COMMON,
+    )
 
     def units(
         self, in_channels: int, out_channels: int, stride: int, skeleton: Layout

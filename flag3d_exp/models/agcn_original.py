@@ -12,6 +12,7 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Normal
 
+from flag3d_exp.models import published as names
 from flag3d_exp.models.agcn import JointSimilarity
 from flag3d_exp.models.graph import GraphConv, GraphNetwork
 from flag3d_exp.models.layers import BatchNorm, ConvNorm, Normalised
@@ -49,6 +50,18 @@ class AGCNOriginal(GraphNetwork):
     """
 
     bounds = {"base_channels": ">= 4"}  # embeddings have a quarter of the channels
+
+    published = (
+        (r"^norm\.norm\.", "data_bn."),
+        (r"^head\.", "fc."),
+        (r"^blocks\.(\d+)\.", r"l<\1>."),
+        (r"\.graph\.", ".gcn."),
+        *names.ADAPTIVE,
+        (r"\.gcn\.", ".gcn1."),
+        (r"\.temporal\.", ".tcn1."),
+        (r"\.learned$", ".PA"),
+        *names.COMMON,
+    )
 
     def units(
         self, in_channels: int, out_channels: int, stride: int, skeleton: Layout

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from mindspore import nn
 
+from flag3d_exp.models import published as names
 from flag3d_exp.models.heatmap import Heatmaps
 from flag3d_exp.models.volume import VolumeUnit, clips_of_frames
 from flag3d_exp.skeletons.layout import load_layout
@@ -54,6 +55,13 @@ class C3DLight(nn.Cell):
     Attributes:
         features: channels C of the output.
     """
+
+    published = (
+        (r"^head\.", "cls_head.fc_cls."),
+        (r"^network\.stages\.(\d)\.0\.", r"backbone.conv<\1>a."),
+        (r"^network\.stages\.(\d)\.1\.", r"backbone.conv<\1>b."),
+        *names.COMMON,
+    )
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 from mindspore import Parameter, nn, ops
 
+from flag3d_exp.models import published as names
 from flag3d_exp.models.graph import GraphNetwork, sum_of_subsets
 from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, Mean, stacked_init, tanh
 from flag3d_exp.models.temporal import Branches
@@ -96,6 +97,28 @@ class CTRGCN(GraphNetwork):
     """Edges refined for every channel, then four temporal branches."""
 
     bounds = {"base_channels": ">= 4"}  # a channel for each of four branches
+
+    published = (
+        (r"^norm\.norm\.", "backbone.data_bn."),
+        (r"^blocks\.", "backbone.net."),
+        (r"^head\.", "cls_head.fc_cls."),
+        (r"\.graph\.", ".gcn1."),
+        (r"\.temporal\.", ".tcn1."),
+        (r"\.gcn1\.shortcut\.conv\.", ".gcn1.down.0."),
+        (r"\.gcn1\.shortcut\.norm\.", ".gcn1.down.1."),
+        (r"\.gcn1\.source\.", ".gcn1.convs.{0,1,2}.conv1."),
+        (r"\.gcn1\.target\.", ".gcn1.convs.{0,1,2}.conv2."),
+        (r"\.gcn1\.value\.", ".gcn1.convs.{0,1,2}.conv3."),
+        (r"\.gcn1\.refine\.", ".gcn1.convs.{0,1,2}.conv4."),
+        (r"\.branches\.entry\.conv\.", ".branches.{0,1,2}.0."),
+        (r"\.branches\.entry\.norm\.", ".branches.{0,1,2}.1."),
+        (r"\.branches\.convs\.(\d)\.", r".branches.\1.3.conv."),
+        (r"\.branches\.plain\.", ".branches.3.0."),
+        (r"\.tcn1\.norm\.", ".tcn1.branches.{0.3.bn,1.3.bn,2.4,3.1}."),
+        (r"\.adjacency$", ".A"),
+        (r"\.gate$", ".alpha"),
+        *names.COMMON,
+    )
 
     def units(
         self, in_channels: int, out_channels: int, stride: int, skeleton: Layout

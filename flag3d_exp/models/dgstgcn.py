@@ -10,6 +10,7 @@ import numpy as np
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Normal, initializer
 
+from flag3d_exp.models import published as names
 from flag3d_exp.models.graph import GraphNetwork
 from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, Mean, tanh
 from flag3d_exp.models.temporal import Branches
@@ -100,6 +101,22 @@ class DGSTGCN(GraphNetwork):
 
     bounds = {"base_channels": ">= 6"}  # a channel for each of six branches
     norm_per_person = False
+
+    published = (
+        *names.GRAPH,
+        *names.DOWN,
+        *names.MULTI_BRANCH,
+        (r"\.gcn\.value\.conv\.", ".gcn.pre.0."),
+        (r"\.gcn\.value\.norm\.", ".gcn.pre.1."),
+        (r"\.gcn\.source\.", ".gcn.conv1."),
+        (r"\.gcn\.target\.", ".gcn.conv2."),
+        (r"\.gcn\.mix\.", ".gcn.post."),
+        (r"\.channel_gate$", ".alpha"),
+        (r"\.joint_gate$", ".beta"),
+        (r"\.share$", ".add_coeff"),
+        (r"\.adjacency$", ".A"),
+        *names.COMMON,
+    )
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ import numpy as np
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Normal, Uniform, initializer
 
+from flag3d_exp.models import published as names
 from flag3d_exp.models.graph import KeypointNorm, graph_product
 from flag3d_exp.models.layers import BatchNorm, ConvNorm
 from flag3d_exp.models.temporal import Branches
@@ -122,6 +123,31 @@ class MSG3D(nn.Cell):
     Attributes:
         features: channels C' of the output.
     """
+
+    published = (
+        (r"^norm\.norm\.", "backbone.data_bn."),
+        (r"^head\.", "cls_head.fc_cls."),
+        (r"^stages\.(\d)\.windows\.(\d)\.scales\.", r"backbone.gcn3d<\1>.gcn3d.\2.gcn3d.1."),
+        (r"^stages\.(\d)\.windows\.(\d)\.collapse\.", r"backbone.gcn3d<\1>.gcn3d.\2.out_"),
+        (r"^stages\.(\d)\.scales\.", r"backbone.sgcn<\1>.0."),
+        (r"^stages\.(\d)\.first\.", r"backbone.sgcn<\1>.1."),
+        (r"^stages\.(\d)\.second\.", r"backbone.sgcn<\1>.2."),
+        (r"^stages\.(\d)\.temporal\.", r"backbone.tcn<\1>."),
+        (r"\.adjacency$", ".A"),
+        (r"\.deviation$", ".PA"),
+        (r"(\.0|3d\.1)\.conv\.conv\.", r"\1.mlp.layers.0."),
+        (r"(\.0|3d\.1)\.conv\.norm\.", r"\1.mlp.layers.1."),
+        (r"\.branches\.entry\.conv\.", ".branches.{0,1,2,3,4}.0."),
+        (r"\.branches\.entry\.norm\.", ".branches.{0,1,2,3,4}.1."),
+        (r"\.branches\.convs\.(\d)\.", r".branches.\1.3.conv."),
+        (r"\.branches\.plain\.", ".branches.5.0."),
+        (
+            r"(sgcn<\d>\.\d|\.tcn<\d>)\.norm\.",
+            r"\1.branches.{0.3.bn,1.3.bn,2.3.bn,3.3.bn,4.4,5.1}.",
+        ),
+        (r"out_norm", "out_bn"),
+        *names.COMMON,
+    )
 
     def __init__(
         self,

@@ -93,6 +93,17 @@ class PoseC3D(nn.Cell):
         features: channels C of the output.
     """
 
+    published = (
+        (r"^network\.stem\.", "backbone.conv1."),
+        (r"^network\.stages\.(\d+)\.", r"backbone.layer<\1>."),
+        (r"^head\.", "cls_head.fc_cls."),
+        (r"\.narrow\.", ".conv1."),
+        (r"\.(\d+)\.conv\.(conv|norm)\.", r".\1.conv2.\2."),
+        (r"\.widen\.", ".conv3."),
+        (r"\.shortcut\.", ".downsample."),
+        (r"\.norm\.", ".bn."),
+    )
+
     def __init__(
         self,
         layout: str,

@@ -6,6 +6,7 @@ Sizes: N clips, M persons, T frames, V joints, C channels, K neighbour subsets.
 import numpy as np
 from mindspore import Parameter, nn, ops
 
+from flag3d_exp.models import published as names
 from flag3d_exp.models.graph import GraphConv, GraphNetwork
 from flag3d_exp.models.layers import BatchNorm, ConvNorm, Normalised
 from flag3d_exp.skeletons.layout import Layout, adjacency
@@ -29,6 +30,8 @@ class STGCN(GraphNetwork):
     """Importance-weighted edges, then nine frames."""
 
     norm_per_person = False
+
+    published = (*names.GRAPH, (r"\.importance$", ".PA"), (r"\.adjacency$", ".A"), *names.COMMON)
 
     def units(
         self, in_channels: int, out_channels: int, stride: int, skeleton: Layout

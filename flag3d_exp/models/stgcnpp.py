@@ -6,6 +6,7 @@ Sizes: N clips, M persons, T frames, V joints, C channels, K neighbour subsets.
 import numpy as np
 from mindspore import Parameter, nn, ops
 
+from flag3d_exp.models import published as names
 from flag3d_exp.models.graph import GraphConv, GraphNetwork
 from flag3d_exp.models.layers import BatchNorm, ConvNorm, Normalised
 from flag3d_exp.models.temporal import MultiBranch
@@ -35,6 +36,14 @@ class STGCNPP(GraphNetwork):
     norm_per_person = False
 
     bounds = {"base_channels": ">= 6"}  # a channel for each of six branches
+
+    published = (
+        *names.GRAPH,
+        *names.DOWN,
+        *names.MULTI_BRANCH,
+        (r"\.adjacency$", ".A"),
+        *names.COMMON,
+    )
 
     def units(
         self, in_channels: int, out_channels: int, stride: int, skeleton: Layout

@@ -81,6 +81,19 @@ class X3DShallow(nn.Cell):
         features: channels C of the output.
     """
 
+    published = (
+        (r"^head\.", "cls_head.fc_cls."),
+        (r"^network\.stem\.", "backbone.conv1_s.conv."),
+        (r"^network\.stem_frames\.", "backbone.conv1_t."),
+        (r"^network\.last\.", "backbone.conv5."),
+        (r"^network\.stages\.(\d+)\.", r"backbone.layer<\1>."),
+        (r"\.widen\.", ".conv1."),
+        (r"\.(\d+)\.conv\.(conv|norm)\.", r".\1.conv2.\2."),
+        (r"\.narrow\.", ".conv3."),
+        (r"\.shortcut\.", ".downsample."),
+        (r"\.norm\.", ".bn."),
+    )
+
     def __init__(
         self,
         layout: str,

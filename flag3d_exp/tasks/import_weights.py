@@ -52,7 +52,7 @@ def imported(experiment: Experiment, source: Path, skip_head: bool = False) -> C
     model = experiment.model()
     tensors = read_source(source)
     try:
-        weights = fitted(experiment.model_name, model.get_parameters(), tensors, skip_head)
+        weights = fitted(model, tensors, skip_head)
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
     return Checkpoint(weights, meta=experiment.meta)

@@ -2,11 +2,11 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from mindspore import Parameter
+from mindspore import nn
 
 from flag3d_exp.errors import UserError
 from flag3d_exp.weights import names
@@ -44,13 +44,26 @@ def read_source(path: Path) -> Arrays:
     return names.from_mindspore(read_mindspore_file(path))
 
 
-def fitted(
-    model: str, parameters: Iterable[Parameter], source: Mapping[str, np.ndarray], skip_head: bool
-) -> Arrays:
-    """A value for every parameter, by our names.
+def rules_of(model: nn.Cell) -> tuple[str, names.Rules]:
+    """The class of the backbone in a network, and what it says of its names in published files.
+
+    Raises:
+        UserError: it says nothing of them.
+    """
+    for _, cell in model.cells_and_names():
+        if hasattr(cell, "published"):
+            return type(cell).__name__, cell.published
+    backbone = getattr(model, "backbone", model)
+    raise UserError(
+        f"no published weights are known for {type(backbone).__name__}: it has no attribute "
+        "`published` that says what its parameters are called in them."
+    )
+
+
+def fitted(model: nn.Cell, source: Mapping[str, np.ndarray], skip_head: bool) -> Arrays:
+    """A value for every parameter of a network with a head, by our names.
 
     Args:
-        model: the model's class name.
         source: tensors under PYSKL's names.
         skip_head: keep the model's own head, whatever head the source has.
 
@@ -58,9 +71,10 @@ def fitted(
         UserError: the source lacks a tensor, has one too many, or one of another shape.
     """
     values: Arrays = {}
+    kind, rules = rules_of(model)
     missing, misshaped, used = [], [], set()
-    for parameter in parameters:
-        wanted = names.source_names(model, parameter.name)
+    for parameter in model.get_parameters():
+        wanted = names.source_names(rules, parameter.name)
         used.update(wanted)
         if skip_head and parameter.name.startswith("head."):
             values[parameter.name] = parameter.asnumpy()
@@ -90,7 +104,7 @@ def fitted(
     ]
     if problems:
         hint = " `task.head=skip` leaves the head out." if _only_head(misshaped) else ""
-        raise UserError(f"the weights do not fit {model}; {'; '.join(problems)}.{hint}")
+        raise UserError(f"the weights do not fit {kind}; {'; '.join(problems)}.{hint}")
     broken = [name for name, value in values.items() if not np.isfinite(value).all()]
     if broken:
         raise UserError(f"the weights hold NaN or infinite values: {_several(broken)}.")

@@ -1,6 +1,6 @@
 """Holding a model against its oracle in ../shared/parity: logits, features, gradients, training.
 
-An oracle's arrays are under PYSKL's names; `weights/names.py` says where our parameters are there.
+An oracle's arrays are under PYSKL's names, which a network's `published` makes of ours.
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ from mindspore import Tensor, nn, ops
 
 from flag3d_exp.engine.optimizer import parameter_groups, sgd
 from flag3d_exp.engine.parameters import assign_parameters
-from flag3d_exp.weights.importing import fitted
+from flag3d_exp.weights.importing import fitted, rules_of
 from flag3d_exp.weights.names import source_names
 
 
@@ -53,7 +53,7 @@ class Oracle:
 
     def initialise(self, model: nn.Cell) -> None:
         parameters = list(model.get_parameters())
-        values = fitted(type(model.backbone).__name__, parameters, self.state, skip_head=False)
+        values = fitted(model, self.state, skip_head=False)
         assign_parameters(parameters, values)
 
     def function(self, model: nn.Cell):
@@ -69,7 +69,7 @@ class Oracle:
 
     def parts(self, model: nn.Cell, name: str, array: np.ndarray) -> dict[str, np.ndarray]:
         """One of our arrays as the reference's, which may hold it in several."""
-        names = source_names(type(model.backbone).__name__, name)
+        names = source_names(rules_of(model)[1], name)
         shapes = [self.state[part].shape for part in names]
         ends = np.cumsum([shape[0] for shape in shapes if shape])[:-1]
         split = np.split(array, ends) if len(names) > 1 else [array]

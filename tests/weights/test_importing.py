@@ -9,7 +9,7 @@ import zipfile
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor
+from mindspore import Tensor, nn
 from networks import classifier
 
 from flag3d_exp.engine.parameters import assign_parameters
@@ -44,7 +44,7 @@ def test_an_imported_file_gives_the_logits_of_its_network(shared, files, file, f
     model = build().set_train(False)
     parameters = list(model.get_parameters())
     source = read_source(files / file)
-    assign_parameters(parameters, fitted(type(model.backbone).__name__, parameters, source, False))
+    assign_parameters(parameters, fitted(model, source, False))
     if "input" in arrays:
         logits = model(Tensor(arrays["input"]))
     else:
@@ -68,7 +68,7 @@ def test_every_tensor_is_accounted_for(files):
     source["backbone.conv6.conv.weight"] = np.zeros(3)
     source["cls_head.fc_cls.bias"] = np.zeros(7)
     with pytest.raises(UserError) as raised:
-        fitted("X3DShallow", model.get_parameters(), source, skip_head=False)
+        fitted(model, source, skip_head=False)
     message = str(raised.value)
     assert "missing 1: backbone.conv5.conv.weight" in message
     assert "unexpected 1: backbone.conv6.conv.weight" in message
@@ -80,15 +80,15 @@ def test_parts_of_one_weight_that_do_not_fit_each_other_are_refused(files):
     source = read_source(files / "ctrgcn.pth")
     source["backbone.net.3.gcn1.convs.1.conv3.weight"] = np.zeros((64, 3, 1, 1))
     with pytest.raises(UserError, match=r"another shape 1: backbone.net.3.gcn1.convs.0.conv3"):
-        fitted("CTRGCN", model.get_parameters(), source, skip_head=False)
+        fitted(model, source, skip_head=False)
 
 
 def test_the_head_can_be_left_out(files):
     model = classifier(X3DShallow, 12, "coco")
     source = read_source(files / f"{SMALL}.pth")
     with pytest.raises(UserError, match="`task.head=skip` leaves the head out"):
-        fitted("X3DShallow", model.get_parameters(), source, skip_head=False)
-    values = fitted("X3DShallow", model.get_parameters(), source, skip_head=True)
+        fitted(model, source, skip_head=False)
+    values = fitted(model, source, skip_head=True)
     np.testing.assert_array_equal(values["head.weight"], model.head.weight.asnumpy())
     np.testing.assert_array_equal(
         values["network.last.norm.weight"], source["backbone.conv5.bn.weight"]
@@ -100,7 +100,7 @@ def test_weights_that_are_not_finite_are_refused(files):
     source = read_source(files / f"{SMALL}.pth")
     source["backbone.conv5.bn.bias"][3] = np.nan
     with pytest.raises(UserError, match="NaN or infinite values: network.last.norm.bias"):
-        fitted("X3DShallow", model.get_parameters(), source, skip_head=False)
+        fitted(model, source, skip_head=False)
 
 
 def test_mindspores_own_files_are_read_whatever_their_types(tmp_path):
@@ -247,3 +247,8 @@ def torch_pickle(size: tuple, stride: tuple, num_elements: int = 4) -> bytes:
     tensor = named("torch._utils", "_rebuild_tensor_v2") + storage + number(0)
     tensor += several(size) + several(stride) + b"\x89}tR"
     return b"\x80\x02}X\x06\0\0\0weight" + tensor + b"s."
+
+
+def test_a_network_that_no_published_file_is_known_for_is_refused():
+    with pytest.raises(UserError, match="no published weights are known for Dense"):
+        fitted(nn.Dense(2, 3), {}, skip_head=False)

@@ -1,0 +1,42 @@
+"""Parts of the names that tensors have in published weight files, which several networks share.
+
+A network says in its attribute `published` how its parameters are called in PYSKL, the reference
+whose trained weights are public: patterns and what they become, one after the other.
+`{0,1,2}` in a name that has been rewritten stands for several tensors that we hold as one, joined
+along the first axis, and `<3>` for a number that counts from 1 there.
+"""
+
+Rules = tuple[tuple[str, str], ...]
+
+GRAPH: Rules = (
+    (r"^norm\.norm\.", "backbone.data_bn."),
+    (r"^blocks\.", "backbone.gcn."),
+    (r"^head\.", "cls_head.fc_cls."),
+    (r"\.graph\.", ".gcn."),
+    (r"\.temporal\.", ".tcn."),
+)
+
+DOWN: Rules = (
+    (r"\.gcn\.shortcut\.conv\.", ".gcn.down.0."),
+    (r"\.gcn\.shortcut\.norm\.", ".gcn.down.1."),
+)
+
+ADAPTIVE: Rules = (
+    (r"\.gcn\.unit\.", ".gcn."),
+    (r"\.similarity\.source\.", ".conv_a.{0,1,2}."),
+    (r"\.similarity\.target\.", ".conv_b.{0,1,2}."),
+    (r"\.gcn\.conv\.", ".gcn.conv_d.{0,1,2}."),
+    *DOWN,
+)
+
+COMMON: Rules = ((r"\.shortcut\.", ".residual."), (r"\.norm\.", ".bn."))
+
+MULTI_BRANCH: Rules = (
+    (r"\.branches\.entry\.conv\.", ".branches.{0,1,2,3,4}.0."),
+    (r"\.branches\.entry\.norm\.", ".branches.{0,1,2,3,4}.1."),
+    (r"\.branches\.convs\.(\d)\.", r".branches.\1.3.conv."),
+    (r"\.branches\.plain\.", ".branches.5."),
+    (r"\.tcn\.norm\.", ".tcn.transform.0."),
+    (r"\.tcn\.mix\.conv\.", ".tcn.transform.2."),
+    (r"\.tcn\.mix\.norm\.", ".tcn.bn."),
+)
