@@ -30,7 +30,7 @@ from flag3d_exp.config.checks import CONF
 from flag3d_exp.config.command_line import CommandLine, assignment, search_path
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.config.recall import recall
-from flag3d_exp.config.restore import restored_model, trained_batch_size
+from flag3d_exp.config.restore import is_scored, restored_model, trained_batch_size
 from flag3d_exp.data.annotations import Recording, recording_of
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.inputs import input_clips
@@ -85,7 +85,7 @@ class Run:
             UserError: there is no such split, or its file can't be read.
         """
         data = self.experiment.datasets([split])[split]
-        data.check_scores(self._scored)
+        data.check_scores(is_scored(self.checkpoint))
         return data
 
     def predict(
@@ -113,8 +113,8 @@ class Run:
                 made("pipeline"),
                 made("stream"),
                 self.experiment.seed,
-                self._scored,
             )
+        keypoints.check_scores(is_scored(self.checkpoint))
         return self._evaluator.predictions("input", keypoints)[0]
 
     def evaluate(self, split: str = "val") -> dict[str, float]:
@@ -125,10 +125,6 @@ class Run:
         """
         found = self._evaluator.predictions(split, self.dataset(split))
         return self._evaluator.problem.metrics(*found)
-
-    @property
-    def _scored(self) -> bool:
-        return bool(self.checkpoint.meta.get("scored"))
 
     @cached_property
     def _evaluator(self) -> "Evaluator":
@@ -184,7 +180,7 @@ def load(reference: str | Path, *overrides: str, config_dir: str | Path | None =
         with blamed_on("task.checkpoint"):
             checkpoint = load_checkpoint(path)
         experiment.device()
-        model = restored_model(experiment, checkpoint)
+        model = restored_model(experiment, checkpoint, ())
     return Run(path, model, experiment, checkpoint)
 
 

@@ -11,7 +11,7 @@ GRAPH = {"clip_len": 2, "num_clips": 1}
 
 
 def exported(path: Path, settings: dict, num_channels: int = 3, **facts) -> Path:
-    """A file whose logits are the clip's mean coordinates."""
+    """A file whose logits are the clip's mean coordinates; its layout has two joints."""
     graph = helper.make_graph(
         [helper.make_node("ReduceMean", ["keypoints"], ["logits"], axes=[1, 2, 3], keepdims=0)],
         "network",
@@ -32,6 +32,7 @@ def exported(path: Path, settings: dict, num_channels: int = 3, **facts) -> Path
             "dataset": dataset,
             "pipeline": {"class": "GraphPipeline", "settings": {"layout": "", **settings}},
             "stream": {"name": "joint"},
+            "clip_shape": [1, settings["clip_len"], 2, 3],
         }
         | facts,
     )

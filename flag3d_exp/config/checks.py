@@ -5,6 +5,7 @@ Every value is held against the signature of the object that its group names in 
 """
 
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -185,12 +186,14 @@ def _resolved(cfg: DictConfig, path: str) -> Any:
         raise UserError(f"`{path}` cannot be worked out: {one_line(error)}.") from error
 
 
-def top_level() -> set[str]:
+@cache
+def top_level() -> frozenset[str]:
     """Every group and every plain key of config.yaml."""
     loaded = OmegaConf.load(CONF / "config.yaml")
     assert isinstance(loaded, DictConfig)
     plain = {str(key) for key in loaded if key not in ("defaults", "hydra")}
-    return plain | {folder.name for folder in CONF.iterdir() if folder.is_dir()} | {"hydra"}
+    groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
+    return frozenset(plain | groups | {"hydra"})
 
 
 def nearest_setting(path: str, known: Iterable[str]) -> str:

@@ -1,11 +1,13 @@
 """The network of a checkpoint, made from a composed configuration."""
 
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.config.preprocessing import departures
 from flag3d_exp.config.untrusted import recorded_values
+from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.reading.settings import selected
 
@@ -18,16 +20,24 @@ log = logging.getLogger(__name__)
 
 
 def restored_model(
-    experiment: Experiment, checkpoint: "Checkpoint", weights: str = "raw"
+    experiment: Experiment,
+    checkpoint: "Checkpoint",
+    datasets: Iterable[ClipDataset],
+    weights: str = "raw",
 ) -> "nn.Cell":
     """The configured model with a checkpoint's weights; say where its clips are others.
 
+    Args:
+        datasets: the clips that it is to judge, as far as they are known yet.
+
     Raises:
-        UserError: they do not fit, there is no moving average, or the dataset's classes or joints
-            are not those of the checkpoint.
+        UserError: they do not fit, there is no moving average, the dataset's classes or joints
+            are not those of the checkpoint, or a recording lacks the scores that it needs.
     """
     from flag3d_exp.engine.parameters import assign_parameters
 
+    for dataset in datasets:
+        dataset.check_scores(is_scored(checkpoint))
     for line in departures(experiment, checkpoint.meta):
         log.warning(line)
     if weights == "ema" and not checkpoint.ema:
@@ -37,6 +47,11 @@ def restored_model(
     with blamed_on("task.checkpoint"):
         assign_parameters(model.get_parameters(), values)
     return model
+
+
+def is_scored(checkpoint: "Checkpoint") -> bool:
+    """Whether the network was trained with scores, so that it needs them."""
+    return bool(checkpoint.meta.get("scored"))
 
 
 def trained_batch_size(checkpoint: "Checkpoint") -> int:

@@ -70,15 +70,11 @@ def input_clips(
     pipeline: Pipeline,
     stream: Stream,
     seed: int = 0,
-    scored: bool = False,
 ) -> ClipDataset:
     """The recordings as the clips that an evaluation with these settings would make of them.
 
-    Args:
-        scored: the network was trained with scores.
-
     Raises:
-        UserError: they are not of the dataset's layout and coordinates, or lack scores.
+        UserError: they are not of the dataset's layout and coordinates.
     """
     layout = load_layout(settings.layout)
     check_fit(settings, layout, pipeline)
@@ -87,9 +83,7 @@ def input_clips(
         if error := fault(recording, settings, layout, pipeline.needs_image):
             faults.add(reprlib.repr(recording.name), error)
     faults.refuse("")
-    dataset = ClipDataset(recordings, pipeline, stream, seed)
-    dataset.check_scores(scored)
-    return dataset
+    return ClipDataset(recordings, pipeline, stream, seed)
 
 
 def _recordings(file: Path, layout: Layout, num_persons: int, mapped: bool) -> list[Recording]:

@@ -20,6 +20,7 @@ import numpy as np
 from flag3d_exp import files
 from flag3d_exp.devices.device import set_environment
 from flag3d_exp.errors import UserError
+from flag3d_exp.export import arithmetic
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.protobuf import Fields, as_bytes, as_text
 from flag3d_exp.reading.records import record
@@ -28,10 +29,7 @@ from flag3d_exp.reading.text import file_bytes, parsed_json
 KEY = "flag3d_exp"
 Format = Literal["mindir", "onnx"]
 MAX_BYTES = (2 << 30) - 1  # of a Protocol Buffers message
-# Numbers of fields: of a model, both in ONNX and in MindIR; of its graph; of a tensor in that.
-GRAPH, TEXTS = 7, 14
-TENSORS = {".onnx": 5, ".mindir": 3}
-EXTERNAL = {".onnx": 13, ".mindir": 12}
+TEXTS = 14  # the number of a model's field, both of ONNX and of MindIR
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,8 @@ def open_file(path: Path) -> Exported:
     """The network in a file that `task=export` wrote.
 
     Raises:
-        UserError: there is none, it is another program's, or it is damaged.
+        UserError: there is none, it is another program's, it is damaged, or it would do more than
+            compute logits.
     """
     if path.suffix not in (".onnx", ".mindir"):
         raise UserError(f"`{path}` must end in .onnx or .mindir, as exported networks do.")
@@ -75,10 +74,14 @@ def open_file(path: Path) -> Exported:
     except Malformed as error:
         raise UserError(f"`{path}`: {error}.") from error
     try:
-        facts = _checked_facts(path, content, _texts(path.suffix, content))
+        facts = _checked_facts(path, content, _texts(content))
     except Malformed as error:
         kind = {".onnx": "ONNX", ".mindir": "MindIR"}[path.suffix]
         raise UserError(f"`{path}` is no {kind} file, or is damaged ({error}).") from error
+    try:
+        arithmetic.check(path.suffix, memoryview(content))
+    except Malformed as error:
+        raise UserError(f"`{path}`: {error}, which `task=export` writes into none.") from error
     return (_open_onnx if path.suffix == ".onnx" else _open_mindir)(path, content, facts)
 
 
@@ -99,7 +102,7 @@ def needed(package: str) -> ModuleType:
 def _open_onnx(path: Path, content: bytes, facts: dict[str, Any]) -> Exported:
     runtime = needed("onnxruntime")
     options = runtime.SessionOptions()
-    options.log_severity_level = 3  # errors
+    options.log_severity_level = 4  # fatal errors; others are raised
     providers = runtime.get_available_providers()
     try:
         # Folding computes constants when the file is opened, however large the file makes them.
@@ -126,32 +129,21 @@ def _open_mindir(path: Path, _: bytes, facts: dict[str, Any]) -> Exported:
     return Exported(facts, mindir.function(path, tuple(shape)))
 
 
-def _texts(suffix: str, content: bytes) -> dict[str, str]:
+def _texts(content: bytes) -> dict[str, str]:
     """The texts that a model carries: `metadata_props` in ONNX, `user_info` in MindIR.
 
     Raises:
-        Malformed: it is no model, a text is given twice, or numbers are in other files.
+        Malformed: it is no model, or a text is given twice.
     """
     fields, texts = Fields(), {}
     for number, value in fields.of(memoryview(content)):
-        if number == GRAPH:
-            _refuse_other_files(fields, as_bytes(value), suffix)
-        elif number == TEXTS:
+        if number == TEXTS:
             entry = dict(fields.of(as_bytes(value)))
             key, text = (as_text(entry.get(part, memoryview(b""))) for part in (1, 2))
             if key in texts:
                 raise Malformed("it carries a text twice")
             texts[key] = text
     return texts
-
-
-def _refuse_other_files(fields: Fields, graph: memoryview, suffix: str) -> None:
-    """Refuse a graph with tensors whose numbers are in another file, which may be any."""
-    for number, value in fields.of(graph):
-        if number == TENSORS[suffix] and any(
-            part == EXTERNAL[suffix] for part, _ in fields.of(as_bytes(value))
-        ):
-            raise Malformed("it has its numbers in another file")
 
 
 def _checked_facts(path: Path, content: bytes, texts: dict[str, str]) -> dict[str, Any]:

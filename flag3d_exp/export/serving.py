@@ -4,10 +4,7 @@ MLflow serves it by `_load_pyfunc`, and a program may call `Classifier` itself. 
 NumPy, PyYAML and ONNX Runtime for this, not MindSpore.
 """
 
-import atexit
 import reprlib
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,20 +13,16 @@ import numpy as np
 
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.inputs import input_clips
-from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline
 from flag3d_exp.data.request import read_recordings
-from flag3d_exp.data.source import Dataset
-from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError
 from flag3d_exp.export import scoring_server
+from flag3d_exp.export.facts import preprocessing
 from flag3d_exp.export.file import open_file
 from flag3d_exp.results.metrics import average_clips
 from flag3d_exp.results.predictions import likeliest
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-PIPELINES = {kind.__name__: kind for kind in (GraphPipeline, HeatmapPipeline)}
 
 
 class Classifier:
@@ -41,14 +34,10 @@ class Classifier:
 
     def __init__(self, path: Path):
         self.exported = open_file(path)
-        facts = self.exported.facts
-        self.class_names: list[str] = facts["classes"]
-        layout = written_layout(facts["layout"]["name"], facts["layout"]["file"])
-        self.settings = Dataset(**facts["dataset"] | {"layout": layout})
-        pipeline = PIPELINES[facts["pipeline"]["class"]]
-        self.pipeline = pipeline(**facts["pipeline"]["settings"] | {"layout": layout})
-        self.stream = Stream(**facts["stream"])
-        self.scored = bool(facts.get("scored"))  # trained with scores
+        facts = preprocessing(self.exported.facts, path)
+        self.class_names, self.scored = facts.classes, facts.scored
+        self.settings, self.pipeline, self.stream = facts.dataset, facts.pipeline, facts.stream
+        self._try(path, np.zeros((1, *facts.clip_shape), np.float32))
 
     def scores(
         self, recordings: Sequence[Recording], between: Callable[[], None] | None = None
@@ -62,9 +51,8 @@ class Classifier:
             UserError: a recording is not of the layout and coordinates that the network was
                 trained on, or the network's answer is not finite.
         """
-        clips = input_clips(
-            recordings, self.settings, self.pipeline, self.stream, scored=self.scored
-        )
+        clips = input_clips(recordings, self.settings, self.pipeline, self.stream)
+        clips.check_scores(self.scored)
         scores = np.empty((len(clips), len(self.class_names)), np.float32)
         for index, recording in enumerate(recordings):
             if between is not None:
@@ -75,6 +63,20 @@ class Classifier:
                 raise UserError(f"recording {name}: the network's answer to it is not finite.")
             scores[index] = average_clips(logits[None])[0]
         return scores
+
+    def _try(self, path: Path, clips: np.ndarray) -> None:
+        """Refuse a network that does not answer clips (N, M, T, V, C) with a number per class."""
+        try:
+            logits = np.asarray(self.exported.logits(clips))
+        except Exception as error:  # the runtimes' own have no other parent
+            reason = " ".join(str(error).split())
+            raise UserError(f"`{path}`: its network can't be computed ({reason}).") from error
+        expected = (len(clips), len(self.class_names))
+        if logits.shape != expected or logits.dtype != np.float32:
+            got = f"{logits.dtype} of {list(logits.shape)}"
+            raise UserError(
+                f"`{path}`: its network must give float32 of {list(expected)}; got {got}."
+            )
 
     def answer(
         self, rows: Sequence[Any], between: Callable[[], None] | None = None
@@ -101,21 +103,6 @@ class Classifier:
             return self.answer(model_input.to_dict("records"))
         except UserError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
-
-
-def written_layout(name: str, file: str | None) -> str:
-    """What `load_layout` calls the layout: its name, or where a user's own file now is.
-
-    Args:
-        file: the content of that file, which came along in the exported one.
-    """
-    if file is None:
-        return name
-    folder = tempfile.mkdtemp()
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    path = Path(folder, f"{name}.yaml")
-    path.write_text(file, encoding="utf-8")
-    return str(path)
 
 
 def _load_pyfunc(data_path: str) -> Classifier:

@@ -63,6 +63,9 @@ def _fits(annotation: Any, value: Any) -> bool:
         return any(_fits(member, value) for member in members)
     if is_dataclass(annotation):
         raise TypeError(f"{annotation} in a list, mapping or union is not supported")
+    if get_origin(annotation) is tuple:
+        fits = isinstance(value, list) and len(value) == len(members)
+        return fits and all(map(_fits, members, value))
     if get_origin(annotation) is list:
         return isinstance(value, list) and all(_fits(members[0], one) for one in value)
     if get_origin(annotation) is dict:

@@ -69,10 +69,8 @@ class Evaluate:
                     f"got {split!r}.{nearest(split, known)}"
                 )
         datasets = experiment.datasets(splits)
-        for dataset in datasets.values():
-            dataset.check_scores(bool(checkpoint.meta.get("scored")))
         problem = experiment.problem()
-        model = restored_model(experiment, checkpoint, self.weights)
+        model = restored_model(experiment, checkpoint, datasets.values(), self.weights)
         batch_size = self.batch_size or trained_batch_size(checkpoint)
         passes = forward_passes(datasets.values(), batch_size, self.limit_batches)
         predict = Predictor(model, device.compiles(passes))

@@ -59,8 +59,9 @@ class Explain:
         settings = experiment.made("dataset")
         recording = find_recording(settings.open().by_name, self.recording)
         pipeline, stream = experiment.made("pipeline"), experiment.made("stream")
-        clips = ClipDataset([recording], pipeline, stream, experiment.seed).clips(0)
-        model = restored_model(experiment, checkpoint)
+        dataset = ClipDataset([recording], pipeline, stream, experiment.seed)
+        model = restored_model(experiment, checkpoint, [dataset])
+        clips = dataset.clips(0)
         predict = Predictor(model, jit=device.compiles())
         scores = softmax(attribution.in_batches(predict, clips)).mean(axis=0)
         classes = experiment.classes

@@ -67,8 +67,8 @@ class Export:
         with blamed_on("task.checkpoint"):
             checkpoint = load_checkpoint(path)
         _, device_name = experiment.device()
-        model = restored_model(experiment, checkpoint, self.weights)
         data = trial_data(experiment)
+        model = restored_model(experiment, checkpoint, [data], self.weights)
         clips = np.concatenate([data.clips(index) for index in range(len(data))])
         expected = Predictor(model, jit=False)(clips)
         facts = facts_of(experiment) | {"checkpoint": sha256(path)}

@@ -66,10 +66,9 @@ class Predict:
             experiment.made("pipeline"),
             experiment.made("stream"),
             experiment.seed,
-            bool(checkpoint.meta.get("scored")),
         )
         compiled = device.compiles(forward_passes([dataset], self.batch_size))
-        predict = Predictor(restored_model(experiment, checkpoint), compiled)
+        predict = Predictor(restored_model(experiment, checkpoint, [dataset]), compiled)
         with console.progress_bar() as bar, StopRequest() as stop:
             evaluator = Evaluator(
                 experiment.problem(), predict, self.batch_size, self.num_workers, stop=stop, bar=bar

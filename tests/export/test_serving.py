@@ -57,6 +57,7 @@ def test_heatmap_networks_get_scores_and_pixels_of_their_crop(tmp_path):
     facts = {
         "layout": {"name": "coco", "file": None},
         "pipeline": {"class": "HeatmapPipeline", "settings": settings},
+        "clip_shape": [1, 2, 17, 3],
     }
     path = exported(tmp_path / "model.onnx", settings, 2, **facts)
     rng = np.random.default_rng(0)
@@ -71,7 +72,7 @@ def test_heatmap_networks_get_scores_and_pixels_of_their_crop(tmp_path):
 
 def test_recordings_without_the_scores_that_a_network_was_trained_with_are_refused(tmp_path):
     settings = {"clip_len": 2, "score_channel": True}
-    facts = {"layout": {"name": "coco", "file": None}}
+    facts = {"layout": {"name": "coco", "file": None}, "clip_shape": [1, 2, 17, 3]}
     recording = Recording("a", 0, np.ones((1, 2, 17, 2), np.float32))
     for scored in (False, True):
         path = exported(tmp_path / f"{scored}.onnx", settings, 2, scored=scored, **facts)

@@ -28,12 +28,13 @@ from fuzz.mutations import (
 )
 
 from flag3d_exp.config import recall, untrusted
-from flag3d_exp.data.annotations import open_annotations, read_annotations
+from flag3d_exp.data.annotations import Recording, open_annotations, read_annotations
 from flag3d_exp.data.formats.convert import converted
 from flag3d_exp.data.formats.ntu import read_missing
 from flag3d_exp.data.inputs import read_inputs
 from flag3d_exp.engine.checkpoint import Checkpoint, load_checkpoint, load_meta, save_checkpoint
-from flag3d_exp.export.file import open_file, write_file
+from flag3d_exp.export.file import write_file
+from flag3d_exp.export.serving import Classifier
 from flag3d_exp.results.predictions import load_predictions
 from flag3d_exp.runs import recordings, references, run_folder
 from flag3d_exp.skeletons.layout import LAYOUTS, load_layout
@@ -243,43 +244,27 @@ def read_journal(folder: Path) -> None:
 
 
 @cache
-def onnx_file() -> bytes:
-    """logits = keypoints * [1, 10]."""
+def onnx_graph() -> bytes:
+    """logits = the clip's mean coordinates * [1, 10, 1]."""
     from onnx import TensorProto, helper
 
     graph = helper.make_graph(
-        [helper.make_node("Mul", ["keypoints", "weight"], ["logits"])],
+        [
+            helper.make_node("ReduceMean", ["keypoints"], ["m"], axes=[1, 2, 3], keepdims=0),
+            helper.make_node("Mul", ["m", "weight"], ["logits"]),
+        ],
         "network",
-        [helper.make_tensor_value_info("keypoints", TensorProto.FLOAT, ["N", 2])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 2])],
-        [helper.make_tensor("weight", TensorProto.FLOAT, [2], [1, 10])],
+        [helper.make_tensor_value_info("keypoints", TensorProto.FLOAT, ["N", 1, 2, 2, 3])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 3])],
+        [helper.make_tensor("weight", TensorProto.FLOAT, [3], [1, 10, 1])],
     )
     opset = [helper.make_opsetid("", 17)]
-    model = helper.make_model(graph, opset_imports=opset, ir_version=8)
-    return sealed(model.SerializeToString(), ".onnx")
-
-
-def sealed(graph: bytes, suffix: str) -> bytes:
-    """A graph as an exported file, with facts and a checksum that fits."""
-    path = Path(trial_folder(), f"model{suffix}")
-    write_file(path, graph, {"classes": ["a", "b"], "clip_shape": [2]})
-    return path.read_bytes()
-
-
-def graph_change(chance: random.Random, content: bytes) -> bytes:
-    """A graph changed in a field, with a checksum that fits: what an attacker would write."""
-    graph = content[: content.index(b"flag3d_exp") - 4]
-    return sealed(field_change(chance, graph), ".onnx")
-
-
-def open_mindir(folder: Path) -> None:
-    """Open a MindIR file."""
-    open_file(folder / "model.mindir")
+    return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
 
 
 @cache
-def mindir_file() -> bytes:
-    """The same in MindSpore."""
+def mindir_graph() -> bytes:
+    """The same in MindSpore, with a second operation."""
     import mindspore as ms
 
     from flag3d_exp.export import mindir
@@ -287,12 +272,48 @@ def mindir_file() -> bytes:
     class Weighing(ms.nn.Cell):
         def __init__(self) -> None:
             super().__init__()
-            self.weight = ms.Parameter(np.array([1, 10], np.float32), name="weight")
+            self.weight = ms.Parameter(np.array([1, 10, 1], np.float32), name="weight")
 
         def construct(self, x):
-            return x * self.weight
+            return ms.ops.mean(x, (1, 2, 3)) * self.weight
 
-    return sealed(mindir.compiled(Weighing(), (2,)).SerializeToString(), ".mindir")
+    return mindir.compiled(Weighing(), (1, 2, 2, 3)).SerializeToString()
+
+
+def exported(suffix: str, graph: bytes | None = None, facts: Any = None) -> bytes:
+    """An exported file with a checksum that fits its graph."""
+    path = Path(trial_folder(), f"model{suffix}")
+    good = onnx_graph() if suffix == ".onnx" else mindir_graph()
+    write_file(path, good if graph is None else graph, FACTS if facts is None else facts)
+    return path.read_bytes()
+
+
+def graph_change(suffix: str) -> Mutation:
+    """A graph changed in one or two fields, with a checksum that fits: what an attacker writes."""
+
+    def change(chance: random.Random, _: bytes) -> bytes:
+        graph = onnx_graph() if suffix == ".onnx" else mindir_graph()
+        for _number in range(chance.choice((1, 1, 2))):
+            graph = field_change(chance, graph)
+        return exported(suffix, graph)
+
+    return change
+
+
+def facts_change(suffix: str) -> Mutation:
+    """A file that says something else of itself."""
+
+    def change(chance: random.Random, _: bytes) -> bytes:
+        facts = value_changed(chance, FACTS)
+        return exported(suffix, facts=facts if isinstance(facts, dict) else {})
+
+    return change
+
+
+def classify(path: Path) -> None:
+    """Open an exported file and ask it about a recording."""
+    keypoints = np.ones((1, 3, 2, 3), np.float32)
+    Classifier(path).scores([Recording("a", 0, keypoints)])
 
 
 def read_cached(folder: Path) -> None:
@@ -357,6 +378,15 @@ RESULTS = {"study": "s", "overrides": ["model=stgcn", "seed=1"], "best_value": 1
            "best_params": {"optimizer.lr": 0.1, "model": "stgcn"}}  # fmt: skip
 FRONT = {"overrides": [], "pareto_front": [{"trial": 0, "params": {"seed": 1}, "values": [1, 2]}]}
 GRID = [{"folder": "0", "choices": {"seed": "1"}, "state": "complete", "metrics": {"val/top1": 5}}]
+DATASET = {"name": "made", "path": "made.pkl", "layout": "", "num_classes": 3, "splits": {}}
+FACTS = {
+    "classes": ["x", "y", "z"],
+    "layout": {"name": "mine", "file": "joints: {hip: null, knee: hip}"},
+    "dataset": DATASET,
+    "pipeline": {"class": "GraphPipeline", "settings": {"layout": "", "clip_len": 2}},
+    "stream": {"name": "joint"},
+    "clip_shape": [1, 2, 2, 3],
+}
 FUSED = {
     "title": "a + b",
     "members": [],
@@ -379,6 +409,13 @@ def table_reader(name: str, good: Callable[[], bytes], changes: Sequence[Mutatio
     """A CSV or NPZ file with the YAML file that describes it."""
     described = {"table.yaml": dumped(table(name))()}
     return Reader(name, good, changes, lambda f: converted(f / "table.yaml"), lambda: described)
+
+
+def model_reader(suffix: str) -> Reader:
+    """An exported network."""
+    name, changed = f"model{suffix}", (graph_change(suffix), facts_change(suffix))
+    changes = (*changed, *changed, field_change, byte_change)
+    return Reader(name, lambda: exported(suffix), changes, at(name, classify))
 
 
 def points_of(folder: Path) -> None:
@@ -424,7 +461,6 @@ def layout() -> bytes:
 BODY, STUDY = "S001C001P001R001A001.skeleton", "optimization_results.yaml"
 OVERRIDES = ["model=stgcn", "dataset.splits={val: a}", "seed=1"]
 MLFLOW = {"uri": "sqlite:///x", "run_id": "0"}
-MODEL = (graph_change, field_change, byte_change)
 READERS: dict[str, Reader] = {
     "pickle": Reader("a.pkl", pickled, PICKLED, at("a.pkl", read_annotations)),
     "pickle to predict": Reader("a.pkl", pickled, PICKLED, read_poses),
@@ -457,7 +493,7 @@ READERS: dict[str, Reader] = {
     "grid": Reader("grid.yaml", dumped(GRID), TEXT, points_of),
     "study": Reader(STUDY, dumped(RESULTS), TEXT, read_best),
     "front": Reader(STUDY, dumped(FRONT), TEXT, read_best),
-    "onnx": Reader("model.onnx", onnx_file, MODEL, at("model.onnx", open_file)),
-    "mindir": Reader("model.mindir", mindir_file, (field_change, byte_change), open_mindir),
+    "onnx": model_reader(".onnx"),
+    "mindir": model_reader(".mindir"),
 }
 LONG_ONLY = ("mindir",)  # MindSpore compiles the good file, which takes seconds

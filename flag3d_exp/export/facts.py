@@ -1,0 +1,137 @@
+"""What an exported file says of its network, as far as `serving` needs it; checked, bounded.
+
+Sizes: M persons, T frames, V joints, C channels.
+"""
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline, Pipeline
+from flag3d_exp.data.source import Dataset, check_fit
+from flag3d_exp.data.transforms import Stream
+from flag3d_exp.errors import UserError
+from flag3d_exp.names import check_class_names, name_fault
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.records import record
+from flag3d_exp.skeletons.layout import LAYOUTS, load_layout
+
+PIPELINES = {kind.__name__: kind for kind in (GraphPipeline, HeatmapPipeline)}
+MAX_NUMBERS = 100_000_000  # of the clips of one recording: 400 MB
+MAX_FILE_NAME = 250  # bytes, with `.yaml` within what file systems take
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What makes clips of recordings, and what the network says of them.
+
+    Args:
+        clip_shape: (M, T, V, C).
+        scored: the network was trained with scores.
+    """
+
+    classes: list[str]
+    dataset: Dataset
+    pipeline: Pipeline
+    stream: Stream
+    clip_shape: tuple[int, ...]
+    scored: bool
+
+
+def preprocessing(facts: Mapping[str, Any], path: Path) -> Preprocessing:
+    """What the facts of an exported file describe; they may hold more than is read here.
+
+    Args:
+        path: the file, for messages.
+
+    Raises:
+        UserError: an entry is missing, of another type or out of range, or two contradict.
+    """
+    read = {field.name for field in fields(Facts)}
+    try:
+        known = record(Facts, {key: value for key, value in facts.items() if key in read})
+        kind, settings = known.pipeline.get("class"), known.pipeline.get("settings")
+        if kind not in list(PIPELINES) or not isinstance(settings, dict):
+            raise Malformed(f"`pipeline` must be one of {', '.join(PIPELINES)} and its `settings`")
+        layout = {"layout": written_layout(known.layout.name, known.layout.file)}
+        made = Preprocessing(
+            known.classes,
+            record(Dataset, known.dataset | layout),
+            record(PIPELINES[kind], settings | layout),
+            record(Stream, known.stream),
+            tuple(known.clip_shape),
+            known.scored,
+        )
+        _check(made)
+    except (Malformed, UserError) as error:
+        said = str(error).rstrip(".")
+        raise UserError(f"`{path}`: what it says of itself can't be used: {said}.") from error
+    return made
+
+
+def written_layout(name: str, file: str | None) -> str:
+    """What `load_layout` calls the layout: its name, or where a user's own file now is.
+
+    Args:
+        file: the content of that file, which came along in the exported one.
+
+    Raises:
+        UserError: the name is none of the package's layouts, or can't be that of a file.
+    """
+    if file is None:
+        known = sorted(path.stem for path in LAYOUTS.glob("*.yaml"))
+        if name not in known:
+            raise UserError(f"`layout` must be one of {', '.join(known)}; got {name!r}.")
+        return name
+    fault = name_fault(name)
+    if fault or len(name.encode()) > MAX_FILE_NAME or set(name) & {"/", "\\", "\0"}:
+        raise UserError(f"`layout.name` must be a name, not a path; got {name!r}.")
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder, f"{name}.yaml")
+    path.write_text(file, encoding="utf-8", errors="replace")
+    return str(path)
+
+
+def _check(made: Preprocessing) -> None:
+    """Refuse facts that contradict each other, and clips too large for memory."""
+    dataset, pipeline = made.dataset, made.pipeline
+    check_class_names(made.classes, "`classes`")
+    if len(made.classes) != dataset.num_classes:
+        raise Malformed(f"it has {len(made.classes)} `classes`, not {dataset.num_classes}")
+    layout = load_layout(dataset.layout)
+    check_fit(dataset, layout, pipeline)
+    num_channels = dataset.num_coordinates + pipeline.score_channel
+    shape = (pipeline.num_persons, pipeline.clip_len, layout.num_joints, num_channels)
+    if made.clip_shape != shape:
+        raise Malformed(f"`clip_shape` must be {list(shape)}; got {list(made.clip_shape)}")
+    size = prod(shape) * pipeline.num_clips * (1 + pipeline.test_mirrored)
+    if size > MAX_NUMBERS:
+        raise Malformed(f"the clips of a recording are {size} numbers, above {MAX_NUMBERS}")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The entries of the file that are read."""
+
+    classes: list[str]
+    clip_shape: list[int]
+    layout: "LayoutFacts"
+    dataset: dict[str, Any]
+    pipeline: dict[str, Any]
+    stream: dict[str, Any]
+    scored: bool = False
+
+
+@dataclass(frozen=True)
+class LayoutFacts:
+    """A layout's name, its joints, and the content of its file if it is a user's own."""
+
+    name: str
+    file: str | None
+    joints: list[str] | None = None
