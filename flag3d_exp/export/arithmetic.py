@@ -1,6 +1,6 @@
-"""What the graph of an exported file may hold: the arithmetic that `task=export` writes.
+"""What the graph of an exported file may hold: arithmetic.
 
-Both formats can say more: numbers in other files, loops without end, functions that multiply,
+Both formats can hold more: numbers in other files, loops without end, functions that multiply,
 operations that run Python or load libraries. A file may come from anywhere, so all that is refused.
 Messages are read without their definitions, so the numbers of their fields are listed here.
 """
@@ -22,11 +22,15 @@ ONNX_OPERATIONS = (
     "Where"
 )
 MINDIR_OPERATIONS = (
-    "Add BatchMatMul BatchNorm BiasAdd Cast ClampScalar Concat Conv2D Depend Div Divs Exp "
-    "ExpandDims Gather Greater GreaterEqual Im2Col LessEqual LessScalar Load LogicalAnd MakeTuple "
-    "MatMulExt MaxPool Maximum Minimum Mul Muls Neg ReLU ReduceMean Reshape ScalarFloorDiv "
-    "ScalarMul Select Shape Sigmoid Softmax Square Stack StridedSlice Sub SumExt Tile Transpose "
-    "Trunc TupleGetItem Unstack UpdateState Zeros ZerosLike make_list"
+    "Abs Add AddExt Adds AvgPool BatchMatMul BatchMatMulExt BatchNorm BiasAdd Cast ClampScalar "
+    "Concat Conv2D Conv3D Cos Dense Depend Div Divs Elu Equal Erf Exp ExpandDims Floor Gather GeLU "
+    "Greater GreaterEqual GroupNorm HSwish Im2Col LayerNorm LayerNormExt Less LessEqual LessScalar "
+    "Load Log LogicalAnd LogSoftmax make_list make_tuple MakeTuple MatMul MatMulExt Maximum "
+    "MaxPool MaxPool3D MeanExt Minimum Mul Muls Neg NotEqual Ones OnesLike Pow PReLU ReduceMax "
+    "ReduceMean ReduceMin ReduceSum ReLU ReLU6 Reshape Rsqrt ScalarAdd ScalarFloorDiv ScalarMul "
+    "ScalarSub Select Shape Sigmoid SiLU Sin Slice Softmax Split Sqrt Square Squeeze Stack "
+    "StridedSlice Sub SubExt Subs SumExt Tanh Tile Transpose Trunc TupleGetItem Unstack "
+    "UpdateState Zeros ZerosLike"
 )
 # Of attributes in MindIR: undefined, numbers, texts, tensors and tuples of these, and marks of the
 # order of effects; not classes, name spaces, functions or primitives.
@@ -98,14 +102,14 @@ ONNX_GRAPH: Rules = {**_any(2, 10, 11, 12, 13), 1: ONNX_NODE, 5: ONNX_TENSOR}
 # Not: 12 of a tensor, as above; 7, 13, 19, 20 of an attribute, graphs and what makes shapes; 8, 9,
 # 11 of a model, functions and what is done before its graph and on several machines.
 MINDIR_TENSOR = _any(*range(1, 12), *range(13, 18))
-MINDIR_ATTRIBUTE: Rules = {**_any(*range(1, 6), *range(8, 12), 14, 15, 18)}
+MINDIR_ATTRIBUTE: Rules = _any(*range(1, 6), *range(8, 12), 18)
 MINDIR_ATTRIBUTE |= {6: MINDIR_TENSOR, 12: MINDIR_TENSOR, 16: _mindir_type, 17: MINDIR_ATTRIBUTE}
 MINDIR_NODE: Rules = {
     **_any(1, 2, 3, 6, 7),
     4: _mindir_node,
     **dict.fromkeys((5, 8, 9), MINDIR_ATTRIBUTE),
 }
-MINDIR_VALUE: Rules = {**_any(1, 3, 4), 2: MINDIR_TENSOR, 5: MINDIR_ATTRIBUTE}
+MINDIR_VALUE: Rules = {1: None, 2: MINDIR_TENSOR}
 MINDIR_GRAPH: Rules = {
     **_any(2, 4, 7, 9),
     **{1: MINDIR_NODE, 3: MINDIR_TENSOR, 5: MINDIR_VALUE, 6: MINDIR_VALUE, 8: MINDIR_ATTRIBUTE},

@@ -81,7 +81,7 @@ def open_file(path: Path) -> Exported:
     try:
         arithmetic.check(path.suffix, memoryview(content))
     except Malformed as error:
-        raise UserError(f"`{path}`: {error}, which `task=export` writes into none.") from error
+        raise UserError(f"`{path}`: {error}, which exported files must not hold.") from error
     return (_open_onnx if path.suffix == ".onnx" else _open_mindir)(path, content, facts)
 
 

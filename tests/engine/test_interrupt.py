@@ -25,8 +25,7 @@ with {block}:
     with StopRequest() as stop:
         successor(ms.Tensor([1.0])).asnumpy()
         os.kill(os.getpid(), signal.SIGINT)
-        deadline = time.monotonic() + 5
-        while stop.signum is None and time.monotonic() < deadline:
+        while stop.signum is None:
             time.sleep(0.01)
         print(signal.Signals(stop.signum).name)
         {then}
@@ -38,7 +37,7 @@ def said(folder: Path, block: str, then: str = "") -> tuple[int, list[str]]:
     script = folder / "script.py"  # MindSpore compiles from source
     script.write_text(AFTER_A_COMPILED_RUN.format(block=block, then=then))
     done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, timeout=60, cwd=folder
+        [sys.executable, script], capture_output=True, text=True, timeout=600, cwd=folder
     )
     return done.returncode, done.stdout.split()
 

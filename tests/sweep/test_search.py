@@ -124,9 +124,11 @@ def test_a_conditional_function_draws_the_rest(tmp_path):
 
 @pytest.mark.parametrize("victims", ["group", "driver", "job"])
 def test_kill_9_loses_no_trial_and_runs_none_twice(tmp_path, victims):
-    line = search("hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", "task.seconds=0.4")
+    held = tmp_path / "held"
+    held.touch()
+    line = search("hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", f"task.held={held}")
     driver = study.start(tmp_path, line)
-    until(lambda: num_epochs(tmp_path, "0") >= 2 and num_epochs(tmp_path, "1") >= 1)
+    until(lambda: [num_epochs(tmp_path, number) for number in "01"] == [2, 2])
     jobs = study.job_processes(driver)
     match victims:
         case "group":
@@ -138,7 +140,9 @@ def test_kill_9_loses_no_trial_and_runs_none_twice(tmp_path, victims):
             driver.wait()
         case "job":
             jobs[0].kill()
+            held.unlink()
             driver.wait()
+    held.unlink(missing_ok=True)
     finish(tmp_path, line)
     retried = {"group": 2, "driver": 0, "job": 1}[victims]
     expected = {"complete": 4} | ({"retried": retried} if retried else {})
@@ -149,11 +153,14 @@ def test_kill_9_loses_no_trial_and_runs_none_twice(tmp_path, victims):
 
 
 def test_ctrl_c_stops_in_order_and_the_study_goes_on(tmp_path):
-    line = search("hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=2", "task.seconds=0.4")
+    held = tmp_path / "held"
+    held.touch()
+    line = search("hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=2", f"task.held={held}")
     driver = study.start(tmp_path, line)
-    until(lambda: num_epochs(tmp_path, "0") >= 1 and num_epochs(tmp_path, "1") >= 1)
+    until(lambda: [num_epochs(tmp_path, number) for number in "01"] == [2, 2])
     os.killpg(driver.pid, signal.SIGINT)  # as a terminal does
-    assert driver.wait(60) == 130
+    assert driver.wait(300) == 130
+    held.unlink()
     said = (tmp_path / "driver.log").read_text()
     assert "the same command continues the study" in said
     assert results(tmp_path)["trials"] == {"waiting": 2, "retried": 2}
@@ -170,7 +177,7 @@ def test_a_second_ctrl_c_leaves_no_running_trial(tmp_path):
     for expected in ("stopping 1 jobs", "the same command continues the study"):
         os.killpg(driver.pid, signal.SIGINT)
         until(lambda expected=expected: expected in log.read_text())
-    assert driver.wait(60) == 130
+    assert driver.wait(300) == 130
     assert not job.is_running()
     assert results(tmp_path)["trials"] == {"waiting": 1, "retried": 1}
 
@@ -178,7 +185,7 @@ def test_a_second_ctrl_c_leaves_no_running_trial(tmp_path):
 def test_two_drivers_share_a_study(tmp_path):
     line = search("hydra.sweeper.n_trials=5", "hydra/sweeper/pruner=none", "task.seconds=0.1")
     drivers = [study.start(tmp_path, line) for _ in range(2)]
-    assert [driver.wait(180) for driver in drivers] == [0, 0]
+    assert [driver.wait(300) for driver in drivers] == [0, 0]
     found = results(tmp_path)["trials"]
     found.pop("dropped", None)
     assert found == {"complete": 5}

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.engine.interrupt import StopRequest
@@ -17,12 +18,14 @@ class Toy:
 
     Args:
         fault: raise, exit or kill itself at the second epoch; `once` dies on the first try only.
+        held: a file; while it is there, no epoch follows the second.
         tracked: keep an MLflow run, as training does.
     """
 
     x: float = 0.0
     epochs: int = 4
     seconds: float = 0.0
+    held: str | None = None
     fault: str | None = None
     tracked: bool = False
     objective: str = "val/top1"
@@ -43,6 +46,9 @@ class Toy:
         with StopRequest() as stop:
             for epoch in range(done + 1, self.epochs + 1):
                 time.sleep(self.seconds)
+                while epoch > 2 and self.held and Path(self.held).exists():
+                    stop.check()
+                    time.sleep(0.02)
                 value = -((self.x - 3) ** 2) - (self.epochs - epoch)
                 with open(history, "a") as file:
                     file.write(json.dumps({"epoch": epoch, "pid": os.getpid()}) + "\n")
