@@ -1,7 +1,15 @@
-"""Servers on loopback that answer whatever a test wants, or nothing."""
+"""Servers on loopback: of MLflow, and such as answer whatever a test wants, or nothing."""
 
+import os
+import signal
 import socket
-from contextlib import closing
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from contextlib import closing, suppress
+from pathlib import Path
 
 
 def answer(status: str, body: bytes = b"", kind: str = "application/json") -> bytes:
@@ -29,3 +37,94 @@ def respond(listener: socket.socket, response: bytes | None) -> None:
             while len(body) < length:
                 body += connection.recv(1 << 20)
             connection.sendall(response)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class MlflowServer:
+    """An MLflow server on loopback that can be stopped and started again."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.port = folder, free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        store = f"sqlite:///{self.folder}/server.db"
+        arguments = ["server", "--backend-store-uri", store, "--host", "127.0.0.1"]
+        arguments += ["--port", str(self.port), "--workers", "1"]
+        arguments += ["--default-artifact-root", str(self.folder / "artifacts")]
+        with open(self.folder / "server.log", "a") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "mlflow", *arguments],
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            with suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=5):
+                return
+            assert self.process.poll() is None, (self.folder / "server.log").read_text()
+            time.sleep(0.2)
+        raise TimeoutError("the MLflow server did not start")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+
+class Guard:
+    """A port that passes on to another one what comes with the right header, and refuses the rest.
+
+    Args:
+        header: of the first request of a connection.
+    """
+
+    def __init__(self, port: int, header: str):
+        self.upstream, self.header = port, header.lower().encode()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.num_passed = self.num_refused = 0
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self.listener.accept()
+            threading.Thread(target=self._pass, args=(connection,), daemon=True).start()
+
+    def _pass(self, connection: socket.socket) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            part = connection.recv(1 << 16)
+            if not part:
+                return
+            head += part
+        if self.header not in head.lower():
+            self.num_refused += 1
+            with closing(connection):
+                connection.sendall(
+                    answer("401 Unauthorized", b"You are not authenticated.", "text/plain")
+                )
+            return
+        self.num_passed += 1
+        upstream = socket.create_connection(("127.0.0.1", self.upstream))
+        upstream.sendall(head)
+        threading.Thread(target=_pump, args=(upstream, connection), daemon=True).start()
+        _pump(connection, upstream)
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    """Pass on what comes until either side has ended."""
+    with closing(target):
+        try:
+            while part := source.recv(1 << 16):
+                target.sendall(part)
+        except OSError:
+            return

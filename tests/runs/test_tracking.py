@@ -1,8 +1,6 @@
 import logging
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,7 +14,7 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from omegaconf import OmegaConf
-from servers import answer
+from servers import MlflowServer, answer, free_port
 
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.credentials import KEPT
@@ -274,51 +272,9 @@ def test_eight_processes_share_a_fresh_store(tmp_path):
     assert len(client.search_runs([experiment.experiment_id])) == 8
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-class Server:
-    """An MLflow server on loopback that can be stopped and started again."""
-
-    def __init__(self, folder: Path):
-        self.folder, self.port = folder, free_port()
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.process: subprocess.Popen | None = None
-
-    def start(self) -> None:
-        store = f"sqlite:///{self.folder}/server.db"
-        arguments = ["server", "--backend-store-uri", store, "--host", "127.0.0.1"]
-        arguments += ["--port", str(self.port), "--workers", "1"]
-        arguments += ["--default-artifact-root", str(self.folder / "artifacts")]
-        with open(self.folder / "server.log", "a") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "mlflow", *arguments],
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            assert self.process.poll() is None, (self.folder / "server.log").read_text()
-            time.sleep(0.2)
-        raise TimeoutError("the MLflow server did not start")
-
-    def stop(self) -> None:
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-
 @pytest.fixture
 def server(tmp_path):
-    server = Server(tmp_path)
+    server = MlflowServer(tmp_path)
     server.start()
     yield server
     server.stop()

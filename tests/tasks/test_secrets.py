@@ -1,9 +1,12 @@
 """A password in a URI is in no file, no database and no line that the program leaves."""
 
+import base64
 from pathlib import Path
 
 import pytest
 from cli import TINY, program, refused, succeeded
+from mlflow.tracking import MlflowClient
+from servers import Guard, MlflowServer
 
 pytestmark = pytest.mark.slow
 SECRET = "Zq7secretpw"
@@ -12,7 +15,8 @@ SECRET = "Zq7secretpw"
 def holding(folder: Path) -> list[str]:
     """The files below a folder that hold the secret, whatever kind of files they are."""
     files = [path for path in folder.rglob("*") if path.is_file()]
-    return [str(path.relative_to(folder)) for path in files if SECRET.encode() in path.read_bytes()]
+    secret = SECRET[:-1].encode()
+    return [str(path.relative_to(folder)) for path in files if secret in path.read_bytes()]
 
 
 def test_a_run_and_its_report_show_no_password(tmp_path):
@@ -44,3 +48,28 @@ def test_a_refusal_shows_no_password(tmp_path):
     assert done.returncode == 1
     assert SECRET not in done.stdout + done.stderr
     assert holding(tmp_path) == []
+
+
+def test_a_server_s_password_is_sent_to_it_and_shown_nowhere(tmp_path):
+    server = MlflowServer(tmp_path)
+    server.start()
+    try:
+        sent = base64.b64encode(f"alice:{SECRET}".encode()).decode()
+        guard = Guard(server.port, f"Authorization: Basic {sent}")
+        store = f"tracking.uri=http://alice:{SECRET}@127.0.0.1:{guard.port}"
+        printed = succeeded(tmp_path, *TINY, "task.epochs=1", store, "hydra.run.dir=run")
+        report = ("task=report", "task.runs=[run]", store, "hydra.run.dir=report")
+        printed += succeeded(tmp_path, *report)
+        wrong = f"tracking.uri=http://alice:{SECRET[:-1]}@127.0.0.1:{guard.port}"
+        line = refused(tmp_path, *TINY, wrong, "hydra.run.dir=wrong")
+        runs = MlflowClient(server.uri).search_runs(["1"])
+    finally:
+        server.stop()
+    assert guard.num_passed > 0
+    assert "You are not authenticated" in line
+    assert [run.info.status for run in runs] == ["FINISHED"]
+    assert f"http://alice:***@127.0.0.1:{guard.port}" in printed
+    assert SECRET[:-1] not in printed + line
+    assert sent not in printed + line
+    assert holding(tmp_path) == []
+    assert (tmp_path / "artifacts").is_dir()
