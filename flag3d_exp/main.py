@@ -25,7 +25,7 @@ from flag3d_exp.config.secrecy import hide_in, hide_in_arguments, hide_in_files
 from flag3d_exp.config.started import config_flags
 from flag3d_exp.console import open_streams
 from flag3d_exp.devices.device import set_environment
-from flag3d_exp.devices.memory import is_shortage
+from flag3d_exp.devices.memory import is_shortage, tell_of_crashes
 from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.engine.interrupt import Interrupted, sigint_kept
 from flag3d_exp.errors import WANTS_TRACEBACK, UserError, printable
@@ -56,6 +56,8 @@ def run(cfg: DictConfig) -> float | None:
         set_environment(cfg.device.target, cfg.device.verbose)
         for variable in ("MS_OM_PATH", "MS_COMPILER_CACHE_PATH"):
             os.environ[variable] = str(folder.absolute())  # of analyze_fail.ir, of kernel_meta
+        if not WANTS_TRACEBACK:
+            tell_of_crashes(str(folder))
         with run_folder.locked(folder):
             return trial.run(
                 folder, lambda hooks: instantiated(cfg.task)(Experiment.composed(cfg, hooks))

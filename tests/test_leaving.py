@@ -3,6 +3,7 @@ import logging.config
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,31 @@ def test_too_little_memory_is_named_without_a_call_stack(text, capsys):
 @pytest.mark.parametrize("text", ["The shapes (2, 3) and (4,) differ", "no memory of that", ""])
 def test_other_errors_are_not_blamed_on_memory(text, capsys):
     assert "memory ran out" not in line(RuntimeError(text), capsys)
+
+
+CRASH = """
+import ctypes, threading
+from flag3d_exp.devices.memory import tell_of_crashes
+
+tell_of_crashes("run")
+threads = ctypes.CDLL(None) if {unlocked} else ctypes.PyDLL(None)  # without or with the GIL
+crash = threads.abort if {abort} else lambda: ctypes.string_at(8)
+thread = threading.Thread(target=crash)
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.parametrize("abort", [True, False])
+@pytest.mark.parametrize("unlocked", [True, False])
+def test_a_crash_in_a_library_s_thread_is_one_line(abort, unlocked):
+    code = CRASH.format(abort=abort, unlocked=unlocked)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    (said,) = done.stderr.splitlines()
+    name = "SIGABRT" if abort else "SIGSEGV"
+    assert said.startswith(f"error: MindSpore crashed ({name}), as it does where memory runs out")
+    assert said.endswith("the log is run/run.log.")
 
 
 def test_a_log_that_cannot_be_opened_is_named_by_its_file(tmp_path, capsys):

@@ -1,6 +1,10 @@
-"""Telling that memory ran out from the texts in which MindSpore and its libraries say so."""
+"""Telling that memory ran out from what MindSpore and its libraries say and do then."""
 
+import ctypes
+import os
 import re
+import signal
+from typing import Any
 
 SHORTAGE = re.compile(
     r"memory\W.{0,40}(not enough|isn't enough|fail)|mem(ory)? failed|out of memory|bad_alloc"
@@ -19,3 +23,36 @@ def is_shortage(error: BaseException) -> bool:
             return True
         one = one.__cause__ or one.__context__
     return False
+
+
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)
+_kept: list[Any] = []  # what C calls must stay in memory
+
+
+def tell_of_crashes(folder: str) -> None:
+    """Have a crash in MindSpore end the process with one line and exit code 1.
+
+    Where an allocation fails in one of its threads, MindSpore 2.10 may go on with a null pointer or
+    abort. Python's own handlers never run then, because the thread does not return to Python.
+
+    Args:
+        folder: the run folder, for the line.
+    """
+    line = (
+        "error: MindSpore crashed ({}), as it does where memory runs out; a smaller "
+        "`task.batch_size`, `dataset.clip_len` or `model.base_channels` takes less; the log is "
+        f"{folder}/run.log.\n"
+    )
+    lines = {number: line.format(number.name).encode() for number in CRASHES}
+
+    def end(number: int) -> None:
+        os.write(2, lines[signal.Signals(number)])
+        os._exit(1)
+
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(end)
+    _kept.append(handler)
+    libc = ctypes.CDLL(None)
+    libc.signal.argtypes = (ctypes.c_int, type(handler))
+    libc.signal.restype = ctypes.c_void_p
+    for number in CRASHES:
+        libc.signal(number, handler)

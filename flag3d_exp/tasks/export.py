@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from flag3d_exp import console, files
 from flag3d_exp.config.experiment import Experiment, class_name
-from flag3d_exp.config.restore import restored_model
+from flag3d_exp.config.restore import is_scored, restored_model
 from flag3d_exp.credentials import without_user
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.cache import sha256
@@ -72,7 +72,7 @@ class Export:
         clips = np.concatenate([data.clips(index) for index in range(len(data))])
         expected = Predictor(model, jit=False)(clips)
         facts = facts_of(experiment) | {"checkpoint": sha256(path)}
-        facts["scored"] = bool(checkpoint.meta.get("scored"))
+        facts["scored"] = is_scored(checkpoint)
         target = folder / f"model.{self.format}"
         with experiment.tracked(device_name) as tracker:
             begin = time.perf_counter()
