@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PREFIX = ".tmp-"  # of temporary files; the process id and a random number follow
 FULL = (errno.ENOSPC, errno.EDQUOT)
+_cleaned: set[Path] = set()  # folders whose abandoned files this process has removed
 UNNAMED = (*FULL, errno.EFBIG, errno.EIO)  # what `write` raises, without the file's name
 
 
@@ -125,7 +126,13 @@ def reason(error: OSError) -> str:
 
 
 def _locked_temporary(path: Path) -> tuple[Path, int]:
-    """A new temporary file for `path`, and a descriptor that holds its lock."""
+    """A new temporary file for `path`, and a descriptor that holds its lock.
+
+    A process's first one in a folder removes those that killed writers left there.
+    """
+    if path.parent not in _cleaned:
+        _cleaned.add(path.parent)
+        remove_abandoned(path.parent, recursive=False)
     while True:
         name = f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}{path.suffix}"
         temporary = path.with_name(name)

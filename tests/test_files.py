@@ -147,6 +147,12 @@ def test_files_of_killed_writers_are_removed_and_those_being_written_are_not(tmp
     assert {path.name for path in tmp_path.iterdir()} == {"sub", ".tmp-folder"}
 
 
+def test_a_process_s_first_write_to_a_folder_removes_what_killed_writers_left(tmp_path):
+    (tmp_path / f"{files.PREFIX}1-dead.json").write_text("half")
+    files.write_text(tmp_path / "new.txt", "whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["new.txt"]
+
+
 def test_no_other_module_writes_files():
     for path in sorted(PACKAGE.rglob("*.py")):
         if path.relative_to(PACKAGE).as_posix() not in EXCEPT:
