@@ -12,6 +12,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,47 @@ def commands(page: Path) -> list[Command]:
             if words := shlex.split(re.sub(r"^(\w+=\S* )+", "", line), comments=True):
                 found.append(Command(tuple(words), own[1] if own else ""))
     return found
+
+
+def last_lines(page: Path) -> list[tuple[Command, str]]:
+    """The commands of a page behind which it shows what they print, and the last line of that.
+
+    A block of output stands behind the block of its command, with nothing but text between them.
+    """
+    text = page.read_text(encoding="utf-8")
+    fences = list(FENCE.finditer(text))
+    found = []
+    for block, output in zip(fences, fences[1:], strict=False):
+        unmarked = page.name == "README.md" and not block[1]
+        if (block[1] != "bash" and not unmarked) or output[1] != "text":
+            continue
+        inside = block[2].replace("\\\n", " ").strip().splitlines()
+        mine = [one for one in commands(page) if " ".join(one.words) in map(plain, inside)]
+        if ("make", "demo") in [one.words for one in mine]:
+            mine = recipe("demo")
+        run = [one for one in mine if one.arguments is not None and not one.needs]
+        if run:
+            found.append((run[-1], output[2].strip().splitlines()[-1]))
+    return found
+
+
+def plain(line: str) -> str:
+    """A line of a shell as its words, without comments."""
+    return " ".join(shlex.split(re.sub(r"^(\w+=\S* )+", "", line), comments=True))
+
+
+def as_printed(line: str) -> re.Pattern[str]:
+    """What a line of a page stands for: other numbers, counts and folders are as good."""
+    counts = r"\d+ [a-z]+(?:, \d+ [a-z]+)*"
+    parts = re.split(rf"({counts}(?=;)|\.\.\.|(?<!\w)\d[\d.,e+-]*)", line)
+    for number, part in enumerate(parts):
+        if number % 2 == 0:
+            parts[number] = re.escape(part)
+        elif part == "...":
+            parts[number] = ".*"
+        else:
+            parts[number] = counts if " " in part else r"\d[\d.,e+-]*"
+    return re.compile("".join(parts))
 
 
 def recipe(target: str) -> list[Command]:
@@ -151,6 +193,29 @@ def test_the_citation_is_of_this_version():
     assert version in (ROOT / "CHANGELOG.md").read_text()
 
 
+def printed(text: str) -> Iterator[tuple[str, list[str]]]:
+    """Each command that RUNNER ran and the lines that it printed."""
+    for part in text.split("\n$ "):
+        command, *lines = part.removeprefix("$ ").splitlines()
+        yield command, lines
+
+
+def test_a_page_s_output_stands_for_the_same_with_other_numbers(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```bash\npython -m flag3d_exp a=1 # note\npython -m flag3d_exp 'b=2 3' \\\n    c=4\n```\n"
+        "It prints:\n\n```text\nfirst\nval: top1 9.2 %  loss 1e-05\n```\n"
+        "```bash\n# needs luck\npython -m flag3d_exp d=5\n```\n```text\nnothing\n```\n"
+    )
+    ((command, line),) = last_lines(page)
+    assert command.arguments == ["b=2 3", "c=4"]
+    assert as_printed(line).fullmatch("val: top1 100.00 %  loss 0.3")
+    assert not as_printed(line).fullmatch("val: top5 100.00 %  loss 0.3")
+    line = "2 complete, 4 pruned; results in .../multirun/x.yaml"
+    assert as_printed(line).fullmatch("1 complete; results in /tmp/multirun/x.yaml")
+    assert dict(printed("$ a=1\nx\ny\n$ b=2\n")) == {"a=1": ["x", "y"], "b=2": []}
+
+
 @pytest.mark.slow
 def test_the_commands_of_the_docs_can_be_run_one_after_the_other(tmp_path):
     lines = []
@@ -171,6 +236,12 @@ def test_the_commands_of_the_docs_can_be_run_one_after_the_other(tmp_path):
         capture_output=True, text=True, timeout=1200,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    outputs = dict(printed(done.stdout))
+    compared = [pair for page in [ROOT / "README.md", *pages()] for pair in last_lines(page)]
+    assert len(compared) >= 6
+    for one, line in compared:
+        words = " ".join(["flag3d_exp", *quick(one.arguments or [])])
+        assert any(as_printed(line).fullmatch(said) for said in outputs[words]), (words, line)
     for made in ("report/report.html", "predicted/predicted.csv", "explained/explain.png"):
         assert (tmp_path / "outputs" / made).stat().st_size > 0
 
