@@ -8,6 +8,8 @@ import numpy as np
 from flag3d_exp.benchmark.contenders import PHASES, Contender
 
 Figures = dict[str, Any]
+MEMORIES = (8, 16, 24, 32, 64, 80)  # GB of devices that batches are estimated for
+RATE, THOUSAND_CLIPS = 10e12, 1000  # operations per second of the device that time is estimated for
 
 
 def of_contender(contender: Contender, times: dict[str, list[float]], batch_size: int) -> Figures:
@@ -44,6 +46,47 @@ def ratio(found: Figures, kind: str, phase: str) -> float | None:
         return None
     ours, theirs = (contenders[k][phase]["seconds"] for k in ("ours", kind))
     return float(np.median([a / b for a, b in zip(ours, theirs, strict=False)]))
+
+
+def estimate(found: Figures) -> Figures:
+    """Memory as a line through one clip's and the batch's, and the work of a clip.
+
+    The fixed part holds the program, the weights and what compiling leaves behind.
+    """
+    one, whole = found["one_clip_bytes"], found["contenders"]["ours"]["peak_memory_bytes"]
+    per_clip = (whole - one) / (found["batch_size"] - 1)
+    fixed = max(one - per_clip, 0.0)
+    work = found["multiply_adds"]
+    return {
+        "fixed_bytes": fixed,
+        "clip_bytes": per_clip,
+        "clips_in_gb": {
+            str(size): max(0, int((1e9 * size - fixed) / per_clip)) if per_clip > 0 else None
+            for size in MEMORIES
+        },
+        # A backward pass has two products for each of the forward pass.
+        "training_operations": None if work is None else 2 * 3 * work,
+    }
+
+
+def estimate_lines(found: Figures) -> list[str]:
+    """What `estimate` found, with what it was measured from."""
+    said = found["estimate"]
+    fits = ", ".join(f"{n} in {size} GB" for size, n in said["clips_in_gb"].items())
+    lines = [
+        f"  memory measured with 1 and {found['batch_size']} clips: {said['clip_bytes'] / 1e9:.2f} "
+        f"GB a clip on {said['fixed_bytes'] / 1e9:.1f} GB",
+        f"  estimated from that: batches of {fits}; other devices lay memory out otherwise",
+    ]
+    operations = said["training_operations"]
+    if operations is not None:
+        seconds = THOUSAND_CLIPS * operations / RATE
+        lines.append(
+            f"  a clip's training step is {operations / 1e9:.1f} GFLOP of matrix products; "
+            f"estimated from that: {seconds:.1f} s for 1,000 clips where a device sustains "
+            "10 TFLOP/s"
+        )
+    return lines
 
 
 def metrics(measured: Sequence[Figures]) -> dict[str, float]:
@@ -87,6 +130,8 @@ def lines(found: Figures) -> list[str]:
             f"  data pipeline {data['clips_per_second']:.0f} clips/s; training waits for it "
             f"{100 * data['waiting_share']:.1f} % of the time"
         )
+    if "estimate" in found:
+        said += estimate_lines(found)
     if "profile" in found:
         profile = found["profile"]
         ideal = profile["ideal_ms"]

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from flag3d_exp import files
 from flag3d_exp.benchmark.naive import in_own_layers
 from flag3d_exp.benchmark.profile import profiled
+from flag3d_exp.benchmark.worker import peak_memory
 from flag3d_exp.config.experiment import Experiment, num_parameters
 from flag3d_exp.data.loader import batches, training_shares
 from flag3d_exp.engine.optimizer import parameter_groups
@@ -53,16 +54,22 @@ def prepare(
     def train() -> None:
         step([batch], 1.0)[0].asnumpy()
 
+    facts = {
+        "device": device_name,
+        "num_parameters": num_parameters(model),
+        "clip": list(clips["train"].shape[1:]),
+    }
+    if experiment.config.task.estimate and not naive:  # before larger batches raise the peak
+        one = {"label": clips["labels"][:1]}
+        step([MicroBatch({"keypoints": clips["train"][:1]}, one)], 1.0)[0].asnumpy()
+        predict(clips["infer"][:1])
+        facts["one_clip_bytes"] = peak_memory()
+        facts["multiply_adds"] = layers(model, clips["train"][:1].shape, 1)[0].multiply_adds
     answers = {
         "train": train,
         "infer": lambda: predict(clips["infer"]) is None,
         "data": lambda: of_data(experiment, step),
         "profile": lambda: profiled(train, layers(model, clips["train"].shape, 1)[0].multiply_adds),
-    }
-    facts = {
-        "device": device_name,
-        "num_parameters": num_parameters(model),
-        "clip": list(clips["train"].shape[1:]),
     }
     return answers, facts
 

@@ -58,12 +58,17 @@ def serve(answers: dict[str, Callable[[], Any]], facts: dict[str, Any], warmup: 
     for line in sys.stdin:
         request = line.strip()
         if request == "memory":
-            found: Any = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            found: Any = peak_memory()
         elif request in ("train", "infer"):
             found = turn(answers[request])
         else:
             found = answers[request]()
         print(json.dumps({"answer": found}), flush=True)
+
+
+def peak_memory() -> int:
+    """The most bytes of the machine's memory that this process has had so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def turn(step: Callable[[], Any]) -> float:

@@ -12,6 +12,7 @@ from flag3d_exp.benchmark import figures
 from flag3d_exp.benchmark.contenders import Contender, in_turns, started
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.devices.device import description
+from flag3d_exp.errors import UserError
 from flag3d_exp.runs import record
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ class Benchmark:
         naive_rounds: turns of the naive formulation, whose steps may take minutes.
         data: also measure the data pipeline.
         num_workers: threads that prepare clips.
+        estimate: also measure the memory of one clip, and estimate from it which batches fit which
+            memory, and from the work of a clip what training takes at a device's rate.
         profile: also list what a training step's time goes to.
     """
 
@@ -41,10 +44,13 @@ class Benchmark:
     naive_rounds: Annotated[int, ">= 1"] = 1
     data: bool = True
     num_workers: Annotated[int, ">= 1"] = 1
+    estimate: bool = False
     profile: bool = False
 
     def __post_init__(self) -> None:
         bounds.check(self, "task")
+        if self.estimate and self.batch_size < 2:
+            raise UserError("`task.estimate=true` needs `task.batch_size` to be at least 2.")
 
     def __call__(self, experiment: Experiment) -> None:
         """Measure, print the table, keep the figures in `benchmark.json` and in MLflow."""
@@ -97,6 +103,8 @@ class Benchmark:
                 kind: figures.of_contender(contender, times[kind], self.batch_size)
                 for kind, contender in contenders.items()
             }
+            if self.estimate:
+                found["estimate"] = figures.estimate(found)
         finally:
             for contender in contenders.values():
                 contender.stop()

@@ -2,7 +2,16 @@
 
 import pytest
 
-from flag3d_exp.benchmark.figures import metrics, of_contender, ratio, rounded, summary, table
+from flag3d_exp.benchmark.figures import (
+    estimate,
+    estimate_lines,
+    metrics,
+    of_contender,
+    ratio,
+    rounded,
+    summary,
+    table,
+)
 from flag3d_exp.benchmark.profile import by_kind
 
 
@@ -76,3 +85,17 @@ def test_operators_are_grouped_by_kind_their_times_medians():
 def test_a_small_figure_keeps_two_digits():
     given = [(11.64, 1), (0.0331, 1), (1.123, 2), (0.0264, 2), (0.125, 2)]
     assert [rounded(*one) for one in given] == ["11.6", "0.033", "1.12", "0.026", "0.12"]
+
+
+def test_memory_is_estimated_by_a_line_through_two_batches():
+    found = measured() | {"one_clip_bytes": 1_600_000_000, "multiply_adds": 5_000_000_000}
+    said = estimate(found)  # 3 GB for 8 clips, 1.6 for one: 0.2 a clip on 1.4
+    assert said["clip_bytes"] == pytest.approx(0.2e9) and said["fixed_bytes"] == pytest.approx(
+        1.4e9
+    )
+    assert said["clips_in_gb"]["8"] == 33 and said["clips_in_gb"]["64"] == 313
+    lines = estimate_lines(found | {"estimate": said})
+    assert "0.20 GB a clip on 1.4 GB" in lines[0] and "33 in 8 GB" in lines[1]
+    assert "30.0 GFLOP" in lines[2] and "3.0 s for 1,000 clips" in lines[2]
+    unknown = estimate(found | {"multiply_adds": None})
+    assert len(estimate_lines(found | {"estimate": unknown})) == 2

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from cli import refused, succeeded
 
+from flag3d_exp.errors import UserError
+from flag3d_exp.tasks.benchmark import Benchmark
+
 TINY = (
     "task=benchmark",
     "model.base_channels=4",
@@ -24,7 +27,8 @@ TINY = (
 
 @pytest.mark.slow
 def test_a_benchmark_leaves_its_figures(tmp_path: Path):
-    printed = succeeded(tmp_path, *TINY, "task.against=naive", "task.profile=true")
+    printed = succeeded(tmp_path, *TINY, "task.against=naive", "task.profile=true",
+                        "task.estimate=true")  # fmt: skip
     result = json.loads((tmp_path / "run/benchmark.json").read_text())
     (found,) = result["models"]
     assert found["clip"] == [1, 8, 25, 3]
@@ -32,6 +36,8 @@ def test_a_benchmark_leaves_its_figures(tmp_path: Path):
         assert found["contenders"][kind]["train"]["median_seconds"] > 0
         assert found["contenders"][kind]["peak_memory_bytes"] > 50_000_000
     assert len(found["contenders"]["ours"]["infer"]["seconds"]) == 2
+    assert found["one_clip_bytes"] <= found["contenders"]["ours"]["peak_memory_bytes"]
+    assert found["estimate"]["training_operations"] == 6 * found["multiply_adds"] > 0
     assert found["data"]["clips_per_second"] > 0
     assert 0 <= found["data"]["waiting_share"] <= 1
     assert found["profile"]["ideal_ms"] > 0
@@ -52,3 +58,8 @@ def test_a_count_below_one_is_refused(tmp_path: Path):
     assert "`task.rounds` must be at least 1" in refused(
         tmp_path, "task=benchmark", "task.rounds=0"
     )
+
+
+def test_a_line_through_two_batches_needs_two():
+    with pytest.raises(UserError, match="`task.estimate=true` needs `task.batch_size`"):
+        Benchmark(estimate=True, batch_size=1)
