@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
+import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 from omegaconf import DictConfig
@@ -63,15 +64,21 @@ def prepare(
         one = {"label": clips["labels"][:1]}
         step([MicroBatch({"keypoints": clips["train"][:1]}, one)], 1.0)[0].asnumpy()
         predict(clips["infer"][:1])
-        facts["one_clip_bytes"] = peak_memory()
+        facts["one_clip_bytes"] = peak(device_name)
         facts["multiply_adds"] = layers(model, clips["train"][:1].shape, 1)[0].multiply_adds
     answers = {
+        "memory": lambda: peak(device_name),
         "train": train,
         "infer": lambda: predict(clips["infer"]) is None,
         "data": lambda: of_data(experiment, step),
         "profile": lambda: profiled(train, layers(model, clips["train"].shape, 1)[0].multiply_adds),
     }
     return answers, facts
+
+
+def peak(device_name: str) -> int:
+    """The most bytes that the process has had of the machine's memory, or of the accelerator's."""
+    return peak_memory() if device_name == "CPU" else ms.runtime.max_memory_allocated()
 
 
 def made_up_clips(cfg: DictConfig) -> dict[str, np.ndarray]:

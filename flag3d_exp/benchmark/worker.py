@@ -57,7 +57,7 @@ def serve(answers: dict[str, Callable[[], Any]], facts: dict[str, Any], warmup: 
     print(json.dumps({"answer": facts}), flush=True)
     for line in sys.stdin:
         request = line.strip()
-        if request == "memory":
+        if request == "memory" and request not in answers:
             found: Any = peak_memory()
         elif request in ("train", "infer"):
             found = turn(answers[request])
