@@ -34,7 +34,8 @@ def line(error: Exception, capsys, folder: Path | None = Path("run")) -> str:
 @pytest.mark.parametrize(
     "text",
     [MINDSPORE, "std::bad_alloc", "Allocate memory failed", "malloc memory failed.",
-     "Malloc device memory failed, size[1024]", "CUDA error: out of memory"],
+     "Malloc device memory failed, size[1024]", "CUDA error: out of memory",
+     "Resource temporarily unavailable"],
 )  # fmt: skip
 def test_too_little_memory_is_named_without_a_call_stack(text, capsys):
     said = line(RuntimeError(text), capsys)

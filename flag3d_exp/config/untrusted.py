@@ -176,12 +176,15 @@ def _is_known(owner: str, target: Any) -> bool:
 
 
 def _unknown_object(path: str, value: Any) -> str:
+    refusal = f"`{path}={reprlib.repr(value)}` is not accepted from a file, which may name "
     group = path.partition(".")[0]
-    place = f"one of conf/{group}" if known_targets().get(group) else "none"
+    if path.startswith("hydra.sweeper."):
+        return f"{refusal}Optuna's samplers and pruners there."
+    if not known_targets().get(group):
+        return f"{refusal}no object there."
     return (
-        f"`{path}={reprlib.repr(value)}` is not accepted from a file, which may name no object but "
-        f"{place}. A class of your own must be named on the command line as well, by "
-        f"`--config-dir` and `{group}=...`, or by `{path}=...`."
+        f"{refusal}no object but one of conf/{group}. A class of your own must be named on the "
+        f"command line as well, by `--config-dir` and `{group}=...`, or by `{path}=...`."
     )
 
 

@@ -1,6 +1,7 @@
 """Runs that are stopped, killed or damaged, and end as if nothing had happened."""
 
 import pickle
+import shutil
 import signal
 import subprocess
 import time
@@ -53,6 +54,18 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(tmp_path, un
     said = succeeded(tmp_path, "task.resume=run")
     assert "last.npz` is not a checkpoint" in said and "Trying the one before it." in said
     assert metrics(tmp_path / "run") == uninterrupted
+
+
+def test_a_run_whose_folder_is_deleted_ends_with_a_line(tmp_path):
+    output = tmp_path / "output.txt"
+    process = started(tmp_path, *LONG, "tracking=none", output=output)
+    wait_for(tmp_path / "run" / "checkpoints" / "best.npz", process)
+    process.send_signal(signal.SIGSTOP)
+    shutil.rmtree(tmp_path / "run")
+    process.send_signal(signal.SIGCONT)
+    assert process.wait(300) == 1, output.read_text()
+    line = output.read_text().splitlines()[-1]
+    assert line.startswith(f"error: the run folder `{tmp_path}/run` was deleted")
 
 
 def test_killed_thirty_times_a_run_still_ends_as_the_uninterrupted_one(tmp_path, uninterrupted):
