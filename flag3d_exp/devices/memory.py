@@ -8,7 +8,8 @@ from typing import Any
 
 SHORTAGE = re.compile(
     r"memory\W.{0,40}(not enough|isn't enough|fail)|mem(ory)? failed|out of memory|bad_alloc"
-    r"|alloc\w* .{0,60}failed|cannot allocate memory|resource temporarily unavailable",  # for a thread
+    r"|alloc\w* .{0,60}failed|cannot allocate memory"
+    r"|resource temporarily unavailable",  # for a thread's stack
     re.IGNORECASE,
 )
 
