@@ -122,9 +122,8 @@ class Guard:
 
 def _pump(source: socket.socket, target: socket.socket) -> None:
     """Pass on what comes until either side has ended."""
-    with closing(target):
-        try:
-            while part := source.recv(1 << 16):
-                target.sendall(part)
-        except OSError:
-            return
+    with suppress(OSError):
+        while part := source.recv(1 << 16):
+            target.sendall(part)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_RDWR)

@@ -184,7 +184,7 @@ def set_environment(target: str = "cpu", verbose: bool = False) -> None:
     """Set what MindSpore reads once, when it is imported."""
     if target in ("auto", "gpu"):
         cuda.prepare()
-    os.environ.setdefault("GLOG_v", "2" if verbose else "3")
+    os.environ.setdefault("GLOG_v", "2" if verbose else "4")
     # The compile cache gives wrong numbers on CPU.
     os.environ["MS_COMPILER_CACHE_ENABLE"] = "0"
 

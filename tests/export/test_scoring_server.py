@@ -6,6 +6,7 @@ import time
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 from bad_requests import JSON, bad_requests
 from exported_files import GRAPH, exported
@@ -67,6 +68,8 @@ def test_a_hundred_bad_requests_are_refused_in_one_line_and_leave_good_answers_a
     assert status == 200
     bad = list(bad_requests(GOOD))
     assert len(bad) > 100
+    memory = psutil.Process().memory_info
+    before = memory().rss
     for one in bad:
         status, content = ask(app, one.content, one.kind)
         assert status == one.status, one.title
@@ -76,6 +79,7 @@ def test_a_hundred_bad_requests_are_refused_in_one_line_and_leave_good_answers_a
         assert "\n" not in message, one.title
         assert "/" not in message.replace("application/json", ""), one.title
         assert ask(app, good) == (200, expected), one.title
+    assert memory().rss < before + 200e6  # MLflow's own handler took 1600 MB more
 
 
 def test_an_answer_that_is_not_finite_is_refused(tmp_path, make_app):
