@@ -1,8 +1,10 @@
 """Servers on loopback: of MLflow, and such as answer whatever a test wants, or nothing."""
 
 import os
+import select
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
@@ -80,50 +82,44 @@ class MlflowServer:
             self.process = None
 
 
-class Guard:
-    """A port that passes on to another one what comes with the right header, and refuses the rest.
+class Guarded(socketserver.BaseRequestHandler):
+    """Passes a connection on to another port if its first request has the right header."""
 
-    Args:
-        header: of the first request of a connection.
-    """
-
-    def __init__(self, port: int, header: str):
-        self.upstream, self.header = port, header.lower().encode()
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.num_passed = self.num_refused = 0
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            connection, _ = self.listener.accept()
-            threading.Thread(target=self._pass, args=(connection,), daemon=True).start()
-
-    def _pass(self, connection: socket.socket) -> None:
+    def handle(self) -> None:
         head = b""
         while b"\r\n\r\n" not in head:
-            part = connection.recv(1 << 16)
+            part = self.request.recv(1 << 16)
             if not part:
                 return
             head += part
-        if self.header not in head.lower():
-            self.num_refused += 1
-            with closing(connection):
-                connection.sendall(
-                    answer("401 Unauthorized", b"You are not authenticated.", "text/plain")
-                )
+        assert isinstance(self.server, Guard)
+        if self.server.header not in head.lower():
+            self.request.sendall(answer("401 Unauthorized", b"{}"))
             return
-        self.num_passed += 1
-        upstream = socket.create_connection(("127.0.0.1", self.upstream))
-        upstream.sendall(head)
-        threading.Thread(target=_pump, args=(upstream, connection), daemon=True).start()
-        _pump(connection, upstream)
+        self.server.num_passed += 1
+        with socket.create_connection(("127.0.0.1", self.server.upstream)) as upstream:
+            upstream.sendall(head)
+            other = {self.request: upstream, upstream: self.request}
+            while True:
+                for ready in select.select([*other], [], [])[0]:
+                    part = ready.recv(1 << 16)
+                    if not part:
+                        return
+                    other[ready].sendall(part)
 
 
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    """Pass on what comes until either side has ended."""
-    with suppress(OSError):
-        while part := source.recv(1 << 16):
-            target.sendall(part)
-    with suppress(OSError):
-        target.shutdown(socket.SHUT_RDWR)
+class Guard(socketserver.ThreadingTCPServer):
+    """A port that passes on to another one what comes with a header; a block that serves it."""
+
+    def __init__(self, upstream: int, header: str):
+        super().__init__(("127.0.0.1", 0), Guarded)
+        self.upstream, self.header = upstream, header.lower().encode()
+        self.port, self.num_passed = self.server_address[1], 0
+
+    def __enter__(self) -> "Guard":
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()

@@ -29,6 +29,7 @@ from flag3d_exp.reading.text import file_bytes, parsed_json
 KEY = "flag3d_exp"
 Format = Literal["mindir", "onnx"]
 MAX_BYTES = (2 << 30) - 1  # of a Protocol Buffers message
+MAX_MEMORY = 8 << 30  # bytes that ONNX Runtime may take on a CPU, whatever a file asks for
 TEXTS = 14  # the number of a model's field, both of ONNX and of MindIR
 
 
@@ -103,6 +104,12 @@ def _open_onnx(path: Path, content: bytes, facts: dict[str, Any]) -> Exported:
     runtime = needed("onnxruntime")
     options = runtime.SessionOptions()
     options.log_severity_level = 4  # fatal errors; others are raised
+    arena = runtime.OrtArenaCfg({"max_mem": MAX_MEMORY, "arena_extend_strategy": 1})
+    kinds = runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, runtime.OrtMemType.DEFAULT
+    runtime.create_and_register_allocator(
+        runtime.OrtMemoryInfo("Cpu", kinds[0], 0, kinds[1]), arena
+    )
+    options.add_session_config_entry("session.use_env_allocators", "1")
     providers = runtime.get_available_providers()
     try:
         # Folding computes constants when the file is opened, however large the file makes them.

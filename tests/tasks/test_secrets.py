@@ -54,15 +54,15 @@ def test_a_server_s_password_is_sent_to_it_and_shown_nowhere(tmp_path, monkeypat
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")  # machines of CI are busy
     server = MlflowServer(tmp_path)
     server.start()
+    sent = base64.b64encode(f"alice:{SECRET}".encode()).decode()
     try:
-        sent = base64.b64encode(f"alice:{SECRET}".encode()).decode()
-        guard = Guard(server.port, f"Authorization: Basic {sent}")
-        store = f"tracking.uri=http://alice:{SECRET}@127.0.0.1:{guard.port}"
-        printed = succeeded(tmp_path, *TINY, "task.epochs=1", store, "hydra.run.dir=run")
-        report = ("task=report", "task.runs=[run]", store, "hydra.run.dir=report")
-        printed += succeeded(tmp_path, *report)
-        wrong = f"tracking.uri=http://alice:{SECRET[:-1]}@127.0.0.1:{guard.port}"
-        line = refused(tmp_path, *TINY, wrong, "hydra.run.dir=wrong")
+        with Guard(server.port, f"Authorization: Basic {sent}") as guard:
+            store = f"tracking.uri=http://alice:{SECRET}@127.0.0.1:{guard.port}"
+            printed = succeeded(tmp_path, *TINY, "task.epochs=1", store, "hydra.run.dir=run")
+            report = ("task=report", "task.runs=[run]", store, "hydra.run.dir=report")
+            printed += succeeded(tmp_path, *report)
+            wrong = f"tracking.uri=http://alice:{SECRET[:-1]}@127.0.0.1:{guard.port}"
+            line = refused(tmp_path, *TINY, wrong, "hydra.run.dir=wrong")
         runs = MlflowClient(server.uri).search_runs(["1"])
     finally:
         server.stop()
