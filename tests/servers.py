@@ -94,7 +94,7 @@ class Guarded(socketserver.BaseRequestHandler):
             head += part
         assert isinstance(self.server, Guard)
         if self.server.header not in head.lower():
-            self.request.sendall(answer("401 Unauthorized", b"{}"))
+            self.request.sendall(answer("401 Unauthorized", b"Not authenticated.", "text/plain"))
             return
         self.server.num_passed += 1
         with socket.create_connection(("127.0.0.1", self.server.upstream)) as upstream:
