@@ -77,10 +77,15 @@ def test_a_grid_is_a_parent_with_children_and_a_table(tmp_path):
     assert {child.data.tags["trial_state"] for child in children.values()} == {"complete"}
     lines = (tmp_path / "multirun/grid/table.md").read_text().splitlines()
     assert lines[0].startswith("| stream | runs |")
-    assert [line.split("|")[1:3] for line in lines[2:]] == [[" joint ", " 2 "], [" bone ", " 2 "]]
+    rows = [line.split("|")[1:3] for line in lines[2:4]]
+    assert rows == [[" joint ", " 2 "], [" bone ", " 2 "]]
+    assert sum("Welch p" in line for line in lines) == 2  # of train/top1 and val/top1
     values = [
         child.data.metrics["val/top1"]
         for child in children.values()
         if child.data.tags["stream"] == "joint"
     ]
     assert f"| {sum(values) / 2:.2f} ± " in lines[2]
+    assert parent.info.run_name == "stream=joint,bone seed=1,2"
+    assert parent.data.metrics["stream_joint/val/top1_mean"] == pytest.approx(sum(values) / 2)
+    assert parent.data.tags["mlflow.note.content"].splitlines()[0] == lines[0]
