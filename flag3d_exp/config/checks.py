@@ -169,8 +169,8 @@ def check_node(key: str, cfg: DictConfig) -> None:
         path, annotation = f"{key}.{name}", known[name].annotation
         if annotation is not None and (wanted := expected(annotation, value, values)):
             listed = wanted.startswith("a list") and not isinstance(value, (list, dict))
-            hint = f" (one of one: `{path}=[{value}]`)" if listed and value is not None else ""
-            raise UserError(f"`{path}` must be {wanted}{hint}; got {spelled(value)}.")
+            hint = f" (a list of one is `{path}=[{value}]`)" if listed and value is not None else ""
+            raise UserError(f"`{path}` must be {wanted}; got {spelled(value)}{hint}.")
         if isinstance(value, dict) and "_target_" in value:
             check_node(path, cfg)
     for name, argument in known.items():

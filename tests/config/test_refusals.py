@@ -71,7 +71,7 @@ def test_an_installed_package_does_not_take_a_foreign_folder_for_its_own(tmp_pat
         (["modl=stgcn"], "Did you mean `model`?"),
         (["device=cuda"], "Did you mean `device=gpu`?"),
         (["device=npu"], "Did you mean `device=ascend`?"),
-        (["task=compare", "task.runs=x"], "(one of one: `task.runs=[x]`)"),
+        (["task=compare", "task.runs=x"], "got 'x' (a list of one is `task.runs=[x]`)"),
     ],
 )
 def test_what_is_commonly_mistaken_gets_a_hint(words, hint):
