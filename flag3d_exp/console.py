@@ -189,13 +189,17 @@ def formatted(name: str, value: float) -> str:
     return f"{value:.4g}"
 
 
-def summary_lines(metrics: Mapping[str, float], splits: Sequence[str]) -> list[str]:
-    """The final accuracy of each split, one line each."""
+def summary_lines(
+    metrics: Mapping[str, float],
+    splits: Sequence[str],
+    names: Sequence[str] = ("top1", "top5", "loss"),
+) -> list[str]:
+    """The final metrics of each split, one line each."""
     return [
         f"{split}: "
         + "  ".join(
             f"{name} {formatted(name, metrics[f'{split}/{name}'])}"
-            for name in ("top1", "top5", "loss")
+            for name in names
             if f"{split}/{name}" in metrics
         )
         for split in splits

@@ -157,6 +157,21 @@ class Experiment:
         """What is learned."""
         return self.made("problem")
 
+    def classification(self, task: str) -> "Problem":
+        """What is learned, for a task that needs classes.
+
+        Raises:
+            UserError: the network tells no classes apart.
+        """
+        problem = self.problem()
+        if not problem.classifies:
+            chosen = self.choices.get("problem", class_name(self.config.problem))
+            raise UserError(
+                f"`task={task}` needs a network that tells classes apart; this one was trained "
+                f"with `problem={chosen}`."
+            )
+        return problem
+
     def device(self) -> tuple[Device, str]:
         """Select the device and seed MindSpore; the device's settings and name."""
         settings: Device = self.made("device")

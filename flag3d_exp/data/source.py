@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import numpy as np
+
 from flag3d_exp import bounds
 from flag3d_exp.data.annotations import Annotations, Recording, file_digest, open_annotations
 from flag3d_exp.data.dataset import ClipDataset
@@ -42,6 +44,7 @@ class Dataset:
         mirror: probability of mirroring a training clip; 0 where classes name a side.
         splits: `train`, `val` and further evaluation splits, by their names in the file; names of
             letters, digits, `_`, `-` and `.`, which don't end in `_ema`.
+        train_share: share of each class's training recordings to train on, drawn from the seed.
         classes: names of the labels, in order.
         cache: folder for the converted file; "auto": flag3d_exp in $XDG_CACHE_HOME or ~/.cache;
             null: read the file itself at each start.
@@ -59,6 +62,7 @@ class Dataset:
     score_threshold: float | None = None
     clip_len: Annotated[int, ">= 1, <= 100000"] = 100
     mirror: Annotated[float, ">= 0, <= 1"] = 0.0
+    train_share: Annotated[float, "> 0, <= 1"] = 1.0
     classes: list[str] | None = None
     cache: str | None = "auto"
 
@@ -121,7 +125,7 @@ def build(
     """
     annotations = settings.open()
     chosen = list(settings.splits) if splits is None else list(splits)
-    recordings = {}
+    recordings: dict[str, Sequence[Recording]] = {}
     for split in chosen:
         if split not in settings.splits:
             known = ", ".join(settings.splits)
@@ -130,6 +134,8 @@ def build(
             recordings[split] = annotations.recordings(settings.splits[split])
         except UserError as error:
             raise UserError(f"`dataset.splits.{split}`: {error}") from error
+    if "train" in recordings:
+        recordings["train"] = share_of_each_class(recordings["train"], settings.train_share, seed)
     check_disjoint(settings, annotations)
     settings.check_with(pipeline, stream)
     layout = load_layout(settings.layout)
@@ -210,6 +216,21 @@ def check_disjoint(settings: Dataset, annotations: Annotations) -> None:
 def _listed(splits: Iterable[str]) -> str:
     names = [repr(split) for split in splits]
     return f"split{'s' if len(names) > 1 else ''} {', '.join(names)}"
+
+
+def share_of_each_class(
+    recordings: Sequence[Recording], share: float, seed: int
+) -> Sequence[Recording]:
+    """A share of the recordings of each label, at least one, in their order; all if it is 1."""
+    if share == 1:
+        return recordings
+    rng = np.random.default_rng(seed)
+    labels = np.array([recording.label for recording in recordings])
+    chosen: list[int] = []
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        chosen += members[: max(1, round(share * len(members)))].tolist()
+    return [recordings[index] for index in sorted(chosen)]
 
 
 def class_counts(recordings: Sequence[Recording]) -> Counter[int]:

@@ -124,7 +124,14 @@ class Device:
             # Else MindSpore waits for a compiled function in a loop that never sleeps and takes a
             # processor from the kernels. It asks for this at the first operation.
             os.environ["MS_DEV_HOST_BLOCKING_RUN"] = "1"
-            ms.set_device(name)
+            try:
+                ms.set_device(name)
+            except RuntimeError as error:  # MindSpore has computed in this process
+                if (used := ms.get_context("device_target")) != name:
+                    raise UserError(
+                        f"`device=cpu`: this process computes on {used} already; start a new one."
+                    ) from error
+                return
             # MindSpore's kernel threads compete with OpenMP's; one dispatcher is fastest.
             ms.set_context(runtime_num_threads=1)
         elif world > 1:  # MindSpore deals the devices out

@@ -1,6 +1,6 @@
 """Outputs of a network for whole splits: no recording left out, every clip of it seen."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -9,23 +9,32 @@ from mindspore import Parameter, nn
 from flag3d_exp.engine.checkpoint import Arrays
 from flag3d_exp.engine.parameters import assign_parameters, parameter_values
 
-Predict = Callable[[np.ndarray], np.ndarray]
+Predict = Callable[..., np.ndarray]
 
 
-def clip_outputs(predict: Predict, batches: Iterable, batch_size: int) -> Iterator[np.ndarray]:
-    """Outputs (N, num_clips, ...) of each batch's clips.
+def clip_outputs(
+    predict: Predict,
+    batches: Iterable,
+    batch_size: int,
+    inputs: Callable[[np.ndarray], Mapping[str, np.ndarray]],
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Clips (N, num_clips, M, T, V, C) and outputs (N, num_clips, ...) of each batch.
 
     Args:
-        batches: with `clips` (N, num_clips, M, T, V, C).
+        batches: with `clips`.
         batch_size: clips per forward pass; a short one is padded, so that one shape is compiled.
+        inputs: of clips (n, M, T, V, C), what `predict` takes, in order.
     """
     for batch in batches:
         num_recordings, num_clips = batch.clips.shape[:2]
         clips = batch.clips.reshape(-1, *batch.clips.shape[2:])
         outputs = np.concatenate(
-            [_padded(predict, part, batch_size) for part in _parts(clips, batch_size)]
+            [
+                predict(*inputs(_padded(part, batch_size)).values())[: len(part)]
+                for part in _parts(clips, batch_size)
+            ]
         )
-        yield outputs.reshape(num_recordings, num_clips, *outputs.shape[1:])
+        yield batch.clips, outputs.reshape(num_recordings, num_clips, *outputs.shape[1:])
 
 
 @contextmanager
@@ -44,9 +53,5 @@ def _parts(clips: np.ndarray, size: int) -> list[np.ndarray]:
     return [clips[start : start + size] for start in range(0, len(clips), size)]
 
 
-def _padded(predict: Predict, clips: np.ndarray, batch_size: int) -> np.ndarray:
-    lacking = batch_size - len(clips)
-    if lacking:
-        clips = np.concatenate([clips, np.repeat(clips[-1:], lacking, axis=0)])
-    outputs = predict(clips)
-    return outputs[: batch_size - lacking]
+def _padded(clips: np.ndarray, size: int) -> np.ndarray:
+    return np.concatenate([clips, np.repeat(clips[-1:], size - len(clips), axis=0)])

@@ -1,6 +1,6 @@
 """Predictions of a network as it is, or as it is being trained.
 
-Legend: N clips in a batch, M persons, T frames, V joints, C channels, K classes.
+Sizes: N clips in a batch, M persons, T frames, V joints, C channels.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from flag3d_exp.models.folding import keep_weights, take_weights, with_norms_fol
 
 
 class Predictor:
-    """clips (N, M, T, V, C) -> logits (N, K), the model in evaluation mode.
+    """What the network takes, the keypoints first -> its outputs; the model in evaluation mode.
 
     A function of its own, never shared with training: a compiled function keeps the mode in which
     it was first called.
@@ -23,8 +23,8 @@ class Predictor:
         self.model = model
         self.network = network = with_norms_folded(model)
 
-        def forward(clips):
-            return network(clips, None)
+        def forward(*inputs):
+            return network(*inputs)
 
         self.forward: Any = ms.jit(forward) if jit else forward
         self._num_inputs: int | None = None  # clips times persons of the first pass
@@ -36,10 +36,10 @@ class Predictor:
         if self._num_inputs is not None:
             keep_weights(self.network, self.model, self._num_inputs)
 
-    def __call__(self, clips: np.ndarray) -> np.ndarray:
-        """The logits."""
+    def __call__(self, *inputs: np.ndarray) -> np.ndarray:
+        """The outputs (N, ...), the keypoints being (N, M, T, V, C)."""
         if self._num_inputs is None:
-            self._num_inputs = clips.shape[0] * clips.shape[1]
+            self._num_inputs = inputs[0].shape[0] * inputs[0].shape[1]
             keep_weights(self.network, self.model, self._num_inputs)
         self.network.set_train(False)
-        return self.forward(Tensor(clips)).asnumpy().astype(np.float32)
+        return self.forward(*map(Tensor, inputs)).asnumpy().astype(np.float32)

@@ -25,13 +25,16 @@ class Classify:
         num_classes: labels are whole numbers below it.
         label_smoothing: share of each target spread over all classes.
         class_weights: `balanced` weighs each class by the inverse of its share of the train split.
+        objective: metric that decides which epoch is best, unless `task.objective` says.
     """
 
     num_classes: Annotated[int, ">= 1"]
     label_smoothing: Annotated[float, ">= 0, < 1"] = 0.0
     class_weights: Literal["balanced"] | None = None
+    objective: Literal["top1", "top5", "loss"] = "top1"
 
     metric_names = ("top1", "top5", "loss")
+    classifies = True
 
     def __post_init__(self) -> None:
         bounds.check(self, "problem")
@@ -60,7 +63,11 @@ class Classify:
         """Keypoints and dropout mask; labels (N,)."""
         return {"keypoints": clips, **chance}, {"label": targets["label"].astype(np.int32)}
 
-    def predictions(self, outputs: np.ndarray) -> np.ndarray:
+    def test_inputs(self, clips: np.ndarray) -> Arrays:
+        """Keypoints."""
+        return {"keypoints": clips}
+
+    def predictions(self, outputs: np.ndarray, clips: np.ndarray) -> np.ndarray:
         """Scores (n, K): the mean over clips of softmax."""
         return average_clips(outputs)
 

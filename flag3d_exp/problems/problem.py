@@ -15,11 +15,22 @@ Arrays = dict[str, np.ndarray]
 
 
 class Problem(Protocol):
-    """Between a backbone, which knows features, and the engine, which knows named arrays."""
+    """Between a backbone, which knows features, and the engine, which knows named arrays.
+
+    Attributes:
+        objective: the metric that decides which epoch is best, unless `task.objective` says.
+    """
+
+    objective: str
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """The names of what `metrics` returns, the first being the default objective."""
+        """The names of what `metrics` returns."""
+        ...
+
+    @property
+    def classifies(self) -> bool:
+        """Whether predictions are scores of classes (n, K), as confusion matrices need."""
         ...
 
     def network(self, backbone: "nn.Cell") -> "nn.Cell":
@@ -51,8 +62,20 @@ class Problem(Protocol):
         """
         ...
 
-    def predictions(self, outputs: np.ndarray) -> np.ndarray:
-        """Predictions (n, ...) from the outputs (n, num_clips, ...) of each recording's clips."""
+    def test_inputs(self, clips: np.ndarray) -> Arrays:
+        """What the network takes of clips (N, M, T, V, C) in an evaluation, in order.
+
+        What is drawn for a clip does not depend on the others of its batch.
+        """
+        ...
+
+    def predictions(self, outputs: np.ndarray, clips: np.ndarray) -> np.ndarray:
+        """Predictions (n, ...) from the outputs of each recording's clips.
+
+        Args:
+            outputs: (n, num_clips, ...).
+            clips: (n, num_clips, M, T, V, C).
+        """
         ...
 
     def metrics(self, predictions: np.ndarray, targets: Arrays) -> dict[str, float]:

@@ -16,10 +16,14 @@ def publish(
     history: History,
     plan: Plan,
     progress: Progress,
-    class_names: list[str],
+    class_names: list[str] | None,
     tracker: Tracker,
 ) -> None:
-    """Write metrics.json and the figures; log them, the checkpoints and the predictions."""
+    """Write metrics.json and the figures; log them, the checkpoints and the predictions.
+
+    Args:
+        class_names: as in `publish_predictions`.
+    """
     history.flush()
     metrics = progress.best_metrics | {"best_epoch": float(progress.best_epoch)}
     tracker.log_artifact(save_metrics(folder, metrics))
@@ -36,17 +40,22 @@ def publish(
             tracker.log_artifact(folder / "checkpoints" / name, "checkpoints")
 
 
-def publish_predictions(folder: Path, class_names: list[str], tracker: Tracker) -> None:
-    """Draw the confusion matrix of every split's predictions; log figures and predictions."""
+def publish_predictions(folder: Path, class_names: list[str] | None, tracker: Tracker) -> None:
+    """Draw the confusion matrix of every split's predictions; log figures and predictions.
+
+    Args:
+        class_names: by label; None if predictions are no scores of classes: no matrix is drawn.
+    """
     figures = inside(folder, "figures")
     figures.mkdir(exist_ok=True)
     for name in sorted(path.name for path in (folder / "predictions").glob("*.npz")):
         path = inside(folder, "predictions", name)
-        kept = npz_arrays(path, ("scores", "labels"))
-        scores, labels = kept["scores"], kept["labels"]
-        confusion = confusion_matrix(predictions(scores), labels, scores.shape[1])
-        figure = confusion_figure(confusion, class_names)
-        files.write_figure(figures / f"confusion_{path.stem}.png", figure, dpi=150)
+        if class_names is not None:
+            kept = npz_arrays(path, ("scores", "labels"))
+            scores, labels = kept["scores"], kept["labels"]
+            confusion = confusion_matrix(predictions(scores), labels, scores.shape[1])
+            figure = confusion_figure(confusion, class_names)
+            files.write_figure(figures / f"confusion_{path.stem}.png", figure, dpi=150)
         tracker.log_artifact(path, "predictions")
     for path in sorted(figures.glob("*.png")):
         tracker.log_artifact(path, "figures")

@@ -77,8 +77,9 @@ class Evaluator:
         with stop.at_once() if stop else nullcontext():
             watched = self._watched(split, loaded, len(own))
             self.predict.refresh()
-            outputs = clip_outputs(self.predict, watched, self.batch_size)
-            found = np.concatenate([self.problem.predictions(one) for one in outputs])
+            inputs = self.problem.test_inputs
+            outputs = clip_outputs(self.predict, watched, self.batch_size, inputs)
+            found = np.concatenate([self.problem.predictions(o, clips) for clips, o in outputs])
         predictions = np.empty((num_recordings, *found.shape[1:]), np.float32)
         predictions[shares] = self.ranks.gathered(found)
         targets = {name: array[:num_recordings] for name, array in dataset.targets.items()}
@@ -149,7 +150,7 @@ class Session:
         self.bar.show(title, progress.step, per_epoch, note, f"(run {left})" if left else "")
 
     def evaluate(self) -> dict[str, float]:
-        """`<split>/top1`, `top5` and `loss` of every split; `<split>_ema/...` for averages."""
+        """`<split>/<metric>` of every split; `<split>_ema/<metric>` for averages."""
         self.evaluated = True
         metrics = self._evaluate("")
         if self.step.ema:
@@ -243,9 +244,11 @@ def forward_passes(
 
 def epoch_line(progress: Progress, plan: Plan, evaluated: bool, is_best: bool) -> str:
     """One epoch in one line, with the accuracies if it was evaluated."""
-    shown = ["train/loss", "train/top1"]
+    leaf = "top1" if "train/top1" in progress.metrics else plan.objective.rpartition("/")[2]
+    shown = ["train/loss", f"train/{leaf}"]
     if evaluated:
-        shown += [name for name in progress.metrics if name.endswith("/top1") and name not in shown]
+        shown += [name for name in progress.metrics if name.endswith(f"/{leaf}")]
+    shown = list(dict.fromkeys(shown))
     shown.append("clips_per_second")
     width = len(str(plan.num_epochs))
     line = (

@@ -99,7 +99,11 @@ class Evaluate:
             metrics |= gap_metrics(metrics)
             tracker.log_report(record.final_report(metrics))
             tracker.log_artifact(save_metrics(folder, metrics))
-            publish_predictions(folder, experiment.classes, tracker)
-        for line in [*console.summary_lines(metrics, list(datasets)), *experiment.places(tracker)]:
+            classes = experiment.classes if problem.classifies else None
+            publish_predictions(folder, classes, tracker)
+        for line in [
+            *console.summary_lines(metrics, list(datasets), problem.metric_names),
+            *experiment.places(tracker),
+        ]:
             log.info(line)
         return metrics.get("val/top1")

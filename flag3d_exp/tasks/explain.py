@@ -55,6 +55,7 @@ class Explain:
             checkpoint = load_checkpoint(
                 find_checkpoint(self.checkpoint, "task.checkpoint", experiment.tracking_uri)
             )
+        experiment.classification("explain")
         device, _ = experiment.device()
         settings = experiment.made("dataset")
         recording = find_recording(settings.open().by_name, self.recording)

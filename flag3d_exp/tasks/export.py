@@ -66,6 +66,7 @@ class Export:
         path = find_checkpoint(self.checkpoint, "task.checkpoint", experiment.tracking_uri)
         with blamed_on("task.checkpoint"):
             checkpoint = load_checkpoint(path)
+        experiment.classification("export")
         _, device_name = experiment.device()
         data = trial_data(experiment)
         model = restored_model(experiment, checkpoint, [data], self.weights)

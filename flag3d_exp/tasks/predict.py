@@ -57,6 +57,7 @@ class Predict:
         with blamed_on("task.input"):
             layout = load_layout(settings.layout)
             recordings = read_inputs(Path(self.input).expanduser(), layout, settings.num_persons)
+        problem = experiment.classification("predict")
         with blamed_on("task.checkpoint"):
             checkpoint = load_checkpoint(path)
         device, _ = experiment.device()
@@ -71,7 +72,7 @@ class Predict:
         predict = Predictor(restored_model(experiment, checkpoint, [dataset]), compiled)
         with console.progress_bar() as bar, StopRequest() as stop:
             evaluator = Evaluator(
-                experiment.problem(), predict, self.batch_size, self.num_workers, stop=stop, bar=bar
+                problem, predict, self.batch_size, self.num_workers, stop=stop, bar=bar
             )
             scores, _ = evaluator.predictions("input", dataset)
         rows = likeliest(dataset.names, scores, experiment.classes, self.top_k)

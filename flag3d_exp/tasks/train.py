@@ -177,9 +177,10 @@ class Train:
                 raise record.explained(error, folder, train_split, tracker) from error
             session.write()
             if ranks.first:
-                publish(folder, session.history, plan, progress, experiment.classes, tracker)
+                classes = experiment.classes if problem.classifies else None
+                publish(folder, session.history, plan, progress, classes, tracker)
         for line in [
-            *console.summary_lines(progress.best_metrics, list(evaluated)),
+            *console.summary_lines(progress.best_metrics, list(evaluated), problem.metric_names),
             *experiment.places(tracker),
         ]:
             log.info(line)

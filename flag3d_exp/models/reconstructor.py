@@ -1,0 +1,67 @@
+"""A backbone with a head that predicts coordinates.
+
+Sizes: N clips, M persons, T frames, V joints, C channels; features (N, M, C', T', V).
+"""
+
+from collections.abc import Sequence
+
+import mindspore as ms
+from mindspore import Parameter, nn, ops
+from mindspore.common.initializer import Normal, initializer
+
+from flag3d_exp.errors import UserError
+
+
+class Reconstructor(nn.Cell):
+    """keypoints (N, M, T, V, C) -> coordinates (N, M, T, V, D).
+
+    A parameter of the backbone is called as in the backbone alone, one of the head `head.<name>`.
+
+    Args:
+        backbone: returns features of joints.
+        shape: (1, M, T, V, C) of one clip.
+        num_coordinates: D.
+
+    Raises:
+        UserError: the backbone's features are not of joints.
+    """
+
+    def __init__(self, backbone: nn.Cell, shape: Sequence[int], num_coordinates: int):
+        super().__init__(auto_prefix=False)
+        found = backbone.set_train(False)(ops.zeros(tuple(shape), ms.float32)).shape
+        _, num_persons, num_frames, num_joints, _ = shape
+        if len(found) != 5 or (found[1], found[4]) != (num_persons, num_joints):
+            raise UserError(
+                "`problem=reconstruct` needs a network whose features are of persons and joints, "
+                f"such as `model=stgcn`; {type(backbone).__name__} gives an array of {found}."
+            )
+        self.backbone = backbone
+        self.head = PlaceHead(backbone.features, -(-num_frames // found[3]), num_coordinates)
+        self.head.update_parameters_name("head.")
+
+    def construct(self, keypoints):
+        """keypoints (N, M, T, V, C)."""
+        predicted = self.head(self.backbone(keypoints))
+        return predicted[:, :, : keypoints.shape[2]]
+
+
+class PlaceHead(nn.Cell):
+    """One dense layer, which unfolds each frame of features into `ratio` frames of coordinates."""
+
+    def __init__(self, num_features: int, ratio: int, num_coordinates: int):
+        super().__init__()
+        size = ratio * num_coordinates
+        self.ratio = ratio
+        self.weight = Parameter(initializer(Normal(0.01), (size, num_features)), name="weight")
+        self.bias = Parameter(initializer("zeros", size), name="bias")
+
+    def construct(self, features):
+        """features (N, M, C', T', V) -> (N, M, ratio * T', V, D)."""
+        n, m, _, t, v = features.shape
+        x = ops.matmul(features.transpose(0, 1, 3, 4, 2), self.weight.T) + self.bias
+        x = x.reshape(n, m, t, v, self.ratio, -1).transpose(0, 1, 2, 4, 3, 5)
+        return x.reshape(n, m, t * self.ratio, v, -1)
+
+    def multiply_adds(self, x, _out):
+        """Of one pass, given the shapes of input and output."""
+        return x[0] * x[1] * x[3] * x[4] * self.weight.size
