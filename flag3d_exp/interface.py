@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from flag3d_exp.engine.train import Progress
     from flag3d_exp.runs.session import Evaluator
 
+set_environment()  # before a program that uses this one imports MindSpore
 Keypoints = np.ndarray | Sequence[np.ndarray]
 
 
