@@ -87,12 +87,24 @@ def _arguments_of(source: Path, name: str, target: str) -> dict[str, Argument] |
     )
     if constructor is not None:
         return _parameters(constructor, skip=1)
-    if fields := _inherited(tree, node) | _fields(node):
-        return fields
+    own, imported = _inherited(tree, node) | _fields(node), _imported(tree)
     for base in (base.id for base in node.bases if isinstance(base, ast.Name)):
-        if module := _imported(tree).get(base):
-            return arguments(f"{module}.{base}")
-    return {}
+        if (module := imported.get(base)) and (not own or _is_dataclass(module, base)):
+            theirs = arguments(f"{module}.{base}")
+            return theirs if theirs is None else theirs | own
+    return own
+
+
+def _is_dataclass(module: str, name: str) -> bool:
+    """Whether a module defines a dataclass of this name."""
+    source = _source_file(module)
+    tree = _tree(source) if source is not None and source.suffix == ".py" else ast.Module([], [])
+    return any(
+        "dataclass" in ast.unparse(decorator)
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and node.name == name
+        for decorator in node.decorator_list
+    )
 
 
 def _imported(tree: ast.Module) -> dict[str, str]:

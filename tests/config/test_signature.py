@@ -101,3 +101,15 @@ def test_a_module_that_is_not_there_is_refused():
     for target in ("nowhere.to.be.found.Thing", "flag3d_exp.models.nowhere.Model", "Model"):
         with pytest.raises(LookupError, match="there is no module"):
             arguments(target)
+
+
+def test_fields_of_an_imported_dataclass_are_inherited(tmp_path, monkeypatch):
+    (tmp_path / "mine_inherited.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from flag3d_exp.problems.classify import Classify\n\n"
+        "@dataclass(frozen=True)\nclass Focal(Classify):\n    gamma: float = 2.0\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    known = arguments("mine_inherited.Focal")
+    assert known is not None and list(known)[-1] == "gamma"
+    assert known["num_classes"].required and not known["label_smoothing"].required
