@@ -1,5 +1,6 @@
 """A command line in its parts, and how a setting is written in Hydra's override grammar."""
 
+import os
 import re
 import shlex
 from argparse import Namespace
@@ -127,7 +128,7 @@ def search_path(config_dir: str | None) -> list[str]:
     """
     if config_dir is None:
         return []
-    if not Path(config_dir).is_dir():
+    if not os.path.isdir(config_dir):
         raise UserError(f"`--config-dir {config_dir}` is not a folder.")
     return [assignment("hydra.searchpath", [f"file://{Path(config_dir).resolve()}"])]
 

@@ -9,6 +9,7 @@ Sizes: M persons, T0 frames of the recording, V joints, C coordinates.
 """
 
 import logging
+import os
 import reprlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -109,7 +110,7 @@ def open_annotations(path: str | Path, cache: str | None = "auto") -> Annotation
         UserError: the file is missing or not one of annotations, or `cache` can't be written.
     """
     path = Path(path).expanduser()
-    if cache is None or not path.is_file():
+    if cache is None or not os.path.isfile(path):
         splits, recordings = read_annotations(path)
         return Annotations(path, stores.sha256(path), splits, recordings)
     folder = stores.folder(cache)
@@ -131,7 +132,7 @@ def file_digest(path: str | Path, cache: str | None = "auto") -> str | None:
         cache: as in `open_annotations`.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None
     if cache is not None:
         with suppress(OSError):

@@ -5,6 +5,7 @@ are as in `plain_files`, CSV files as in `csv_file`, YAML files as in `tables`, 
 files as in `ntu`.
 """
 
+import os
 import reprlib
 from collections import Counter
 from collections.abc import Sequence
@@ -40,11 +41,11 @@ def read_inputs(path: Path, layout: Layout, num_persons: int = 1) -> list[Record
     Raises:
         UserError: there are none, some cannot be read, or two have the same name.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
         if not files:
             raise UserError(f"{path} holds no file ending in {', '.join(SUFFIXES)}.")
-    elif path.is_file():
+    elif os.path.isfile(path):
         files = [path]
         if path.suffix.lower() not in (*SUFFIXES, *TABLES):
             known = ", ".join((*SUFFIXES, *TABLES))

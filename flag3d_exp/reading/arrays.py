@@ -5,6 +5,7 @@ archive and each array's header state are compared before any of it is read.
 """
 
 import io
+import os
 import zipfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -54,8 +55,8 @@ def archive_of(path: Path) -> Iterator[zipfile.ZipFile]:
         FileNotFoundError: there is no such file.
         Malformed: it is no zip file, or damaged.
     """
-    if path.exists() and not path.is_file():
-        raise Malformed("it is a folder" if path.is_dir() else "it is no regular file")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise Malformed("it is a folder" if os.path.isdir(path) else "it is no regular file")
     try:
         with _File(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
             file.most = None

@@ -1,6 +1,7 @@
 """References to runs, and runs as their folders describe them: predictions, model, data."""
 
 import json
+import os
 import re
 import reprlib
 from collections import Counter
@@ -42,7 +43,7 @@ def resolve(reference: str, key: str, uri: str | None = None) -> Path:
         UserError: it is none of these.
     """
     path = Path(reference).expanduser()
-    if path.exists():
+    if os.path.exists(path):
         return path
     if not RUN_ID.fullmatch(reference):
         raise UserError(
@@ -65,7 +66,7 @@ def find_checkpoint(reference: str, key: str, uri: str | None = None) -> Path:
         UserError: there is no such checkpoint.
     """
     path = resolve(reference, key, uri)
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return path
     best = inside(path, "checkpoints", "best.npz")
     if not best.is_file():
@@ -83,7 +84,7 @@ def find_run_folder(reference: str, key: str, uri: str | None = None) -> Path:
         UserError: there is no such folder.
     """
     folder = Path(reference).expanduser()
-    if folder.is_dir():
+    if os.path.isdir(folder):
         return folder
     if not RUN_ID.fullmatch(reference):
         raise UserError(f"`{key}={reference}` is neither a run folder nor an MLflow run id.")

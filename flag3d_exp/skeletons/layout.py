@@ -4,6 +4,7 @@ A layout is a YAML file: one of `layouts/` beside this module, known by its name
 Sizes: V joints, K neighbour subsets.
 """
 
+import os
 import re
 import reprlib
 from collections.abc import Mapping
@@ -82,7 +83,7 @@ def load_layout(name: str, key: str = "layout") -> Layout:
     graph differs from the parents) and `limbs` ([[from, to], ...], default: the edges).
     """
     path = Path(name).expanduser() if name.endswith((".yaml", ".yml")) else LAYOUTS / f"{name}.yaml"
-    if not path.is_file():
+    if not os.path.isfile(path):
         known = sorted(file.stem for file in LAYOUTS.glob("*.yaml"))
         raise UserError(
             f"`{key}` must be one of {', '.join(known)}, or the path of a YAML file; "

@@ -1,6 +1,7 @@
 """`task=best`: train the best configuration that a study found, in full."""
 
 import logging
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def study_results(folder: Path) -> Results:
         UserError: there is none, or it is not what a study writes.
     """
     path = folder.expanduser() / FILE
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"`task.study={folder}` is no study's folder: it has no {FILE}.")
     try:
         found = parsed_yaml(file_text(path))

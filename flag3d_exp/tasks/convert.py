@@ -1,5 +1,6 @@
 """`task=convert`: other forms of skeleton data into the annotation file that runs read."""
 
+import os
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -45,7 +46,7 @@ class Convert:
         """Convert, and print the commands that look at the result and train on it."""
         output = Path(self.output).expanduser()
         source = Path(self.source).expanduser()
-        if output.exists() and source.exists() and output.samefile(source):
+        if os.path.exists(output) and os.path.exists(source) and output.samefile(source):
             raise UserError("`task.output` must be another file than `task.source`.")
         missing = frozenset() if self.missing is None else read_missing(Path(self.missing))
         with blamed_on("task.source"):

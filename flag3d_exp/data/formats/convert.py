@@ -1,5 +1,6 @@
 """Other forms of skeleton data, made into annotation files."""
 
+import os
 import pickle
 from collections.abc import Iterable
 from pathlib import Path
@@ -45,13 +46,13 @@ def converted(
     Raises:
         UserError: the source is not there, of another form, or what is wrong in it.
     """
-    if not source.exists():
+    if not os.path.exists(source):
         raise UserError(f"`task.source`: {source} is not there.")
     suffix = source.suffix.lower()
     if suffix in (".yaml", ".yml"):
         splits, recordings, layout, classes = read_table(source)
         return Converted(splits, recordings, layout, [], classes)
-    if source.is_dir():
+    if os.path.isdir(source):
         found = list(ntu.read_folder(source, num_persons, missing))
     elif suffix == ".skeleton":
         found = [ntu.read_skeleton(source, num_persons) or source.stem]

@@ -94,8 +94,8 @@ def plain(value: Any) -> Any:
 
 
 def _opened(path: Path, mapped: bool) -> mmap.mmap | bytes:
-    if not path.is_file():
-        kind = "is a folder" if path.is_dir() else "is not there"
+    if not os.path.isfile(path):
+        kind = "is a folder" if os.path.isdir(path) else "is not there"
         raise UserError(f"{path} {kind}; give the path of an annotation file.")
     try:
         with path.open("rb") as file:

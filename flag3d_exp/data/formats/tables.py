@@ -12,6 +12,7 @@ The YAML file holds
 The files are as in `csv_file` and `plain_files`.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -146,10 +147,10 @@ def _annotations(
 ) -> list[dict[str, Any]]:
     """Annotations, as a pickle would hold them, with what the YAML file adds to them."""
     data, labels = _data(path, settings), settings.get("labels", {})
-    if not data.exists():
+    if not os.path.exists(data):
         raise UserError(f"{path}: `data`: {data} is not there.")
     files = [data]
-    if data.is_dir():
+    if os.path.isdir(data):
         files = sorted(file for file in data.iterdir() if file.suffix.lower() in DATA)
     if not files or any(file.suffix.lower() not in DATA for file in files):
         kinds = ", ".join(DATA)
