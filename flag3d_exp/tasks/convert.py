@@ -15,7 +15,7 @@ from flag3d_exp.data.formats.convert import Converted, converted, write_annotati
 from flag3d_exp.data.formats.ntu import read_missing
 from flag3d_exp.errors import UserError, blamed_on
 
-CLIP_LEN = (16, 100)  # frames of a clip, at least and at most
+CLIP_LEN = (16, 32)  # frames of a clip, at least and at most
 EPOCHS, BATCH_SIZE, UPDATES = 10, 8, 200  # that suit a dataset of some tens to hundreds
 
 
