@@ -70,8 +70,8 @@ def parse_overrides(lines: Sequence[str], loader: ConfigLoader | None = None) ->
 
 
 def quoted(text: str) -> str:
-    """A text in single quotes, as Hydra's grammar reads it back."""
-    return QuotedString(text, Quote.single).with_quotes()
+    """A text in double quotes, as Hydra's grammar reads it back."""
+    return QuotedString(text, Quote.double).with_quotes()
 
 
 def key_text(key: str) -> str:

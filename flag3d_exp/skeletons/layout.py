@@ -22,7 +22,7 @@ from flag3d_exp.reading.text import file_text, parsed_yaml
 
 LAYOUTS = Path(__file__).parent / "layouts"
 MAX_JOINTS, MAX_PAIRS = 1000, 10_000
-KEYS = ("joints", "mirror_pairs", "center", "edges", "limbs")
+KEYS = ("joints", "mirror_pairs", "center", "edges", "limbs", "aliases")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Layout:
         limbs: pairs of joints between which PoseC3D draws a limb.
         center: joint from which the graph's hops are counted.
         edges: (joint, neighbour towards the centre): the graph. Not always the bones.
+        aliases: (another name, joint): what other programs call it.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Layout:
     limbs: tuple[tuple[int, int], ...]
     center: int
     edges: tuple[tuple[int, int], ...]
+    aliases: tuple[tuple[str, int], ...] = ()
 
     @property
     def num_joints(self) -> int:
@@ -51,20 +53,21 @@ class Layout:
         return len(self.joints)
 
     @cached_property
-    def joint_numbers(self) -> dict[str, int]:
-        """The joints' numbers by name and by number; with spaces for `_` and `-`, in small letters.
+    def _numbers(self) -> dict[str, int]:
+        """The joints' numbers by what their names may be written as, see `joint_number`.
 
         Joints whose names differ in nothing else are in it as they are written.
         """
-        names = [_plain(joint) for joint in self.joints]
-        found = {name: j for j, name in enumerate(names) if names.count(name) == 1}
+        words = [_words(joint) for joint in self.joints]
+        found = {_words(name): joint for name, joint in self.aliases}
+        found |= {name: j for j, name in enumerate(words) if words.count(name) == 1}
         found |= {joint: number for number, joint in enumerate(self.joints)}
         return found | {str(number): number for number in range(self.num_joints)}
 
     def joint_number(self, name: str) -> int | None:
-        """The number of a joint, however its name is written: `Left_Eye` is `left eye`."""
-        number = self.joint_numbers.get(name)
-        return self.joint_numbers.get(_plain(name)) if number is None else number
+        """The number of a joint, however it is written: `Left_Eye` and `EyeLeft` are `left eye`."""
+        number = self._numbers.get(name)
+        return self._numbers.get(_words(name)) if number is None else number
 
     @property
     def mirror_order(self) -> np.ndarray:
@@ -80,7 +83,8 @@ def load_layout(name: str, key: str = "layout") -> Layout:
 
     The file maps `joints` to {joint: parent, or null at the root}; optional are `mirror_pairs`
     ([[left, right], ...]), `center` (default: the root), `edges` ({joint: neighbour}, where the
-    graph differs from the parents) and `limbs` ([[from, to], ...], default: the edges).
+    graph differs from the parents), `limbs` ([[from, to], ...], default: the edges) and `aliases`
+    ({another name: joint}).
     """
     path = Path(name).expanduser() if name.endswith((".yaml", ".yml")) else LAYOUTS / f"{name}.yaml"
     if not os.path.isfile(path):
@@ -216,11 +220,19 @@ def _parsed(name: str, content: object) -> Layout:
     mirrored = [joint for pair in mirror_pairs for joint in pair]
     if len(set(mirrored)) < len(mirrored):
         raise UserError("`mirror_pairs` must name each joint at most once.")
-    return Layout(name, joints, parents, mirror_pairs, pairs("limbs") or edges, center, edges)
+    given_aliases = content.get("aliases") or {}
+    if not isinstance(given_aliases, Mapping):
+        got = reprlib.repr(given_aliases)
+        raise UserError(f"`aliases` must map other names to joints; got {got}.")
+    aliases = tuple((str(one), number_of(joint, "aliases")) for one, joint in given_aliases.items())
+    limbs = pairs("limbs") or edges
+    return Layout(name, joints, parents, mirror_pairs, limbs, center, edges, aliases)
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", " ", name).strip().lower()
+def _words(name: str) -> str:
+    """The words of a name in small letters and in the alphabet's order."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return " ".join(sorted(re.split(r"[\s_-]+", apart.strip().lower())))
 
 
 def _root(joints: tuple[str, ...], parents: tuple[int, ...]) -> int:

@@ -50,7 +50,7 @@ def test_the_flag_of_a_multirun_may_stand_behind_the_task():
 @pytest.mark.parametrize("path", ["~/mine.pkl", "miné.pkl", "数据/深蹲.pkl"])
 def test_a_path_of_letters_beyond_the_grammar_needs_no_quotes(path):
     argv = expanded([f"dataset.path={path}", "dataset=custom"])
-    assert argv == [f"dataset.path='{path}'", "dataset=custom"]
+    assert argv == [f'dataset.path="{path}"', "dataset=custom"]
 
 
 def test_an_installed_package_does_not_take_a_foreign_folder_for_its_own(tmp_path):

@@ -118,6 +118,8 @@ def test_mirroring_twice_changes_nothing(path):
         ("joints: {a: null}\nmirror: []", "unknown key `mirror`"),
         ("joints: {a: null}\nmirror_pairs: [[a]]", "`mirror_pairs` must be a list of pairs"),
         ("joints: {a: null}\nmirror_pairs: [[a, a]]", "at most once"),
+        ("joints: {a: null}\naliases: {b: c}", "`aliases` names 'c', which is no joint"),
+        ("joints: {a: null}\naliases: [b]", "`aliases` must map other names to joints"),
         ("joints: {a: null", "can't be read"),
     ],
 )
@@ -128,6 +130,20 @@ def test_a_faulty_layout_is_refused_with_its_path(tmp_path, text, message):
         load_layout(str(path))
     assert str(path) in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+KINECT = """
+    SpineBase SpineMid Neck Head ShoulderLeft ElbowLeft WristLeft HandLeft ShoulderRight ElbowRight
+    WristRight HandRight HipLeft KneeLeft AnkleLeft FootLeft HipRight KneeRight AnkleRight FootRight
+    SpineShoulder HandTipLeft ThumbLeft HandTipRight ThumbRight
+"""
+
+
+def test_the_names_of_the_kinect_sdk_are_those_of_its_joints():
+    layout = load_layout("nturgb+d")
+    assert [layout.joint_number(name) for name in KINECT.split()] == list(range(25))
+    assert layout.joint_number("left_hand_tip") == 21
+    assert layout.joint_number("hand") is None
 
 
 def test_an_unknown_layout_lists_the_known_ones():

@@ -63,6 +63,7 @@ class _Table:
         self.facts: dict[str, dict[str, Any]] = {}  # label, split and subject of a recording
         self.axes: tuple[str, ...] = ("x", "y")
         self.scored = False
+        self.joints: dict[str, int | str] = {}  # by name: a number, or what is wrong with it
         self.faults = Faults("line")
 
     def read(self, file: Any) -> None:
@@ -111,10 +112,7 @@ class _Table:
 
     def _add(self, row: Mapping[str, str]) -> None:
         name = row["recording"]
-        joint = self.layout.joint_number(row["joint"])
-        if joint is None:
-            hint = nearest(row["joint"], self.layout.joint_numbers)
-            raise ValueError(f"{row['joint']!r} is no joint of {self.layout.name}.{hint}")
+        joint = self._joint(row["joint"])
         facts: dict[str, Any] = {"subject": row.get("subject") or None}
         if self.labelled:
             facts |= {"label": _label(row), "split": row.get("split", "").strip() or None}
@@ -137,6 +135,18 @@ class _Table:
         score = 1.0 if math.isnan(score) else score
         members = (self.line, person, frame, joint, *values, score)
         self.rows.setdefault(name, array("d")).extend(members)
+
+    def _joint(self, name: str) -> int:
+        """The number of a joint; what is found out of a name, is found out once."""
+        if name not in self.joints:
+            number = self.layout.joint_number(name)
+            hint = nearest(name, self.layout.joints) if number is None else ""
+            refusal = f"{name!r} is no joint of {self.layout.name}.{hint}"
+            self.joints[name] = refusal if number is None else number
+        known = self.joints[name]
+        if isinstance(known, str):
+            raise ValueError(known)
+        return known
 
     def _refuse_repeated(self, numbers: np.ndarray) -> None:
         """Note the lines that name a joint of a person and frame which an earlier line names."""

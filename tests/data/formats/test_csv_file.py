@@ -22,7 +22,9 @@ def test_a_file_of_excel_is_read(tmp_path):
     assert (one["name"], one["label"], one["keypoints"].shape) == ("one", 3, (1, 2, 17, 2))
 
 
-@pytest.mark.parametrize("joint", ["left_eye", "left eye", "Left-Eye", "1", " left  eye "])
+@pytest.mark.parametrize(
+    "joint", ["left_eye", "left eye", "Left-Eye", "1", " left  eye ", "EyeLeft"]
+)
 def test_a_joint_may_be_spelled_in_any_way(tmp_path, joint):
     (one,) = read_csv(written(tmp_path, f"one,0,0,{joint},1,2,1,0"), COCO)
     assert one["keypoints"][0, 0].any(-1).nonzero()[0].tolist() == [1]
