@@ -74,9 +74,14 @@ class ProgressBar:
         if title != self._title:  # else the time left is 0 for ever once the bar was full
             self._bar.reset(self._task, total=total)
             self._title = title
-        fields = {"count": f"{done}/{total}", "note": note, "left": left}
         self._bar.update(
-            self._task, description=printable(title), completed=done, total=total, **fields
+            self._task,
+            description=printable(title),
+            completed=done,
+            total=total,
+            count=f"{done}/{total}",
+            note=note,
+            left=left,
         )
 
 

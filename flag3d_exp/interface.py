@@ -256,8 +256,8 @@ def train(
         optimizer: groups of parameters -> `nn.Optimizer`; see `engine.optimizer`.
         schedule: of the learning rate; half a cosine by default.
         problem: what is learned; by default classes, as many as the labels need.
-        objective: metric that decides which epoch is best; the problem's first one, of the first
-            split, by default.
+        objective: metric that decides which epoch is best; the problem's own, of the first split,
+            by default.
         seed: of order, augmentation and dropout. The weights are the model's own.
 
     Raises:
@@ -282,7 +282,7 @@ def train(
     problem = problem or Classify(int(train_clips.labels.max()) + 1)
     network = problem.network(model) if hasattr(model, "features") else model
     steps = -(-len(train_clips) * repeat // batch_size)
-    metric = objective or f"{next(iter(eval_clips))}/{problem.metric_names[0]}"
+    metric = objective or f"{next(iter(eval_clips))}/{problem.objective}"
     known = [f"{split}/{name}" for split in eval_clips for name in problem.metric_names]
     if metric not in known:
         raise UserError(f"`objective` must be one of {', '.join(known)}; got {metric!r}.")

@@ -42,4 +42,4 @@ class Predictor:
             self._num_inputs = inputs[0].shape[0] * inputs[0].shape[1]
             keep_weights(self.network, self.model, self._num_inputs)
         self.network.set_train(False)
-        return self.forward(*map(Tensor, inputs)).asnumpy().astype(np.float32)
+        return self.forward(*[Tensor(array) for array in inputs]).asnumpy().astype(np.float32)

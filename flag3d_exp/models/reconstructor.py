@@ -42,7 +42,7 @@ class Reconstructor(nn.Cell):
     def construct(self, keypoints):
         """keypoints (N, M, T, V, C)."""
         predicted = self.head(self.backbone(keypoints))
-        return predicted[:, :, : keypoints.shape[2]]
+        return ops.narrow(predicted, 2, 0, keypoints.shape[2])
 
 
 class PlaceHead(nn.Cell):

@@ -15,13 +15,12 @@ Arrays = dict[str, np.ndarray]
 
 
 class Problem(Protocol):
-    """Between a backbone, which knows features, and the engine, which knows named arrays.
+    """Between a backbone, which knows features, and the engine, which knows named arrays."""
 
-    Attributes:
-        objective: the metric that decides which epoch is best, unless `task.objective` says.
-    """
-
-    objective: str
+    @property
+    def objective(self) -> str:
+        """The metric that decides which epoch is best, unless `task.objective` says."""
+        ...
 
     @property
     def metric_names(self) -> tuple[str, ...]:
