@@ -17,8 +17,8 @@ import numpy as np
 
 from flag3d_exp import files
 
-MAGIC = b"flag3d_exp recordings 1\n"
-TAIL = struct.Struct("<QQ")  # where the index begins, and its length
+MAGIC = b"flag3d_exp recordings 2\n"
+TAIL = struct.Struct("<QQ32s")  # where the index begins, its length and its SHA-256
 
 
 def folder(cache: str) -> Path:
@@ -77,7 +77,7 @@ def write(place: Path, splits: dict[str, tuple[str, ...]], recordings: Sequence[
             rows.append((recording.name, recording.label, *arrays, *facts))
         begin = file.tell()
         index = json.dumps({"splits": splits, "recordings": rows}).encode()
-        file.write(index + TAIL.pack(begin, len(index)))
+        file.write(index + TAIL.pack(begin, len(index), hashlib.sha256(index).digest()))
 
 
 def read(place: Path) -> tuple[dict[str, tuple[str, ...]], Iterator[tuple[Any, ...]]]:
@@ -90,10 +90,13 @@ def read(place: Path) -> tuple[dict[str, tuple[str, ...]], Iterator[tuple[Any, .
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if len(mapped) < len(MAGIC) + TAIL.size or mapped[: len(MAGIC)] != MAGIC:
         raise ValueError(f"{place} does not begin as one of our files")
-    begin, length = TAIL.unpack(mapped[-TAIL.size :])
+    begin, length, digest = TAIL.unpack(mapped[-TAIL.size :])
     if begin + length + TAIL.size != len(mapped):
         raise ValueError(f"{place} does not end as one of our files")
-    index = json.loads(mapped[begin : begin + length])
+    text = mapped[begin : begin + length]
+    if hashlib.sha256(text).digest() != digest:
+        raise ValueError(f"{place} has an index that does not match its checksum")
+    index = json.loads(text)
 
     def array(stored: list | None) -> np.ndarray | None:
         return None if stored is None else np.ndarray(stored[0], stored[1], mapped, stored[2])

@@ -106,6 +106,22 @@ def test_a_damaged_cache_is_made_anew(path, tmp_path, caplog, keep):
     np.testing.assert_array_equal(opened.all[0].keypoints, expected)
 
 
+def test_a_changed_bit_of_the_index_is_noticed(path, tmp_path, caplog):
+    folder = tmp_path / "cache"
+    expected = open_annotations(path, str(folder))
+    (stored,) = folder.glob("*.recordings")
+    content = bytearray(stored.read_bytes())
+    begin, length, _ = cache.TAIL.unpack(content[-cache.TAIL.size :])
+    for at in range(begin, begin + length, 7):
+        content[at] ^= 1
+        stored.write_bytes(content)
+        content[at] ^= 1
+        opened = open_annotations(path, str(folder))
+        assert "does not match its checksum; it is made anew" in caplog.text
+        assert [one.name for one in opened.all] == [one.name for one in expected.all]
+        caplog.clear()
+
+
 def test_a_folder_that_can_not_be_written_is_named(path, tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="`dataset.cache`: .*file/cache can't be used"):
