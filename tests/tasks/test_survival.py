@@ -4,6 +4,7 @@ import pickle
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def test_a_signal_stops_the_run_and_it_resumes_to_the_same_end(
     process = started(tmp_path, *LONG, output=output)
     wait_for(tmp_path / "run" / "checkpoints" / "last.npz", process)
     process.send_signal(signum)
-    assert process.wait(30) == code, output.read_text()
+    assert process.wait(300) == code, output.read_text()
     assert "task.resume=" in output.read_text()
     assert [run.info.status for run in runs(tmp_path)] == ["KILLED"]
     succeeded(tmp_path, "task.resume=run")
@@ -68,6 +69,56 @@ def test_a_run_whose_folder_is_deleted_ends_with_a_line(tmp_path):
     assert line.startswith(f"error: the run folder `{tmp_path}/run` was deleted")
 
 
+KILLED = """
+import os, signal, sys
+
+place, name, number = sys.argv.pop(1), sys.argv.pop(1), int(sys.argv.pop(1))
+rename, left = os.replace, number
+
+
+def replace(source, target):
+    global left
+    left -= os.path.basename(target) == name
+    if left == 0 and place == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    rename(source, target)
+    if left == 0 and place == "after":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+os.replace = replace
+from flag3d_exp.main import main
+
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "number"),
+    [
+        ("before", "last.npz", 1),  # nothing is kept yet
+        ("after", "last.npz", 2),  # within an epoch
+        ("before", "best.npz", 1),  # the epoch is evaluated, and nothing of that is kept
+        ("after", "best.npz", 1),  # the best checkpoint is of an epoch that `last` does not know
+        ("after", "val.npz", 2),  # predictions without their checkpoint
+        ("before", "metrics.json", 1),  # all is done but the results
+    ],
+)
+def test_killed_where_it_matters_a_run_still_ends_as_the_uninterrupted_one(
+    tmp_path, uninterrupted, place, name, number
+):
+    line = [*LONG, "task.resume=auto", "hydra.run.dir=run"]
+    killer = [sys.executable, "-c", KILLED, place, name, str(number), *line]
+    done = subprocess.run(killer, cwd=tmp_path, capture_output=True, timeout=600)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    succeeded(tmp_path, *line)
+    assert metrics(tmp_path / "run") == uninterrupted
+    (run,) = runs(tmp_path)
+    assert run.info.status == "FINISHED"
+    assert tracked_series(tmp_path, run.info.run_id) == kept_series(tmp_path / "run")
+
+
+@pytest.mark.release
 def test_killed_thirty_times_a_run_still_ends_as_the_uninterrupted_one(tmp_path, uninterrupted):
     rng = np.random.default_rng(0)
     num_kills = num_runs = 0
@@ -106,7 +157,7 @@ def test_a_signal_during_compilation_is_obeyed_before_it_ends(tmp_path):
     wait_for(tmp_path / "run" / "mlflow.json", process)
     time.sleep(2)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143, output.read_text()
+    assert process.wait(300) == 143, output.read_text()
     assert "task.resume=" in output.read_text().splitlines()[-1]
     assert not (tmp_path / "run" / "checkpoints").exists()  # no step was made
     assert not (tmp_path / "rank_0").exists()
@@ -120,7 +171,7 @@ def test_a_second_signal_stops_at_once_and_leaves_a_state_to_resume(tmp_path, un
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGCONT)
-    assert process.wait(60) in (-signal.SIGINT, -signal.SIGTERM)
+    assert process.wait(300) in (-signal.SIGINT, -signal.SIGTERM)
     succeeded(tmp_path, "task.resume=run")
     assert metrics(tmp_path / "run") == uninterrupted
     assert [run.info.status for run in runs(tmp_path)] == ["FINISHED"]
