@@ -35,7 +35,7 @@ class ClipDataset:
         return len(self.recordings)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """As `clips`, in the first epoch."""
+        """As `clips`, in the first pass."""
         return self.clips(range(len(self))[index])
 
     @cached_property

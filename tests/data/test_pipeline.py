@@ -153,22 +153,22 @@ def test_missing_scores_count_as_certain(recording):
     assert (clips[..., 2] == 1).all()
 
 
-def test_a_draw_depends_on_seed_epoch_and_index_alone(solid, recording):
+def test_a_draw_depends_on_seed_pass_and_index_alone(solid, recording):
     pipeline = GraphPipeline("nturgb+d", clip_len=30, rotation=0.3)
     first = ClipDataset([solid] * 3, pipeline, JOINT, seed=1, training=True)
     again = ClipDataset([solid] * 3, pipeline, JOINT, seed=1, training=True)
     other = ClipDataset([solid] * 3, pipeline, JOINT, seed=2, training=True)
-    expected = first.clips(1, epoch=2)
-    again.clips(0, epoch=0)
-    np.testing.assert_array_equal(again.clips(1, epoch=2), expected)
-    for clips in (again.clips(1, epoch=3), again.clips(2, epoch=2), other.clips(1, epoch=2)):
+    expected = first.clips(1, number=2)
+    again.clips(0, number=0)
+    np.testing.assert_array_equal(again.clips(1, number=2), expected)
+    for clips in (again.clips(1, number=3), again.clips(2, number=2), other.clips(1, number=2)):
         assert (clips != expected).any()
 
 
-def test_clips_of_a_test_do_not_depend_on_epoch_or_seed(solid):
+def test_clips_of_a_test_do_not_depend_on_pass_or_seed(solid):
     pipeline = GraphPipeline("nturgb+d", clip_len=30, rotation=0.3, mirror=1.0)
-    one = ClipDataset([solid], pipeline, JOINT, seed=1).clips(0, epoch=1)
-    two = ClipDataset([solid], pipeline, JOINT, seed=2).clips(0, epoch=2)
+    one = ClipDataset([solid], pipeline, JOINT, seed=1).clips(0, number=1)
+    two = ClipDataset([solid], pipeline, JOINT, seed=2).clips(0, number=2)
     np.testing.assert_array_equal(one, two)
 
 
