@@ -51,6 +51,13 @@ def referred(value: Any, values: Mapping[str, Any]) -> Any:
     return value
 
 
+def within_text(value: Any, values: Mapping[str, Any]) -> Any:
+    """The value; a text that holds more than one reference alone, with what they stand for."""
+    if not isinstance(value, str) or REFERENCE.fullmatch(value):
+        return value
+    return REFERENCE.sub(lambda found: str(referred(found[0], values)), value)
+
+
 def resolved(values: dict[str, Any]) -> dict[str, Any]:
     """The same values with what their references stand for."""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from flag3d_exp.errors import UserError
 from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.settings import within_text
 from flag3d_exp.reading.text import parsed_yaml
 
 Settings = Mapping[str, Any]  # `group.key` -> a JSON value
@@ -41,7 +42,7 @@ def settings(
             continue
         paths = {f"{group}.{key}": value for key, value in node.items()}
         found |= {path: value for path, value in paths.items() if not _free(group, path)}
-    return found
+    return {path: within_text(value, config) for path, value in found.items()}
 
 
 def check_same_run(begun: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
