@@ -6,6 +6,8 @@ import re
 import signal
 from typing import Any
 
+from flag3d_exp.errors import printable
+
 SHORTAGE = re.compile(
     r"memory\W.{0,40}(not enough|isn't enough|fail)|mem(ory)? failed|out of memory|bad_alloc"
     r"|alloc\w* .{0,60}failed|cannot allocate memory"
@@ -39,12 +41,17 @@ def tell_of_crashes(folder: str) -> None:
     Args:
         folder: the run folder, for the line.
     """
-    line = (
-        "error: MindSpore crashed ({}), as it does where memory runs out; a smaller "
-        "`task.batch_size`, `dataset.clip_len` or `model.base_channels` takes less; the log is "
-        f"{folder}/run.log.\n"
+    advice = (
+        "a smaller `task.batch_size`, `dataset.clip_len` or `model.base_channels` takes less; "
+        f"the log is {folder}/run.log."
     )
-    lines = {number: line.format(number.name).encode() for number in CRASHES}
+    lines = {
+        number: printable(
+            f"error: MindSpore crashed ({number.name}), as it does where memory runs out; {advice}"
+        ).encode()
+        + b"\n"
+        for number in CRASHES
+    }
 
     def end(number: int) -> None:
         os.write(2, lines[signal.Signals(number)])

@@ -12,6 +12,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from flag3d_exp import files
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline, Pipeline
 from flag3d_exp.data.source import Dataset, check_fit
 from flag3d_exp.data.transforms import Stream
@@ -94,7 +95,7 @@ def written_layout(name: str, file: str | None) -> str:
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = Path(folder, f"{name}.yaml")
-    path.write_text(file, encoding="utf-8", errors="replace")
+    files.write_bytes(path, file.encode("utf-8", errors="replace"))
     return str(path)
 
 
