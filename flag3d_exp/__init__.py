@@ -6,10 +6,10 @@ What it offers to Python is in `flag3d_exp.interface`, which is imported when it
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flag3d_exp.interface import Run, Trained, clips, evaluate, load, predict, train
+    from flag3d_exp.interface import LoadedRun, Trained, clips, evaluate, load, predict, train
 
 __version__ = "0.1.0"
-__all__ = ["Run", "Trained", "clips", "evaluate", "load", "predict", "train"]
+__all__ = ["LoadedRun", "Trained", "clips", "evaluate", "load", "predict", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -56,7 +56,7 @@ Keypoints = np.ndarray | Sequence[np.ndarray]
 
 
 @dataclass(frozen=True)
-class Run:
+class LoadedRun:
     """A trained network with the configuration of its run.
 
     Attributes:
@@ -150,7 +150,7 @@ class Trained:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-def load(reference: str | Path, *overrides: str, config_dir: str | Path | None = None) -> Run:
+def load(reference: str | Path, *overrides: str, config_dir: str | Path | None = None) -> LoadedRun:
     """The network of a run, with the configuration that `task=evaluate` would give it.
 
     Args:
@@ -182,7 +182,7 @@ def load(reference: str | Path, *overrides: str, config_dir: str | Path | None =
             checkpoint = load_checkpoint(path)
         experiment.device()
         model = restored_model(experiment, checkpoint, ())
-    return Run(path, model, experiment, checkpoint)
+    return LoadedRun(path, model, experiment, checkpoint)
 
 
 def clips(
@@ -302,7 +302,7 @@ def train(
 
 
 def predict(model: "nn.Cell", data: ClipDataset, problem: Problem | None = None) -> np.ndarray:
-    """What a network with a head predicts of each recording, as in `Run.predict`."""
+    """What a network with a head predicts of each recording, as in `LoadedRun.predict`."""
     return _judged(model, data, problem)[0]
 
 
