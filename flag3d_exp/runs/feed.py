@@ -45,6 +45,12 @@ class Feed:
     repeat: int = 1
     ranks: Ranks = Ranks()
 
+    def __len__(self) -> int:
+        """Updates per epoch."""
+        per_update = self.batch_size * self.accumulate * self.ranks.world
+        steps = -(-len(self.dataset) * self.repeat // per_update)
+        return min(steps, self.limit or steps)
+
     def __call__(self, epoch: int, done: int = 0) -> Iterator[StepBatch]:
         """The updates of `epoch` after the first `done`."""
         size, count, world = self.batch_size, self.accumulate, self.ranks.world

@@ -129,7 +129,6 @@ class Train:
         if ranks.world > 1:
             progress = resume.shared(ranks, model, step, progress)
         progress.metrics["num_parameters"] = float(num_parameters(model))
-        plan = self._plan(len(train_split), step.base_rates[0], ranks.world)
         load = Feed(
             train_split,
             problem,
@@ -142,6 +141,7 @@ class Train:
             self.repeat,
             ranks,
         )
+        plan = self._plan(len(load), step.base_rates[0])
         log.info(experiment.header(device_name, model, datasets))
         if self.debug is not None:
             self.debug(step, updates(load, train_split.names, schedule, plan, progress))
@@ -207,11 +207,10 @@ class Train:
         )
         return TrainStep(model, criterion, experiment.made("optimizer")(groups), settings)
 
-    def _plan(self, num_recordings: int, learning_rate: float, world: int) -> Plan:
-        steps = -(-num_recordings * self.repeat // (self.batch_size * self.accumulate * world))
+    def _plan(self, steps_per_epoch: int, learning_rate: float) -> Plan:
         return Plan(
             num_epochs=self.epochs,
-            steps_per_epoch=min(steps, self.limit_batches or steps),
+            steps_per_epoch=steps_per_epoch,
             learning_rate=learning_rate,
             eval_every=self.eval_every,
             log_every=self.log_every,
