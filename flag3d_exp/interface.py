@@ -259,6 +259,7 @@ def train(
         objective: metric that decides which epoch is best; the problem's own, of the first split,
             by default.
         seed: of order, augmentation and dropout. The weights are the model's own.
+        device: where and in which precision; the first there is, in float32, by default.
 
     Raises:
         UserError: a setting is refused, or there is no split to evaluate.
@@ -279,9 +280,8 @@ def train(
 
     if not eval_clips:
         raise UserError("`eval_clips` must map at least one name to clips; got {}.")
-    problem = problem or Classify(int(train_clips.labels.max()) + 1)
-    network = problem.network(model) if hasattr(model, "features") else model
-    steps = -(-len(train_clips) * repeat // batch_size)
+    problem = problem or classes_of(train_clips)
+    network = device.lowered(problem.network(model) if hasattr(model, "features") else model)
     metric = objective or f"{next(iter(eval_clips))}/{problem.objective}"
     known = [f"{split}/{name}" for split in eval_clips for name in problem.metric_names]
     if metric not in known:
@@ -289,13 +289,14 @@ def train(
     groups = parameter_groups(network.get_parameters(), None, freeze_backbone=False)
     made = optimizer(groups) if optimizer else sgd(groups, lr)
     criterion = problem.criterion(train_clips.targets)
-    step = TrainStep(network, criterion, made, StepSettings(jit=device.compiles()))
-    plan = Plan(epochs, steps, step.base_rates[0], objective=metric)
+    how = StepSettings(loss_scaling=device.precision == "fp16", jit=device.compiles())
+    step = TrainStep(network, criterion, made, how)
+    feed = Feed(train_clips, problem, network, batch_size, seed=seed, repeat=repeat)
+    plan = Plan(epochs, len(feed), step.base_rates[0], objective=metric)
     progress = Progress()
     with progress_bar() as bar, StopRequest() as stop:
         judge = evaluator(network, problem, batch_size, device)
         notes = _Notes(network, judge, eval_clips, plan, bar)
-        feed = Feed(train_clips, problem, network, batch_size, seed=seed, repeat=repeat)
         run_plan(step, feed, schedule or Cosine(), plan, progress, notes, stop)
     assign_parameters(network.get_parameters(), notes.best_weights)
     return Trained(network, progress.best_metrics, progress.best_epoch, notes.history)
@@ -303,21 +304,20 @@ def train(
 
 def predict(model: "nn.Cell", data: ClipDataset, problem: Problem | None = None) -> np.ndarray:
     """What a network with a head predicts of each recording, as in `LoadedRun.predict`."""
-    return _judged(model, data, problem)[0]
+    return evaluator(model, problem or classes_of(data)).predictions("input", data)[0]
 
 
 def evaluate(
     model: "nn.Cell", data: ClipDataset, problem: Problem | None = None
 ) -> dict[str, float]:
     """The metrics of a network with a head on labelled clips."""
-    problem = problem or Classify(int(data.labels.max()) + 1)
-    return problem.metrics(*_judged(model, data, problem))
+    problem = problem or classes_of(data)
+    return problem.metrics(*evaluator(model, problem).predictions("input", data))
 
 
-def _judged(
-    model: "nn.Cell", data: ClipDataset, problem: Problem | None
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    return evaluator(model, problem or Classify(1)).predictions("input", data)
+def classes_of(data: ClipDataset) -> Classify:
+    """The problem that labelled clips pose: as many classes as their labels need."""
+    return Classify(int(data.labels.max()) + 1)
 
 
 def recordings_of(

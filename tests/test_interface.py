@@ -121,3 +121,25 @@ def test_looking_at_data_imports_no_mindspore():
         "assert 'mindspore' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_device_s_precision_is_that_of_the_training(monkeypatch):
+    from flag3d_exp.devices.device import Device
+    from flag3d_exp.engine import step
+    from flag3d_exp.models.stgcn import STGCN
+
+    lowered, scaled = [], []
+    lower, scale = Device.lowered, step.LossScale
+    monkeypatch.setattr(Device, "lowered", lambda self, m: lowered.append(m) or lower(self, m))
+    monkeypatch.setattr(step, "LossScale", lambda: scaled.append(1) or scale())
+    x, y = made_up(4)
+    data = f3d.clips(x, y, layout="nturgb+d", **WAVE)
+    for precision in ("fp32", "fp16"):
+        trained = f3d.train(
+            STGCN("nturgb+d", base_channels=4, num_blocks=1),
+            *(data, {"val": data}),
+            epochs=1,
+            device=Device("cpu", jit=False, precision=precision),
+        )
+        assert np.isfinite(trained.metrics["val/loss"])
+    assert len(lowered) == 2 and len(scaled) == 1
