@@ -22,7 +22,7 @@ from flag3d_exp.reading.text import file_text, parsed_yaml
 
 LAYOUTS = Path(__file__).parent / "layouts"
 MAX_JOINTS, MAX_PAIRS = 1000, 10_000
-KEYS = ("joints", "mirror_pairs", "center", "edges", "limbs", "aliases")
+KEYS = ("joints", "mirror_pairs", "center", "edges", "limbs", "aliases", "places")
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Layout:
         center: joint from which the graph's hops are counted.
         edges: (joint, neighbour towards the centre): the graph. Not always the bones.
         aliases: (another name, joint): what other programs call it.
+        places: (name, joints): places of the body that other layouts may have, each at a joint or
+            at the mean of several; see `mapping`.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Layout:
     center: int
     edges: tuple[tuple[int, int], ...]
     aliases: tuple[tuple[str, int], ...] = ()
+    places: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     @property
     def num_joints(self) -> int:
@@ -58,16 +61,16 @@ class Layout:
 
         Joints whose names differ in nothing else are in it as they are written.
         """
-        words = [_words(joint) for joint in self.joints]
-        found = {_words(name): joint for name, joint in self.aliases}
-        found |= {name: j for j, name in enumerate(words) if words.count(name) == 1}
+        written = [words(joint) for joint in self.joints]
+        found = {words(name): joint for name, joint in self.aliases}
+        found |= {name: j for j, name in enumerate(written) if written.count(name) == 1}
         found |= {joint: number for number, joint in enumerate(self.joints)}
         return found | {str(number): number for number in range(self.num_joints)}
 
     def joint_number(self, name: str) -> int | None:
         """The number of a joint, however it is written: `Left_Eye` and `EyeLeft` are `left eye`."""
         number = self._numbers.get(name)
-        return self._numbers.get(_words(name)) if number is None else number
+        return self._numbers.get(words(name)) if number is None else number
 
     @property
     def mirror_order(self) -> np.ndarray:
@@ -83,8 +86,8 @@ def load_layout(name: str, key: str = "layout") -> Layout:
 
     The file maps `joints` to {joint: parent, or null at the root}; optional are `mirror_pairs`
     ([[left, right], ...]), `center` (default: the root), `edges` ({joint: neighbour}, where the
-    graph differs from the parents), `limbs` ([[from, to], ...], default: the edges) and `aliases`
-    ({another name: joint}).
+    graph differs from the parents), `limbs` ([[from, to], ...], default: the edges), `aliases`
+    ({another name: joint}) and `places` ({name: joint, or joints whose mean it is}).
     """
     path = Path(name).expanduser() if name.endswith((".yaml", ".yml")) else LAYOUTS / f"{name}.yaml"
     if not os.path.isfile(path):
@@ -225,11 +228,19 @@ def _parsed(name: str, content: object) -> Layout:
         got = reprlib.repr(given_aliases)
         raise UserError(f"`aliases` must map other names to joints; got {got}.")
     aliases = tuple((str(one), number_of(joint, "aliases")) for one, joint in given_aliases.items())
+    given_places = content.get("places") or {}
+    if not isinstance(given_places, Mapping):
+        got = reprlib.repr(given_places)
+        raise UserError(f"`places` must map places to joints; got {got}.")
+    places = []
+    for place, at in given_places.items():
+        several = at if isinstance(at, list) and at else [at]
+        places.append((str(place), tuple(number_of(joint, "places") for joint in several)))
     limbs = pairs("limbs") or edges
-    return Layout(name, joints, parents, mirror_pairs, limbs, center, edges, aliases)
+    return Layout(name, joints, parents, mirror_pairs, limbs, center, edges, aliases, tuple(places))
 
 
-def _words(name: str) -> str:
+def words(name: str) -> str:
     """The words of a name in small letters and in the alphabet's order."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     return " ".join(sorted(re.split(r"[\s_-]+", apart.strip().lower())))

@@ -119,6 +119,8 @@ def test_mirroring_twice_changes_nothing(path):
         ("joints: {a: null}\nmirror_pairs: [[a]]", "`mirror_pairs` must be a list of pairs"),
         ("joints: {a: null}\nmirror_pairs: [[a, a]]", "at most once"),
         ("joints: {a: null}\naliases: {b: c}", "`aliases` names 'c', which is no joint"),
+        ("joints: {a: null}\nplaces: {b: c}", "`places` names 'c', which is no joint"),
+        ("joints: {a: null}\nplaces: [b]", "`places` must map places to joints"),
         ("joints: {a: null}\naliases: [b]", "`aliases` must map other names to joints"),
         ("joints: {a: null", "can't be read"),
     ],
@@ -147,7 +149,7 @@ def test_the_names_of_the_kinect_sdk_are_those_of_its_joints():
 
 
 def test_an_unknown_layout_lists_the_known_ones():
-    with pytest.raises(UserError, match="coco, handmp, nturgb"):
+    with pytest.raises(UserError, match="coco, h36m, halpe26, handmp, kinect20, mediapipe, nturgb"):
         load_layout("koko")
 
 
