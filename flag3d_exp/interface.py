@@ -202,7 +202,7 @@ def clips(
     Args:
         keypoints: a list of (M, T, V, C); lengths T may differ.
         labels: one per recording, from 0; None where none is known.
-        layout: of the joints: nturgb+d, coco, openpose, or the path of a YAML file.
+        layout: of the joints: nturgb+d, coco, mediapipe, ..., or the path of a YAML file.
         scores: a list of (M, T, V): confidences of the joints.
         image_shape: (height, width) that 2D keypoints are pixels of.
         stream: joint, bone, joint_motion or bone_motion.

@@ -1,23 +1,27 @@
 """Recordings to predict, from any file that can be made into a dataset; without labels.
 
-A pickle holds annotations as in `annotations`, a list of them, or a single one. NPZ and JSON files
-are as in `plain_files`, CSV files as in `csv_file`, YAML files as in `tables`, and `.skeleton`
-files as in `ntu`.
+Files of pose estimators are as in `formats.poses`. A pickle holds annotations as in `annotations`,
+a list of them, or a single one. NPZ and JSON files are as in `plain_files`, CSV files as in
+`csv_file`, YAML files as in `tables`, and `.skeleton` files as in `ntu`.
 """
 
+import logging
 import os
 import reprlib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from flag3d_exp.data.annotations import Recording, recordings_in
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.formats.csv_file import read_csv
+from flag3d_exp.data.formats.detections import Reading
 from flag3d_exp.data.formats.ntu import read_skeleton
 from flag3d_exp.data.formats.pickles import read_pickle
 from flag3d_exp.data.formats.plain_files import read_json, read_npz
+from flag3d_exp.data.formats.poses import check_format, is_poses, read_poses
 from flag3d_exp.data.formats.tables import table_annotations
 from flag3d_exp.data.pipeline import Pipeline
 from flag3d_exp.data.source import Dataset, check_fit, fault
@@ -25,22 +29,77 @@ from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError
 from flag3d_exp.faults import Faults
 from flag3d_exp.skeletons.layout import Layout, load_layout
+from flag3d_exp.skeletons.mapping import joint_sources, relaid, without_source
 
+log = logging.getLogger(__name__)
 PICKLES = (".pkl", ".pickle")
 TABLES = (".yaml", ".yml")  # not in a folder: their data would be read twice
 SUFFIXES = (*PICKLES, ".npz", ".json", ".csv", ".skeleton")
 
 
-def read_inputs(path: Path, layout: Layout, num_persons: int = 1) -> list[Recording]:
+def read_inputs(
+    path: Path, layout: Layout, num_persons: int = 1, how: Reading | None = None
+) -> list[Recording]:
     """The recordings in a file or in the files of a folder, sorted by file; unknown labels are 0.
 
     Args:
-        layout: of the joints that a CSV file names.
+        layout: of the network's joints; recordings of another layout are mapped to it.
         num_persons: the most persons to keep of an NTU RGB+D skeleton file.
+        how: what the files leave open; None: nothing.
 
     Raises:
         UserError: there are none, some cannot be read, or two have the same name.
     """
+    how = how or Reading()
+    check_format(how.format)
+    if how.format is not None or is_poses(path):
+        found = read_poses(path, how)
+        log.info("%s: read as %s, joints of %s", path, found.format, found.layout)
+        for note in found.notes:
+            log.info("%s: %s", path, note)
+        recordings, source = found.recordings, load_layout(found.layout, "task.layout")
+    else:
+        source = layout if how.layout is None else load_layout(how.layout, "task.layout")
+        recordings = _own_recordings(path, source, num_persons)
+        if how.image_shape is not None:
+            recordings = [replace(one, image_shape=how.image_shape) for one in recordings]
+    name, count = Counter(recording.name for recording in recordings).most_common(1)[0]
+    if count > 1:
+        raise UserError(f"{count} recordings are called {name!r}.")
+    return mapped_to(layout, source, recordings)
+
+
+def mapped_to(target: Layout, source: Layout, recordings: Sequence[Recording]) -> list[Recording]:
+    """The recordings with the joints of another layout; those that it lacks are missing.
+
+    Raises:
+        UserError: a recording's joints are not those of `source`, or the layouts share no joint.
+    """
+    if source.joints == target.joints:
+        return list(recordings)
+    sources = joint_sources(source, target)
+    lacking = without_source(sources, target)
+    if len(lacking) == target.num_joints:
+        raise UserError(f"the layouts {source.name} and {target.name} have no joint in common.")
+    faults, made = Faults(), []
+    for one in recordings:
+        if one.keypoints.shape[2] != source.num_joints:
+            faults.add(
+                reprlib.repr(one.name),
+                f"it has {one.keypoints.shape[2]} joints, but layout {source.name} has "
+                f"{source.num_joints}.",
+            )
+            continue
+        keypoints, scores = relaid(one.keypoints, one.scores, sources)
+        made.append(replace(one, keypoints=keypoints, scores=scores))
+    faults.refuse("")
+    said = f"; {len(lacking)} of these have no source: {', '.join(lacking[:8])}" if lacking else ""
+    more = ", ..." if len(lacking) > 8 else ""
+    log.info("joints of %s are mapped to those of %s%s%s", source.name, target.name, said, more)
+    return made
+
+
+def _own_recordings(path: Path, layout: Layout, num_persons: int) -> list[Recording]:
     if os.path.isdir(path):
         files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
         if not files:
@@ -59,9 +118,6 @@ def read_inputs(path: Path, layout: Layout, num_persons: int = 1) -> list[Record
     faults.refuse("")
     if not recordings:
         raise UserError(f"{path} holds no recording.")
-    name, count = Counter(recording.name for recording in recordings).most_common(1)[0]
-    if count > 1:
-        raise UserError(f"{count} recordings are called {name!r}.")
     return recordings
 
 

@@ -31,7 +31,7 @@ class Dataset:
         name: what logs and reports call it.
         path: the annotation file, see `annotations`; `demo_in_domain` and `demo_out_domain` are the
             synthetic data, made on first use.
-        layout: the skeleton: nturgb+d, coco, openpose, or the path of a YAML file.
+        layout: the skeleton: one of `skeletons/layouts/`, or the path of a YAML file.
         num_classes: labels are 0 to num_classes - 1.
         num_persons: persons a network sees; further ones in a recording are left out, missing ones
             are zeros.

@@ -1,4 +1,4 @@
-"""NPZ files: arrays of numbers and texts, in memory that is known before it is taken.
+"""NPZ and NPY files: arrays of numbers and texts, in memory that is known before it is taken.
 
 A member may declare a terabyte, or be a thousandth of what it expands to; so the sizes that the
 archive and each array's header state are compared before any of it is read.
@@ -45,6 +45,32 @@ def npz_arrays(path: Path, wanted: Collection[str] | None = None) -> Arrays:
         if total > FREE_BYTES + MAX_EXPANSION * path.stat().st_size:
             raise Malformed(f"it would expand to {total / 1e9:.1f} GB")
         return {name: _array(archive, name, member) for name, member in chosen.items()}
+
+
+def npy_array(path: Path, limit: int = 1 << 30) -> np.ndarray:
+    """The array of a .npy file.
+
+    Raises:
+        OSError: it can't be read.
+        Malformed: it is no array of numbers or text, damaged, or larger than `limit` bytes.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise Malformed("it is a folder" if os.path.isdir(path) else "it is no regular file")
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise Malformed(f"it is larger than {limit >> 20} MB")
+        begin = file.read(8)
+        if begin[:6] != b"\x93NUMPY":
+            raise Malformed("it is no array (.npy)")
+        shape, fortran, dtype = _header(path.name, begin[6], file)
+        if dtype.kind not in KINDS or not dtype.itemsize:
+            raise Malformed(f"it is an array of {dtype}, not of numbers or text")
+        fits = len(shape) <= 32 and min(shape, default=0) >= 0
+        if not fits or prod(shape) * dtype.itemsize != size - file.tell():
+            raise Malformed(f"it is not as long as its shape {shape} says"[:300])
+        flat = np.frombuffer(file.read(), dtype)
+    return flat.reshape(shape, order="F" if fortran else "C")
 
 
 @contextmanager

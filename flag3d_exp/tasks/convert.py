@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 
@@ -12,8 +12,11 @@ from flag3d_exp import bounds, console, files
 from flag3d_exp.config.command_line import assignment, shell_command
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.data.formats.convert import Converted, converted, write_annotations
+from flag3d_exp.data.formats.detections import Reading, check_image_shape
 from flag3d_exp.data.formats.ntu import read_missing
+from flag3d_exp.data.inputs import mapped_to
 from flag3d_exp.errors import UserError, blamed_on
+from flag3d_exp.skeletons.layout import load_layout
 
 CLIP_LEN = (16, 32)  # frames of a clip, at least and at most
 EPOCHS, BATCH_SIZE, UPDATES = 10, 8, 200  # that suit a dataset of some tens to hundreds
@@ -24,13 +27,19 @@ class Convert:
     """Settings of `task=convert`.
 
     Args:
-        source: NTU RGB+D `.skeleton` files (one, or their folder), a PYSKL pickle of NTU RGB+D, or
-            the YAML file of a table (see `data.tables`).
+        source: files of a pose estimator (see `data.formats.poses`), NTU RGB+D `.skeleton` files
+            (one, or their folder), a PYSKL pickle, or the YAML file of a table (see `data.tables`).
         output: the annotation file to write.
         config_dir: folder in which to describe the file as a choice of `dataset`, under its own
             name, for `--config-dir`; None: the printed commands say all of it.
-        num_persons: the most persons to keep of an NTU RGB+D skeleton file.
+        num_persons: the most persons to keep of a video or an NTU RGB+D skeleton file.
         missing: a list of NTU RGB+D recordings to leave out, as its authors give it; None: none.
+        to_layout: layout to map the joints to; joints that the source has not are missing.
+        format: of the source, where it is not recognised.
+        layout: of the source's joints, where the files leave it open.
+        unit: of the source's coordinates, where their size leaves it open.
+        image_shape: (height, width) of the videos, for coordinates that are shares of it.
+        num_coordinates: 2 leaves out the depth beside pixels, 3 keeps it; None: as the unit says.
     """
 
     source: str
@@ -38,9 +47,21 @@ class Convert:
     config_dir: str | None = None
     num_persons: Annotated[int, ">= 1"] = 2
     missing: str | None = None
+    to_layout: str | None = None
+    format: str | None = None
+    layout: str | None = None
+    unit: (
+        Literal["pixels", "share", "signed", "metres", "millimetres", "centimetres", "inches"]
+        | None
+    ) = None
+    image_shape: tuple[int, int] | None = None
+    num_coordinates: Literal[2, 3] | None = None
 
     def __post_init__(self) -> None:
         bounds.check(self, "task")
+        check_image_shape(self.image_shape)
+        if self.to_layout is not None:
+            load_layout(self.to_layout, "task.to_layout")
 
     def __call__(self, experiment: Experiment) -> None:
         """Convert, and print the commands that look at the result and train on it."""
@@ -50,7 +71,13 @@ class Convert:
             raise UserError("`task.output` must be another file than `task.source`.")
         missing = frozenset() if self.missing is None else read_missing(Path(self.missing))
         with blamed_on("task.source"):
-            found = converted(source, self.num_persons, missing)
+            found = converted(source, self.num_persons, missing, self._how)
+            if self.to_layout is not None:
+                target = load_layout(self.to_layout)
+                recordings = mapped_to(target, load_layout(found.layout), found.recordings)
+                found = found._replace(recordings=recordings, layout=self.to_layout)
+        for note in found.notes:
+            console.say(note)
         write_annotations(output, found.splits, found.recordings)
         sizes = ", ".join(f"{split} {len(names)}" for split, names in found.splits.items())
         console.say(f"{len(found.recordings)} recordings ({sizes}) in {output}")
@@ -73,6 +100,15 @@ class Convert:
             console.say("To train on them:")
             num_recordings = len(found.splits[settings["splits"]["train"]])
             console.say("  " + shell_command([*given, *training(num_recordings)], flags))
+
+    @property
+    def _how(self) -> Reading:
+        shape = self.image_shape
+        image_shape = None if shape is None else (shape[0], shape[1])
+        return Reading(
+            *(self.format, self.layout, self.unit, image_shape, self.num_coordinates),
+            num_persons=self.num_persons,
+        )
 
 
 def dataset_settings(found: Converted, output: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from flag3d_exp import bounds, console, files
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.config.restore import restored_model
+from flag3d_exp.data.formats.detections import Reading, check_image_shape
 from flag3d_exp.data.inputs import input_clips, read_inputs
 from flag3d_exp.data.source import Dataset
 from flag3d_exp.engine.checkpoint import load_checkpoint
@@ -31,10 +32,13 @@ class Predict:
 
     Args:
         checkpoint: a checkpoint file, a run folder (its best one) or an MLflow run id.
-        input: a file of recordings (pickle, .npz, .json, .csv, .skeleton, or the .yaml of a table)
-            or a folder of such files.
+        input: a file of recordings (pickle, .npz, .json, .csv, .skeleton, the .yaml of a table, or
+            what a pose estimator writes) or a folder of such files.
         top_k: classes per recording.
-        format: of the file written, `predicted.csv` or `predicted.json`.
+        format: of a pose estimator's files, where it is not recognised.
+        layout: of the recordings' joints, where it is not the network's and the files do not say.
+        unit: of the coordinates, where their size leaves it open.
+        image_shape: (height, width) of the videos, for coordinates that are shares of it.
         batch_size: clips per forward pass.
         num_workers: threads that prepare clips.
     """
@@ -42,12 +46,19 @@ class Predict:
     checkpoint: str
     input: str
     top_k: Annotated[int, ">= 1"] = 5
-    format: Literal["csv", "json"] = "csv"
+    format: str | None = None
+    layout: str | None = None
+    unit: (
+        Literal["pixels", "share", "signed", "metres", "millimetres", "centimetres", "inches"]
+        | None
+    ) = None
+    image_shape: tuple[int, int] | None = None
     batch_size: Annotated[int, ">= 1, <= 65536"] = 16
     num_workers: Annotated[int, ">= 1"] = 1
 
     def __post_init__(self) -> None:
         bounds.check(self, "task")
+        check_image_shape(self.image_shape)
 
     def __call__(self, experiment: Experiment) -> None:
         """Predict, and write and print the likeliest classes of each recording."""
@@ -56,7 +67,9 @@ class Predict:
         settings: Dataset = experiment.made("dataset")
         with blamed_on("task.input"):
             layout = load_layout(settings.layout)
-            recordings = read_inputs(Path(self.input).expanduser(), layout, settings.num_persons)
+            recordings = read_inputs(
+                Path(self.input).expanduser(), layout, settings.num_persons, self._how(settings)
+            )
         problem = experiment.classification("predict")
         with blamed_on("task.checkpoint"):
             checkpoint = load_checkpoint(path)
@@ -76,17 +89,20 @@ class Predict:
             )
             scores, _ = evaluator.predictions("input", dataset)
         rows = likeliest(dataset.names, scores, experiment.classes, self.top_k)
-        target = folder / f"predicted.{self.format}"
-        if self.format == "csv":
-            write_csv(target, rows)
-        else:
-            files.write_json(target, rows)
+        write_csv(folder / "predicted.csv", rows)
+        files.write_json(folder / "predicted.json", rows)
         for row in rows[:10]:
             first = row["classes"][0]
             log.info("%s: %s %.1f %%", row["name"], first["class"], 100 * first["probability"])
         if len(rows) > 10:
             log.info("and %d more", len(rows) - 10)
-        console.say(f"predictions: {target}")
+        console.say(f"predictions: {folder / 'predicted.csv'}")
+
+    def _how(self, settings: Dataset) -> Reading:
+        """What the files leave open; the network takes as many coordinates as it was trained on."""
+        shape = None if self.image_shape is None else (self.image_shape[0], self.image_shape[1])
+        num_coordinates = settings.num_coordinates
+        return Reading(self.format, self.layout, self.unit, shape, num_coordinates)
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -30,6 +30,7 @@ from fuzz.mutations import (
 from flag3d_exp.config import recall, untrusted
 from flag3d_exp.data.annotations import Recording, open_annotations, read_annotations
 from flag3d_exp.data.formats.convert import converted
+from flag3d_exp.data.formats.detections import Reading
 from flag3d_exp.data.formats.ntu import read_missing
 from flag3d_exp.data.inputs import read_inputs
 from flag3d_exp.engine.checkpoint import Checkpoint, load_checkpoint, load_meta, save_checkpoint
@@ -448,6 +449,102 @@ def poses() -> bytes:
     return npz(one=np.ones((2, 17, 2)), two=np.ones((1, 2, 17, 2)))
 
 
+def body(scored: bool = True) -> list[float]:
+    """17 joints: x, y and, if asked for, a score, one after the other."""
+    joints = [[300.0 + 7 * j, 90.0 + 20 * j, 0.9][: 3 if scored else 2] for j in range(17)]
+    return [value for joint in joints for value in joint]
+
+
+def alphapose() -> Any:
+    """Three frames of AlphaPose."""
+    return [{"image_id": f"{n}.jpg", "keypoints": body(), "score": 3.1, "idx": [0.0],
+             "box": [1, 2, 3, 4]} for n in range(3)]  # fmt: skip
+
+
+def by_image() -> Any:
+    """Two images of AlphaPose's other forms."""
+    return {f"{n}.jpg": [{"keypoints": body(False), "scores": [0.5] * 17, "idx": 1}]
+            for n in range(2)}  # fmt: skip
+
+
+def openpose() -> Any:
+    """A frame of OpenPose with a person, in a list as some programs save it."""
+    people = [{"person_id": [-1], "pose_keypoints_2d": body(), "face_keypoints_2d": []}]
+    return [{"version": 1.3, "people": people, "canvas_width": 640, "canvas_height": 480}] * 2
+
+
+def mmpose() -> Any:
+    """Two frames of MMPose's demo."""
+    pairs = np.array(body(False)).reshape(17, 2).tolist()
+    one = {"keypoints": pairs, "keypoint_scores": [0.5] * 17, "bbox": [[1, 2, 3, 4]],
+           "bbox_score": 0.9}  # fmt: skip
+    frames = [{"frame_id": n, "instances": [one]} for n in (1, 2)]
+    return {"meta_info": {"dataset_name": "coco"}, "instance_info": frames}
+
+
+def mediapipe() -> Any:
+    """Two frames of 33 landmarks in pixels."""
+    joints = [{"x": 100.0 + j, "y": 9.0 * j, "z": 0.5, "visibility": 0.9} for j in range(33)]
+    return [{"frame": n, "landmarks": joints} for n in range(2)]
+
+
+def by_name() -> Any:
+    """Two frames of MoveNet."""
+    names = ("nose", "left_eye", "right_eye", "left_hip")
+    return [{name: {"x": 10.5 * at, "y": 20.0} for at, name in enumerate(names, 1)}] * 2
+
+
+def azure() -> Any:
+    """Two frames of Azure Kinect."""
+    places = [[10.0 * j, 5.0 * j, 2000.0] for j in range(32)]
+    frames = [{"frame_id": n, "bodies": [{"body_id": 1, "joint_positions": places}]}
+              for n in range(2)]  # fmt: skip
+    return {"joint_names": [], "frames": frames}
+
+
+def wide_csv() -> bytes:
+    """Three frames with the coordinates of a joint in columns."""
+    return b"frame,nose_x,nose_y,left_eye_x,left_eye_y\n0,1,20,3,40\n1,1,20,3,40\n3,1,20,3,40\n"
+
+
+def long_csv() -> bytes:
+    """Two frames with a row for each landmark."""
+    rows = "".join(f"{f},LEFT_{n},10.5,20,0.1\n" for f in (1, 2) for n in ("HIP", "KNEE", "WRIST"))
+    return b"frame_number,landmark,x,y,z\n" + rows.encode()
+
+
+def landmarks_csv() -> bytes:
+    """Two frames of MediaPipe as a wide table."""
+    names = ",".join(f"{axis}{j}" for j in range(1, 34) for axis in "xyzv")
+    row = ",".join(f"{10 + j}.5,{20 + j},1,0.9" for j in range(33))
+    return f"class,{names}\nsquat,{row}\nsquat,{row}\n".encode()
+
+
+def landmarks_npy() -> bytes:
+    """Two frames of MediaPipe as an array."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.arange(2 * 33 * 3, dtype=np.float32).reshape(2, 33, 3))
+    return buffer.getvalue()
+
+
+def bvh() -> bytes:
+    """Two frames of a leg."""
+    head = "HIERARCHY\nROOT Hips\n{\nOFFSET 0 0 0\nCHANNELS 6 Xposition Yposition Zposition "
+    head += "Zrotation Xrotation Yrotation\nJOINT LeftUpLeg\n{\nOFFSET 0 -170 0\nCHANNELS 3 "
+    head += "Zrotation Xrotation Yrotation\nEnd Site\n{\nOFFSET 0 -9 0\n}\n}\n}\nMOTION\n"
+    return (head + "Frames: 2\nFrame Time: 0.033\n" + "1 2 3 4 5 6 7 8 9\n" * 2).encode()
+
+
+def read_motion(path: Path) -> None:
+    """What `task=convert` reads of a BVH file."""
+    converted(path, how=Reading(layout="nturgb+d"))
+
+
+def pose_reader(good: Callable[[], Any]) -> Reader:
+    """A pose estimator's JSON file."""
+    return Reader("a.json", lambda: plain_bytes(good())(), JSON, at("a.json", converted))
+
+
 def names_of_missing() -> bytes:
     """As the authors of NTU RGB+D list them."""
     return b"S001C001P001R001A001\n" * 3
@@ -473,6 +570,20 @@ READERS: dict[str, Reader] = {
         *("table.yaml", dumped(table("clips.csv")), TEXT, at("table.yaml", converted)),
         lambda: {"clips.csv": csv_rows()},
     ),
+    "alphapose": pose_reader(alphapose),
+    "alphapose by image": pose_reader(by_image),
+    "openpose": pose_reader(openpose),
+    "mmpose": pose_reader(mmpose),
+    "mediapipe": pose_reader(mediapipe),
+    "joints by name": pose_reader(by_name),
+    "azure kinect": pose_reader(azure),
+    "wide csv": Reader("a.csv", wide_csv, TEXT, at("a.csv", converted)),
+    "long csv": Reader("a.csv", long_csv, TEXT, at("a.csv", converted)),
+    "landmarks csv": Reader("a.csv", landmarks_csv, TEXT, at("a.csv", converted)),
+    "landmarks npy": Reader(
+        "a.npy", landmarks_npy, (array_change, byte_change), at("a.npy", converted)
+    ),
+    "bvh": Reader("a.bvh", bvh, TEXT, at("a.bvh", read_motion)),
     "layout": Reader("my.yaml", layout, TEXT, at("my.yaml", lambda path: load_layout(str(path)))),
     "skeleton": Reader(BODY, skeleton, TEXT, converted),
     "missing": Reader("missing.txt", names_of_missing, TEXT, at("missing.txt", read_missing)),

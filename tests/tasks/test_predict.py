@@ -44,7 +44,7 @@ def as_rows(keypoints: np.ndarray):
 
 def test_predictions_without_labels_are_those_of_the_evaluation(trained):
     arguments = ["task=predict", "task.checkpoint=run", "task.input=input", "task.top_k=16"]
-    succeeded(trained, *arguments, "task.format=json", "device=cpu", "hydra.run.dir=predicted")
+    succeeded(trained, *arguments, "device=cpu", "hydra.run.dir=predicted")
     rows = json.loads((trained / "predicted" / "predicted.json").read_text())
     evaluated = load_predictions(trained / "run" / "predictions" / "val.npz")
     assert [row["name"] for row in rows] == list(evaluated.names[:5])
@@ -53,6 +53,19 @@ def test_predictions_without_labels_are_those_of_the_evaluation(trained):
         for one in row["classes"]:
             found[one["label"]] = one["probability"]
         np.testing.assert_allclose(found, scores, atol=2e-6)
+
+
+def test_poses_of_other_joints_are_mapped_to_the_network_s(trained):
+    places = np.random.default_rng(0).uniform(-900, 900, (4, 32, 3)).tolist()
+    bodies = [[{"body_id": 1, "joint_positions": place}] for place in places]
+    frames = [{"frame_id": number, "bodies": body} for number, body in enumerate(bodies)]
+    (trained / "azure.json").write_text(json.dumps({"joint_names": [], "frames": frames}))
+    arguments = ["task=predict", "task.checkpoint=run", "task.input=azure.json", "device=cpu"]
+    printed = succeeded(trained, *arguments, "hydra.run.dir=other_joints")
+    assert "read as azure_kinect, joints of azure" in printed
+    assert "joints of azure are mapped to those of nturgb+d" in printed
+    (row,) = json.loads((trained / "other_joints" / "predicted.json").read_text())
+    assert row["name"] == "azure" and len(row["classes"]) == 5
 
 
 def test_bad_inputs_are_refused_in_one_line(trained):

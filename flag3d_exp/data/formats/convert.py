@@ -2,7 +2,7 @@
 
 import os
 import pickle
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,9 +11,14 @@ import numpy as np
 from flag3d_exp import files
 from flag3d_exp.data.annotations import Recording, read_annotations, recordings_in
 from flag3d_exp.data.formats import ntu
+from flag3d_exp.data.formats.detections import Reading
 from flag3d_exp.data.formats.pickles import read_pickle
+from flag3d_exp.data.formats.poses import SUFFIXES, check_format, is_poses, read_poses
 from flag3d_exp.data.formats.tables import Splits, read_table
 from flag3d_exp.errors import UserError
+from flag3d_exp.skeletons.layout import load_layout
+
+PICKLES = (".pkl", ".pickle")
 
 
 class Converted(NamedTuple):
@@ -23,6 +28,7 @@ class Converted(NamedTuple):
         layout: name or file of the recordings' layout.
         empty: names of recordings in which nobody is seen.
         classes: names of the classes, where they are known.
+        notes: what was decided on the way, as sentences.
     """
 
     splits: Splits
@@ -30,48 +36,92 @@ class Converted(NamedTuple):
     layout: str
     empty: list[str]
     classes: list[str] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def converted(
-    source: Path, num_persons: int = 2, missing: frozenset[str] = frozenset()
+    source: Path,
+    num_persons: int = 2,
+    missing: frozenset[str] = frozenset(),
+    how: Reading | None = None,
 ) -> Converted:
     """What the source holds.
 
     Args:
-        source: a folder of NTU RGB+D `.skeleton` files, or one of them; a PYSKL pickle of NTU
-            RGB+D, whose splits are worked out anew; the YAML file of a table.
-        num_persons: the most persons to keep of an NTU RGB+D skeleton file.
+        source: a folder of NTU RGB+D `.skeleton` files, or one of them; a PYSKL pickle, whose
+            splits are those of NTU RGB+D's protocols if the names are; the YAML file of a table;
+            files of pose estimators, see `poses`.
+        num_persons: the most persons to keep of an NTU RGB+D skeleton file, or of a video.
         missing: names to leave out.
+        how: what the files leave open; None: nothing.
 
     Raises:
         UserError: the source is not there, of another form, or what is wrong in it.
     """
+    how = how or Reading(num_persons=num_persons)
     if not os.path.exists(source):
         raise UserError(f"`task.source`: {source} is not there.")
+    check_format(how.format)
     suffix = source.suffix.lower()
     if suffix in (".yaml", ".yml"):
         splits, recordings, layout, classes = read_table(source)
         return Converted(splits, recordings, layout, [], classes)
+    if how.format is not None or suffix in SUFFIXES or (os.path.isdir(source) and is_poses(source)):
+        found = read_poses(source, how)
+        splits = {"all": tuple(one.name for one in found.recordings)}
+        said = (f"read as {found.format}, joints of {found.layout}", *found.notes)
+        return Converted(splits, found.recordings, found.layout, [], notes=said)
     if os.path.isdir(source):
-        found = list(ntu.read_folder(source, num_persons, missing))
-    elif suffix == ".skeleton":
-        found = [ntu.read_skeleton(source, num_persons) or source.stem]
-    elif suffix in (".pkl", ".pickle"):
-        found = [one for one in read_pyskl(source) if one.name not in missing]
-    else:
-        raise UserError(
-            f"`task.source` must be a folder of .skeleton files, or end in .skeleton, .pkl or "
-            f".yaml; got {source.name}."
-        )
+        bodies = list(ntu.read_folder(source, num_persons, missing))
+        return _by_protocol(source, bodies, how.layout)
+    if suffix == ".skeleton":
+        bodies = [ntu.read_skeleton(source, num_persons) or source.stem]
+        return _by_protocol(source, bodies, how.layout)
+    if suffix in PICKLES:
+        return _of_pickle(source, missing, how.layout)
+    raise UserError(
+        f"`task.source` must be a folder of .skeleton files or of poses, or end in .skeleton, "
+        f".pkl, .yaml, .json, .csv, .npy or .bvh; got {source.name}."
+    )
+
+
+def _by_protocol(source: Path, found: Sequence[Recording | str], layout: str | None) -> Converted:
+    """Recordings of NTU RGB+D, and the names of those in which nobody is seen."""
     recordings = [one for one in found if isinstance(one, Recording)]
     if not recordings:
         raise UserError(f"{source}: nobody is seen in any recording.")
-    num_joints = recordings[0].keypoints.shape[2]
-    layout = {17: "coco", ntu.NUM_JOINTS: "nturgb+d"}.get(num_joints)
-    if layout is None:
-        raise UserError(f"{source}: no layout of ours has {num_joints} joints.")
     empty = [one for one in found if isinstance(one, str)]
-    return Converted(ntu.splits(one.name for one in recordings), recordings, layout, empty)
+    splits = ntu.splits(one.name for one in recordings)
+    return Converted(splits, recordings, _layout(source, recordings[0], layout), empty)
+
+
+def _of_pickle(source: Path, missing: frozenset[str], layout: str | None) -> Converted:
+    """The recordings of a pickle, in its own splits unless they are named as NTU RGB+D's."""
+    recordings = [one for one in read_pyskl(source) if one.name not in missing]
+    if not recordings or all(ntu.NAME.match(one.name) for one in recordings):
+        return _by_protocol(source, recordings, layout)
+    splits, _ = read_annotations(source)
+    kept = {one.name for one in recordings}
+    splits = {split: tuple(name for name in names if name in kept)
+              for split, names in splits.items()}  # fmt: skip
+    return Converted(splits, recordings, _layout(source, recordings[0], layout), [])
+
+
+def _layout(source: Path, recording: Recording, named: str | None) -> str:
+    """The layout of the recordings of a file that names none."""
+    num_joints, num_coordinates = recording.keypoints.shape[2:]
+    if named is not None:
+        if load_layout(named, "task.layout").num_joints != num_joints:
+            raise UserError(f"{source} has {num_joints} joints, not those of layout {named}.")
+        return named
+    if num_joints == 17:
+        return "coco"
+    if num_joints == ntu.NUM_JOINTS and num_coordinates == 3:
+        return "nturgb+d"
+    raise UserError(
+        f"{source}: its {num_joints} joints may be of several layouts, or of none; name theirs by "
+        "`task.layout`."
+    )
 
 
 def read_pyskl(path: Path) -> list[Recording]:

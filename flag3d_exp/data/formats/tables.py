@@ -2,7 +2,9 @@
 
 The YAML file holds
 
-    data: clips.csv                 # beside it; or clips.npz, clips.json, or a folder of these
+    data: clips.csv                 # beside it; or clips.npz, clips.json, or a folder of these;
+                                    # or files of a pose estimator, see `poses`
+    format: mmpose                  # of a pose estimator's files, where it is not recognised
     layout: coco                    # of the joints
     image_shape: [480, 854]         # height and width in pixels; 2D only
     classes: [squat, lunge]         # optional: the order of the labels; else that of the alphabet
@@ -20,7 +22,9 @@ from typing import Any
 from flag3d_exp.data.annotations import Recording, recordings_in
 from flag3d_exp.data.fields import named
 from flag3d_exp.data.formats.csv_file import read_csv
+from flag3d_exp.data.formats.detections import Reading
 from flag3d_exp.data.formats.plain_files import read_json, read_npz
+from flag3d_exp.data.formats.poses import is_poses, read_poses
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.faults import Faults
 from flag3d_exp.names import check_class_names
@@ -29,7 +33,7 @@ from flag3d_exp.reading.text import file_text, parsed_yaml
 from flag3d_exp.skeletons.layout import Layout, load_layout
 from flag3d_exp.splits import check_split_names
 
-KEYS = ("data", "layout", "splits", "image_shape", "labels", "classes")
+KEYS = ("data", "format", "layout", "splits", "image_shape", "labels", "classes")
 DATA = (".csv", ".npz", ".json")
 Splits = dict[str, tuple[str, ...]]
 
@@ -149,21 +153,11 @@ def _annotations(
     data, labels = _data(path, settings), settings.get("labels", {})
     if not os.path.exists(data):
         raise UserError(f"{path}: `data`: {data} is not there.")
-    files = [data]
-    if os.path.isdir(data):
-        files = sorted(file for file in data.iterdir() if file.suffix.lower() in DATA)
-    if not files or any(file.suffix.lower() not in DATA for file in files):
-        kinds = ", ".join(DATA)
-        raise UserError(f"{path}: `data` must end in {kinds} or hold such files; got {data.name}.")
     shared = {"image_shape": settings["image_shape"]} if "image_shape" in settings else {}
-    faults, found = Faults("file"), []
-    for file in files:
-        with faults.of(""):
-            if file.suffix.lower() == ".csv":
-                found += read_csv(file, layout, labelled and not labels)
-            else:
-                found += read_npz(file) if file.suffix.lower() == ".npz" else read_json(file)
-    faults.refuse("")
+    if "format" in settings or is_poses(data):
+        found = _poses(path, data, settings)
+    else:
+        found = _plain(path, data, layout, labelled and not labels)
     unlabelled = Faults()
     for annotation in found:
         name = annotation["name"]
@@ -173,3 +167,39 @@ def _annotations(
             unlabelled.add(repr(name), "it has no label, nor have `labels` one for it.")
     unlabelled.refuse(str(path))
     return [shared | annotation for annotation in found]
+
+
+def _plain(path: Path, data: Path, layout: Layout, labelled: bool) -> list[dict[str, Any]]:
+    """Annotations of CSV, NPZ and JSON files."""
+    files = [data]
+    if os.path.isdir(data):
+        files = sorted(file for file in data.iterdir() if file.suffix.lower() in DATA)
+    if not files or any(file.suffix.lower() not in DATA for file in files):
+        kinds = ", ".join(DATA)
+        raise UserError(f"{path}: `data` must end in {kinds} or hold such files; got {data.name}.")
+    faults, found = Faults("file"), []
+    for file in files:
+        with faults.of(""):
+            if file.suffix.lower() == ".csv":
+                found += read_csv(file, layout, labelled)
+            else:
+                found += read_npz(file) if file.suffix.lower() == ".npz" else read_json(file)
+    faults.refuse("")
+    return found
+
+
+def _poses(path: Path, data: Path, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Annotations of a pose estimator's files."""
+    form, shape = settings.get("format"), settings.get("image_shape")
+    if form is not None and not isinstance(form, str):
+        raise UserError(f"{path}: `format` must be the name of a format; got {form!r:.60}.")
+    sides = shape if isinstance(shape, list) else []
+    whole = len(sides) == 2 and all(type(side) is int and side > 0 for side in sides)
+    layout = str(settings["layout"]) if "layout" in settings else None
+    how = Reading(form, layout, image_shape=(sides[0], sides[1]) if whole else None)
+    return [
+        {"name": one.name, "keypoints": one.keypoints}
+        | ({} if one.scores is None else {"scores": one.scores})
+        | ({} if one.image_shape is None else {"image_shape": one.image_shape})
+        for one in read_poses(data, how).recordings
+    ]

@@ -90,7 +90,7 @@ def test_a_folder_leaves_out_what_is_listed_and_names_what_is_empty(tmp_path):
     listed = tmp_path / "missing.txt"
     listed.write_text(f"The following have missing skeletons:\n\n{names[2]}\n")
     found = converted(tmp_path, missing=ntu.read_missing(listed))
-    splits, recordings, layout, left_out, _ = found
+    splits, recordings, layout, left_out, *_ = found
     assert [recording.name for recording in recordings] == names[:2]
     assert left_out == [empty.stem]
     assert layout == "nturgb+d"
@@ -149,7 +149,7 @@ def test_other_sources_are_refused(tmp_path):
     for name, content, expected in (
         ("S001C002P003R002A013.skeleton", b"\xff\xfe", "not plain text"),
         ("mine.skeleton", b"1\n0\n", "'mine' is no name of NTU RGB"),
-        ("data.mat", b"", "must be a folder of .skeleton files, or end in"),
+        ("data.mat", b"", "must be a folder of .skeleton files or of poses, or end in"),
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=expected):
@@ -251,7 +251,7 @@ def test_labels_may_be_names_and_recordings_say_their_split(tmp_path):
     header = "recording,label,frame,joint,x,y,split"
     rows = ["one,squat,0,0,1,2,train", "two,lunge,0,0,1,2,val", "three,squat,0,0,1,2,train"]
     path = table(tmp_path, rows, header, splits=None)
-    splits, recordings, _, _, classes = converted(path)
+    splits, recordings, _, _, classes, _ = converted(path)
     assert splits == {"train": ("one", "three"), "val": ("two",)}
     assert [recording.label for recording in recordings] == [1, 0, 1]
     assert classes == ["lunge", "squat"]
@@ -360,3 +360,44 @@ def test_splits_that_name_no_recording_are_refused_when_used(tmp_path):
     write_annotations(output, splits, recordings)
     with pytest.raises(UserError, match="names 1 recordings that are not"):
         open_annotations(output, None).recordings("train")
+
+
+def test_an_annotation_file_is_mapped_to_another_layout_with_its_own_splits(tmp_path, capsys):
+    keypoints = np.arange(1, 2 * 17 * 2 + 1, dtype=np.float32).reshape(1, 2, 17, 2)
+    annotation = {"name": "one", "label": 1, "keypoints": keypoints, "total_frames": 2}
+    source, output = tmp_path / "a.pkl", tmp_path / "b.pkl"
+    content = {"split": {"train": ["one"]}, "annotations": [annotation]}
+    source.write_bytes(pickle.dumps(content))
+    convert = Convert(str(source), str(output), to_layout="openpose")
+    convert(Experiment(OmegaConf.create(), tmp_path, {}))
+    opened = open_annotations(output, None)
+    assert opened.splits == {"train": ("one",)}
+    (made,) = opened.all
+    assert made.keypoints.shape == (1, 2, 18, 2) and made.label == 1
+    neck = keypoints[:, :, [5, 6]].mean(2)
+    np.testing.assert_array_equal(made.keypoints[:, :, 1], neck)
+    np.testing.assert_array_equal(made.keypoints[:, :, 0], keypoints[:, :, 0])
+    assert "dataset.layout=openpose" in capsys.readouterr().out
+
+
+def test_poses_of_an_estimator_are_labelled_by_a_table(tmp_path):
+    (tmp_path / "videos").mkdir()
+    for name in ("one", "two"):
+        frames = [{"image_id": f"{n}.jpg", "keypoints": [9.0, 50.0, 0.5] * 17, "score": 1}
+                  for n in range(3)]  # fmt: skip
+        (tmp_path / "videos" / f"{name}.json").write_text(json.dumps(frames))
+    labels = {"one": "squat", "two": "lunge"}
+    path = table(tmp_path, ROWS, data="videos", labels=labels)
+    splits, (one, two), layout, _, classes, _ = converted(path)
+    assert (one.name, one.label, two.label, classes) == ("one", 1, 0, ["lunge", "squat"])
+    assert (layout, one.keypoints.shape, one.image_shape) == ("coco", (1, 3, 17, 2), (480, 854))
+    assert splits == {"train": ("one",), "val": ("two",)}
+    with pytest.raises(UserError, match="17 joints, but `task.layout=openpose` has 18"):
+        converted(table(tmp_path, ROWS, data="videos", labels=labels, layout="openpose"))
+
+
+def test_a_setting_of_another_size_than_an_image_is_refused():
+    with pytest.raises(UserError, match=r"`task.image_shape` must be \[height, width\]"):
+        Convert("a", "b", image_shape=(0, 5))
+    with pytest.raises(UserError, match="`task.to_layout` must be one of"):
+        Convert("a", "b", to_layout="koko")

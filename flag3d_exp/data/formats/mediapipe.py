@@ -1,0 +1,263 @@
+"""What programs save of MediaPipe Pose: tables of a row per frame, and lists of frames in JSON.
+
+MediaPipe itself writes no file. Known are wide CSV files with a header (`class,x1,y1,z1,v1,...`),
+without one (`file,class,` and 99 numbers, as ML Kit's samples), arrays (T, 33, 3 or 4) and
+(T, 99 or 132) in .npy and JSON files, and lists of frames of `{"x", "y", "z", "visibility"}`. Image
+landmarks are shares of the image or pixels, world landmarks are metres with y downwards.
+
+Sizes: T frames, 33 joints.
+"""
+
+import csv
+import io
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flag3d_exp.data.formats.alphapose import frame_of
+from flag3d_exp.data.formats.detections import Detections, Rows, numbers, whole
+from flag3d_exp.errors import UserError
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.arrays import npy_array
+
+NUM_JOINTS = 33
+NUMBERED = re.compile(r"([xyzv])_?(\d{1,3})")
+LISTS = ("pose_landmarks", "landmarks", "keypoints", "pose_world_landmarks", "poseLandmarks")
+FRAMES = ("frames", "data", "results")
+FRAME_COLUMNS = ("frame", "frame_number", "frame_idx", "frame_id", "index")
+MAX_FRAMES = 1_000_000
+
+
+def is_wide(columns: Sequence[str]) -> bool:
+    """Whether a CSV file's first row is a header `x1, y1, z1, v1, ...` of 33 joints or more."""
+    found = {column.strip().lower().replace("_", "") for column in columns}
+    from_one, from_zero = {"x1", "y1", f"x{NUM_JOINTS}"}, {"x0", "y0", f"x{NUM_JOINTS - 1}"}
+    return from_one <= found or from_zero <= found
+
+
+def is_headless(cells: Sequence[str]) -> bool:
+    """Whether a CSV file's first row is numbers of 33 joints behind at most 3 other cells."""
+    return any(len(cells) - lead in (99, 132) and _all_numbers(cells[lead:]) for lead in range(4))
+
+
+def is_landmarks(content: Any) -> bool:
+    """Whether a JSON file's content is frames of 33 landmarks."""
+    frames = _frames(content)
+    return any(_persons(frame) for frame in frames)
+
+
+def read_csv(name: str, text: str) -> list[Detections]:
+    """The frames in the rows of a wide CSV file; rows that name images become videos by these.
+
+    Raises:
+        UserError: naming the line and what is wrong with it.
+    """
+    lines = list(csv.reader(io.StringIO(text)))
+    lines = [(number, cells) for number, cells in enumerate(lines, start=1) if any(cells)]
+    header = [cell.strip().lower() for cell in lines[0][1]]
+    places: dict[str, list[int]] | None = None
+    frame_column = None
+    if is_wide(header):
+        places = _columns(header)
+        frame_column = next((header.index(c) for c in FRAME_COLUMNS if c in header), None)
+        lines = lines[1:]
+    videos: dict[str, Rows] = {}
+    for at, (line, cells) in enumerate(lines):
+        try:
+            values = _row(cells, places)
+            video, frame = "", at
+            if frame_column is not None:
+                frame = int(_number(cells[frame_column]))
+            elif places is None and not _is_number(cells[0]):
+                video, frame = frame_of(cells[0])
+            _add(videos.setdefault(video, Rows()), frame, values)
+        except (UserError, ValueError, IndexError) as error:
+            raise UserError(f"{name!r}, line {line}: {error}") from error
+    return [_named(name if len(videos) == 1 else video or name, rows)
+            for video, rows in videos.items()]  # fmt: skip
+
+
+def read_array(name: str, path: Path) -> list[Detections]:
+    """The frames in a .npy file of shape (T, 33, 3 or 4) or (T, 99 or 132).
+
+    Raises:
+        UserError: it is no such file.
+    """
+    try:
+        array = npy_array(path)
+    except Malformed as error:
+        raise UserError(f"{path}: {error}.") from error
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror or error}.") from error
+    if array.dtype.kind not in "iuf" or not _fits(array.shape):
+        raise UserError(
+            f"{path} must be numbers of shape (frames, 33, 3 or 4) or (frames, 99 or 132); got "
+            f"{array.dtype} of shape {array.shape}."
+        )
+    return [_of_array(name, array)]
+
+
+def read_json(name: str, content: Any) -> list[Detections]:
+    """The frames of a JSON file.
+
+    Raises:
+        UserError: naming the frame and what is wrong with it.
+    """
+    frames = _frames(content)
+    if len(frames) > MAX_FRAMES:
+        raise UserError(f"{name!r}: it has more than {MAX_FRAMES:,} frames.")
+    rows = Rows()
+    for number, frame in enumerate(frames):
+        try:
+            given = frame if isinstance(frame, dict) else {}
+            key = next((key for key in FRAME_COLUMNS if key in given), None)
+            counted = number if key is None else whole(given[key], key)
+            for joints in _persons(frame):
+                _add(rows, counted, _values(joints))
+            rows.seen.append(counted)
+        except UserError as error:
+            raise UserError(f"{name!r}, frame {number}: {error}") from error
+    return [_named(name, rows)]
+
+
+def y_down_to_y_up(keypoints: np.ndarray) -> np.ndarray:
+    """(..., 3) of a camera with y downwards, turned about z so that y is upwards, as Kinect's."""
+    return keypoints * np.array([-1, -1, 1])
+
+
+def _fits(shape: Sequence[int]) -> bool:
+    tail = tuple(shape[1:])
+    return tail in ((NUM_JOINTS, 3), (NUM_JOINTS, 4), (3 * NUM_JOINTS,), (4 * NUM_JOINTS,))
+
+
+def _of_array(name: str, array: np.ndarray) -> Detections:
+    rows = Rows()
+    if len(array) > MAX_FRAMES:
+        raise UserError(f"{name!r}: it has more than {MAX_FRAMES:,} frames.")
+    for number, values in enumerate(array.reshape(len(array), NUM_JOINTS, -1)):
+        _add(rows, number, np.asarray(values, np.float64))
+    return _named(name, rows)
+
+
+def _add(rows: Rows, frame: int, values: np.ndarray) -> None:
+    """Take in (33, 3 or 4); a frame of zeros or NaN is one without a person."""
+    if not 0 <= frame < 2**31:
+        raise UserError(f"the frame's number must be from 0 to {2**31 - 1}; got {frame}.")
+    rows.seen.append(frame)
+    places = values[:, :3]
+    if not np.isfinite(places).any() or not np.nan_to_num(places).any():
+        return
+    finite = places[np.isfinite(places)]
+    if np.abs(finite).max() > 1e7:
+        raise UserError("a coordinate is beyond 1e7.")
+    scores = None
+    if values.shape[1] == 4:
+        scores = values[:, 3]
+        if np.isfinite(scores).any() and (np.nanmin(scores) < -1e-6 or np.nanmax(scores) > 1.0001):
+            scores = 1 / (1 + np.exp(-scores.clip(-50, 50)))  # the protocol allows logits
+        scores = scores.clip(1e-6, 1)  # a hidden landmark is an estimate all the same
+    rows.add(frame, places, scores)
+
+
+def _named(name: str, rows: Rows) -> Detections:
+    return rows.detections(name, "mediapipe", upwards=y_down_to_y_up)
+
+
+def _columns(header: Sequence[str]) -> dict[str, list[int]]:
+    """The columns of x, y, z and v of the joints, in order.
+
+    Raises:
+        UserError: some joint lacks one.
+    """
+    found: dict[str, dict[int, int]] = {axis: {} for axis in "xyzv"}
+    for at, column in enumerate(header):
+        if match := NUMBERED.fullmatch(column):
+            found[match[1]][int(match[2])] = at
+    first = min(found["x"])
+    places = {}
+    for axis, columns in found.items():
+        if axis == "v" and not columns:
+            continue
+        places[axis] = [columns.get(first + joint, -1) for joint in range(NUM_JOINTS)]
+        if min(places[axis]) < 0:
+            raise UserError(f"the header lacks `{axis}{first + places[axis].index(-1)}`.")
+    return places
+
+
+def _row(cells: Sequence[str], places: dict[str, list[int]] | None) -> np.ndarray:
+    """(33, 3 or 4) of a row."""
+    if places is None:
+        lead = next((lead for lead in range(4) if len(cells) - lead in (99, 132)), None)
+        if lead is None:
+            raise UserError(f"it has {len(cells)} cells, not 99 or 132 numbers.")
+        values = [_number(cell) for cell in cells[lead:]]
+        return np.array(values).reshape(NUM_JOINTS, -1)
+    columns = [[_number(cells[at]) for at in places[axis]] for axis in places]
+    return np.array(columns).T
+
+
+def _number(cell: str) -> float:
+    """The number in a cell; NaN if it is empty."""
+    try:
+        number = float(cell or "nan")
+    except ValueError:
+        raise UserError(f"{cell!r:.40} is no number.") from None
+    if math.isinf(number):
+        raise UserError(f"{cell!r:.40} is no finite number.")
+    return number
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _all_numbers(cells: Sequence[str]) -> bool:
+    return all(not cell or _is_number(cell) for cell in cells) and any(cells)
+
+
+def _frames(content: Any) -> list[Any]:
+    """The list of frames in a JSON file's content; empty if there is none."""
+    if isinstance(content, dict):
+        content = next((content[key] for key in FRAMES if isinstance(content.get(key), list)),
+                       [content])  # fmt: skip
+    return content if isinstance(content, list) else []
+
+
+def _persons(frame: Any) -> list[list[Any]]:
+    """The landmarks of each person in a frame."""
+    if isinstance(frame, dict):
+        frame = next((frame[key] for key in LISTS if frame.get(key)), None)
+    if not isinstance(frame, list):
+        return []
+    if _is_pose(frame):
+        return [frame]
+    return [person for person in frame if isinstance(person, list) and _is_pose(person)]
+
+
+def _is_pose(one: list[Any]) -> bool:
+    if len(one) in (3 * NUM_JOINTS, 4 * NUM_JOINTS):
+        return not isinstance(one[0], list | dict)
+    if len(one) != NUM_JOINTS:
+        return False
+    first = one[0]
+    known = isinstance(first, dict) and "x" in first and "y" in first
+    return known or (isinstance(first, list) and len(first) in (3, 4)
+                     and not isinstance(first[0], list | dict))  # fmt: skip
+
+
+def _values(joints: list[Any]) -> np.ndarray:
+    """(33, 3 or 4)."""
+    if isinstance(joints[0], dict):
+        keys = ["x", "y", "z"] + ["visibility"] * ("visibility" in joints[0])
+        if not all(isinstance(joint, dict) for joint in joints):
+            raise UserError("every landmark must be an object with x, y and z.")
+        joints = [[joint.get(key, 0.0 if key == "z" else None) for key in keys] for joint in joints]
+    return numbers(joints, "landmarks").reshape(NUM_JOINTS, -1)

@@ -1,0 +1,118 @@
+"""What MMPose 1.x saves of videos and images, by its demos and by its inferencer.
+
+    {"meta_info": {...}, "instance_info": [{"frame_id": 1, "instances": [...]}, ...]}
+    [{"frame_id": 0, "instances": [{"keypoints": (V, 2 or 3), "keypoint_scores": (V,)}]}, ...]
+
+Of an image, the instances come without a frame.
+
+Sizes: V joints, D coordinates.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from flag3d_exp.data.formats.detections import Detections, Rows, entries, numbers, whole
+from flag3d_exp.errors import UserError
+
+LAYOUTS = {17: "coco", 26: "halpe26", 133: "wholebody"}
+DATASETS = {"h36m": "h36m", "coco": "coco", "coco_wholebody": "wholebody", "halpe": "halpe26"}
+
+
+def is_predictions(content: Any) -> bool:
+    """Whether a JSON file's content is of MMPose."""
+    if isinstance(content, dict):
+        return isinstance(content.get("instance_info"), list)
+    if not isinstance(content, list) or not content or not isinstance(content[0], dict):
+        return False
+    return "instances" in content[0] or ("keypoints" in content[0] and _is_instance(content[0]))
+
+
+def read_predictions(name: str, content: Any) -> Detections:
+    """The persons of a video, or of an image as its only frame.
+
+    Raises:
+        UserError: what is wrong, and in which frame.
+    """
+    meta: Any = None
+    if isinstance(content, dict):
+        meta, content = content.get("meta_info"), content["instance_info"]
+    frames = entries(content, "instance_info")
+    if frames and "instances" not in frames[0]:
+        frames = [{"frame_id": 0, "instances": content}]
+    rows, invented = Rows(), 0
+    for at, frame in enumerate(frames):
+        number = whole(frame.get("frame_id", at), "frame_id")
+        rows.seen.append(number)
+        try:
+            instances = entries(frame.get("instances"), "instances")
+            if len(instances) == 1 and _is_whole_image(instances[0]):
+                invented += 1
+                continue
+            for order, instance in enumerate(instances):
+                keypoints, scores = _instance(instance)
+                known = instance.get("track_id")
+                identity = order if keypoints.shape[1] == 3 else -1
+                identity = identity if known is None else whole(known, "track_id")
+                rows.add(number, keypoints, scores, identity)
+        except UserError as error:
+            raise UserError(f"{name!r}, frame {number}: {error}") from error
+    notes = []
+    if invented:
+        notes.append(f"{invented} frames in which nobody was detected (the box is the image)")
+    num_coordinates = rows.keypoints[0].shape[1] if rows.keypoints else 2
+    facts: dict[str, Any] = {"notes": tuple(notes)}
+    if num_coordinates == 3:
+        facts |= {"unit": "metres", "upwards": z_up_to_y_up}
+        facts["notes"] += ("persons in 3D are told apart by their order in a frame; z, which is up "
+                           "in the file, becomes y",)  # fmt: skip
+    return rows.detections(name, _layout(meta, rows, num_coordinates), **facts)
+
+
+def z_up_to_y_up(keypoints: np.ndarray) -> np.ndarray:
+    """(..., 3) with z upwards, turned so that y is."""
+    return np.stack([keypoints[..., 0], keypoints[..., 2], -keypoints[..., 1]], -1)
+
+
+def _instance(instance: dict[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Coordinates (V, D) and scores (V,)."""
+    keypoints = numbers(instance.get("keypoints"), "keypoints")
+    if keypoints.ndim == 3 and len(keypoints) == 1:  # nested once too often, as boxes are
+        keypoints = keypoints[0]
+    if keypoints.ndim != 2 or keypoints.shape[1] not in (2, 3) or not len(keypoints):
+        raise UserError(f"`keypoints` must be (joints, 2 or 3); got shape {keypoints.shape}.")
+    scores = instance.get("keypoint_scores")
+    if scores is None:
+        return keypoints, None
+    flat = numbers(scores, "keypoint_scores")
+    if flat.ndim == 2 and len(flat) == 1:
+        flat = flat[0]
+    if flat.shape != keypoints.shape[:1]:
+        raise UserError(f"`keypoint_scores` must be {len(keypoints)}; got shape {flat.shape}.")
+    return keypoints, flat
+
+
+def _is_instance(one: dict[str, Any]) -> bool:
+    """Whether an object is a person of MMPose, not a recording of ours: joints are two axes."""
+    joints = one["keypoints"]
+    for _ in range(2):
+        joints = joints[0] if isinstance(joints, list) and joints else None
+    return "keypoint_scores" in one and isinstance(joints, int | float)
+
+
+def _is_whole_image(instance: dict[str, Any]) -> bool:
+    """Whether the box begins at (0, 0) with score 1: what stands for no detection."""
+    box, score = instance.get("bbox"), instance.get("bbox_score")
+    while isinstance(box, list) and len(box) == 1:
+        box = box[0]
+    return score == 1 and isinstance(box, list) and len(box) == 4 and box[0] == box[1] == 0
+
+
+def _layout(meta: Any, rows: Rows, num_coordinates: int) -> str | None:
+    num_joints = len(rows.keypoints[0]) if rows.keypoints else 0
+    dataset = meta.get("dataset_name") if isinstance(meta, dict) else None
+    named = DATASETS.get(dataset) if isinstance(dataset, str) else None
+    if num_joints == 17 and num_coordinates == 3:
+        return "h36m"
+    expected = {17: ("coco", "h36m"), 26: ("halpe26",), 133: ("wholebody",)}.get(num_joints, ())
+    return named if named in expected else LAYOUTS.get(num_joints)

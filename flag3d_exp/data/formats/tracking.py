@@ -1,0 +1,135 @@
+"""Persons told apart over the frames of a video, by how much their boxes overlap.
+
+Sizes: n detections, m detections of a frame, V joints, D coordinates, M persons, T frames.
+"""
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from flag3d_exp.errors import UserError
+
+MIN_OVERLAP = 0.1  # intersection over union of a person's boxes in two frames
+MAX_GAP = 30  # frames that a person may be out of sight and still be the same
+# Persons seen for no more frames than this are mistakes of the estimator, if there are others who
+# are seen longer: of a short video, half of its frames.
+MIN_FRAMES = 12
+MAX_IN_FRAME = 200  # persons
+MAX_FRAMES = 1_000_000
+# Numbers that the arrays of a recording may hold: some, and so many for each in the file.
+FREE_NUMBERS, MAX_SPARSITY = 5_000_000, 50
+
+
+def boxes(keypoints: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """(n, 4) low x, low y, high x, high y of the joints (n, V, D) that are seen (n, V).
+
+    A box is widened by a tenth of its longer side, so that thin persons overlap at all. NaN where
+    no joint is seen.
+    """
+    places = np.where(seen[..., None], keypoints[..., :2], np.nan)
+    found = np.full((len(keypoints), 4), np.nan)
+    there = seen.any(1)
+    found[there, :2] = np.nanmin(places[there], 1)
+    found[there, 2:] = np.nanmax(places[there], 1)
+    margin = 0.1 * (found[:, 2:] - found[:, :2]).max(1, initial=0)[:, None]
+    found[:, :2] -= margin
+    found[:, 2:] += margin
+    return found
+
+
+def overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(a, b) intersection over union of boxes (a, 4) and (b, 4); 0 for boxes of no area."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    shared = np.maximum(high - low, 0).prod(-1)
+    areas = [(one[:, 2:] - one[:, :2]).prod(-1) for one in (first, second)]
+    union = areas[0][:, None] + areas[1][None] - shared
+    return np.where(union > 0, shared / np.maximum(union, 1e-12), 0)
+
+
+def tracked(frames: np.ndarray, keypoints: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """(n,) int64 identities: in each frame the pairing of the largest total overlap.
+
+    A person who finds no box that overlaps enough, among those of the last `MAX_GAP` frames, is a
+    new one.
+
+    Args:
+        frames: (n,), in any order.
+        keypoints: (n, V, D).
+        seen: (n, V) bool.
+
+    Raises:
+        UserError: a frame has too many persons.
+    """
+    found = boxes(keypoints, seen)
+    identities = np.full(len(frames), -1, np.int64)
+    last_boxes, last_frames = np.zeros((0, 4)), np.zeros(0, np.int64)  # of the persons so far
+    alive = np.zeros(0, np.int64)  # the identities that these are of
+    order = np.argsort(frames, kind="stable")
+    starts = np.flatnonzero(np.diff(frames[order], prepend=frames[order[0]] - 1))
+    next_identity = 0
+    for members in np.split(order, starts[1:]):
+        if len(members) > MAX_IN_FRAME:
+            raise UserError(f"frame {frames[members[0]]} has {len(members)} persons; at most "
+                            f"{MAX_IN_FRAME} are accepted.")  # fmt: skip
+        members = members[np.isfinite(found[members, 0])]
+        recent = frames[members[:1]].repeat(len(alive)) - last_frames <= MAX_GAP if len(
+            members) else np.ones(len(alive), bool)  # fmt: skip
+        last_boxes, last_frames, alive = last_boxes[recent], last_frames[recent], alive[recent]
+        shares = overlap(found[members], last_boxes)
+        rows, columns = linear_sum_assignment(-shares)
+        for row, column in zip(rows, columns, strict=True):
+            if shares[row, column] >= MIN_OVERLAP:
+                identities[members[row]] = alive[column]
+                last_boxes[column] = found[members[row]]
+                last_frames[column] = frames[members[row]]
+        new = members[identities[members] < 0]
+        identities[new] = np.arange(next_identity, next_identity + len(new))
+        next_identity += len(new)
+        last_boxes = np.concatenate([last_boxes, found[new]])
+        last_frames = np.concatenate([last_frames, frames[new]])
+        alive = np.concatenate([alive, identities[new]])
+    return identities
+
+
+def lasting(identities: np.ndarray, num_frames: int, num_persons: int) -> np.ndarray:
+    """Identities of those who are no mistakes, seen longest first; at most `num_persons`.
+
+    Args:
+        identities: (n,); -1 for nobody.
+    """
+    known, counts = np.unique(identities[identities >= 0], return_counts=True)
+    enough = counts >= min(MIN_FRAMES, num_frames / 2)
+    if enough.any():
+        known, counts = known[enough], counts[enough]
+    return known[np.argsort(-counts, kind="stable")][:num_persons]
+
+
+def arrays(
+    frames: np.ndarray,
+    identities: np.ndarray,
+    persons: np.ndarray,
+    span: tuple[int, int],
+    values: np.ndarray,
+) -> np.ndarray:
+    """(M, T, ...) of the values (n, ...) of each detection; 0 where a person is not seen.
+
+    Args:
+        persons: (M,) identities.
+        span: first and last frame.
+
+    Raises:
+        UserError: there are too many frames for what the file holds.
+    """
+    num_frames = span[1] - span[0] + 1
+    shape = (len(persons), num_frames, *values.shape[1:])
+    total = int(np.prod(shape, dtype=np.float64))
+    if num_frames > MAX_FRAMES or total > FREE_NUMBERS + MAX_SPARSITY * values.size:
+        raise UserError(
+            f"frames {span[0]} to {span[1]} and {len(persons)} persons are too many for "
+            f"{len(values)} detections."
+        )
+    made = np.zeros(shape, np.float32)
+    for person, identity in enumerate(persons):
+        own = identities == identity
+        made[person, frames[own] - span[0]] = values[own]
+    return made
