@@ -9,6 +9,7 @@ GROUPS = (
     "dataset",
     "stream",
     "pipeline",
+    "augment",
     "model",
     "problem",
     "optimizer",

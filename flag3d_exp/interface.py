@@ -32,6 +32,7 @@ from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.config.recall import recall
 from flag3d_exp.config.restore import is_scored, restored_model, trained_batch_size
 from flag3d_exp.data.annotations import Recording, recording_of
+from flag3d_exp.data.augment.recipe import recipe
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.inputs import input_clips
 from flag3d_exp.data.pipeline import GraphPipeline
@@ -41,6 +42,7 @@ from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.faults import Faults
 from flag3d_exp.problems.classify import Classify
 from flag3d_exp.problems.problem import Problem, split_metrics
+from flag3d_exp.reading.moved_settings import moved_to
 from flag3d_exp.runs.references import find_checkpoint
 
 if TYPE_CHECKING:
@@ -194,6 +196,7 @@ def clips(
     image_shape: tuple[int, int] | None = None,
     stream: str = "joint",
     training: bool = False,
+    augment: Sequence[Any] = (),
     seed: int = 0,
     **settings: Any,
 ) -> ClipDataset:
@@ -206,7 +209,9 @@ def clips(
         scores: a list of (M, T, V): confidences of the joints.
         image_shape: (height, width) that 2D keypoints are pixels of.
         stream: joint, bone, joint_motion or bone_motion.
-        training: draw other clips in each epoch, and augment them.
+        training: draw other clips in each epoch, changed by `augment`.
+        augment: random changes in the order in which they act, such as
+            `flag3d_exp.data.augment.affine.Affine(rotation=0.3)`.
         seed: of what is drawn.
         settings: of `GraphPipeline`, such as `clip_len=64` or `normalise="box"`.
 
@@ -218,7 +223,12 @@ def clips(
     if stream not in streams:
         raise UserError(f"`stream` must be one of {', '.join(streams)}; got {stream!r}.")
     drawn = Stream(stream, bones="bone" in stream, motion="motion" in stream)
+    for key in settings:
+        if moved := moved_to(f"pipeline.{key}"):
+            raise UserError(f"{moved} Give objects of `flag3d_exp.data.augment` as `augment`.")
     pipeline = GraphPipeline(layout=layout, **settings)
+    changes = recipe(augment)
+    changes.check_fit(recordings[0].keypoints.shape[-1])
     faults = Faults()
     for recording in recordings:
         if (found := recording.keypoints.shape[2]) != pipeline.skeleton.num_joints:
@@ -227,7 +237,7 @@ def clips(
         elif not recording.finite:
             faults.add(recording.name, "it holds NaN or infinity; a missing joint is 0.")
     faults.refuse("keypoints")
-    return ClipDataset(recordings, pipeline, drawn, seed, training)
+    return ClipDataset(recordings, pipeline, drawn, seed, training, augment=changes)
 
 
 def train(

@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from flag3d_exp.config.signature import arguments, described, expected, spelled
 from flag3d_exp.errors import UserError, nearest
+from flag3d_exp.reading.moved_settings import moved_to
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -26,7 +27,7 @@ def conf_folder(package: Path) -> Path:
 
 
 CONF = conf_folder(PACKAGE)
-LIGHT = ("dataset", "pipeline", "stream", "scheduler", "device", "tracking")  # made in no time
+LIGHT = ("dataset", "pipeline", "augment", "stream", "scheduler", "device", "tracking")  # quick
 MADE = (*LIGHT, "model", "task")  # what `check_by_making` looks at
 TRAINING = "flag3d_exp.tasks.train.Train"  # other tasks may take these from a checkpoint
 # Facts of the data that other groups hold a copy of, and the setting that they copy.
@@ -56,7 +57,9 @@ def check(cfg: DictConfig) -> None:
     for key in cfg:
         node = None if OmegaConf.is_missing(cfg, key) else cfg[key]
         if OmegaConf.is_config(node):
-            if not isinstance(node, DictConfig) or "_target_" not in node:
+            if not isinstance(node, DictConfig) or not (
+                "_target_" in node or _is_group_of_objects(node)
+            ):
                 raise UserError(
                     f"`{key}`: its file must name what it configures in `_target_`, or open with "
                     "`# @package _global_` if it sets other groups."
@@ -83,15 +86,27 @@ def check_by_making(cfg: DictConfig) -> None:
     """
     made = {}
     for group in LIGHT:
-        if str(OmegaConf.select(cfg, f"{group}._target_")).startswith("flag3d_exp."):
+        if _is_own(OmegaConf.select(cfg, group)):
             try:
                 made[group] = instantiate(cfg[group], _convert_="all")
             except InstantiationException as error:
                 if isinstance(error.__cause__, UserError):
                     raise error.__cause__ from error
     if cfg.task._target_ == TRAINING and {"dataset", "pipeline", "stream"} <= made.keys():
-        made["dataset"].check_with(made["pipeline"], made["stream"])
+        from flag3d_exp.data.augment.recipe import recipe
+
+        augment = recipe(made.get("augment", {}))
+        made["dataset"].check_with(made["pipeline"], made["stream"], augment)
         check_model(cfg)
+
+
+def _is_own(node: DictConfig | None) -> bool:
+    """Whether all objects that a group describes are of this package."""
+    if node is None:
+        return False
+    nodes = [node] if "_target_" in node else [node[key] for key in node]
+    targets = [str(one._target_) for one in nodes if isinstance(one, DictConfig)]
+    return bool(targets) and all(target.startswith("flag3d_exp.") for target in targets)
 
 
 def check_model(cfg: DictConfig) -> None:
@@ -142,6 +157,9 @@ def check_node(key: str, cfg: DictConfig) -> None:
     node = OmegaConf.select(cfg, key)
     target = node.get("_target_")
     if target is None:
+        for name in node:
+            if isinstance(node[name], DictConfig):
+                check_node(f"{key}.{name}", cfg)
         return
     try:
         known = arguments(target)
@@ -158,6 +176,8 @@ def check_node(key: str, cfg: DictConfig) -> None:
             continue
         path = f"{key}.{name}"
         if name not in known:
+            if moved := moved_to(path):
+                raise UserError(moved)
             hint = nearest_setting(path, known)
             raise UserError(f"`{path}` is not a setting.{hint} Settings here: {', '.join(known)}.")
         annotation = known[name].annotation
@@ -176,6 +196,14 @@ def check_node(key: str, cfg: DictConfig) -> None:
     for name, argument in known.items():
         if argument.required and name not in node:
             raise UserError(f"`{key}.{name}` must be given: `{key}.{name}=...`.")
+
+
+def _is_group_of_objects(node: DictConfig) -> bool:
+    """Whether each setting is an object, or null for one left out, as in `augment`."""
+    values = [None if OmegaConf.is_missing(node, key) else node[key] for key in node]
+    return bool(values) and all(
+        value is None or isinstance(value, DictConfig) and "_target_" in value for value in values
+    )
 
 
 def _resolved(cfg: DictConfig, path: str) -> Any:

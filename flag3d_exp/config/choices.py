@@ -2,9 +2,10 @@
 
 import ast
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -23,7 +24,8 @@ class Choice:
         about: its head comment.
         defaults: entries of its defaults list.
         target: what its settings are the arguments of; None if a file it starts from tells.
-        settings: source text and comment of each, by name.
+        settings: source text and comment of each, by name; `affine.rotation` within an object.
+        objects: the targets of the objects within it, by name.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Choice:
     defaults: list[str | dict[str, str]]
     target: str | None
     settings: dict[str, tuple[str, str]]
+    objects: dict[str, str] = field(default_factory=dict)
 
 
 def read(path: Path) -> Choice:
@@ -40,9 +43,7 @@ def read(path: Path) -> Choice:
     head = [line.lstrip("# ") for line in lines[: _first(lines)] if "@package" not in line]
     tree, content = yaml.compose(text), yaml.safe_load(text)
     settings = {}
-    for key, value in tree.value if isinstance(tree, yaml.MappingNode) else ():
-        if key.value in UNSHOWN:
-            continue
+    for name, key, value in _entries(tree):
         source = text[value.start_mark.index : value.end_mark.index].strip()
         rest = lines[key.start_mark.line][key.end_mark.column :]
         if isinstance(value, yaml.SequenceNode) and not value.flow_style:
@@ -50,17 +51,49 @@ def read(path: Path) -> Choice:
         elif not isinstance(value, yaml.MappingNode) or value.flow_style:
             rest = lines[value.end_mark.line][value.end_mark.column :]
         comment = re.search(r"(?:^|\s)#\s*(.*)", rest)
-        settings[key.value] = (source, comment[1] if comment else "")
+        settings[name] = (source, comment[1] if comment else "")
     defaults = [entry for entry in content.get("defaults", []) if entry != "_self_"]
-    return Choice(path.stem, " ".join(head), defaults, content.get("_target_"), settings)
+    nested = {
+        name: value["_target_"]
+        for name, value in content.items()
+        if isinstance(value, dict) and "_target_" in value
+    }
+    return Choice(path.stem, " ".join(head), defaults, content.get("_target_"), settings, nested)
+
+
+def _entries(tree: yaml.Node | None, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Dotted name, key and value of each setting, those of objects within the choice among them."""
+    if not isinstance(tree, yaml.MappingNode):
+        return
+    for key, value in tree.value:
+        block = isinstance(value, yaml.MappingNode) and not value.flow_style
+        if block and not prefix and _is_object(value, tree):
+            yield from _entries(value, f"{key.value}.")
+        elif key.value not in UNSHOWN:
+            yield f"{prefix}{key.value}", key, value
+
+
+def _is_object(value: yaml.MappingNode, tree: yaml.MappingNode) -> bool:
+    """Whether a mapping describes an object, or changes one of the choice that it starts from."""
+    within = {key.value for key, _ in value.value}
+    return "_target_" in within or "_target_" not in {key.value for key, _ in tree.value}
 
 
 def schema(choice: Choice, choices: dict[str, Choice]) -> dict[str, Argument]:
     """The arguments that a choice's settings become; none where the target is not ours."""
     target = _target(choice, choices)
     if target is None or not target.startswith(("flag3d_exp.", "hydra_plugins.")):
-        return {}
+        found: dict[str, Argument] = {}
+        for name, own in objects(choice, choices).items():
+            found |= {f"{name}.{key}": one for key, one in (arguments(own) or {}).items()}
+        return found
     return arguments(target) or {}
+
+
+def objects(choice: Choice, choices: dict[str, Choice]) -> dict[str, str]:
+    """The targets of the objects within a choice and within the one that it starts from."""
+    bases = [entry for entry in choice.defaults if isinstance(entry, str)]
+    return (objects(choices[bases[0]], choices) if bases else {}) | choice.objects
 
 
 def meaning(name: str, choice: Choice, choices: dict[str, Choice]) -> str:

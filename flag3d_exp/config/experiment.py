@@ -25,6 +25,7 @@ from flag3d_exp.runs.trial_hooks import TrialHooks
 if TYPE_CHECKING:
     from mindspore import nn
 
+    from flag3d_exp.data.augment.recipe import Recipe
     from flag3d_exp.data.dataset import ClipDataset
     from flag3d_exp.problems.problem import Problem
     from flag3d_exp.runs.tracking import Tracker
@@ -186,8 +187,19 @@ class Experiment:
         from flag3d_exp.data import source
 
         return source.build(
-            self.made("dataset"), self.made("pipeline"), self.made("stream"), self.seed, splits
+            self.made("dataset"),
+            self.made("pipeline"),
+            self.made("stream"),
+            self.seed,
+            splits,
+            self.augment(),
         )
+
+    def augment(self) -> "Recipe":
+        """What is changed at random in training clips."""
+        from flag3d_exp.data.augment.recipe import recipe
+
+        return recipe(self.made("augment"))
 
     def model(self) -> "nn.Cell":
         """The backbone with the problem's head, initialised from `seed`, in the device's precision.
@@ -252,8 +264,14 @@ def instantiated(node: DictConfig) -> Any:
             raise refusal from error
         reason = error.__cause__ or error
         text = " ".join(f"{type(reason).__name__}: {reason}".split())
-        made = f"`{node._target_}` can't be made with these settings"
+        named = [str(one.get("_target_")) for one in (node, *children(node)) if "_target_" in one]
+        made = f"`{' or '.join(named)}` can't be made with these settings"
         raise UserError(f"{made} ({text}); the traceback is in run.log.") from error
+
+
+def children(node: DictConfig) -> list[DictConfig]:
+    """The settings within a node that are objects or groups themselves."""
+    return [value for value in node.values() if isinstance(value, DictConfig)]
 
 
 def class_name(node: DictConfig) -> str:

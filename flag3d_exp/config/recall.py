@@ -197,7 +197,7 @@ def saved_configuration(
         for group, values in saved.items()
         if isinstance(values, dict) and group not in (*OWN_GROUPS, "hydra")
     ]
-    names = {group: str(meta.get("choices", {}).get(group)) for group in taken}
+    names = {group: str(meta.get("choices", {}).get(group, "checkpoint")) for group in taken}
     return saved, {
         group: name if CHOICE.fullmatch(name) else "checkpoint" for group, name in names.items()
     }

@@ -36,6 +36,7 @@ from flag3d_exp.config.hydra_adapter import config_loader, parse_overrides
 from flag3d_exp.config.recall import recall
 from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.errors import UserError, blamed_on, nearest
+from flag3d_exp.reading.moved_settings import moved_to
 from flag3d_exp.runs.run_folder import check_unused
 
 # Settings whose value decides about others, see `recall`.
@@ -210,9 +211,14 @@ def _as_setting(name: str, overrides: list[Override], groups: Iterable[str]) -> 
             cfg = compose("config", lines)
         except (HydraException, OmegaConfBaseException):
             continue
-        found = [
-            f"`{g}.{name}`" for g in groups if isinstance(cfg.get(g), DictConfig) and name in cfg[g]
-        ]
+        nodes = {g: cfg[g] for g in groups if isinstance(cfg.get(g), DictConfig)}
+        nodes |= {
+            f"{group}.{key}": node[key]
+            for group, node in nodes.items()
+            for key in node
+            if not OmegaConf.is_missing(node, key) and isinstance(node[key], DictConfig)
+        }
+        found = [f"`{path}.{name}`" for path, node in nodes.items() if name in node]
         return f" Did you mean {' or '.join(found)}?" if found else ""
     return ""
 
@@ -368,6 +374,8 @@ def _refusal(error: HydraException, overrides: list[str], config_name: str) -> U
         return UserError(f"{one_line(error)}.")
     for override in keys:
         path = override.key_or_group
+        if moved := moved_to(path):
+            return UserError(moved)
         parent, _, name = path.rpartition(".")
         node = OmegaConf.select(cfg, parent) if _selectable(cfg, parent) else None
         if not isinstance(node, DictConfig):
@@ -382,6 +390,8 @@ def _refusal(error: HydraException, overrides: list[str], config_name: str) -> U
 
 def _not_a_setting(path: str, node: DictConfig) -> str:
     """What to say of a key that is not in `node`: the nearest one, and all there are."""
+    if moved := moved_to(path):
+        return moved
     known = [str(k) for k in node if not str(k).startswith("_")]
     listed = f" Settings here: {', '.join(known)}." if known else ""
     return f"`{path}` is not a setting.{nearest_setting(path, known)}{listed}"

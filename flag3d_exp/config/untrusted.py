@@ -20,6 +20,7 @@ from flag3d_exp.config.checks import CONF, top_level
 from flag3d_exp.config.hydra_adapter import parse_overrides
 from flag3d_exp.errors import UserError
 from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.moved_settings import modern, modern_overrides
 from flag3d_exp.reading.settings import REFERENCE, leaves, referred, selected
 from flag3d_exp.reading.text import parsed_yaml
 
@@ -34,6 +35,8 @@ MAX_TEXT, MAX_OVERRIDES = 256 << 10, 8_000  # characters
 
 def recorded_values(text: str, file: str) -> Plain:
     """The values of a configuration that a file holds, not yet checked for what they name.
+
+    Settings that have moved since the file was written are where they are now.
 
     Args:
         text: YAML.
@@ -53,7 +56,7 @@ def recorded_values(text: str, file: str) -> Plain:
     for key in values:
         if key not in top_level():
             raise UserError(f"{file}: its configuration has `{key}`, which is no setting.")
-    return values
+    return modern(values)
 
 
 def check_values(values: Plain, file: str, own: Callable[[], Plain] | None = None) -> None:
@@ -96,7 +99,7 @@ def checked_overrides(lines: Any, file: str, given: Sequence[str] = ()) -> list[
         if not isinstance(line, str) or not KEY.fullmatch(line.partition("=")[0].rstrip()):
             raise UserError(f"{file}: {reprlib.repr(line)} is no override of a setting.")
     try:
-        parsed = parse_overrides(lines)
+        parsed = parse_overrides(modern_overrides(lines))
     except (RecursionError, ValueError) as error:  # ValueError: a number of too many digits
         raise UserError(f"{file}: its overrides can't be read: {error}.") from error
     except UserError as error:

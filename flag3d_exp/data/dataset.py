@@ -8,9 +8,13 @@ from functools import cached_property
 import numpy as np
 
 from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.augment.mixup import mixed
+from flag3d_exp.data.augment.recipe import NOTHING, Recipe
 from flag3d_exp.data.pipeline import Pipeline
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.faults import Faults
+
+MIXING = 2  # tells the chance of mixup from that of other augmentations
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class ClipDataset:
     Args:
         training: draw random clips; otherwise the fixed ones of a test.
         digest: SHA-256 of the file that the recordings are from.
+        augment: what is changed at random in training clips.
     """
 
     recordings: Sequence[Recording]
@@ -30,6 +35,7 @@ class ClipDataset:
     seed: int = 0
     training: bool = False
     digest: str = ""
+    augment: Recipe = NOTHING
 
     def __len__(self) -> int:
         return len(self.recordings)
@@ -52,6 +58,21 @@ class ClipDataset:
     def targets(self) -> dict[str, np.ndarray]:
         """What is known of each recording, `label` (n,)."""
         return {"label": self.labels}
+
+    def targets_of(self, draws: np.ndarray) -> dict[str, np.ndarray]:
+        """What is known of the recordings with these draws (see `loader`), each (N, ...).
+
+        Mixup adds `other_label` and `share`, the weight of `label`.
+        """
+        passes, indices = np.divmod(draws, len(self))
+        found = {name: known[indices] for name, known in self.targets.items()}
+        if not self.training or self.augment.mixup is None:
+            return found
+        pairs = zip(indices.tolist(), passes.tolist(), strict=True)
+        drawn = [self._mixing(index, number) for index, number in pairs]
+        others = self.labels[[other for other, _ in drawn]]
+        shares = np.array([share for _, share in drawn], np.float32)
+        return found | {"other_label": others, "share": shares}
 
     @property
     def scored(self) -> bool:
@@ -84,5 +105,29 @@ class ClipDataset:
         recording = self.recordings[index]
         if not self.training:
             return self.pipeline.test_clips(recording, self.stream)
+        clips = self._training_clips(index, number)
+        if self.augment.mixup is None:
+            return clips
+        other, share = self._mixing(index, number)
+        return clips if share == 1 else mixed(clips, self._training_clips(other, number), share)
+
+    @cached_property
+    def _members(self) -> dict[int, list[Recording]]:
+        """The recordings of each label."""
+        found: dict[int, list[Recording]] = {}
+        for recording in self.recordings:
+            found.setdefault(recording.label, []).append(recording)
+        return found
+
+    def _training_clips(self, index: int, number: int) -> np.ndarray:
+        """(1, M, T, V, C), with all changes but mixup."""
+        recording = self.recordings[index]
         rng = np.random.default_rng((self.seed, number, index))
-        return self.pipeline.train_clips(recording, self.stream, rng)
+        donors = self._members[recording.label] if self.augment.recordings else ()
+        return self.pipeline.train_clips(recording, self.stream, rng, self.augment, donors)
+
+    def _mixing(self, index: int, number: int) -> tuple[int, float]:
+        """The index of the recording that is mixed in, and the share of the first."""
+        assert self.augment.mixup is not None
+        rng = np.random.default_rng((self.seed, number, index, MIXING))
+        return self.augment.mixup.drawn(len(self), rng)

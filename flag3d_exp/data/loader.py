@@ -26,11 +26,13 @@ class Batch(NamedTuple):
         clips: (N, num_clips, M, T, V, C) float32.
         labels: (N,) int32.
         indices: (N,) int64 of the recordings in their dataset.
+        draws: (N,) int64, see above.
     """
 
     clips: np.ndarray
     labels: np.ndarray
     indices: np.ndarray
+    draws: np.ndarray
 
 
 def training_shares(
@@ -97,7 +99,7 @@ class _Batches:
     def __len__(self) -> int:
         return max(-(-len(self.draws) // self.batch_size) - self.skip, 0)
 
-    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def __getitem__(self, number: int) -> tuple[np.ndarray, ...]:
         begin = (number + self.skip) * self.batch_size
         draws = self.draws[begin : begin + self.batch_size]
         passes, indices = np.divmod(draws, len(self.dataset))
@@ -107,4 +109,4 @@ class _Batches:
         except Exception as error:
             self.error = error  # MindSpore would pass on its text only
             raise
-        return clips, self.dataset.labels[indices].astype(np.int32), indices
+        return clips, self.dataset.labels[indices].astype(np.int32), indices, draws

@@ -5,6 +5,7 @@ Missing joints are 0 in every channel of the input, the score included; see `pos
 Sizes: M persons, T frames of a clip, T0 of the recording, V joints, C channels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Literal
@@ -14,8 +15,10 @@ import numpy as np
 from flag3d_exp import bounds
 from flag3d_exp.data import boxes, transforms
 from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.augment.clip import Clip
+from flag3d_exp.data.augment.recipe import NOTHING, Recipe
 from flag3d_exp.data.poses import Poses, poses_of
-from flag3d_exp.data.sampling import fixed_indices, random_indices
+from flag3d_exp.data.sampling import fixed_indices
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError
 from flag3d_exp.skeletons.layout import Layout, load_layout
@@ -35,13 +38,7 @@ class GraphPipeline:
         clip_len: frames of a clip, T.
         num_clips: clips of a recording over which a test averages.
         test_mirrored: average over mirrored test clips as well.
-        part: range of the share of a recording from which a training clip is taken.
-        tempo: largest departure from the mean speed in training, 0 to below 1.
-        rotation: largest angle about each axis, radians.
-        scale: largest change of size along each axis, as a share.
-        shear: largest shear of one axis by another.
-        mirror: probability of exchanging left and right.
-        joint_dropout: probability of losing a joint for the whole clip.
+        test_part: range of the share of a recording from which test clips are taken.
     """
 
     layout: str
@@ -53,17 +50,11 @@ class GraphPipeline:
     clip_len: Annotated[int, ">= 1, <= 100000"] = 100
     num_clips: Annotated[int, ">= 1, <= 1000"] = 1
     test_mirrored: bool = False
-    part: tuple[float, float] = (1.0, 1.0)
-    tempo: Annotated[float, ">= 0, < 1"] = 0.0
-    rotation: Annotated[float, ">= 0"] = 0.0
-    scale: Annotated[float, ">= 0"] = 0.0
-    shear: Annotated[float, ">= 0"] = 0.0
-    mirror: Annotated[float, ">= 0, <= 1"] = 0.0
-    joint_dropout: Annotated[float, ">= 0, <= 1"] = 0.0
+    test_part: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self) -> None:
         bounds.check(self, "pipeline")
-        _check_pair("part", self.part, 0, 1)
+        _check_pair("test_part", self.test_part, 0, 1)
 
     @property
     def needs_image(self) -> bool:
@@ -76,31 +67,47 @@ class GraphPipeline:
         return load_layout(self.layout)
 
     def train_clips(
-        self, recording: Recording, stream: Stream, rng: np.random.Generator
+        self,
+        recording: Recording,
+        stream: Stream,
+        rng: np.random.Generator,
+        augment: Recipe = NOTHING,
+        donors: Sequence[Recording] = (),
     ) -> np.ndarray:
-        """(1, M, T, V, C) float32: a random clip."""
-        poses = self._prepared(recording, stream)
-        num_frames = poses.visible.shape[1]
-        indices = random_indices(num_frames, self.clip_len, rng, self.part, self.tempo)
-        clip = self._changed(poses.frames(indices), rng)
-        return clip.with_persons(self.num_persons).array(self.score_channel)[None]
+        """(1, M, T, V, C) float32: a random clip.
+
+        Args:
+            augment: the random changes.
+            donors: recordings of the same class.
+        """
+        clip = augment.recorded(self._recorded(recording, donors), rng)
+        poses = self._prepared(clip, recording.name, stream)
+        indices = augment.frames(poses.visible.shape[1], self.clip_len, rng)
+        clip = augment.changed(Clip(poses.frames(indices), self.skeleton), rng)
+        return clip.poses.with_persons(self.num_persons).array(self.score_channel)[None]
 
     def test_clips(self, recording: Recording, stream: Stream) -> np.ndarray:
         """(num_clips, M, T, V, C) float32, the mirrored ones after the others."""
-        poses = self._prepared(recording, stream).with_persons(self.num_persons)
+        poses = self._prepared(self._recorded(recording), recording.name, stream)
+        poses = poses.with_persons(self.num_persons)
         num_frames = poses.visible.shape[1]
-        indices = fixed_indices(num_frames, self.clip_len, self.num_clips, self.part)
+        indices = fixed_indices(num_frames, self.clip_len, self.num_clips, self.test_part)
         clips = [poses.frames(indices)]  # (M, num_clips, T, V)
         if self.test_mirrored:
             clips.append(transforms.mirrored(clips[0], self.skeleton.mirror_order))
         return _stacked(clips, self.score_channel)
 
-    def _prepared(self, recording: Recording, stream: Stream) -> Poses:
-        """The whole recording (M, T', V), normalised, as a stream."""
+    def _recorded(self, recording: Recording, donors: Sequence[Recording] = ()) -> Clip:
+        """The whole recording (M, T0, V)."""
         poses = poses_of(recording, self.score_threshold, mask_missing=self.mask_missing)
+        return Clip(poses, self.skeleton, recording.image_shape, donors)
+
+    def _prepared(self, clip: Clip, name: str, stream: Stream) -> Poses:
+        """The whole recording (M, T', V), normalised, as a stream."""
+        poses = clip.poses
         match self.normalise:
             case "image":
-                poses = transforms.normalise_image(poses, _image_shape(recording))
+                poses = transforms.normalise_image(poses, _image_shape(clip, name))
             case "box":
                 poses = transforms.normalise_box(poses)
             case "center":
@@ -108,28 +115,6 @@ class GraphPipeline:
             case "body":
                 poses = transforms.normalise_body(poses)
         return stream(poses, self.skeleton)
-
-    def _changed(self, clip: Poses, rng: np.random.Generator) -> Poses:
-        """A clip with the random changes of training. Every change is linear, so that those of
-        joints, bones and motions agree."""
-        size = clip.keypoints.shape[-1]
-        matrix = np.eye(size)
-        if self.scale:
-            matrix = np.diag(1 + rng.uniform(-self.scale, self.scale, size))
-        if self.shear:
-            amount = rng.uniform(-self.shear, self.shear, (size, size))
-            matrix = (np.eye(size) + amount * (1 - np.eye(size))) @ matrix
-        if self.rotation:
-            angles = rng.uniform(-self.rotation, self.rotation, 3 if size == 3 else 1)
-            matrix = transforms.rotation(angles) @ matrix
-        if self.scale or self.shear or self.rotation:
-            clip = transforms.mapped(clip, matrix)
-        if self.mirror and rng.random() < self.mirror:
-            clip = transforms.mirrored(clip, self.skeleton.mirror_order)
-        if self.joint_dropout:
-            num_joints = self.skeleton.num_joints
-            clip = transforms.without_joints(clip, rng.random(num_joints) < self.joint_dropout)
-        return clip
 
 
 @dataclass(frozen=True)
@@ -140,8 +125,7 @@ class HeatmapPipeline:
     of a missing joint is 0, so that none is drawn.
 
     Args:
-        score_threshold, clip_len, num_clips, test_mirrored, part, tempo, mirror, joint_dropout: as
-            in GraphPipeline.
+        score_threshold, clip_len, num_clips, test_mirrored, test_part: as in GraphPipeline.
         padding: how much wider than the persons the box is, as a share.
         short_side: side to which the box is resized before the random crop, pixels.
         area: range of the share of the box that the random crop keeps.
@@ -156,20 +140,17 @@ class HeatmapPipeline:
     clip_len: Annotated[int, ">= 1, <= 100000"] = 48
     num_clips: Annotated[int, ">= 1, <= 1000"] = 1
     test_mirrored: bool = False
-    part: tuple[float, float] = (1.0, 1.0)
-    tempo: Annotated[float, ">= 0, < 1"] = 0.0
+    test_part: tuple[float, float] = (1.0, 1.0)
     padding: Annotated[float, ">= 0"] = 0.25
     short_side: Annotated[int, ">= 1"] = 64
     area: tuple[float, float] = (0.56, 1.0)
     ratio: tuple[float, float] = (0.75, 1.3333333)
     train_size: Annotated[int, ">= 1"] = 56
     test_size: Annotated[int, ">= 1"] = 64
-    mirror: Annotated[float, ">= 0, <= 1"] = 0.5
-    joint_dropout: Annotated[float, ">= 0, <= 1"] = 0.0
 
     def __post_init__(self) -> None:
         bounds.check(self, "pipeline")
-        for name, low, high in (("part", 0, 1), ("area", 0, 1), ("ratio", 0, None)):
+        for name, low, high in (("test_part", 0, 1), ("area", 0, 1), ("ratio", 0, None)):
             _check_pair(name, getattr(self, name), low, high)
 
     needs_image = True
@@ -182,29 +163,35 @@ class HeatmapPipeline:
         return load_layout(self.layout)
 
     def train_clips(
-        self, recording: Recording, stream: Stream, rng: np.random.Generator
+        self,
+        recording: Recording,
+        stream: Stream,
+        rng: np.random.Generator,
+        augment: Recipe = NOTHING,
+        donors: Sequence[Recording] = (),
     ) -> np.ndarray:
-        """(1, M, T, V, 3) float32: x and y in pixels of the heatmaps, and the score."""
-        num_frames = recording.keypoints.shape[1]
-        indices = random_indices(num_frames, self.clip_len, rng, self.part, self.tempo)
-        clip, shape = self._boxed(recording, indices)
+        """(1, M, T, V, 3) float32: x and y in pixels of the heatmaps, and the score.
+
+        Args:
+            augment, donors: as in GraphPipeline.
+        """
+        indices = augment.frames(recording.keypoints.shape[1], self.clip_len, rng)
+        clip = augment.recorded(self._recorded(recording, indices, donors), rng)
+        poses, shape = boxes.compact(clip.poses, _image_shape(clip, recording.name), self.padding)
         side = boxes.short_side(shape, self.short_side)
-        clip = boxes.resized(clip, shape, side)
+        poses = boxes.resized(poses, shape, side)
         corner, crop = boxes.random_crop(side, self.area, self.ratio, rng)
         size = (self.train_size, self.train_size)
-        clip = boxes.resized(boxes.cropped(clip, corner), crop, size)
-        if self.mirror and rng.random() < self.mirror:
-            clip = boxes.flipped(clip, self.train_size, self.skeleton.mirror_order)
-        if self.joint_dropout:
-            num_joints = self.skeleton.num_joints
-            clip = transforms.without_joints(clip, rng.random(num_joints) < self.joint_dropout)
-        return clip.with_persons(self.num_persons).array(self.score_channel)[None]
+        poses = boxes.resized(boxes.cropped(poses, corner), crop, size)
+        clip = augment.changed(Clip(poses, self.skeleton, size), rng)
+        return clip.poses.with_persons(self.num_persons).array(self.score_channel)[None]
 
     def test_clips(self, recording: Recording, stream: Stream) -> np.ndarray:
         """(num_clips, M, T, V, 3) float32 as above, the mirrored clips after the others."""
         num_frames = recording.keypoints.shape[1]
-        indices = fixed_indices(num_frames, self.clip_len, self.num_clips, self.part)
-        poses, shape = self._boxed(recording, indices.reshape(-1))
+        indices = fixed_indices(num_frames, self.clip_len, self.num_clips, self.test_part)
+        clip = self._recorded(recording, indices.reshape(-1))
+        poses, shape = boxes.compact(clip.poses, _image_shape(clip, recording.name), self.padding)
         poses = boxes.resized(poses, shape, (self.test_size, self.test_size))
         poses = poses.with_persons(self.num_persons)
         clips = [poses.frames(np.arange(indices.size).reshape(indices.shape))]
@@ -214,10 +201,12 @@ class HeatmapPipeline:
             clips.append(boxes.flipped(clips[0], self.test_size - 1, order))
         return _stacked(clips, self.score_channel)
 
-    def _boxed(self, recording: Recording, indices: np.ndarray) -> tuple[Poses, tuple[int, int]]:
-        """The frames with these numbers in the persons' box, and the shape of the box."""
+    def _recorded(
+        self, recording: Recording, indices: np.ndarray, donors: Sequence[Recording] = ()
+    ) -> Clip:
+        """The frames with these numbers."""
         poses = poses_of(recording, self.score_threshold, indices)
-        return boxes.compact(poses, _image_shape(recording), self.padding)
+        return Clip(poses, self.skeleton, recording.image_shape, donors)
 
 
 Pipeline = GraphPipeline | HeatmapPipeline
@@ -229,12 +218,10 @@ def _stacked(clips: list[Poses], score_channel: bool) -> np.ndarray:
     return np.ascontiguousarray(np.concatenate(arrays))
 
 
-def _image_shape(recording: Recording) -> tuple[int, int]:
-    if recording.image_shape is None:
-        raise UserError(
-            f"recording {recording.name!r} has no `image_shape` to scale its pixels by."
-        )
-    return recording.image_shape
+def _image_shape(clip: Clip, name: str) -> tuple[int, int]:
+    if clip.image_shape is None:
+        raise UserError(f"recording {name!r} has no `image_shape` to scale its pixels by.")
+    return clip.image_shape
 
 
 def _check_pair(name: str, pair: tuple[float, float], low: float, high: float | None) -> None:

@@ -11,23 +11,6 @@ TEST_SEED = 255
 Chance = np.random.Generator | np.random.RandomState
 
 
-def random_indices(
-    num_frames: int,
-    clip_len: int,
-    rng: np.random.Generator,
-    part: tuple[float, float] = (1.0, 1.0),
-    tempo: float = 0.0,
-) -> np.ndarray:
-    """(T,) frames of one training clip.
-
-    Args:
-        part: the clip is taken from a random part of the recording; its share is drawn from here.
-        tempo: 0 to below 1: how far the speed at either end may depart from the mean.
-    """
-    indices = clip_indices(num_frames, clip_len, rng, part)
-    return warped(indices, num_frames, rng.uniform(-tempo, tempo)) if tempo else indices
-
-
 def fixed_indices(
     num_frames: int,
     clip_len: int,
@@ -53,6 +36,7 @@ def clip_indices(
     """(T,) frames: one of each of T equal segments; all frames and over again if there are fewer.
 
     Args:
+        part: the clip is taken from a random part of the recording; its share is drawn from here.
         start: first frame of a recording shorter than the clip; None draws one.
     """
     integers = rng.integers if isinstance(rng, np.random.Generator) else rng.randint

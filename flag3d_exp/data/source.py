@@ -10,6 +10,7 @@ import numpy as np
 
 from flag3d_exp import bounds
 from flag3d_exp.data.annotations import Annotations, Recording, file_digest, open_annotations
+from flag3d_exp.data.augment.recipe import NOTHING, Recipe
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.demo.dataset import demo_path
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline, Pipeline
@@ -87,8 +88,9 @@ class Dataset:
         """Channels that say where a joint is, 2 or 3."""
         return self.num_channels - self.score_channel
 
-    def check_with(self, pipeline: Pipeline, stream: Stream) -> None:
+    def check_with(self, pipeline: Pipeline, stream: Stream, augment: Recipe = NOTHING) -> None:
         """Refuse groups that can't work with this one, whatever the file holds."""
+        augment.check_fit(self.num_coordinates)
         check_fit(self, load_layout(self.layout), pipeline)
         if isinstance(pipeline, HeatmapPipeline) and (stream.bones or stream.motion):
             raise UserError(
@@ -114,10 +116,12 @@ def build(
     stream: Stream,
     seed: int,
     splits: Iterable[str] | None = None,
+    augment: Recipe = NOTHING,
 ) -> dict[str, ClipDataset]:
     """The clips of each split, checked; only `train` is random.
 
     Args:
+        augment: what is changed at random in the clips of `train`.
         splits: keys of `settings.splits` to build; None builds all.
 
     Raises:
@@ -137,7 +141,7 @@ def build(
     if "train" in recordings:
         recordings["train"] = share_of_each_class(recordings["train"], settings.train_share, seed)
     check_disjoint(settings, annotations)
-    settings.check_with(pipeline, stream)
+    settings.check_with(pipeline, stream, augment if "train" in chosen else NOTHING)
     layout = load_layout(settings.layout)
     faults = Faults()
     for members in recordings.values():
@@ -146,7 +150,9 @@ def build(
                 faults.add(reprlib.repr(recording.name), error)
     faults.refuse(f"{annotations.path}, {_listed(settings.splits[split] for split in chosen)}")
     return {
-        split: ClipDataset(members, pipeline, stream, seed, split == "train", annotations.digest)
+        split: ClipDataset(
+            members, pipeline, stream, seed, split == "train", annotations.digest, augment
+        )
         for split, members in recordings.items()
     }
 

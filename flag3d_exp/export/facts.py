@@ -19,6 +19,7 @@ from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError
 from flag3d_exp.names import check_class_names, name_fault
 from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.moved_settings import modern_pipeline
 from flag3d_exp.reading.records import record
 from flag3d_exp.skeletons.layout import LAYOUTS, load_layout
 
@@ -63,7 +64,7 @@ def preprocessing(facts: Mapping[str, Any], path: Path) -> Preprocessing:
         made = Preprocessing(
             known.classes,
             record(Dataset, known.dataset | layout),
-            record(PIPELINES[kind], settings | layout),
+            record(PIPELINES[kind], modern_pipeline(settings) | layout),
             record(Stream, known.stream),
             tuple(known.clip_shape),
             known.scored,

@@ -60,8 +60,12 @@ class Classify:
         return {} if mask is None else {"dropout_mask": mask}
 
     def batch(self, clips: np.ndarray, targets: Arrays, chance: Arrays) -> tuple[Arrays, Arrays]:
-        """Keypoints and dropout mask; labels (N,)."""
-        return {"keypoints": clips, **chance}, {"label": targets["label"].astype(np.int32)}
+        """Keypoints and dropout mask; labels (N,), and the second ones of mixed clips."""
+        known: Arrays = {"label": targets["label"].astype(np.int32)}
+        if "share" in targets:
+            known["other_label"] = targets["other_label"].astype(np.int32)
+            known["share"] = targets["share"].astype(np.float32)
+        return {"keypoints": clips, **chance}, known
 
     def test_inputs(self, clips: np.ndarray) -> Arrays:
         """Keypoints."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from flag3d_exp.errors import UserError
 from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.moved_settings import modern
 from flag3d_exp.reading.settings import within_text
 from flag3d_exp.reading.text import parsed_yaml
 
@@ -22,7 +23,7 @@ FREE = ("dataset.path", "dataset.cache", "task.num_workers", "task.resume")  # d
 DEVICE = ("device.precision", "device.tf32")  # all of `device` that changes numbers
 DIGEST = "dataset.path (SHA-256)"
 # Of these a resumed run takes no others: its metrics would be of several things.
-HELD_GROUPS = ("dataset", "stream", "pipeline", "model", "problem")
+HELD_GROUPS = ("dataset", "stream", "pipeline", "augment", "model", "problem")
 HELD = (DIGEST, "task.objective")
 
 
@@ -66,7 +67,7 @@ def _held(meta: Mapping[str, Any]) -> dict[str, Any]:
         config = parsed_yaml(meta.get("config", ""))
     except Malformed as error:
         raise UserError(f"the checkpoint's configuration can't be read: {error}.") from error
-    found = settings(config if isinstance(config, dict) else {}, meta.get("data"))
+    found = settings(modern(config) if isinstance(config, dict) else {}, meta.get("data"))
     return {
         path: value
         for path, value in found.items()

@@ -12,7 +12,7 @@ from flag3d_exp.data.loader import Batch, batches, training_shares
 from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.engine.step import MicroBatch
 from flag3d_exp.engine.train import StepBatch
-from flag3d_exp.problems.problem import Arrays, Problem
+from flag3d_exp.problems.problem import Problem
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -66,15 +66,11 @@ class Feed:
                 drawn = [
                     self.problem.chance(self.network, shape, rng) for _ in range(world * count)
                 ]
-                parts = [
-                    MicroBatch(*self.problem.batch(batch.clips[:, 0], self.targets(batch), one))
-                    for batch, one in zip(group, drawn[own], strict=True)
-                ]
+                parts = []
+                for batch, one in zip(group, drawn[own], strict=True):
+                    targets = self.dataset.targets_of(batch.draws)
+                    parts.append(MicroBatch(*self.problem.batch(batch.clips[:, 0], targets, one)))
                 yield StepBatch(parts, shares[number].reshape(-1) % num_recordings)
-
-    def targets(self, batch: Batch) -> Arrays:
-        """What is known of a batch's recordings."""
-        return {name: known[batch.indices] for name, known in self.dataset.targets.items()}
 
 
 def grouped(loaded: Iterable[Batch], size: int) -> Iterator[list[Batch]]:

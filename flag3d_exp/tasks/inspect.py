@@ -10,9 +10,11 @@ from typing import Annotated
 from flag3d_exp import bounds, console, files
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.pipeline import Pipeline
 from flag3d_exp.data.source import Dataset
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.report.animation import upward_axis
+from flag3d_exp.report.inspection import augmentations
 from flag3d_exp.report.inspection.findings import Finding, Splits, inspect
 from flag3d_exp.report.inspection.pictures import clearest, sheets, write_gif
 from flag3d_exp.report.inspection.viewer import viewer
@@ -22,6 +24,7 @@ from flag3d_exp.skeletons.layout import load_layout
 
 log = logging.getLogger(__name__)
 NUM_NAMES = 3
+AUGMENTED = "augmented.png"
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Inspect:
             for number, figure in enumerate(sheets(samples, classes, layout, up), start=1):
                 files.write_figure(folder / f"sheet_{number}.png", figure, dpi=110)
             write_gif(folder / "recording.gif", chosen, layout, up)
+            self._draw_augmentations(experiment, chosen, shown, pipeline)
             played = [chosen, *(r for r in by_turns(shown) if r is not chosen)]
             played = played[: self.viewer_recordings]
             titles = [f"{classes[r.label]}: {r.name}" for r in played]
@@ -72,6 +76,8 @@ class Inspect:
         track(experiment, folder, findings)
         if shown:
             console.say(f"a clip of each class: {folder / 'sheet_1.png'}")
+            if (folder / AUGMENTED).is_file():
+                console.say(f"what training makes of a recording: {folder / AUGMENTED}")
             console.say(f"recordings to play and turn: {folder / 'viewer.html'}")
         errors = [finding for finding in findings if finding.severity == "error"]
         if errors:
@@ -79,6 +85,26 @@ class Inspect:
                 f"training on {settings.name} would be wrong ({len(errors)} "
                 f"error{'s' if len(errors) > 1 else ''}): {errors[0].text}"
             )
+
+    def _draw_augmentations(
+        self,
+        experiment: Experiment,
+        chosen: Recording,
+        shown: Sequence[Recording],
+        pipeline: Pipeline,
+    ) -> None:
+        """Write a picture of what training makes of the recording, if it changes it."""
+        augment = experiment.augment()
+        donors = by_label(shown).get(chosen.label, [chosen])
+        try:
+            rows = augmentations.rows(chosen, donors, pipeline, augment)
+        except UserError as error:  # found before, see `inspect`
+            log.warning("No picture of the augmentations: %s", error)
+            return
+        if len(rows) > 1:
+            title = f"{experiment.classes[chosen.label]}: {chosen.name}"
+            figure = augmentations.sheet(title, rows, pipeline)
+            files.write_figure(experiment.folder / AUGMENTED, figure, dpi=110)
 
     def shown(self, usable: Splits) -> Sequence[Recording]:
         """The recordings that samples are taken from; none if none can be shown."""

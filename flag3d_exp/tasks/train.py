@@ -10,6 +10,7 @@ from mindspore import nn
 
 from flag3d_exp import bounds, console
 from flag3d_exp.config.experiment import Experiment, num_parameters
+from flag3d_exp.data.augment.recipe import Recipe
 from flag3d_exp.debug.updates import Debug, updates
 from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.engine.interrupt import Interrupted, StopRequest
@@ -111,6 +112,9 @@ class Train:
         problem = experiment.problem()
         check_splits(datasets, self.objective, problem, averaged=self.ema_decay is not None)
         train_split = datasets["train"]
+        check_augment(train_split.augment, problem)
+        for line in train_split.augment.doubts(experiment.config.dataset.get("classes") or ()):
+            log.warning(line)
         scored = train_split.scored
         for data in datasets.values():
             data.check_scores(scored)
@@ -255,6 +259,19 @@ def check_splits(
         raise UserError(
             f"`task.objective={objective}` is not a metric of this run.{nearest(objective, known)} "
             f"Metrics: {', '.join(known)}."
+        )
+
+
+def check_augment(augment: Recipe, problem: Problem) -> None:
+    """Refuse to mix the labels of a problem that has none.
+
+    Raises:
+        UserError: naming the setting.
+    """
+    if augment.mixup is not None and not problem.classifies:
+        raise UserError(
+            "`augment.mixup` mixes labels of classes, which this `problem` does not learn; set "
+            "`augment.mixup.probability=0`."
         )
 
 

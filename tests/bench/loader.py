@@ -15,13 +15,17 @@ import time
 import numpy as np
 
 from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.augment.affine import Affine
+from flag3d_exp.data.augment.mirror import Mirror
+from flag3d_exp.data.augment.recipe import Recipe, recipe
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.loader import batches, training_shares
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline
 from flag3d_exp.data.transforms import Stream
 
 BATCH_SIZE = 32
-STRONG = {"rotation": 0.3, "scale": 0.1}
+STRONG = recipe([Affine(rotation=0.3, scale=0.1)])
+MIRRORED = recipe([Affine(rotation=0.3, scale=0.1), Mirror(0.5)])
 JOINT = Stream("joint")
 
 
@@ -51,18 +55,22 @@ def families() -> dict[str, ClipDataset]:
         "3D graph, FLAG3D: 500 frames": (solid, GraphPipeline("nturgb+d", clip_len=500)),
         "3D graph, NTU: 100 frames, 2 persons, body, augmented": (
             pairs,
-            GraphPipeline("nturgb+d", num_persons=2, normalise="body", clip_len=100, **STRONG),
+            GraphPipeline("nturgb+d", num_persons=2, normalise="body", clip_len=100),
+            STRONG,
         ),
         "2D graph, FLAG3D: 500 frames": (flat, GraphPipeline("coco", clip_len=500, **image)),
         "2D graph: 100 frames, augmented": (
             flat,
-            GraphPipeline("coco", clip_len=100, mirror=0.5, **image, **STRONG),
+            GraphPipeline("coco", clip_len=100, **image),
+            MIRRORED,
         ),
         "PoseC3D: 48 frames": (flat, HeatmapPipeline("coco")),
     }
     return {
-        name: ClipDataset(members, pipeline, JOINT, training=True)
-        for name, (members, pipeline) in made.items()
+        name: ClipDataset(
+            members, pipeline, JOINT, training=True, augment=augment[0] if augment else Recipe()
+        )
+        for name, (members, pipeline, *augment) in made.items()
     }
 
 

@@ -22,7 +22,7 @@ OWN = [
     "dataset.normalise=image",
     "dataset.score_channel=true",
     "model=posec3d",
-    "pipeline.part=[0.5,1]",
+    "pipeline.test_part=[0.5,1]",
     "seed=7",
     "task.epochs=3",
     "device=cpu",
@@ -136,7 +136,28 @@ def test_the_run_s_values_hold_except_where_the_command_line_speaks(run, referen
     assert cfg.model._target_.endswith("PoseC3D")
     assert cfg.model.sigma == 5
     assert (cfg.task._target_, cfg.device.target) == ("flag3d_exp.tasks.evaluate.Evaluate", "auto")
-    assert cfg.pipeline.part == [0.5, 1]
+    assert cfg.pipeline.test_part == [0.5, 1]
+
+
+def test_a_checkpoint_from_before_augmentations_were_objects_is_used_as_it_was(tmp_path):
+    """Their numbers were settings of the pipeline, and tests took clips from `part` as well."""
+    old = {"part": [0.5, 1], "rotation": 0.2, "joint_dropout": 0.1, "mirror": "${dataset.mirror}"}
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", ["dataset=uiprmd", "dataset.path=x.pkl", "seed=7"])
+    OmegaConf.set_struct(config, False)
+    del config["augment"], config["pipeline"]["test_part"]
+    config.pipeline = OmegaConf.merge(config.pipeline, old)
+    meta = {"config": OmegaConf.to_yaml(config), "choices": {"pipeline": "graph"}}
+    (tmp_path / "checkpoints").mkdir()
+    weights = {"w": np.zeros(1, np.float32)}
+    save_checkpoint(tmp_path / "checkpoints" / "best.npz", Checkpoint(weights, meta=meta))
+    line = ["task=evaluate", f"task.checkpoint={tmp_path}"]
+    check_command_line(expanded(line))
+    cfg = composed(line)
+    assert cfg.pipeline.test_part == [0.5, 1] and "rotation" not in cfg.pipeline
+    assert (cfg.augment.affine.rotation, cfg.augment.joints.probability) == (0.2, 0.1)
+    assert (cfg.augment.frames.part, cfg.augment.mirror.probability) == ([0.5, 1], 0.5)
+    assert composed([*line, "augment=none"]).augment.affine.rotation == 0
 
 
 def test_choices_that_only_the_run_s_config_dir_had_come_from_the_checkpoint(tmp_path):
@@ -163,7 +184,7 @@ def test_another_choice_replaces_the_whole_group(run):
     line = ["task=evaluate", f"task.checkpoint={run}", "dataset=demo_out_domain"]
     cfg = composed(line)
     assert cfg.dataset.name == "demo_out_domain (synthetic)"
-    assert cfg.pipeline.part == [0.5, 1]
+    assert cfg.pipeline.test_part == [0.5, 1]
 
 
 def test_another_model_brings_its_pipeline_along(run):

@@ -6,6 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.augment.affine import Affine
+from flag3d_exp.data.augment.bones import BoneLengths
+from flag3d_exp.data.augment.drop import DropJoints, DropStretch
+from flag3d_exp.data.augment.frames import Frames
+from flag3d_exp.data.augment.mirror import Mirror
+from flag3d_exp.data.augment.mixup import Mixup
+from flag3d_exp.data.augment.noise import DetectorNoise
+from flag3d_exp.data.augment.recipe import recipe
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.loader import batches, training_shares
 from flag3d_exp.data.pipeline import GraphPipeline
@@ -21,8 +29,16 @@ def dataset():
         Recording(f"r{n}", n % 3, draw.normal(size=(1, 20 + n, 25, 3)).astype(np.float32))
         for n in range(23)
     ]
-    pipeline = GraphPipeline("nturgb+d", clip_len=8, rotation=0.3, scale=0.1, mirror=0.5, tempo=0.3)
-    return ClipDataset(recordings, pipeline, Stream("joint"), seed=5, training=True)
+    augment = recipe(
+        [
+            *(Frames(tempo=0.3), BoneLengths(0.5), DetectorNoise(0.5), Affine(0.3, 0.1)),
+            *(Mirror(0.5), DropJoints(0.1), DropStretch(0.5), Mixup(0.5)),
+        ]
+    )
+    pipeline = GraphPipeline("nturgb+d", clip_len=8)
+    return ClipDataset(
+        recordings, pipeline, Stream("joint"), seed=5, training=True, augment=augment
+    )
 
 
 def assert_equal(found, expected):

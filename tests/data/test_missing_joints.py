@@ -11,6 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.augment.affine import Affine
+from flag3d_exp.data.augment.bones import BoneLengths
+from flag3d_exp.data.augment.drop import DropJoints, DropStretch
+from flag3d_exp.data.augment.frames import Frames
+from flag3d_exp.data.augment.mirror import Mirror
+from flag3d_exp.data.augment.noise import DetectorNoise
+from flag3d_exp.data.augment.recipe import Recipe, recipe
+from flag3d_exp.data.augment.turn import Turn
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.skeletons.layout import load_layout
@@ -23,13 +31,13 @@ NORMALISATIONS = {
 JOINT = Stream("joint")
 STREAMS = [JOINT, Stream("b", bones=True), Stream("m", motion=True), Stream("bm", True, True)]
 # Of augmentations that keep the frames in place.
-STRONG = {"rotation": 0.5, "scale": 0.3, "shear": 0.3}
+STRONG = Affine(rotation=0.5, scale=0.3, shear=0.3)
 MAX_FRAMES = 6
 
 
 @st.composite
 def pipelines(draw, in_place=False):
-    """A pipeline and a stream.
+    """A pipeline, a stream and a recipe.
 
     Args:
         in_place: a clip is the whole recording, and no joint is dropped.
@@ -37,26 +45,36 @@ def pipelines(draw, in_place=False):
     shared = {
         "num_persons": draw(st.integers(1, 3)),
         "score_threshold": draw(st.sampled_from([None, 0.3])),
-        "mirror": draw(st.sampled_from([0.0, 1.0])),
         "test_mirrored": draw(st.booleans()),
     }
     if not in_place:
         shared |= {
             "clip_len": draw(st.integers(1, 10)),
             "num_clips": draw(st.integers(1, 2)),
-            "joint_dropout": draw(st.sampled_from([0.0, 0.3])),
-            "tempo": draw(st.sampled_from([0.0, 0.5])),
-            "part": draw(st.sampled_from([(1.0, 1.0), (0.5, 0.9)])),
+            "test_part": draw(st.sampled_from([(1.0, 1.0), (0.5, 0.9)])),
         }
-    if draw(st.integers(0, 3)) == 0:
-        return HeatmapPipeline("coco", **shared), JOINT
-    layout = draw(st.sampled_from(sorted(LAYOUTS)))
+    heatmap = draw(st.integers(0, 3)) == 0
+    layout = "coco" if heatmap else draw(st.sampled_from(sorted(LAYOUTS)))
+    steps = [Mirror(draw(st.sampled_from([0.0, 1.0])))]
+    if not in_place:
+        of_layout = Turn(0.5) if layout == "coco" else BoneLengths(0.5)
+        steps += [
+            Frames(
+                draw(st.sampled_from([(1.0, 1.0), (0.5, 0.9)])), draw(st.sampled_from([0.0, 0.5]))
+            ),
+            *draw(st.lists(st.sampled_from([of_layout, DetectorNoise(0.8)]), unique=True)),
+            DropJoints(draw(st.sampled_from([0.0, 0.3]))),
+            DropStretch(draw(st.sampled_from([0.0, 0.5]))),
+        ]
+    if heatmap:
+        return HeatmapPipeline("coco", **shared), JOINT, recipe(steps)
+    if draw(st.booleans()):
+        steps.insert(0, STRONG)
     graph = {
         "normalise": draw(st.sampled_from(NORMALISATIONS[layout])),
         "score_channel": draw(st.booleans()),
-        **(STRONG if draw(st.booleans()) else {}),
     }
-    return GraphPipeline(layout, **shared, **graph), draw(st.sampled_from(STREAMS))
+    return GraphPipeline(layout, **shared, **graph), draw(st.sampled_from(STREAMS)), recipe(steps)
 
 
 @st.composite
@@ -92,15 +110,15 @@ def made(mask, layout, scored, fill, threshold=None):
     return Recording("r", 0, keypoints, scores if scored else None, (300, 400))
 
 
-def clips(pipeline, stream, recording):
+def clips(pipeline, stream, augment, recording):
     """The training clip and the test clips, (n, M, T, V, C) each."""
-    train = pipeline.train_clips(recording, stream, np.random.default_rng(7))
+    train = pipeline.train_clips(recording, stream, np.random.default_rng(7), augment, [recording])
     return train, pipeline.test_clips(recording, stream)
 
 
 @given(st.data(), pipelines(), st.booleans())
 def test_what_is_stored_for_a_missing_joint_changes_nothing(data, chosen, scored):
-    pipeline, stream = chosen
+    pipeline, stream, augment = chosen
     mask = data.draw(masks(pipeline.layout))
     one, two = (
         made(mask, pipeline.layout, scored, fill, pipeline.score_threshold) for fill in (1, 2)
@@ -111,15 +129,18 @@ def test_what_is_stored_for_a_missing_joint_changes_nothing(data, chosen, scored
 
 @given(st.data(), pipelines(in_place=True), st.booleans())
 def test_a_missing_joint_is_zero_in_every_channel_and_no_other_is(data, chosen, scored):
-    pipeline, stream = chosen
+    pipeline, stream, augment = chosen
     mask = data.draw(masks(pipeline.layout))
     expected = expected_mask(mask, pipeline, stream)  # (M, T, V)
     pipeline = replace(pipeline, clip_len=expected.shape[1])
     recording = made(mask, pipeline.layout, scored, 1, pipeline.score_threshold)
     layout = LAYOUTS[pipeline.layout]
     mirrored = expected[..., layout.mirror_order]
-    train, test = clips(pipeline, stream, recording)
-    found = [(train[0], mirrored if pipeline.mirror else expected), (test[0], expected)]
+    train, test = clips(pipeline, stream, augment, recording)
+    found = [
+        (train[0], mirrored if Mirror(1.0) in augment.clips else expected),
+        (test[0], expected),
+    ]
     if pipeline.test_mirrored:
         found.append((test[1], mirrored))
     for clip, there in found:
@@ -152,7 +173,7 @@ def expected_mask(mask, pipeline, stream):
 
 @given(st.data(), pipelines(), st.booleans())
 def test_a_person_who_is_missing_throughout_changes_nothing(data, chosen, scored):
-    pipeline, stream = chosen
+    pipeline, stream, augment = chosen
     mask = data.draw(masks(pipeline.layout))
     recording = made(mask, pipeline.layout, scored, 1, pipeline.score_threshold)
     place = data.draw(st.integers(0, len(mask)))
@@ -164,18 +185,18 @@ def test_a_person_who_is_missing_throughout_changes_nothing(data, chosen, scored
 
 @given(st.data(), pipelines(in_place=True), st.booleans())
 def test_a_frame_that_is_missing_throughout_changes_nothing_else(data, chosen, scored):
-    pipeline, stream = chosen
+    pipeline, stream, augment = chosen
     mask = data.draw(masks(pipeline.layout))
     recording = made(mask, pipeline.layout, scored, 1, pipeline.score_threshold)
     place = data.draw(st.integers(0, mask.shape[1]))
     empty = made(np.zeros_like(mask[:, :1]), pipeline.layout, scored, 3, pipeline.score_threshold)
     more = inserted(recording, empty, place, axis=1)
     num_frames = expected_mask(mask, pipeline, stream).shape[1]
-    shorter = clips(replace(pipeline, clip_len=num_frames), stream, recording)
+    shorter = clips(replace(pipeline, clip_len=num_frames), stream, augment, recording)
     if pipeline.normalise == "body" and mask.any():  # the frame is dropped
-        longer = clips(replace(pipeline, clip_len=num_frames), stream, more)
+        longer = clips(replace(pipeline, clip_len=num_frames), stream, augment, more)
     else:
-        longer = clips(replace(pipeline, clip_len=num_frames + 1), stream, more)
+        longer = clips(replace(pipeline, clip_len=num_frames + 1), stream, augment, more)
         longer = [np.delete(clip, place, axis=2) for clip in longer]
         if stream.motion and place:  # the motion to the frame is missing with it
             for clip in (*shorter, *longer):
@@ -250,8 +271,8 @@ def test_no_missing_joint_is_drawn_without_scores(training):
     keypoints = np.random.default_rng(3).uniform(50, 250, (1, 4, 17, 2)).astype(np.float32)
     keypoints[0, 2, 9] = 0
     recording, pipeline = Recording("r", 0, keypoints, None, (300, 400)), HeatmapPipeline("coco")
-    pipeline = replace(pipeline, clip_len=4, mirror=0.0)
-    (clip,) = clips(pipeline, JOINT, recording)[0 if training else 1]
+    pipeline = replace(pipeline, clip_len=4)
+    (clip,) = clips(pipeline, JOINT, Recipe(), recording)[0 if training else 1]
     np.testing.assert_array_equal(clip[0, ..., 2] == 0, ~keypoints[0].any(-1))
     assert not clip[0, 2, 9].any()
 

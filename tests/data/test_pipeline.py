@@ -6,6 +6,14 @@ import numpy as np
 import pytest
 
 from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.augment.affine import Affine
+from flag3d_exp.data.augment.bones import BoneLengths
+from flag3d_exp.data.augment.drop import DropAxis, DropJoints, DropStretch
+from flag3d_exp.data.augment.frames import Frames
+from flag3d_exp.data.augment.mirror import Mirror
+from flag3d_exp.data.augment.mixup import Mixup
+from flag3d_exp.data.augment.noise import DetectorNoise
+from flag3d_exp.data.augment.recipe import Recipe, recipe
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline
 from flag3d_exp.data.transforms import Stream
@@ -73,33 +81,48 @@ def test_a_motion_clip_is_of_neighbouring_frames_of_the_recording(solid):
 
 
 @pytest.mark.parametrize(
-    "setting", ["rotation", "scale", "shear", "mirror", "joint_dropout", "tempo"]
+    "augment",
+    [
+        *(Affine(rotation=0.7), Affine(scale=0.7), Affine(shear=0.7), Mirror(0.7), DropJoints(0.7)),
+        *(DropStretch(0.7), DropAxis(0.7), DetectorNoise(0.7), BoneLengths(0.7), Frames(tempo=0.7)),
+    ],
+    ids=repr,
 )
-def test_every_augmentation_changes_the_clip_and_repeats_itself(solid, setting):
-    plain = GraphPipeline("nturgb+d", clip_len=30)
-    changed = replace(plain, **{setting: 0.7})
+def test_every_augmentation_changes_the_clip_and_repeats_itself(solid, augment):
+    longer = replace(solid, keypoints=solid.keypoints * 1.2)
+    pipeline = GraphPipeline("nturgb+d", clip_len=30)
     clips = [
-        np.stack([pipeline.train_clips(solid, JOINT, np.random.default_rng(n)) for n in range(5)])
-        for pipeline in (plain, changed, changed)
+        np.stack(
+            [
+                pipeline.train_clips(
+                    solid, JOINT, np.random.default_rng(n), recipe(steps), [solid, longer]
+                )
+                for n in range(5)
+            ]
+        )
+        for steps in ([], [augment], [augment])
     ]
     assert (clips[0] != clips[1]).any()
     np.testing.assert_array_equal(clips[1], clips[2])
 
 
-def test_augmentation_leaves_scores_alone(recording):
+def test_linear_augmentation_leaves_scores_alone(recording):
     pipeline = GraphPipeline("coco", num_persons=2, normalise="image", score_channel=True)
-    strong = replace(pipeline, rotation=0.5, scale=0.3, shear=0.3)
-    plain, changed = (p.train_clips(recording, JOINT, rng()) for p in (pipeline, strong))
+    strong = recipe([Affine(rotation=0.5, scale=0.3, shear=0.3)])
+    plain, changed = (
+        pipeline.train_clips(recording, JOINT, rng(), one) for one in (Recipe(), strong)
+    )
     np.testing.assert_array_equal(changed[..., 2], plain[..., 2])
     assert (changed[..., :2] != plain[..., :2]).any()
 
 
 def test_mirroring_for_certain_mirrors_every_clip(solid):
-    plain = GraphPipeline("nturgb+d", clip_len=30)
-    always = replace(plain, mirror=1.0)
+    pipeline = GraphPipeline("nturgb+d", clip_len=30)
     for seed in range(5):
-        clip = plain.train_clips(solid, BONE, np.random.default_rng(seed))
-        changed = always.train_clips(solid, BONE, np.random.default_rng(seed))
+        clip = pipeline.train_clips(solid, BONE, np.random.default_rng(seed))
+        changed = pipeline.train_clips(
+            solid, BONE, np.random.default_rng(seed), recipe([Mirror(1.0)])
+        )
         np.testing.assert_array_equal(changed, mirrored(clip))
 
 
@@ -114,10 +137,11 @@ def test_mirrored_test_clips_come_after_the_others(recording, solid):
 
 
 def test_dropping_every_joint_leaves_nothing(solid, recording):
-    pipeline = GraphPipeline("nturgb+d", joint_dropout=1.0)
-    assert not pipeline.train_clips(solid, JOINT, rng()).any()
-    pipeline = HeatmapPipeline("coco", joint_dropout=1.0)
-    assert not pipeline.train_clips(recording, JOINT, rng())[..., 2].any()
+    all_joints = recipe([DropJoints(1.0)])
+    pipeline = GraphPipeline("nturgb+d")
+    assert not pipeline.train_clips(solid, JOINT, rng(), all_joints).any()
+    heatmap = HeatmapPipeline("coco")
+    assert not heatmap.train_clips(recording, JOINT, rng(), all_joints)[..., 2].any()
 
 
 def test_heatmap_test_clips_fill_the_box_with_its_padding(recording):
@@ -130,7 +154,7 @@ def test_heatmap_test_clips_fill_the_box_with_its_padding(recording):
 
 
 def test_heatmap_training_crops_differ_and_show_at_least_the_least_share(recording):
-    pipeline = HeatmapPipeline("coco", num_persons=2, clip_len=90, mirror=0)
+    pipeline = HeatmapPipeline("coco", num_persons=2, clip_len=90)
     spans = [
         np.ptp(pipeline.train_clips(recording, JOINT, np.random.default_rng(n))[..., 0])
         for n in range(50)
@@ -154,10 +178,11 @@ def test_missing_scores_count_as_certain(recording):
 
 
 def test_a_draw_depends_on_seed_pass_and_index_alone(solid, recording):
-    pipeline = GraphPipeline("nturgb+d", clip_len=30, rotation=0.3)
-    first = ClipDataset([solid] * 3, pipeline, JOINT, seed=1, training=True)
-    again = ClipDataset([solid] * 3, pipeline, JOINT, seed=1, training=True)
-    other = ClipDataset([solid] * 3, pipeline, JOINT, seed=2, training=True)
+    pipeline, augment = GraphPipeline("nturgb+d", clip_len=30), recipe([Affine(rotation=0.3)])
+    first, again, other = (
+        ClipDataset([solid] * 3, pipeline, JOINT, seed=seed, training=True, augment=augment)
+        for seed in (1, 1, 2)
+    )
     expected = first.clips(1, number=2)
     again.clips(0, number=0)
     np.testing.assert_array_equal(again.clips(1, number=2), expected)
@@ -166,9 +191,10 @@ def test_a_draw_depends_on_seed_pass_and_index_alone(solid, recording):
 
 
 def test_clips_of_a_test_do_not_depend_on_pass_or_seed(solid):
-    pipeline = GraphPipeline("nturgb+d", clip_len=30, rotation=0.3, mirror=1.0)
-    one = ClipDataset([solid], pipeline, JOINT, seed=1).clips(0, number=1)
-    two = ClipDataset([solid], pipeline, JOINT, seed=2).clips(0, number=2)
+    pipeline = GraphPipeline("nturgb+d", clip_len=30)
+    augment = recipe([Affine(rotation=0.3), Mirror(1.0), DetectorNoise(1.0), Mixup(1.0)])
+    one = ClipDataset([solid], pipeline, JOINT, seed=1, augment=augment).clips(0, number=1)
+    two = ClipDataset([solid], pipeline, JOINT, seed=2, augment=augment).clips(0, number=2)
     np.testing.assert_array_equal(one, two)
 
 
@@ -177,11 +203,8 @@ def test_clips_of_a_test_do_not_depend_on_pass_or_seed(solid):
     [
         (GraphPipeline, {"clip_len": 0}, "`pipeline.clip_len` must be from 1 to 100000; got 0"),
         (GraphPipeline, {"num_clips": 0}, "`pipeline.num_clips`"),
-        (GraphPipeline, {"tempo": 1.0}, "`pipeline.tempo` must be at least 0 and below 1"),
-        (GraphPipeline, {"mirror": 1.5}, "`pipeline.mirror` must be from 0 to 1; got 1.5"),
-        (GraphPipeline, {"rotation": -1.0}, "`pipeline.rotation` must be at least 0"),
-        (GraphPipeline, {"part": (0.0, 1.0)}, "`pipeline.part` must be two rising numbers"),
-        (HeatmapPipeline, {"part": (0.9, 0.5)}, "`pipeline.part`"),
+        (GraphPipeline, {"test_part": (0.0, 1.0)}, "`pipeline.test_part` must be two rising"),
+        (HeatmapPipeline, {"test_part": (0.9, 0.5)}, "`pipeline.test_part`"),
         (HeatmapPipeline, {"area": (0.5, 1.5)}, "`pipeline.area`"),
         (HeatmapPipeline, {"train_size": 0}, "`pipeline.train_size` must be at least 1"),
     ],

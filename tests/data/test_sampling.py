@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flag3d_exp.data.sampling import clip_indices, fixed_indices, random_indices, warped
+from flag3d_exp.data.augment.frames import Frames
+from flag3d_exp.data.sampling import clip_indices, fixed_indices, warped
 
 frames = st.integers(1, 2000)
 lengths = st.integers(1, 600)
@@ -15,7 +16,7 @@ seeds = st.integers(0, 2**32)
 @given(frames, lengths, seeds, st.floats(0, 0.99))
 def test_random_clips_are_in_range_and_in_order(num_frames, clip_len, seed, tempo):
     rng = np.random.default_rng(seed)
-    indices = random_indices(num_frames, clip_len, rng, tempo=tempo)
+    indices = Frames(tempo=tempo)(num_frames, clip_len, rng)
     assert indices.shape == (clip_len,)
     assert indices.min() >= 0
     assert indices.max() < num_frames
@@ -25,7 +26,7 @@ def test_random_clips_are_in_range_and_in_order(num_frames, clip_len, seed, temp
 
 @given(st.integers(1, 99), seeds)
 def test_short_recordings_run_over_again(num_frames, seed):
-    indices = random_indices(num_frames, 100, np.random.default_rng(seed))
+    indices = clip_indices(num_frames, 100, np.random.default_rng(seed))
     assert set(indices.tolist()) == set(range(num_frames))
     np.testing.assert_array_equal(np.diff(indices) % num_frames, 1 % num_frames)
 
@@ -56,13 +57,13 @@ def test_fixed_clips_leave_the_global_generator_alone():
 @given(frames, lengths, seeds)
 def test_a_part_is_shorter_than_the_whole(num_frames, clip_len, seed):
     rng = np.random.default_rng(seed)
-    indices = random_indices(num_frames, clip_len, rng, part=(0.5, 0.5))
+    indices = Frames(part=(0.5, 0.5))(num_frames, clip_len, rng)
     assert np.ptp(indices) < max(num_frames / 2, 1)
 
 
 def test_parts_begin_anywhere():
     rng = np.random.default_rng(0)
-    begins = [random_indices(1000, 10, rng, part=(0.2, 0.2)).min() for _ in range(200)]
+    begins = [Frames(part=(0.2, 0.2))(1000, 10, rng).min() for _ in range(200)]
     assert min(begins) < 100
     assert max(begins) > 700
 

@@ -43,7 +43,7 @@ def settings(path, **splits):
 
 
 def test_splits_are_those_named_and_only_train_is_random(path):
-    pipeline = GraphPipeline("nturgb+d", clip_len=4, rotation=0.5)
+    pipeline = GraphPipeline("nturgb+d", clip_len=4)
     made = build(settings(path, train="one", val="two", out_domain="three"), pipeline, JOINT, 0)
     assert {split: clips.names for split, clips in made.items()} == {
         "train": ("r0", "r1", "r2"),
@@ -86,7 +86,7 @@ def test_one_split_may_be_trained_and_evaluated_on_if_asked_for(path):
 def test_flag3d_is_described_as_published():
     solid, pipeline, _ = composed("dataset=flag3d_in_domain", "dataset.path=x")
     assert (solid.layout, solid.num_classes, solid.clip_len) == ("nturgb+d", 60, 500)
-    assert (pipeline.normalise, pipeline.clip_len, pipeline.mirror) == ("none", 500, 0)
+    assert (pipeline.normalise, pipeline.clip_len, solid.mirror) == ("none", 500, 0)
     assert solid.classes[0] == "Svend Press"
     assert solid.classes[59] == "Run In Place With Arm Swing"
     flat, pipeline, _ = composed("dataset=flag3d_out_domain", "dataset.path=x")
@@ -105,7 +105,7 @@ def test_streams_are_called_what_they_are(stream):
 def test_heatmap_settings_follow_the_dataset():
     dataset, pipeline, _ = composed("dataset=penn_action", "dataset.path=x", "pipeline=heatmap")
     assert isinstance(pipeline, HeatmapPipeline)
-    assert (pipeline.layout, pipeline.mirror) == ("coco", dataset.mirror)
+    assert pipeline.layout == dataset.layout == "coco"
 
 
 @pytest.mark.parametrize(

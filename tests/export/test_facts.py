@@ -32,8 +32,8 @@ CHANGES = {
         "unknown key `x`",
     ),
     "a part of three": (
-        {"pipeline": {"class": "GraphPipeline", "settings": SETTINGS | {"part": [0, 1, 1]}}},
-        "`part` must be",
+        {"pipeline": {"class": "GraphPipeline", "settings": SETTINGS | {"test_part": [0, 1, 1]}}},
+        "`test_part` must be",
     ),
     "no frames": (
         {"pipeline": {"class": "GraphPipeline", "settings": SETTINGS | {"clip_len": 0}}},

@@ -41,10 +41,10 @@ SETTINGS = (
 
 def test_a_good_dataset_is_shown_and_logged(tmp_path):
     write(tmp_path / "mine.pkl")
-    told = succeeded(tmp_path, "task=inspect", *SETTINGS, "task.recording=clip6")
+    told = succeeded(tmp_path, "task=inspect", *SETTINGS, "augment=strong", "task.recording=clip6")
     assert "20 to 20 frames" in told
     folder = tmp_path / "seen"
-    for name in ("sheet_1.png", "recording.gif", "viewer.html", "findings.json"):
+    for name in ("sheet_1.png", "augmented.png", "recording.gif", "viewer.html", "findings.json"):
         assert (folder / name).stat().st_size > 50
     assert str(folder / "sheet_1.png") in told and str(folder / "viewer.html") in told
     assert '"title":"1: clip6"' not in told
@@ -57,7 +57,13 @@ def test_a_good_dataset_is_shown_and_logged(tmp_path):
     assert run.info.status == "FINISHED"
     assert run.data.metrics["findings/error"] == 0
     logged = {file.path for file in client.list_artifacts(run.info.run_id)}
-    assert {"sheet_1.png", "recording.gif", "viewer.html", "findings.json"} <= logged
+    assert {
+        "sheet_1.png",
+        "augmented.png",
+        "recording.gif",
+        "viewer.html",
+        "findings.json",
+    } <= logged
 
 
 def test_a_dataset_that_can_not_be_trained_on_ends_in_one_line(tmp_path):

@@ -52,7 +52,7 @@ def _sheet(
         name = shorten(classes[label], 60) if label < len(classes) else ""
         title = f"{label}  {name}  ({shorten(recording.name, 60)})"
         row[0].set_title(title, fontsize=8, loc="left")
-        _draw_row(row, recording, layout, up)
+        draw_row(row, recording, layout, up)
     return figure
 
 
@@ -104,7 +104,8 @@ def picture_points(recording: Recording, up: int, most: int) -> tuple[np.ndarray
     return projected(keypoints, up), shown(recording, stride)
 
 
-def _draw_row(axes: Sequence[Axes], recording: Recording, layout: Layout, up: int) -> None:
+def draw_row(axes: Sequence[Axes], recording: Recording, layout: Layout, up: int) -> None:
+    """Draw poses of the recording, evenly spaced in time, on the axes of a figure."""
     points, seen = picture_points(recording, up, most=10**9)
     low, scale = square_around(points[seen])
     points = (points - low) * scale

@@ -1,0 +1,1 @@
+"""Random changes of training clips, one family a file; `conf/augment/*.yaml` combines them."""

@@ -1,0 +1,101 @@
+"""Joints lost for a clip or for a stretch of frames, and an axis set to 0.
+
+Stretches and axes as in SkateFormer (ECCV 2024).
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+
+from flag3d_exp import bounds
+from flag3d_exp.data.augment.clip import Clip, check_range, happens
+from flag3d_exp.data.poses import Poses
+from flag3d_exp.data.transforms import without_joints
+from flag3d_exp.errors import UserError
+
+
+@dataclass(frozen=True)
+class DropJoints:
+    """Joints missing for the whole clip.
+
+    Args:
+        probability: of losing each joint.
+    """
+
+    probability: Annotated[float, ">= 0, <= 1"] = 0.0
+
+    stage = "clip"
+
+    def __post_init__(self) -> None:
+        bounds.check(self, "augment.joints")
+
+    def __call__(self, clip: Clip, rng: np.random.Generator) -> Clip:
+        """The clip without some of its joints."""
+        if not self.probability:
+            return clip
+        dropped = rng.random(clip.layout.num_joints) < self.probability
+        return clip.of(without_joints(clip.poses, dropped))
+
+
+@dataclass(frozen=True)
+class DropStretch:
+    """Joints missing for a stretch of frames.
+
+    Args:
+        probability: of changing a clip.
+        joints: range of the share of the joints that are lost.
+        frames: range of the share of the clip for which they are.
+    """
+
+    probability: Annotated[float, ">= 0, <= 1"] = 0.0
+    joints: tuple[float, float] = (0.2, 0.6)
+    frames: tuple[float, float] = (0.25, 0.5)
+
+    stage = "clip"
+
+    def __post_init__(self) -> None:
+        bounds.check(self, "augment.stretch")
+        for name in ("joints", "frames"):
+            if fault := check_range(f"stretch.{name}", getattr(self, name), 1):
+                raise UserError(fault)
+
+    def __call__(self, clip: Clip, rng: np.random.Generator) -> Clip:
+        """The clip without some joints for some time."""
+        if not happens(self.probability, rng):
+            return clip
+        poses = clip.poses
+        num_frames, num_joints = poses.visible.shape[1:]
+        count = max(1, round(rng.uniform(*self.joints) * num_joints))
+        length = max(1, round(rng.uniform(*self.frames) * num_frames))
+        begin = int(rng.integers(num_frames - length + 1))
+        lost = rng.permutation(num_joints)[:count]
+        visible = poses.visible.copy()
+        visible[:, begin : begin + length, lost] = False
+        return clip.of(Poses(poses.keypoints, visible, poses.scores))
+
+
+@dataclass(frozen=True)
+class DropAxis:
+    """One coordinate of all joints set to 0; 3D only.
+
+    Args:
+        probability: of changing a clip.
+    """
+
+    probability: Annotated[float, ">= 0, <= 1"] = 0.0
+
+    stage = "clip"
+    dimensions = 3
+
+    def __post_init__(self) -> None:
+        bounds.check(self, "augment.axis")
+
+    def __call__(self, clip: Clip, rng: np.random.Generator) -> Clip:
+        """The clip without one of its axes; no joint goes missing by it."""
+        if not happens(self.probability, rng):
+            return clip
+        axis = int(rng.integers(clip.poses.keypoints.shape[-1]))
+        keypoints = clip.poses.keypoints.copy()
+        keypoints[..., axis] = 0
+        return clip.of(clip.poses.moved(keypoints))

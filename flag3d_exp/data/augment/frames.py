@@ -1,0 +1,42 @@
+"""Which frames make a training clip: of a part of the recording, and with a change of tempo."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+
+from flag3d_exp import bounds
+from flag3d_exp.data.augment.clip import check_range
+from flag3d_exp.data.sampling import clip_indices, warped
+from flag3d_exp.errors import UserError
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Temporal crop and tempo.
+
+    A crop to 70 to 100 % did better than smaller ones on unseen data (Recover and Resample,
+    NeurIPS 2024).
+
+    Args:
+        part: range of the share of the recording from which the clip is taken.
+        tempo: largest departure from the mean speed, 0 to below 1: one half of the clip is passed
+            faster, the other slower.
+    """
+
+    part: tuple[float, float] = (1.0, 1.0)
+    tempo: Annotated[float, ">= 0, < 1"] = 0.0
+
+    stage = "frames"
+
+    def __post_init__(self) -> None:
+        bounds.check(self, "augment.frames")
+        if fault := check_range("frames.part", self.part, 1):
+            raise UserError(fault)
+
+    def __call__(self, num_frames: int, clip_len: int, rng: np.random.Generator) -> np.ndarray:
+        """(clip_len,) numbers of frames of a recording of `num_frames`."""
+        indices = clip_indices(num_frames, clip_len, rng, self.part)
+        if not self.tempo:
+            return indices
+        return warped(indices, num_frames, rng.uniform(-self.tempo, self.tempo))

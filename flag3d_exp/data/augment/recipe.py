@@ -1,0 +1,104 @@
+"""All augmentations of a run, by what they change: what `augment` in a configuration describes."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from flag3d_exp.data.augment.clip import Augmentation, Clip
+from flag3d_exp.data.augment.frames import Frames
+from flag3d_exp.data.augment.mirror import Mirror
+from flag3d_exp.data.augment.mixup import Mixup
+from flag3d_exp.errors import UserError
+
+SIDES = re.compile(r"\b(left|right)\b")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Augmentations in the order in which they act.
+
+    Args:
+        frames: which frames make a clip.
+        recordings: changes of joints as they were recorded.
+        clips: changes of what the network gets.
+        mixup: mixes two clips; None: none does.
+    """
+
+    frames: Frames = Frames()
+    recordings: tuple[Augmentation, ...] = ()
+    clips: tuple[Augmentation, ...] = ()
+    mixup: Mixup | None = None
+
+    def recorded(self, clip: Clip, rng: np.random.Generator) -> Clip:
+        """The recorded joints with their changes."""
+        for change in self.recordings:
+            clip = change(clip, rng)
+        return clip
+
+    def changed(self, clip: Clip, rng: np.random.Generator) -> Clip:
+        """The network's clip with its changes."""
+        for change in self.clips:
+            clip = change(clip, rng)
+        return clip
+
+    def check_fit(self, num_coordinates: int) -> None:
+        """Refuse what is for data of another number of coordinates, unless it is switched off.
+
+        Raises:
+            UserError: naming the augmentation.
+        """
+        for change in (*self.recordings, *self.clips):
+            wanted = getattr(change, "dimensions", None)
+            if wanted in (None, num_coordinates) or not getattr(change, "probability", 1):
+                continue
+            raise UserError(
+                f"`augment`: {type(change).__name__} is for {wanted} coordinates; this dataset has "
+                f"{num_coordinates}."
+            )
+
+    def doubts(self, classes: Sequence[str]) -> list[str]:
+        """What may be wrong with the recipe for classes of these names, a sentence each."""
+        sided = [name for name in classes if len(set(SIDES.findall(name.lower()))) == 1]
+        probability = max((c.probability for c in self.clips if isinstance(c, Mirror)), default=0)
+        if not sided or not probability:
+            return []
+        return [
+            f"`augment.mirror.probability={probability:g}` exchanges left and right, but "
+            f"classes name a side: {len(sided)}, such as {sided[0]!r}."
+        ]
+
+
+NOTHING = Recipe()
+
+
+def recipe(steps: Mapping[str, Any] | Sequence[Any]) -> Recipe:
+    """The recipe of augmentations, which may be given by name; None stands for one left out.
+
+    Raises:
+        UserError: one of two for frames or mixup, or an object that is no augmentation.
+    """
+    named = steps.items() if isinstance(steps, Mapping) else enumerate(steps)
+    found: dict[str, list[Any]] = {"frames": [], "recording": [], "clip": [], "pair": []}
+    for name, step in named:
+        if step is None:
+            continue
+        stage = getattr(step, "stage", "clip")
+        if not callable(step) and stage != "pair" or stage not in found:
+            raise UserError(
+                f"`augment.{name}` must be an augmentation, which is called with a clip and a "
+                f"generator and whose `stage` is one of {', '.join(found)}; got {step!r}."
+            )
+        found[stage].append(step)
+    for stage in ("frames", "pair"):
+        if len(found[stage]) > 1:
+            names = " and ".join(type(step).__name__ for step in found[stage])
+            raise UserError(f"`augment` may have one augmentation of {stage}; got {names}.")
+    return Recipe(
+        found["frames"][0] if found["frames"] else Frames(),
+        tuple(found["recording"]),
+        tuple(found["clip"]),
+        next((step for step in found["pair"] if step.probability), None),
+    )

@@ -1,0 +1,95 @@
+"""What augmentations make of a recording: a sheet with each alone, and with all of them.
+
+Sizes: M persons, T frames, V joints, C channels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import is_dataclass, replace
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.augment.mixup import mixed
+from flag3d_exp.data.augment.recipe import Recipe
+from flag3d_exp.data.pipeline import GraphPipeline, Pipeline
+from flag3d_exp.data.transforms import Stream
+from flag3d_exp.report.animation import upward_axis
+from flag3d_exp.report.figures import shorten
+from flag3d_exp.report.inspection.pictures import NUM_POSES, draw_row
+from flag3d_exp.report.lettering import lettering
+
+NUM_DRAWS = 3  # of all augmentations together
+Row = tuple[str, Recording]
+
+
+def rows(
+    recording: Recording, donors: Sequence[Recording], pipeline: Pipeline, augment: Recipe
+) -> list[Row]:
+    """Clips of joints, each with a title: unchanged, changed by each augmentation alone, by all.
+
+    An augmentation that happens with a probability is shown when it does; one that is switched
+    off is left out.
+
+    Args:
+        donors: recordings of the same class.
+    """
+    if isinstance(pipeline, GraphPipeline) and pipeline.normalise in ("image", "box"):
+        pipeline = replace(pipeline, normalise="none")  # pictures keep their proportions
+
+    def clip(recipe: Recipe, draw: int = 0, of: Recording = recording) -> np.ndarray:
+        rng = np.random.default_rng(draw)
+        return pipeline.train_clips(of, Stream("joint"), rng, recipe, donors)[0]
+
+    plain = Recipe()
+    found = [("unchanged", clip(plain))]
+    alone = [("Frames", replace(plain, frames=augment.frames))]
+    for step in augment.recordings:
+        alone.append((type(step).__name__, replace(plain, recordings=(for_certain(step),))))
+    for step in augment.clips:
+        alone.append((type(step).__name__, replace(plain, clips=(for_certain(step),))))
+    for name, recipe in alone:
+        changed = clip(recipe)
+        if changed.shape != found[0][1].shape or (changed != found[0][1]).any():
+            found.append((name, changed))
+    if augment.mixup is not None:
+        both = mixed(clip(plain), clip(plain, of=donors[-1]), 0.6)
+        found.append(("Mixup, 60 % of this clip and 40 % of another", both))
+    for draw in range(NUM_DRAWS if len(found) > 1 else 0):
+        found.append((f"all, draw {draw + 1}", clip(augment, draw)))
+    return [(name, as_recording(array, pipeline.score_channel)) for name, array in found]
+
+
+def for_certain(step: Any) -> Any:
+    """The augmentation with a probability of changing a clip of 1, if it has one and is not off.
+
+    That of joints is the share that is lost, and stays.
+    """
+    if not is_dataclass(step) or not getattr(step, "probability", 0):
+        return step
+    if type(step).__name__ == "DropJoints":
+        return step
+    return replace(step, probability=1.0)  # type: ignore[call-arg]
+
+
+def as_recording(clip: np.ndarray, scored: bool) -> Recording:
+    """The clip (M, T, V, C) as a recording for pictures."""
+    keypoints = clip[..., :-1] if scored else clip
+    return Recording("", 0, keypoints, clip[..., -1] if scored else None)
+
+
+@lettering()
+def sheet(title: str, shown: Sequence[Row], pipeline: Pipeline) -> Figure:
+    """A row of poses for each clip."""
+    layout = pipeline.skeleton
+    up = upward_axis([shown[0][1]], layout)
+    height = 1.42 * len(shown) + 0.4
+    figure = Figure(figsize=(1.25 * NUM_POSES + 0.2, height))
+    grid = figure.subplots(len(shown), NUM_POSES, squeeze=False)
+    figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.55 / height, wspace=0.06, hspace=0.2)
+    figure.suptitle(shorten(title, 100), fontsize=10, x=0.01, y=1 - 0.08 / height, ha="left")
+    for row, (name, recording) in zip(grid, shown, strict=True):
+        row[0].set_title(name, fontsize=8, loc="left")
+        draw_row(row, recording, layout, up)
+    return figure
