@@ -1,14 +1,24 @@
-"""`task=evaluate`: the scores of a checkpoint, with its run's own configuration."""
+"""`task=evaluate`: the scores of a checkpoint, with its run's own configuration.
+
+With `task.truth`, of the timelines that it makes of long recordings.
+"""
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from flag3d_exp import bounds, console
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.config.restore import restored_model, trained_batch_size
+from flag3d_exp.data.formats.detections import Reading
+from flag3d_exp.data.formats.truth import read_truth
+from flag3d_exp.data.inputs import read_inputs
+from flag3d_exp.data.source import Dataset
+from flag3d_exp.data.windows import tracks
+from flag3d_exp.devices.device import Device
 from flag3d_exp.devices.ranks import Ranks
-from flag3d_exp.engine.checkpoint import load_checkpoint
+from flag3d_exp.engine.checkpoint import Checkpoint, load_checkpoint
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import UserError, blamed_on, nearest
@@ -19,7 +29,9 @@ from flag3d_exp.runs import record
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.run_folder import save_metrics, save_predictions
 from flag3d_exp.runs.session import Evaluator, forward_passes
+from flag3d_exp.skeletons.layout import load_layout
 from flag3d_exp.tasks.import_weights import imported
+from flag3d_exp.tasks.timelines import Windows, judged, timelines, window_clips, write_timelines
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +48,10 @@ class Evaluate:
         batch_size: clips per forward pass; None for the run's own.
         num_workers: threads that prepare clips.
         limit_batches: batches per split, for a quick look; None for all.
+        truth: a CSV file of what persons really do in the recordings of `input`, see
+            `data.formats.truth`; None: splits of the dataset are evaluated.
+        input: recordings of any length, as `task=predict` takes them.
+        window, hop, confidence, min_length: of timelines, as in `task=predict`.
     """
 
     checkpoint: str
@@ -44,11 +60,20 @@ class Evaluate:
     batch_size: Annotated[int, ">= 1, <= 65536"] | None = None
     num_workers: Annotated[int, ">= 1"] = 1
     limit_batches: Annotated[int, ">= 1"] | None = None
+    truth: str | None = None
+    input: str | None = None
+    window: Annotated[int, ">= 2, <= 100000"] = 100
+    hop: Annotated[int, ">= 1, <= 100000"] = 10
+    confidence: Annotated[float, ">= 0, <= 1"] = 0.4
+    min_length: Annotated[int, ">= 1, <= 100000"] = 20
 
     def __post_init__(self) -> None:
         bounds.check(self, "task")
         if self.splits is not None and not self.splits:
             raise UserError("`task.splits` must name at least one split, or be null; got [].")
+        if (self.truth is None) != (self.input is None):
+            raise UserError("`task.truth` and `task.input` go together; one of them is null.")
+        Windows(self.window, self.hop, self.confidence, self.min_length)
 
     def __call__(self, experiment: Experiment) -> float | None:
         """Evaluate; the top-1 of `val` in percent, if that split is evaluated."""
@@ -60,6 +85,9 @@ class Evaluate:
         if checkpoint is None:  # of another program
             with blamed_on("task.checkpoint"):
                 checkpoint = imported(experiment, path)
+        if self.truth is not None:
+            self._evaluate_timelines(experiment, checkpoint, device, device_name)
+            return None
         splits = self.splits or [split for split in experiment.splits if split != "train"]
         for split in splits:
             if split not in experiment.splits:
@@ -107,3 +135,40 @@ class Evaluate:
         ]:
             log.info(line)
         return metrics.get("val/top1")
+
+    def _evaluate_timelines(
+        self, experiment: Experiment, checkpoint: Checkpoint, device: Device, device_name: str
+    ) -> None:
+        """Evaluate the timelines of long recordings against the truth."""
+        settings: Dataset = experiment.made("dataset")
+        layout = load_layout(settings.layout)
+        truth = read_truth(Path(str(self.truth)).expanduser(), experiment.classes)
+        with blamed_on("task.input"):
+            recordings = read_inputs(
+                *(Path(str(self.input)).expanduser(), layout, settings.num_persons),
+                Reading(num_coordinates=settings.num_coordinates),
+            )
+        found = tracks(recordings, self.window, self.hop, settings.score_threshold)
+        how = Windows(self.window, self.hop, self.confidence, self.min_length)
+        problem = experiment.classification("evaluate")
+        clips = window_clips(found, self.window, experiment)
+        model = restored_model(experiment, checkpoint, [clips], self.weights)
+        batch_size = self.batch_size or trained_batch_size(checkpoint)
+        predict = Predictor(model, device.compiles(forward_passes([clips], batch_size)))
+        with (
+            experiment.tracked(device_name) as tracker,
+            console.progress_bar() as bar,
+            StopRequest() as stop,
+        ):
+            evaluator = Evaluator(
+                problem, predict, batch_size, self.num_workers, stop=stop, bar=bar
+            )
+            made = timelines(found, evaluator.predictions("windows", clips)[0], how)
+            metrics = split_metrics("timeline", judged(found, made, truth))
+            tracker.log_report(record.final_report(metrics))
+            tracker.log_artifact(save_metrics(experiment.folder, metrics))
+        write_timelines(experiment.folder, found, made, experiment.classes, layout)
+        values = {name.partition("/")[2]: value for name, value in metrics.items()}
+        log.info("timeline: %s", "  ".join(f"{name} {v:.2f} %" for name, v in values.items()))
+        for line in experiment.places(tracker):
+            log.info(line)

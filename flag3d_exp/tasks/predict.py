@@ -1,4 +1,4 @@
-"""`task=predict`: classes and probabilities for recordings that need no labels."""
+"""`task=predict`: classes for recordings that need no labels, whole or over time."""
 
 import csv
 import logging
@@ -7,23 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
+
 from flag3d_exp import bounds, console, files
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.config.restore import restored_model
 from flag3d_exp.data.formats.detections import Reading, check_image_shape
 from flag3d_exp.data.inputs import input_clips, read_inputs
 from flag3d_exp.data.source import Dataset
+from flag3d_exp.data.windows import tracks
 from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import blamed_on
-from flag3d_exp.results.predictions import likeliest
+from flag3d_exp.results.predictions import likeliest, spreadsheet_text
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.session import Evaluator, forward_passes
 from flag3d_exp.skeletons.layout import load_layout
+from flag3d_exp.tasks.timelines import Windows, timelines, window_clips, write_timelines
 
 log = logging.getLogger(__name__)
-FORMULA_STARTS = (*"=+-@\t\r\n", *"＝＋－＠")  # the last four: for spreadsheets in Japanese
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,11 @@ class Predict:
         layout: of the recordings' joints, where it is not the network's and the files do not say.
         unit: of the coordinates, where their size leaves it open.
         image_shape: (height, width) of the videos, for coordinates that are shares of it.
+        window: frames that are predicted at once, for a timeline of each person; None: a recording
+            is predicted as a whole.
+        hop: frames from one window to the next.
+        confidence: of a timeline's segment; below it the class is `unknown`.
+        min_length: frames of a timeline's segment, at least.
         batch_size: clips per forward pass.
         num_workers: threads that prepare clips.
     """
@@ -53,12 +61,18 @@ class Predict:
         | None
     ) = None
     image_shape: tuple[int, int] | None = None
+    window: Annotated[int, ">= 2, <= 100000"] | None = None
+    hop: Annotated[int, ">= 1, <= 100000"] = 10
+    confidence: Annotated[float, ">= 0, <= 1"] = 0.4
+    min_length: Annotated[int, ">= 1, <= 100000"] = 20
     batch_size: Annotated[int, ">= 1, <= 65536"] = 16
     num_workers: Annotated[int, ">= 1"] = 1
 
     def __post_init__(self) -> None:
         bounds.check(self, "task")
         check_image_shape(self.image_shape)
+        if self.window is not None:
+            Windows(self.window, self.hop, self.confidence, self.min_length)
 
     def __call__(self, experiment: Experiment) -> None:
         """Predict, and write and print the likeliest classes of each recording."""
@@ -74,13 +88,15 @@ class Predict:
         with blamed_on("task.checkpoint"):
             checkpoint = load_checkpoint(path)
         device, _ = experiment.device()
-        dataset = input_clips(
-            recordings,
-            settings,
-            experiment.made("pipeline"),
-            experiment.made("stream"),
-            experiment.seed,
-        )
+        found = []
+        if self.window is None:
+            made = experiment.made
+            dataset = input_clips(
+                *(recordings, settings, made("pipeline"), made("stream"), experiment.seed)
+            )
+        else:
+            found = tracks(recordings, self.window, self.hop, settings.score_threshold)
+            dataset = window_clips(found, self.window, experiment)
         compiled = device.compiles(forward_passes([dataset], self.batch_size))
         predict = Predictor(restored_model(experiment, checkpoint, [dataset]), compiled)
         with console.progress_bar() as bar, StopRequest() as stop:
@@ -88,7 +104,17 @@ class Predict:
                 problem, predict, self.batch_size, self.num_workers, stop=stop, bar=bar
             )
             scores, _ = evaluator.predictions("input", dataset)
-        rows = likeliest(dataset.names, scores, experiment.classes, self.top_k)
+        if self.window is None:
+            self._write_classes(folder, dataset.names, scores, experiment.classes)
+            return
+        how = Windows(self.window, self.hop, self.confidence, self.min_length)
+        write_timelines(folder, found, timelines(found, scores, how), experiment.classes, layout)
+
+    def _write_classes(
+        self, folder: Path, names: Sequence[str], scores: np.ndarray, classes: Sequence[str]
+    ) -> None:
+        """Write and print the likeliest classes of each recording."""
+        rows = likeliest(names, scores, classes, self.top_k)
         write_csv(folder / "predicted.csv", rows)
         files.write_json(folder / "predicted.json", rows)
         for row in rows[:10]:
@@ -120,8 +146,3 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
             for rank, one in enumerate(row["classes"], start=1):
                 name, known = spreadsheet_text(row["name"]), spreadsheet_text(one["class"])
                 writer.writerow([name, rank, one["label"], known, one["probability"]])
-
-
-def spreadsheet_text(name: str) -> str:
-    """The name, behind an apostrophe where a spreadsheet would take it for a formula."""
-    return f"'{name}" if name.startswith(FORMULA_STARTS) else name

@@ -32,6 +32,7 @@ from flag3d_exp.data.annotations import Recording, open_annotations, read_annota
 from flag3d_exp.data.formats.convert import converted
 from flag3d_exp.data.formats.detections import Reading
 from flag3d_exp.data.formats.ntu import read_missing
+from flag3d_exp.data.formats.truth import frame_labels, read_truth
 from flag3d_exp.data.inputs import read_inputs
 from flag3d_exp.engine.checkpoint import Checkpoint, load_checkpoint, load_meta, save_checkpoint
 from flag3d_exp.export.file import write_file
@@ -540,6 +541,17 @@ def read_motion(path: Path) -> None:
     converted(path, how=Reading(layout="nturgb+d"))
 
 
+def truth() -> bytes:
+    """Two segments of one person."""
+    return b"name,person,first,last,class\na,0,0,9,squat\na,0,10,19,lunge\n"
+
+
+def read_segments(path: Path) -> None:
+    """What `task=evaluate` reads of a table of segments."""
+    for (name, _), stretches in read_truth(path, ("squat", "lunge")).items():
+        frame_labels(stretches, 20, name)
+
+
 def pose_reader(good: Callable[[], Any]) -> Reader:
     """A pose estimator's JSON file."""
     return Reader("a.json", lambda: plain_bytes(good())(), JSON, at("a.json", converted))
@@ -584,6 +596,7 @@ READERS: dict[str, Reader] = {
         "a.npy", landmarks_npy, (array_change, byte_change), at("a.npy", converted)
     ),
     "bvh": Reader("a.bvh", bvh, TEXT, at("a.bvh", read_motion)),
+    "truth": Reader("a.csv", truth, TEXT, at("a.csv", read_segments)),
     "layout": Reader("my.yaml", layout, TEXT, at("my.yaml", lambda path: load_layout(str(path)))),
     "skeleton": Reader(BODY, skeleton, TEXT, converted),
     "missing": Reader("missing.txt", names_of_missing, TEXT, at("missing.txt", read_missing)),

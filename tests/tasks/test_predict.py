@@ -111,3 +111,74 @@ def test_no_name_is_a_formula_in_a_spreadsheet(tmp_path, start):
     assert line == [f"'{name}", "1", "0", f"'{name}", "1.0"]
     text = (tmp_path / "predicted.csv").read_bytes().decode().partition("\r\n")[2]
     assert text.startswith(f'"\'{name}",')  # in quotes, so that no other separator splits it
+
+
+def test_a_long_recording_of_two_persons_becomes_a_timeline(trained):
+    chosen = make_demo("in_domain")["annotations"][:4]
+    joined = np.concatenate([one["keypoint"] for one in chosen], axis=1)  # (1, T, 25, 3)
+    joined = np.concatenate([joined, joined[:, ::-1] + 0.5])
+    joined[1, :50] = 0  # the second person comes later
+    np.savez(trained / "long.npz", keypoints=joined)
+    num_frames = joined.shape[1]
+    arguments = ["task=predict", "task.checkpoint=run", "task.input=long.npz", "device=cpu"]
+    arguments += ["task.window=40", "task.hop=10", "task.confidence=0", "task.min_length=20"]
+    printed = succeeded(trained, *arguments, "hydra.run.dir=timeline")
+    folder = trained / "timeline"
+    assert "timeline.html and timeline.csv" in printed
+    rows = json.loads((folder / "timeline.json").read_text())
+    assert [(row["name"], row["person"]) for row in rows] == [("long", 0), ("long", 1)]
+    for row, first in zip(rows, (0, 50), strict=True):
+        segments = row["segments"]
+        assert row["num_frames"] == num_frames
+        assert (segments[0]["first"], segments[-1]["last"]) == (first, num_frames - 1)
+        for one, following in zip(segments, segments[1:], strict=False):
+            assert following["first"] == one["last"] + 1
+            assert following["class"] != one["class"]
+            assert one["last"] - one["first"] + 1 >= 20
+    with open(folder / "timeline.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [(int(line["person"]), int(line["first"]), line["class"]) for line in lines] == [
+        (row["person"], one["first"], one["class"]) for row in rows for one in row["segments"]
+    ]
+    with open(folder / "timeline_scores.csv", newline="") as file:
+        scores = list(csv.DictReader(file))
+    cells = -(-num_frames // 10)
+    assert len(scores) == cells + cells - 5
+    total = sum(float(value) for key, value in scores[3].items() if key not in lines[0])
+    assert total == pytest.approx(1, abs=0.01)
+    page = (folder / "timeline.html").read_text()
+    assert (
+        "<script>" in page and "http:" not in page and "https:" not in page and '"person":1' in page
+    )
+    assert (folder / "timeline.png").stat().st_size > 5_000
+
+
+def test_a_timeline_is_evaluated_against_segments(trained):
+    """The timeline that a prediction wrote, as the truth: all of it is right."""
+    (clip,) = make_demo("in_domain")["annotations"][:1]
+    np.savez(trained / "short.npz", keypoints=clip["keypoint"])
+    arguments = ["task.checkpoint=run", "task.input=short.npz", "device=cpu", "tracking=none"]
+    arguments += ["task.window=40", "task.confidence=0"]
+    succeeded(trained, "task=predict", *arguments, "hydra.run.dir=as_truth")
+    (row,) = json.loads((trained / "as_truth" / "timeline.json").read_text())
+    (segment,) = row["segments"]
+    arguments.append("task=evaluate")
+    succeeded(trained, *arguments, "task.truth=as_truth/timeline.csv", "hydra.run.dir=judged")
+    metrics = json.loads((trained / "judged" / "metrics.json").read_text())
+    assert metrics["timeline/frame_accuracy"] == metrics["timeline/f1_50"] == 100
+    half = segment["last"] // 2
+    (trained / "half.csv").write_text(f"name,first,last,class\nshort,0,{half},{segment['label']}\n")
+    succeeded(trained, *arguments, "task.truth=half.csv", "hydra.run.dir=half_judged")
+    metrics = json.loads((trained / "half_judged" / "metrics.json").read_text())
+    share = 100 * (half + 1) / row["num_frames"]
+    assert metrics["timeline/frame_accuracy"] == pytest.approx(share)
+    assert metrics["timeline/edit"] == 100
+    (trained / "bad.csv").write_text("name,first,last,class\nshrt,0,1,0\n")
+    line = refused(trained, *arguments, "task.truth=bad.csv", "hydra.run.dir=refused")
+    assert "person 0 of 'shrt', who is not in `task.input`. Did you mean `short`" in line
+
+
+def test_windows_that_leave_frames_out_are_refused(trained):
+    arguments = ["task=predict", "task.checkpoint=run", "task.input=input", "tracking=none"]
+    line = refused(trained, *arguments, "task.window=10", "task.hop=20", "hydra.run.dir=refused")
+    assert "`task.hop` must be at most `task.window`" in line

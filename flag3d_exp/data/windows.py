@@ -1,0 +1,73 @@
+"""Recordings of any length as windows of one person each, to be predicted one by one.
+
+Sizes: M persons, T frames, V joints, C coordinates.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.poses import visible
+from flag3d_exp.results.timeline import window_starts
+
+
+@dataclass(frozen=True)
+class Track:
+    """A person of a recording, and the windows in which the person is seen.
+
+    Args:
+        seen: (T,) bool, frames in which the person has a joint.
+        starts: first frames of the windows.
+    """
+
+    recording: Recording
+    person: int
+    seen: np.ndarray
+    starts: np.ndarray
+
+    @property
+    def alone(self) -> Recording:
+        """The recording with this person only, as views of its arrays."""
+        one = self.recording
+        own = slice(self.person, self.person + 1)
+        scores = None if one.scores is None else one.scores[own]
+        return replace(one, keypoints=one.keypoints[own], scores=scores)
+
+
+def tracks(
+    recordings: Sequence[Recording], window: int, hop: int, score_threshold: float | None = None
+) -> list[Track]:
+    """The persons of all recordings, without those who are never seen.
+
+    Args:
+        score_threshold: joints with a score of at most this are missing; None: of at most 0.
+    """
+    found = []
+    for recording in recordings:
+        num_frames = recording.keypoints.shape[1]
+        starts = window_starts(num_frames, window, hop)
+        for person in range(len(recording.keypoints)):
+            own = slice(person, person + 1)
+            scores = None if recording.scores is None else recording.scores[own]
+            joints = visible(recording.keypoints[own], scores, score_threshold)
+            seen = joints[0].any(1)
+            counts = np.concatenate([[0], np.cumsum(seen)])
+            there = counts[np.minimum(starts + window, num_frames)] > counts[starts]
+            if there.any():
+                found.append(Track(recording, person, seen, starts[there]))
+    return found
+
+
+def windows(found: Sequence[Track], window: int) -> list[Recording]:
+    """The windows of all tracks as recordings, which are views of the tracks' arrays."""
+    made = []
+    for track in found:
+        alone = track.alone
+        for start in track.starts.tolist():
+            frames = slice(start, start + window)
+            scores = None if alone.scores is None else alone.scores[:, frames]
+            keypoints = alone.keypoints[:, frames]
+            made.append(replace(alone, keypoints=keypoints, scores=scores))
+    return made

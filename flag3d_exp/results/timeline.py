@@ -1,0 +1,164 @@
+"""Scores of overlapping windows as a timeline: smoothed scores over time, and segments of classes.
+
+Time is counted in cells of `hop` frames. Sizes: W windows, K classes, B cells, T frames.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+UNKNOWN, ABSENT = -1, -2  # instead of a label: no class is likely enough; nobody is seen
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of frames of one class.
+
+    Args:
+        first, last: its frames, both within.
+        label: of the class, or `UNKNOWN`.
+        confidence: the mean score of the class, or of the likeliest class where it is unknown.
+    """
+
+    first: int
+    last: int
+    label: int
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What a person does over time.
+
+    Args:
+        scores: (B, K) of each cell; rows of 0 where the person is not seen.
+        labels: (B,) of each cell, `UNKNOWN` or `ABSENT` among them.
+        hop: frames of a cell; the last one may be shorter.
+        num_frames: T.
+    """
+
+    scores: np.ndarray
+    labels: np.ndarray
+    hop: int
+    num_frames: int
+
+    @property
+    def segments(self) -> list[Segment]:
+        """Stretches of equal labels, without those in which nobody is seen."""
+        found = []
+        for start, stop in runs(self.labels):
+            label = int(self.labels[start])
+            if label == ABSENT:
+                continue
+            own = self.scores[start:stop]
+            likely = own.max(1) if label == UNKNOWN else own[:, label]
+            last = min(stop * self.hop, self.num_frames) - 1
+            found.append(Segment(start * self.hop, last, label, float(likely.mean())))
+        return found
+
+    @property
+    def frame_labels(self) -> np.ndarray:
+        """(T,) label of each frame."""
+        return self.labels.repeat(self.hop)[: self.num_frames]
+
+
+def window_starts(num_frames: int, window: int, hop: int) -> np.ndarray:
+    """(W,) first frames of the windows: every `hop` frames, and the last one at the end."""
+    last = max(0, num_frames - window)
+    starts = np.arange(0, last + 1, hop)
+    return starts if starts[-1] == last else np.append(starts, last)
+
+
+def cell_scores(
+    scores: np.ndarray, starts: np.ndarray, window: int, hop: int, num_frames: int
+) -> np.ndarray:
+    """(B, K) mean of the scores (W, K) of the windows over each cell, those centred on it most.
+
+    A window's weight falls linearly from its middle to its ends. Cells under no window are 0.
+
+    Args:
+        starts: (W,) first frames of the windows.
+    """
+    num_cells = -(-num_frames // hop)
+    window = min(window, num_frames)
+    middles = np.minimum(np.arange(num_cells) * hop + hop / 2, num_frames - 0.5)
+    total = np.zeros((num_cells, scores.shape[1]))
+    weights = np.zeros(num_cells)
+    for start, row in zip(starts.tolist(), scores, strict=True):
+        first, stop = start // hop, min(num_cells, -(-(start + window) // hop))
+        distance = np.abs(middles[first:stop] - (start + window / 2)) / (window / 2)
+        weight = np.maximum(1.0 - distance, 0) + 1e-3 * (distance <= 1)
+        total[first:stop] += weight[:, None] * row
+        weights[first:stop] += weight
+    return total / np.maximum(weights, 1e-12)[:, None]
+
+
+def timeline(
+    scores: np.ndarray,
+    starts: np.ndarray,
+    window: int,
+    hop: int,
+    seen: np.ndarray,
+    confidence: float,
+    min_length: int,
+) -> Timeline:
+    """The timeline of one person.
+
+    Args:
+        scores: (W, K) of the windows in which the person is seen.
+        starts: (W,) first frames of these.
+        seen: (T,) bool, frames in which the person is seen.
+        confidence: below it the class is unknown.
+        min_length: frames; shorter segments become part of a neighbour, and shorter absences are
+            none.
+    """
+    num_frames = len(seen)
+    means = cell_scores(scores, starts, window, hop, num_frames)
+    present = np.add.reduceat(seen, np.arange(0, num_frames, hop)) > 0
+    for start, stop in runs(present):
+        inside = start > 0 and stop < len(present)
+        if not present[start] and inside and (stop - start) * hop < min_length:
+            present[start:stop] = True
+    present &= means.any(1)
+    labels = np.where(means.max(1) >= confidence, means.argmax(1), UNKNOWN)
+    labels[~present] = ABSENT
+    means[~present] = 0
+    labels = without_short(labels, means, -(-min_length // hop), confidence)
+    return Timeline(means, labels, hop, num_frames)
+
+
+def without_short(
+    labels: np.ndarray, scores: np.ndarray, min_cells: int, confidence: float
+) -> np.ndarray:
+    """Labels (B,) in which every run has `min_cells`, unless absences leave it no neighbour.
+
+    The shortest runs come first; each takes the label of the neighbour that is likelier in it, an
+    unknown one being as likely as `confidence`.
+    """
+    labels = labels.copy()
+    for length in range(1, min_cells):
+        bounds = list(runs(labels))
+        for at, (start, stop) in enumerate(bounds):
+            begin = start  # the run may have become longer by those before it
+            while begin > 0 and labels[begin - 1] == labels[start]:
+                begin -= 1
+            if stop - begin > length or labels[start] == ABSENT:
+                continue
+            beside = []
+            if begin > 0 and labels[begin - 1] != ABSENT:
+                beside.append(int(labels[begin - 1]))
+            if at + 1 < len(bounds) and labels[stop] != ABSENT:
+                beside.append(int(labels[stop]))
+            if beside:
+                own = scores[begin:stop].mean(0)
+                likely = [confidence if one == UNKNOWN else own[one] for one in beside]
+                labels[begin:stop] = beside[int(np.argmax(likely))]
+    return labels
+
+
+def runs(values: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Start and stop of each run of equal values (n,)."""
+    borders = np.flatnonzero(values[1:] != values[:-1]) + 1
+    edges = [0, *borders.tolist(), len(values)]
+    return zip(edges[:-1], edges[1:], strict=True)
