@@ -174,11 +174,11 @@ def test_a_timeline_is_evaluated_against_segments(trained):
     assert metrics["timeline/frame_accuracy"] == pytest.approx(share)
     assert metrics["timeline/edit"] == 100
     (trained / "bad.csv").write_text("name,first,last,class\nshrt,0,1,0\n")
-    line = refused(trained, *arguments, "task.truth=bad.csv", "hydra.run.dir=refused")
+    line = refused(trained, *arguments, "task.truth=bad.csv", "hydra.run.dir=refused_truth")
     assert "person 0 of 'shrt', who is not in `task.input`. Did you mean `short`" in line
 
 
 def test_windows_that_leave_frames_out_are_refused(trained):
     arguments = ["task=predict", "task.checkpoint=run", "task.input=input", "tracking=none"]
-    line = refused(trained, *arguments, "task.window=10", "task.hop=20", "hydra.run.dir=refused")
+    line = refused(trained, *arguments, "task.window=10", "task.hop=20", "hydra.run.dir=refused_hop")
     assert "`task.hop` must be at most `task.window`" in line
