@@ -180,5 +180,6 @@ def test_a_timeline_is_evaluated_against_segments(trained):
 
 def test_windows_that_leave_frames_out_are_refused(trained):
     arguments = ["task=predict", "task.checkpoint=run", "task.input=input", "tracking=none"]
-    line = refused(trained, *arguments, "task.window=10", "task.hop=20", "hydra.run.dir=refused_hop")
+    arguments += ["task.window=10", "task.hop=20", "hydra.run.dir=refused_hop"]
+    line = refused(trained, *arguments)
     assert "`task.hop` must be at most `task.window`" in line
