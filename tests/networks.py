@@ -3,12 +3,14 @@
 from flag3d_exp.models.aagcn import AAGCN
 from flag3d_exp.models.agcn import AGCN
 from flag3d_exp.models.agcn_original import AGCNOriginal
+from flag3d_exp.models.blockgcn import BlockGCN
 from flag3d_exp.models.c3d_light import C3DLight
 from flag3d_exp.models.classifier import Classifier
 from flag3d_exp.models.ctrgcn import CTRGCN
 from flag3d_exp.models.dgstgcn import DGSTGCN
 from flag3d_exp.models.msg3d import MSG3D
 from flag3d_exp.models.posec3d import PoseC3D
+from flag3d_exp.models.protogcn import ProtoGCN
 from flag3d_exp.models.stgcn import STGCN
 from flag3d_exp.models.stgcnpp import STGCNPP
 from flag3d_exp.models.x3d_shallow import X3DShallow
@@ -22,6 +24,8 @@ GRAPH = {
     STGCNPP: SMALL_GRAPH,
     CTRGCN: SMALL_GRAPH,
     DGSTGCN: SMALL_GRAPH,
+    ProtoGCN: SMALL_GRAPH | {"num_prototypes": 6, "contrastive_weight": 0.02},
+    BlockGCN: SMALL_GRAPH | {"halve_at": (2,), "num_groups": 1},
     MSG3D: {"base_channels": 12, "num_stages": 2, "num_scales": 3, "num_window_scales": 2},
 }
 HEATMAP = {

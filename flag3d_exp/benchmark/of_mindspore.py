@@ -14,7 +14,7 @@ from flag3d_exp import files
 from flag3d_exp.benchmark.naive import in_own_layers
 from flag3d_exp.benchmark.profile import profiled
 from flag3d_exp.benchmark.worker import peak_memory
-from flag3d_exp.config.experiment import Experiment, num_parameters
+from flag3d_exp.config.experiment import Experiment, instantiated, num_parameters
 from flag3d_exp.data.loader import batches, training_shares
 from flag3d_exp.engine.optimizer import parameter_groups
 from flag3d_exp.engine.parameters import parameter_values
@@ -95,7 +95,9 @@ def made_up_clips(cfg: DictConfig) -> dict[str, np.ndarray]:
             uniform = rng.uniform(0, 1, (count, persons, frames, joints, 3))
             made[split] = (uniform * [size, size, 1]).astype(np.float32)
     else:
-        shape = (count, persons, frames, joints, cfg.dataset.num_channels)
+        num_coordinates = instantiated(cfg.dataset).num_coordinates
+        channels = instantiated(cfg.pipeline).num_channels(num_coordinates)
+        shape = (count, persons, frames, joints, channels)
         made["train"] = made["infer"] = rng.standard_normal(shape).astype(np.float32)
     return made
 

@@ -37,9 +37,11 @@ SAME = {
     "pipeline.score_channel": "dataset.score_channel",
     "model.num_channels": "dataset.num_channels",
     "model.num_persons": "pipeline.num_persons",
+    "model.joint_channels": "pipeline.joint_channels",
     "model.train_size": "pipeline.train_size",
     "model.test_size": "pipeline.test_size",
 }
+FURTHER_CHANNELS = ("joint_channels", "time_channel")  # of a pipeline, and a model reads them
 HEATMAP_CHANNELS = 3  # x, y and score of a joint, whatever the dataset has
 
 
@@ -119,6 +121,12 @@ def check_model(cfg: DictConfig) -> None:
         value, expected = OmegaConf.select(cfg, key), OmegaConf.select(cfg, source)
         if value is not None and expected is not None and value != expected:
             raise UserError(f"`{key}={value}`, but `{source}` is {expected}; leave `{key}` out.")
+    for key in FURTHER_CHANNELS:
+        if cfg.pipeline.get(key) and key not in cfg.model:
+            raise UserError(
+                f"`pipeline.{key}=true` is for models that read these channels, which this one "
+                "does not; leave `pipeline` out, for the model chooses it."
+            )
     heatmaps = "train_size" in cfg.pipeline
     if "train_size" in cfg.model and not heatmaps:
         raise UserError("The model draws heatmaps; take `pipeline=heatmap` with it.")

@@ -6,6 +6,7 @@ Sizes: M persons, T frames of a clip, T0 of the recording, V joints, C channels.
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Literal
@@ -39,6 +40,10 @@ class GraphPipeline:
         num_clips: clips of a recording over which a test averages.
         test_mirrored: average over mirrored test clips as well.
         test_part: range of the share of a recording from which test clips are taken.
+        joint_channels: after the stream's channels come the coordinates of the joints, changed as
+            the stream is.
+        time_channel: the last channel is the time of the frame, from -1 where the recording begins
+            towards 1 where it ends, also of missing joints.
     """
 
     layout: str
@@ -51,10 +56,17 @@ class GraphPipeline:
     num_clips: Annotated[int, ">= 1, <= 1000"] = 1
     test_mirrored: bool = False
     test_part: tuple[float, float] = (1.0, 1.0)
+    joint_channels: bool = False
+    time_channel: bool = False
 
     def __post_init__(self) -> None:
         bounds.check(self, "pipeline")
         _check_pair("test_part", self.test_part, 0, 1)
+
+    def num_channels(self, num_coordinates: int) -> int:
+        """C of the clips."""
+        stream = num_coordinates + self.score_channel
+        return stream + num_coordinates * self.joint_channels + self.time_channel
 
     @property
     def needs_image(self) -> bool:
@@ -81,29 +93,39 @@ class GraphPipeline:
             donors: recordings of the same class.
         """
         clip = augment.recorded(self._recorded(recording, donors), rng)
-        poses = self._prepared(clip, recording.name, stream)
-        indices = augment.frames(poses.visible.shape[1], self.clip_len, rng)
-        clip = augment.changed(Clip(poses.frames(indices), self.skeleton), rng)
-        return clip.poses.with_persons(self.num_persons).array(self.score_channel)[None]
+        joints = self._prepared(clip, recording.name)
+        num_frames = joints.visible.shape[1]
+        indices = augment.frames(num_frames, self.clip_len, rng)
+        places = None
+        if self.joint_channels:
+            same = deepcopy(rng)  # draws what changes the stream
+            places = augment.changed(Clip(joints.frames(indices), self.skeleton), same).poses
+        poses = stream(joints, self.skeleton).frames(indices)
+        poses = augment.changed(Clip(poses, self.skeleton), rng).poses
+        return self._array(poses, places, 2 * indices / num_frames - 1)[None]
 
     def test_clips(self, recording: Recording, stream: Stream) -> np.ndarray:
         """(num_clips, M, T, V, C) float32, the mirrored ones after the others."""
-        poses = self._prepared(self._recorded(recording), recording.name, stream)
-        poses = poses.with_persons(self.num_persons)
-        num_frames = poses.visible.shape[1]
+        joints = self._prepared(self._recorded(recording), recording.name)
+        num_frames = joints.visible.shape[1]
         indices = fixed_indices(num_frames, self.clip_len, self.num_clips, self.test_part)
-        clips = [poses.frames(indices)]  # (M, num_clips, T, V)
+        poses = stream(joints, self.skeleton).with_persons(self.num_persons).frames(indices)
+        places = joints.frames(indices) if self.joint_channels else None  # (M, num_clips, T, V)
+        times = 2 * indices / num_frames - 1
+        clips = [self._array(poses, places, times)]
         if self.test_mirrored:
-            clips.append(transforms.mirrored(clips[0], self.skeleton.mirror_order))
-        return _stacked(clips, self.score_channel)
+            order = self.skeleton.mirror_order
+            places = None if places is None else transforms.mirrored(places, order)
+            clips.append(self._array(transforms.mirrored(poses, order), places, times))
+        return _stacked(clips)
 
     def _recorded(self, recording: Recording, donors: Sequence[Recording] = ()) -> Clip:
         """The whole recording (M, T0, V)."""
         poses = poses_of(recording, self.score_threshold, mask_missing=self.mask_missing)
         return Clip(poses, self.skeleton, recording.image_shape, donors)
 
-    def _prepared(self, clip: Clip, name: str, stream: Stream) -> Poses:
-        """The whole recording (M, T', V), normalised, as a stream."""
+    def _prepared(self, clip: Clip, name: str) -> Poses:
+        """The whole recording (M, T', V), normalised."""
         poses = clip.poses
         match self.normalise:
             case "image":
@@ -114,7 +136,22 @@ class GraphPipeline:
                 poses = transforms.normalise_center(poses, self.skeleton.center)
             case "body":
                 poses = transforms.normalise_body(poses)
-        return stream(poses, self.skeleton)
+        return poses
+
+    def _array(self, poses: Poses, places: Poses | None, times: np.ndarray) -> np.ndarray:
+        """(M, ..., T, V, C) float32 of a clip or of clips: the stream and what else is asked for.
+
+        Args:
+            places: the joints of the clips, of which a stream was made.
+            times: (..., T) of the frames.
+        """
+        parts = [poses.with_persons(self.num_persons).array(self.score_channel)]
+        if places is not None:
+            parts.append(places.with_persons(self.num_persons).keypoints)
+        if self.time_channel:
+            shape = (*parts[0].shape[:-1], 1)
+            parts.append(np.broadcast_to(times[..., None, None], shape))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, -1, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -156,6 +193,10 @@ class HeatmapPipeline:
     needs_image = True
     normalise = "none"
     score_channel = True
+
+    def num_channels(self, num_coordinates: int) -> int:
+        """C of the clips."""
+        return num_coordinates + 1
 
     @cached_property
     def skeleton(self) -> Layout:
@@ -199,7 +240,7 @@ class HeatmapPipeline:
             # The pixel centres are at whole numbers, so the last one is at size - 1.
             order = self.skeleton.mirror_order
             clips.append(boxes.flipped(clips[0], self.test_size - 1, order))
-        return _stacked(clips, self.score_channel)
+        return _stacked([one.array(self.score_channel) for one in clips])
 
     def _recorded(
         self, recording: Recording, indices: np.ndarray, donors: Sequence[Recording] = ()
@@ -212,10 +253,9 @@ class HeatmapPipeline:
 Pipeline = GraphPipeline | HeatmapPipeline
 
 
-def _stacked(clips: list[Poses], score_channel: bool) -> np.ndarray:
-    """Clips (M, num_clips, T, V) one after the other: (all clips, M, T, V, C)."""
-    arrays = [one.array(score_channel).swapaxes(0, 1) for one in clips]
-    return np.ascontiguousarray(np.concatenate(arrays))
+def _stacked(clips: list[np.ndarray]) -> np.ndarray:
+    """Clips (M, num_clips, T, V, C) one after the other: (all clips, M, T, V, C)."""
+    return np.ascontiguousarray(np.concatenate([one.swapaxes(0, 1) for one in clips]))
 
 
 def _image_shape(clip: Clip, name: str) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from mindspore import Tensor, nn
 
 from flag3d_exp.debug.updates import Update
 from flag3d_exp.engine.parameters import assign_parameters, parameter_values
-from flag3d_exp.engine.step import MicroBatch, TrainStep
+from flag3d_exp.engine.step import MicroBatch, TrainStep, loss_function
 from flag3d_exp.errors import UserError
 from flag3d_exp.models.layers import norms_apart
 from flag3d_exp.reading import Malformed
@@ -109,11 +109,10 @@ def first_in_network(
         handles.append(cell.register_forward_hook(forward_hook))
         handles.append(cell.register_backward_hook(backward_hook))
 
-    num_inputs = len(batch.inputs)
+    whole_loss = loss_function(model, criterion, len(batch.inputs))
 
     def forward(*arrays):
-        loss, _ = criterion(model(*arrays[:num_inputs]), *arrays[num_inputs:])
-        return loss
+        return whole_loss(*arrays)[0]
 
     weights = model.trainable_params()
     of_inputs: Any = None

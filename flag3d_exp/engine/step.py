@@ -203,6 +203,25 @@ class TrainStep:
         )
 
 
+def loss_function(model: Function, criterion: Function, num_inputs: int) -> Function:
+    """(inputs and targets, one after the other) -> loss, counts.
+
+    A network with a loss of its own, `auxiliary`, returns its outputs and what that loss takes:
+    `auxiliary(evidence, outputs, *targets)` is added to the criterion's.
+    """
+    auxiliary: Any = getattr(model, "auxiliary", None)
+
+    def loss_of(*arrays):
+        inputs, targets = arrays[:num_inputs], arrays[num_inputs:]
+        if auxiliary is None:
+            return criterion(model(*inputs), *targets)
+        outputs, evidence = model(*inputs)
+        loss, counts = criterion(outputs, *targets)
+        return loss + auxiliary(evidence, outputs, *targets), counts
+
+    return loss_of
+
+
 def gradient_function(
     model: Function,
     optimizer: nn.Optimizer,
@@ -212,10 +231,10 @@ def gradient_function(
 ) -> Function:
     """(inputs and targets, one after the other) -> loss, counts, gradients."""
     scale = None if loss_scale is None else loss_scale.value
+    whole_loss = loss_function(model, criterion, num_inputs)
 
     def forward(*arrays):
-        outputs = model(*arrays[:num_inputs])
-        loss, counts = criterion(outputs, *arrays[num_inputs:])
+        loss, counts = whole_loss(*arrays)
         return loss if scale is None else loss * scale, loss, counts
 
     of_inputs: Any = None

@@ -17,9 +17,9 @@ Rules: TypeAlias = dict[int, Union["Rules", Callable[[Value], None], None]]
 MAX_DEPTH = 16
 ONNX_OPERATIONS = (
     "Abs Add And BatchNormalization Cast Clip Concat ConstantOfShape Conv Div Exp Floor Gather "
-    "Greater GreaterOrEqual Identity Less LessOrEqual MatMul Max MaxPool Min Mul Neg ReduceMean "
-    "ReduceSum Relu Reshape Shape Sigmoid Sign Slice Softmax Squeeze Sub Tile Transpose Unsqueeze "
-    "Where"
+    "Greater GreaterOrEqual Identity Less LessOrEqual MatMul Max MaxPool Min Mul Neg ReduceMax "
+    "ReduceMean ReduceMin ReduceSum Relu Reshape Shape Sigmoid Sign Slice Softmax Sqrt Squeeze Sub "
+    "Tile Transpose Unsqueeze Where"
 )
 MINDIR_OPERATIONS = (
     "Abs Add AddExt Adds AvgPool BatchMatMul BatchMatMulExt BatchNorm BiasAdd Cast ClampScalar "

@@ -108,7 +108,7 @@ def _check(made: Preprocessing) -> None:
         raise Malformed(f"it has {len(made.classes)} `classes`, not {dataset.num_classes}")
     layout = load_layout(dataset.layout)
     check_fit(dataset, layout, pipeline)
-    num_channels = dataset.num_coordinates + pipeline.score_channel
+    num_channels = pipeline.num_channels(dataset.num_coordinates)
     shape = (pipeline.num_persons, pipeline.clip_len, layout.num_joints, num_channels)
     if made.clip_shape != shape:
         raise Malformed(f"`clip_shape` must be {list(shape)}; got {list(made.clip_shape)}")

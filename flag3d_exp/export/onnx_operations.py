@@ -37,6 +37,7 @@ SAME_MEANING = {
     "ReLU": "Relu",
     "Select": "Where",
     "Sigmoid": "Sigmoid",
+    "Sqrt": "Sqrt",
     "Sub": "Sub",
 }
 
@@ -99,6 +100,25 @@ def mean(
 ) -> str:
     """The mean over the axes."""
     return writer.add("ReduceMean", x, axes=list(axes), keepdims=int(keep_dims))
+
+
+def largest(
+    writer: Writer, _operation: Operation, x: Any, axes: Sequence[int] | int, keep_dims: bool
+) -> str:
+    """The largest number along the axes."""
+    return writer.add("ReduceMax", x, axes=listed(axes), keepdims=int(keep_dims))
+
+
+def least(
+    writer: Writer, _operation: Operation, x: Any, axes: Sequence[int] | int, keep_dims: bool
+) -> str:
+    """The least number along the axes."""
+    return writer.add("ReduceMin", x, axes=listed(axes), keepdims=int(keep_dims))
+
+
+def listed(axes: Sequence[int] | int) -> list[int]:
+    """Axes, of which one may be a plain number."""
+    return [axes] if isinstance(axes, int) else list(axes)
 
 
 def total(
@@ -198,8 +218,11 @@ RULES: dict[str, Callable[..., Any]] = SHAPES | {
     "Depend": first,
     "Im2Col": im2col,
     "Load": first,
+    "MatMul": batch_matmul,
     "MaxPool": max_pool,
+    "ReduceMax": largest,
     "ReduceMean": mean,
+    "ReduceMin": least,
     "Softmax": softmax,
     "Square": square,
     "SumExt": total,

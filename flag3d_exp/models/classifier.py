@@ -13,11 +13,19 @@ from flag3d_exp.models.layers import Mean
 class Classifier(nn.Cell):
     """keypoints (N, M, T, V, C) -> logits (N, num_classes).
 
-    A parameter of the backbone is called as in the backbone alone, one of the head `head.<name>`.
+    A parameter of the backbone is called as in the backbone alone, one of the head `head.<name>`,
+    one of an auxiliary loss, which knows the classes as well, `head.auxiliary.<name>`.
 
     Args:
-        backbone: its `features` is the number of channels that it returns.
+        backbone: its `features` is the number of channels that it returns. It may have methods
+            `chance(clip shape, rng) -> arrays` for what it draws in training, arguments after the
+            keypoints; and `auxiliary(num_classes) -> cell or None` for a loss of its own, see
+            `auxiliary`. With one, `construct_with_evidence` returns features and the evidence.
         dropout: share of the features that training drops; the caller draws the mask.
+
+    Attributes:
+        auxiliary: (evidence, logits, labels) -> a loss to add in training; None for none. With one,
+            training returns (logits, evidence).
     """
 
     def __init__(self, backbone: nn.Cell, num_classes: int, dropout: float = 0.0):
@@ -26,10 +34,21 @@ class Classifier(nn.Cell):
         self.head = Head(backbone.features, num_classes)
         self.head.update_parameters_name("head.")
         self.num_features, self.dropout = backbone.features, dropout
+        self.auxiliary = None
+        if hasattr(backbone, "auxiliary"):
+            self.auxiliary = backbone.auxiliary(num_classes)
+        if self.auxiliary is not None:
+            self.auxiliary.update_parameters_name("head.auxiliary.")
 
-    def construct(self, keypoints, dropout_mask=None):
-        """dropout_mask: (N, num_features), already scaled by 1 / (1 - dropout)."""
-        return self.head(self.backbone(keypoints), dropout_mask)
+    def construct(self, keypoints, dropout_mask=None, *drawn):
+        """dropout_mask: (N, num_features), already scaled by 1 / (1 - dropout), or None.
+
+        drawn: what `backbone.chance` drew.
+        """
+        if self.auxiliary is None or not self.training:
+            return self.head(self.backbone(keypoints, *drawn), dropout_mask)
+        features, evidence = self.backbone.construct_with_evidence(keypoints, *drawn)
+        return self.head(features, dropout_mask), evidence
 
 
 class Head(nn.Cell):

@@ -49,17 +49,28 @@ class GraphUnit(nn.Cell):
     def construct(self, x):
         n, _, t, v = x.shape
         k = self.adjacency.shape[0]
-        mean = self.mean_frame(x).expand_dims(2)  # (N, C, 1, V)
-        source = self.source(mean).reshape(n, k, -1, v)  # (N, K, R, V)
-        target = self.target(mean).reshape(n, k, -1, v)
-        by_channel = tanh(source.expand_dims(-1) - target.expand_dims(-2))  # (N, K, R, V, V)
-        by_joint = ops.softmax(self.product(source, target), -2)  # (N, K, V, V)
+        by_channel, by_joint = self.drawn(x)
         by_joint = self.adjacency + self.joint_gate[0] * by_joint
         edges = self.channel_gate[0] * by_channel + by_joint.expand_dims(2)
         value = ops.relu(self.value(x)).reshape(n, k, -1, t, v)
         received = ops.bmm(value, edges).reshape(n, self.source.weight.shape[0], t, v)
         out = self.norm(self.mix(received))
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
+
+    def drawn(self, x):
+        """Edges by channel (N, K, R, V, V) and by joint (N, K, V, V), before their gates."""
+        n, v, k = x.shape[0], x.shape[3], self.adjacency.shape[0]
+        mean = self.mean_frame(x).expand_dims(2)  # (N, C, 1, V)
+        source = self.source(mean).reshape(n, k, -1, v)  # (N, K, R, V)
+        target = self.target(mean).reshape(n, k, -1, v)
+        by_channel = tanh(source.expand_dims(-1) - target.expand_dims(-2))
+        return by_channel, ops.softmax(self.product(source, target), -2)
+
+    def dynamic_graph(self, x):
+        """(N, K * R, V, V): the edges drawn from x, gated, without the learned graphs."""
+        by_channel, by_joint = self.drawn(x)
+        edges = self.channel_gate[0] * by_channel + (self.joint_gate[0] * by_joint).expand_dims(2)
+        return edges.reshape(x.shape[0], -1, *edges.shape[3:])
 
     def multiply_adds(self, x, _out):
         """Of one pass, given the shapes of input and output."""

@@ -40,3 +40,11 @@ MULTI_BRANCH: Rules = (
     (r"\.tcn\.mix\.conv\.", ".tcn.transform.2."),
     (r"\.tcn\.mix\.norm\.", ".tcn.bn."),
 )
+
+FIVE_FRAMES: Rules = (
+    (r"\.branches\.entry\.conv\.", ".branches.{0,1,2}.0."),
+    (r"\.branches\.entry\.norm\.", ".branches.{0,1,2}.1."),
+    (r"\.branches\.convs\.(\d)\.", r".branches.\1.3.conv."),
+    (r"\.branches\.plain\.", ".branches.3.0."),
+    (r"\.tcn1\.norm\.", ".tcn1.branches.{0.3.bn,1.3.bn,2.4,3.1}."),
+)

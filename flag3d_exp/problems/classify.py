@@ -55,12 +55,17 @@ class Classify:
         return CrossEntropy(self.label_smoothing, weights)
 
     def chance(self, network: "nn.Cell", shape: Sequence[int], rng: np.random.Generator) -> Arrays:
-        """`dropout_mask` (N, F); nothing for a network without dropout."""
-        mask = dropout_mask((shape[0], network.num_features), network.dropout, rng)
-        return {} if mask is None else {"dropout_mask": mask}
+        """`dropout_mask` (N, F), then what the backbone draws; nothing for one without chance."""
+        size = (shape[0], network.num_features)
+        mask = dropout_mask(size, network.dropout, rng)
+        backbone = getattr(network, "backbone", None)
+        drawn = backbone.chance(shape, rng) if hasattr(backbone, "chance") else {}
+        if mask is None and not drawn:
+            return {}
+        return {"dropout_mask": np.ones(size, np.float32) if mask is None else mask, **drawn}
 
     def batch(self, clips: np.ndarray, targets: Arrays, chance: Arrays) -> tuple[Arrays, Arrays]:
-        """Keypoints and dropout mask; labels (N,), and the second ones of mixed clips."""
+        """Keypoints and what was drawn; labels (N,), and the second ones of mixed clips."""
         known: Arrays = {"label": targets["label"].astype(np.int32)}
         if "share" in targets:
             known["other_label"] = targets["other_label"].astype(np.int32)

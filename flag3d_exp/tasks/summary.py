@@ -65,7 +65,8 @@ def clip_shape(experiment: Experiment) -> tuple[int, ...]:
     """(1, M, T, V, C) of one clip as the configured pipeline makes it."""
     cfg = experiment.config
     layout = load_layout(cfg.dataset.layout)
-    channels = 3 if "train_size" in cfg.pipeline else cfg.dataset.num_channels
+    num_coordinates = experiment.made("dataset").num_coordinates
+    channels = experiment.made("pipeline").num_channels(num_coordinates)
     return (1, cfg.dataset.num_persons, cfg.pipeline.clip_len, layout.num_joints, channels)
 
 

@@ -76,7 +76,7 @@ def fitted(model: nn.Cell, source: Mapping[str, np.ndarray], skip_head: bool) ->
     for parameter in model.get_parameters():
         wanted = names.source_names(rules, parameter.name)
         used.update(wanted)
-        if skip_head and parameter.name.startswith("head."):
+        if not wanted or (skip_head and parameter.name.startswith("head.")):
             values[parameter.name] = parameter.asnumpy()
             continue
         absent = [name for name in wanted if name not in source]

@@ -26,15 +26,17 @@ _MINDSPORE: Rules = (
 
 
 def source_names(rules: Rules, parameter: str) -> list[str]:
-    """PYSKL's names for what `parameter` holds, in order.
+    """PYSKL's names for what `parameter` holds, in order; none for what is in no published file.
 
     Args:
-        rules: the network's `published`.
+        rules: the network's `published`. One makes "" of a parameter that no file holds.
     """
     name = parameter
     for pattern, replacement in rules:
         name = re.sub(pattern, replacement, name)
     name = _counted(name)
+    if not name:
+        return []
     several = re.search(r"\{(.+?)\}", name)
     if several is None:
         return [name]

@@ -126,6 +126,38 @@ def test_mirroring_for_certain_mirrors_every_clip(solid):
         np.testing.assert_array_equal(changed, mirrored(clip))
 
 
+def test_joints_come_after_the_stream_and_change_as_it_does(solid):
+    pipeline = GraphPipeline("nturgb+d", clip_len=30, joint_channels=True)
+    strong = recipe([Affine(rotation=0.5, scale=0.3, shear=0.3), Mirror(0.5), DropJoints(0.1)])
+    parents = np.maximum(pipeline.skeleton.parents, 0)
+    for augment in (recipe([]), strong):
+        clip = pipeline.train_clips(solid, BONE, np.random.default_rng(4), augment)
+        assert clip.shape == (1, 1, 30, 25, pipeline.num_channels(3))
+        bones, joints = clip[..., :3], clip[..., 3:]
+        there = bones.any(-1)
+        expected = joints - joints[..., parents, :]
+        np.testing.assert_allclose(bones[there], expected[there], atol=1e-5)
+        plain = replace(pipeline, joint_channels=False)
+        alone = plain.train_clips(solid, BONE, np.random.default_rng(4), augment)
+        np.testing.assert_array_equal(bones, alone)
+    mirror = replace(pipeline, test_mirrored=True).test_clips(solid, BONE)
+    np.testing.assert_array_equal(mirror[1, ..., 3:], mirrored(mirror[:1, ..., 3:])[0])
+
+
+def test_time_is_that_of_the_frame_in_its_recording(solid):
+    pipeline = GraphPipeline("nturgb+d", clip_len=10, time_channel=True, num_clips=2)
+    solid = replace(solid, keypoints=np.concatenate([solid.keypoints, 0 * solid.keypoints]))
+    pipeline = replace(pipeline, num_persons=2)
+    frames = solid.keypoints.shape[1]
+    for clips in (pipeline.train_clips(solid, JOINT, rng()), pipeline.test_clips(solid, JOINT)):
+        assert clips.shape[-1] == pipeline.num_channels(3) == 4
+        times = clips[..., 3]
+        assert (times == times[:, :1, :, :1]).all()  # of the missing person, too
+        for clip in clips:
+            numbers = np.rint((clip[0, :, 0, 3] + 1) / 2 * frames).astype(int)
+            np.testing.assert_array_equal(clip[0, ..., :3], solid.keypoints[0, numbers])
+
+
 def test_mirrored_test_clips_come_after_the_others(recording, solid):
     pipeline = GraphPipeline("nturgb+d", clip_len=30, num_clips=2, test_mirrored=True)
     clips = pipeline.test_clips(solid, JOINT)

@@ -44,16 +44,30 @@ class Oracle:
 
     @cached_property
     def clips(self) -> Tensor:
-        """The input: keypoints (N, M, T, V, C), or heatmaps (N * T, V, H, W)."""
+        """The input: keypoints (N, M, T, V, C), or heatmaps (N * T, V, H, W).
+
+        What else a reference takes is in further channels of the keypoints.
+        """
         if "input" in self.arrays:
-            return Tensor(self.arrays["input"])
+            return Tensor(np.concatenate([self.arrays["input"], *self.further_channels()], -1))
         volumes = self.arrays["input_u8"].astype(np.float32) / 256  # (N, V, T, H, W)
         frames = volumes.transpose(0, 2, 1, 3, 4)
         return Tensor(np.ascontiguousarray(frames).reshape(-1, *frames.shape[2:]))
 
+    def further_channels(self) -> list[np.ndarray]:
+        """Joints besides a stream made of them; times (N, T), the same for each joint."""
+        found = [self.arrays["joint"]] if "joint" in self.arrays else []
+        if "index_t" in self.arrays:
+            times = self.arrays["index_t"][:, None, :, None, None]
+            shape = (*self.arrays["input"].shape[:-1], 1)
+            found.append(np.broadcast_to(times, shape).astype(np.float32))
+        return found
+
     def initialise(self, model: nn.Cell) -> None:
         parameters = list(model.get_parameters())
         values = fitted(model, self.state, skip_head=False)
+        if "memory_before" in self.arrays:
+            values["head.auxiliary.class_means"] = self.arrays["memory_before"].astype(np.float32)
         assign_parameters(parameters, values)
 
     def function(self, model: nn.Cell):
@@ -70,6 +84,8 @@ class Oracle:
     def parts(self, model: nn.Cell, name: str, array: np.ndarray) -> dict[str, np.ndarray]:
         """One of our arrays as the reference's, which may hold it in several."""
         names = source_names(rules_of(model)[1], name)
+        if not names:
+            return {}
         shapes = [self.state[part].shape for part in names]
         ends = np.cumsum([shape[0] for shape in shapes if shape])[:-1]
         split = np.split(array, ends) if len(names) > 1 else [array]
@@ -101,12 +117,12 @@ def check_inference(oracle: Oracle, model: nn.Cell, features: dict[str, list[str
     for hook in hooks:
         hook.remove()
     np.testing.assert_allclose(logits, arrays["logits"], atol=tolerance["logits"], rtol=0)
-    num_clips = len(logits)
     for feature, chosen in features.items():
         output = sum(outputs[name] for name in chosen)
-        found = output.reshape(num_clips, -1, *output.shape[1:]).mean((1, 3, 4))
+        expected = arrays[f"feature/{feature}"]  # (N, C) or (N * M, C)
+        found = output.reshape(len(expected), -1, *output.shape[1:]).mean((1, 3, 4))
         np.testing.assert_allclose(
-            found, arrays[f"feature/{feature}"], atol=tolerance["features"], rtol=0, err_msg=feature
+            found, expected, atol=tolerance["features"], rtol=0, err_msg=feature
         )
     compiled = ms.jit(forward if forward is not model else model.construct)
     logits = compiled(oracle.clips).asnumpy()
@@ -130,7 +146,7 @@ def check_training(oracle: Oracle, model: nn.Cell, jit: bool) -> None:
         settings["learning_rate"],
         weight_decay=settings["weight_decay"],
     )
-    step = train_function(oracle.function(model), optimizer)
+    step = train_function(oracle.function(model), model.auxiliary, optimizer)
     step = ms.jit(step) if jit else step
     labels = Tensor(arrays["labels"].astype(np.int32))
     losses = []
@@ -151,12 +167,16 @@ def check_training(oracle: Oracle, model: nn.Cell, jit: bool) -> None:
     np.testing.assert_allclose(logits, expected, atol=atol, rtol=0)
 
 
-def train_function(forward, optimizer: nn.Optimizer):
+def train_function(forward, auxiliary: nn.Cell | None, optimizer: nn.Optimizer):
     """(clips, labels) -> loss, logits, gradients, the weights updated."""
 
     def loss_of(clips, labels):
-        logits = forward(clips)
-        return ops.cross_entropy(logits, labels), logits
+        if auxiliary is None:
+            logits = forward(clips)
+            return ops.cross_entropy(logits, labels), logits
+        logits, evidence = forward(clips)
+        loss = ops.cross_entropy(logits, labels)
+        return loss + auxiliary(evidence, logits, labels), logits
 
     gradient = ms.value_and_grad(loss_of, None, optimizer.parameters, has_aux=True)
 
@@ -196,9 +216,26 @@ def check_state(oracle: Oracle, model: nn.Cell) -> None:
                 limits = {"atol": tolerance["after_parameters"], "rtol": 0}
             np.testing.assert_allclose(part, expected, **limits, err_msg=name)
             checked += 1
+    if "after_norm" in oracle.arrays:
+        check_norms(oracle, model)
+    if "memory_after_training" in oracle.arrays:
+        means = model.auxiliary.class_means.asnumpy()[:, oracle.meta["memory_classes"]]
+        expected, atol = oracle.arrays["memory_after_training"], tolerance["memory"]
+        np.testing.assert_allclose(means, expected, atol=atol, rtol=0)
     counters = [n for n in oracle.arrays if n.endswith("num_batches_tracked")]
     stored = [name for name in oracle.arrays if name.startswith("after/")]
     assert checked == len(stored) - len(counters) > 0
+
+
+def check_norms(oracle: Oracle, model: nn.Cell) -> None:
+    """L2 norms of all that was trained."""
+    norms = {}
+    for parameter in model.trainable_params():
+        for name, part in oracle.parts(model, parameter.name, parameter.asnumpy()).items():
+            norms[name] = np.linalg.norm(part.astype(np.float64))
+    found = [norms[name] for name in oracle.meta["trainable"]]
+    rtol = oracle.meta["tolerance"]["after_norm_relative"]
+    np.testing.assert_allclose(found, oracle.arrays["after_norm"], rtol=rtol, atol=1e-9)
 
 
 def graph_features(blocks: str, graph: str, temporal: str, first: int = 0) -> dict[str, list[str]]:

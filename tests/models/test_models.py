@@ -13,12 +13,14 @@ from flag3d_exp.engine.step import MicroBatch, StepSettings, TrainStep
 from flag3d_exp.errors import UserError
 from flag3d_exp.models.aagcn import AAGCN
 from flag3d_exp.models.agcn import AGCN
+from flag3d_exp.models.blockgcn import BlockGCN
 from flag3d_exp.models.c3d_light import C3DLight
 from flag3d_exp.models.ctrgcn import CTRGCN
 from flag3d_exp.models.dgstgcn import DGSTGCN
 from flag3d_exp.models.graph import block_channels
 from flag3d_exp.models.msg3d import MSG3D
 from flag3d_exp.models.posec3d import PoseC3D
+from flag3d_exp.models.protogcn import ProtoGCN
 from flag3d_exp.models.stgcn import STGCN
 from flag3d_exp.models.stgcnpp import STGCNPP
 from flag3d_exp.models.summary import layers
@@ -41,6 +43,8 @@ def count(model) -> int:
         (AAGCN, (3_781_668, 3_781_518, 3_760_126)),
         (CTRGCN, (1_446_672, 1_446_522, 1_436_394)),
         (DGSTGCN, (1_701_172, 1_701_172, 1_674_244)),
+        (ProtoGCN, (4_344_860, 4_344_860, None)),
+        (BlockGCN, (1_372_780, 1_366_380, None)),
         (MSG3D, (3_194_595, 3_194_445, 2_975_661)),
     ],
 )

@@ -7,11 +7,13 @@ from networks import classifier
 from flag3d_exp.models.aagcn import AAGCN
 from flag3d_exp.models.agcn import AGCN
 from flag3d_exp.models.agcn_original import AGCNOriginal
+from flag3d_exp.models.blockgcn import BlockGCN
 from flag3d_exp.models.c3d_light import C3DLight
 from flag3d_exp.models.ctrgcn import CTRGCN
 from flag3d_exp.models.dgstgcn import DGSTGCN
 from flag3d_exp.models.msg3d import MSG3D
 from flag3d_exp.models.posec3d import PoseC3D
+from flag3d_exp.models.protogcn import ProtoGCN
 from flag3d_exp.models.stgcn import STGCN
 from flag3d_exp.models.stgcnpp import STGCNPP
 from flag3d_exp.models.x3d_shallow import X3DShallow
@@ -50,6 +52,9 @@ G3D = {
         f"backbone.tcn{stage + 1}": [f"stages.{stage}.temporal"],
     }.items()
 }
+TOPOLOGY_BLOCKS = graph_features("l{}", "gcn1", "tcn1", first=1) | {
+    f"t{number}": [f"topologies.{number}"] for number in (0, 9)
+}
 CASES = {
     "stgcn": (lambda: classifier(STGCN, 60, "nturgb+d"), PYSKL_BLOCKS),
     "stgcn_coco": (lambda: classifier(STGCN, 60, "coco"), PYSKL_BLOCKS),
@@ -66,6 +71,21 @@ CASES = {
         graph_features("backbone.net.{}", "gcn1", "tcn1"),
     ),
     "dgstgcn": (lambda: classifier(DGSTGCN, 60, "nturgb+d"), PYSKL_BLOCKS),
+    "protogcn": (lambda: classifier(ProtoGCN, 60, "nturgb+d"), PYSKL_BLOCKS),
+    "protogcn_coco": (
+        lambda: classifier(ProtoGCN, 60, "coco_20", num_prototypes=100, contrastive_weight=0.3),
+        PYSKL_BLOCKS,
+    ),
+    "blockgcn": (
+        lambda: classifier(BlockGCN, 60, "nturgb+d", joint_channels=True, batch_topology=True),
+        TOPOLOGY_BLOCKS,
+    ),
+    "blockgcn_m2": (
+        lambda: classifier(
+            BlockGCN, 60, "nturgb+d", num_persons=2, joint_channels=True, batch_topology=True
+        ),
+        TOPOLOGY_BLOCKS,
+    ),
     "msg3d": (lambda: classifier(MSG3D, 60, "nturgb+d"), G3D),
     "posec3d_slowonly": (lambda: classifier(PoseC3D, 60, "coco"), slow_only(4, 6, 3)),
     "posec3d_slowonly_346": (
@@ -96,8 +116,12 @@ COMPILED = (
 )
 
 
+# Other settings of networks that are trained under another name; before a release only.
+VARIANTS = ("protogcn_coco", "blockgcn_m2")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if name not in VARIANTS])
 def test_five_training_steps_equal_the_reference(shared, name):
     check_training(Oracle(shared / "parity", name), CASES[name][0](), jit=name in COMPILED)
 
@@ -106,3 +130,9 @@ def test_five_training_steps_equal_the_reference(shared, name):
 @pytest.mark.parametrize("name", CASES)
 def test_five_training_steps_in_the_other_mode_equal_the_reference(shared, name):
     check_training(Oracle(shared / "parity", name), CASES[name][0](), jit=name not in COMPILED)
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("name", VARIANTS)
+def test_five_training_steps_of_a_variant_equal_the_reference(shared, name):
+    check_training(Oracle(shared / "parity", name), CASES[name][0](), jit=name in COMPILED)

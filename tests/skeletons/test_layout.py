@@ -149,7 +149,9 @@ def test_the_names_of_the_kinect_sdk_are_those_of_its_joints():
 
 
 def test_an_unknown_layout_lists_the_known_ones():
-    with pytest.raises(UserError, match="coco, h36m, halpe26, handmp, kinect20, mediapipe, nturgb"):
+    with pytest.raises(
+        UserError, match="coco, coco_20, h36m, halpe26, handmp, kinect20, mediapipe, nturgb"
+    ):
         load_layout("koko")
 
 
