@@ -147,7 +147,7 @@ class ContrastiveLoss(nn.Cell):
         self.num_classes, self.weight = num_classes, weight
 
     def construct(self, features, logits, labels, *_mixed):
-        """features (N, F), logits (N, K), labels (N,) -> the loss; of mixed clips the first label."""
+        """features (N, F), logits (N, K), labels (N,), of mixed clips the first -> the loss."""
         z = self.projection(features.astype(ms.float32))  # (N, 256)
         one, zero = Tensor(1.0, ms.float32), Tensor(0.0, ms.float32)
         target = ops.one_hot(labels, self.num_classes, one, zero)  # (N, K)
