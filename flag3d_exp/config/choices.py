@@ -13,6 +13,7 @@ from flag3d_exp.config.checks import PACKAGE
 from flag3d_exp.config.signature import Argument, arguments
 
 WHOLE = ("experiment", "sweep", "debug")  # groups whose files set other groups
+GLOBAL = "# @package _global_"
 UNSHOWN = ("defaults", "_target_", "_partial_")
 
 
@@ -42,6 +43,16 @@ def read(path: Path) -> Choice:
     lines = text.splitlines()
     head = [line.lstrip("# ") for line in lines[: _first(lines)] if "@package" not in line]
     tree, content = yaml.compose(text), yaml.safe_load(text)
+    group = path.parent.name
+    if lines[0] == GLOBAL and group not in WHOLE:  # it sets other groups as well
+        others = [key for key in content if key not in (group, "defaults")]
+        head += [
+            f"It sets {key}.{name}={value}."
+            for key in others
+            for name, value in content[key].items()
+        ]
+        tree = next(value for key, value in tree.value if key.value == group)
+        content = {"defaults": content.get("defaults", [])} | content[group]
     settings = {}
     for name, key, value in _entries(tree):
         source = text[value.start_mark.index : value.end_mark.index].strip()
@@ -52,7 +63,8 @@ def read(path: Path) -> Choice:
             rest = lines[value.end_mark.line][value.end_mark.column :]
         comment = re.search(r"(?:^|\s)#\s*(.*)", rest)
         settings[name] = (source, comment[1] if comment else "")
-    defaults = [entry for entry in content.get("defaults", []) if entry != "_self_"]
+    entries = [entry for entry in content.get("defaults", []) if entry != "_self_"]
+    defaults = [one.split("@")[0] if isinstance(one, str) else one for one in entries]
     nested = {
         name: value["_target_"]
         for name, value in content.items()

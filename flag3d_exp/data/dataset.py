@@ -104,7 +104,9 @@ class ClipDataset:
         """
         recording = self.recordings[index]
         if not self.training:
-            return self.pipeline.test_clips(recording, self.stream)
+            cameras = self.augment.cameras
+            seen = recording if cameras is None else cameras.filmed(recording)
+            return self.pipeline.test_clips(seen, self.stream)
         clips = self._training_clips(index, number)
         if self.augment.mixup is None:
             return clips

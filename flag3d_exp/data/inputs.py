@@ -133,6 +133,7 @@ def input_clips(
     Raises:
         UserError: they are not of the dataset's layout and coordinates.
     """
+    settings = replace(settings, recorded_layout=None)  # cameras see nothing of an input
     layout = load_layout(settings.layout)
     check_fit(settings, layout, pipeline)
     faults = Faults()

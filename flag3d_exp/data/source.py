@@ -49,6 +49,8 @@ class Dataset:
         classes: names of the labels, in order.
         cache: folder for the converted file; "auto": flag3d_exp in $XDG_CACHE_HOME or ~/.cache;
             null: read the file itself at each start.
+        recorded_layout: the skeleton of 3D recordings that cameras (`augment=camera`) show as 2D
+            ones of `layout`; null: no recording is seen so.
     """
 
     name: str
@@ -66,11 +68,14 @@ class Dataset:
     train_share: Annotated[float, "> 0, <= 1"] = 1.0
     classes: list[str] | None = None
     cache: str | None = "auto"
+    recorded_layout: str | None = None
 
     def __post_init__(self) -> None:
         bounds.check(self, "dataset")
         check_split_names(self.splits, "`dataset.splits`")
         load_layout(self.layout, "dataset.layout")
+        if self.recorded_layout is not None:
+            load_layout(self.recorded_layout, "dataset.recorded_layout")
         if self.num_coordinates not in (2, 3):
             raise UserError(
                 "`dataset.num_channels` must be 2 or 3 coordinates, and 1 for the score if "
@@ -87,6 +92,11 @@ class Dataset:
     def num_coordinates(self) -> int:
         """Channels that say where a joint is, 2 or 3."""
         return self.num_channels - self.score_channel
+
+    def layout_of(self, recording: Recording) -> Layout:
+        """The skeleton of a recording as it is in the file."""
+        in_3d = self.recorded_layout is not None and recording.keypoints.shape[-1] == 3
+        return load_layout(str(self.recorded_layout) if in_3d else self.layout)
 
     def check_with(self, pipeline: Pipeline, stream: Stream, augment: Recipe = NOTHING) -> None:
         """Refuse groups that can't work with this one, whatever the file holds."""
@@ -149,6 +159,8 @@ def build(
             if error := fault(recording, settings, layout, pipeline.needs_image):
                 faults.add(reprlib.repr(recording.name), error)
     faults.refuse(f"{annotations.path}, {_listed(settings.splits[split] for split in chosen)}")
+    if augment.cameras is not None and "train" in recordings:
+        check_filmed(settings, recordings["train"])
     return {
         split: ClipDataset(
             members, pipeline, stream, seed, split == "train", annotations.digest, augment
@@ -157,9 +169,30 @@ def build(
     }
 
 
+def check_filmed(settings: Dataset, recordings: Sequence[Recording]) -> None:
+    """Refuse cameras where no recording is one that they could see.
+
+    Raises:
+        UserError: all are 2D.
+    """
+    if all(recording.keypoints.shape[-1] == 2 for recording in recordings):
+        raise UserError(
+            f"`augment.camera` is for recordings in 3D; those of {settings.name} are 2D already, "
+            "whose views `augment.turn` changes."
+        )
+
+
 def fault(recording: Recording, settings: Dataset, layout: Layout, needs_image: bool) -> str | None:
     """What makes the recording unusable under these settings, as a sentence; None if nothing."""
     _, _, num_joints, num_coordinates = recording.keypoints.shape
+    if settings.recorded_layout is not None and num_coordinates == 3:
+        recorded = settings.layout_of(recording)
+        if num_joints != recorded.num_joints:
+            return (
+                f"it has {num_joints} joints in 3D, but layout {recorded.name} has "
+                f"{recorded.num_joints}; set `dataset.recorded_layout`."
+            )
+        num_joints, num_coordinates, needs_image = layout.num_joints, 2, False
     if num_joints != layout.num_joints:
         return (
             f"it has {num_joints} joints, but layout {layout.name} has {layout.num_joints}; "

@@ -38,7 +38,9 @@ def find_recordings(runs: Sequence[Run]) -> Recordings | None:
             continue
         try:
             dataset = _dataset(settings)
-            return Recordings(dataset.open().by_name, load_layout(dataset.layout))
+            return Recordings(
+                dataset.open().by_name, load_layout(dataset.recorded_layout or dataset.layout)
+            )
         except UserError as error:
             log.warning("The recordings of %s cannot be shown: %s", run.title, error)
     return None

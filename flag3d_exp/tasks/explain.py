@@ -59,6 +59,8 @@ class Explain:
         device, _ = experiment.device()
         settings = experiment.made("dataset")
         recording = find_recording(settings.open().by_name, self.recording)
+        if (cameras := experiment.augment().cameras) is not None:
+            recording = cameras.filmed(recording)
         pipeline, stream = experiment.made("pipeline"), experiment.made("stream")
         dataset = ClipDataset([recording], pipeline, stream, experiment.seed)
         model = restored_model(experiment, checkpoint, [dataset])

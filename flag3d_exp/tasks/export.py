@@ -3,7 +3,7 @@
 import logging
 import shlex
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -177,7 +177,8 @@ def facts_of(experiment: Experiment) -> dict[str, Any]:
         "num_clips": cfg.pipeline.num_clips * (1 + cfg.pipeline.test_mirrored),
         "stream": settings["stream"],
         "pipeline": {"class": class_name(cfg.pipeline), "settings": settings["pipeline"]},
-        "dataset": settings["dataset"] | {"path": Path(cfg.dataset.path).name},
+        "dataset": settings["dataset"]
+        | {"path": Path(cfg.dataset.path).name, "recorded_layout": None},
         **{key: value for key, value in provenance().items() if key != "host"},
     }
 
@@ -187,11 +188,11 @@ def trial_data(experiment: Experiment) -> ClipDataset:
     pipeline, stream = experiment.made("pipeline"), experiment.made("stream")
     split = next((split for split in experiment.splits if split != "train"), "train")
     try:
-        recordings = experiment.datasets([split])[split].recordings[:NUM_RECORDINGS]
+        data = experiment.datasets([split])[split]
+        return replace(data, recordings=data.recordings[:NUM_RECORDINGS], training=False)
     except UserError as error:
         log.warning("%s The logits are compared on made-up recordings.", error)
-        recordings = made_up(experiment.made("dataset"))
-    return ClipDataset(recordings, pipeline, stream)
+        return ClipDataset(made_up(experiment.made("dataset")), pipeline, stream)
 
 
 def made_up(settings: Dataset) -> list[Recording]:

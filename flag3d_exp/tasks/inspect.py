@@ -62,6 +62,8 @@ class Inspect:
         shown = self.shown(usable)
         if shown:
             chosen = self.chosen(annotations.by_name, shown)
+            layout = settings.layout_of(chosen)
+            shown = [one for one in shown if settings.layout_of(one) == layout]
             up = upward_axis(shown, layout)
             classes = experiment.classes
             samples = {label: clearest(members) for label, members in by_label(shown).items()}

@@ -12,9 +12,10 @@ from flag3d_exp.config.checks import CONF
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline
-from flag3d_exp.data.source import Dataset, build
+from flag3d_exp.data.source import Dataset, build, check_filmed, fault
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError
+from flag3d_exp.skeletons.layout import load_layout
 
 JOINT = Stream("joint")
 
@@ -93,6 +94,24 @@ def test_flag3d_is_described_as_published():
     assert (flat.layout, flat.num_coordinates, flat.score_channel) == ("coco", 2, True)
     assert (pipeline.normalise, pipeline.score_threshold) == ("image", None)
     assert flat.classes == solid.classes
+
+
+def test_cameras_make_a_3d_dataset_one_for_2d_networks():
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", ["dataset=flag3d_in_domain", "dataset.path=x", "augment=camera"])
+    described = instantiate(cfg.dataset, _convert_="all")
+    assert (described.layout, described.recorded_layout) == ("coco", "nturgb+d")
+    assert (cfg.model.layout, cfg.model.num_channels, cfg.pipeline.normalise) == ("coco", 3, "box")
+    keypoints = np.ones((1, 5, 25, 3), np.float32)
+    solid, flat = Recording("s", 0, keypoints), Recording("f", 0, keypoints[:, :, :17, :2])
+    coco = load_layout("coco")
+    assert fault(solid, described, coco, needs_image=True) is None
+    assert "it has no `image_shape`" in str(fault(flat, described, coco, needs_image=True))
+    short = replace(solid, keypoints=keypoints[:, :, :20])
+    assert "20 joints in 3D, but layout nturgb+d" in str(fault(short, described, coco, False))
+    check_filmed(described, [flat, solid])
+    with pytest.raises(UserError, match="those of flag3d_in_domain are 2D already"):
+        check_filmed(described, [flat])
 
 
 @pytest.mark.parametrize("stream", ["joint", "bone", "joint_motion", "bone_motion"])

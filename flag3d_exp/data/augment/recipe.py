@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from flag3d_exp.data.augment.camera import VirtualCameras
 from flag3d_exp.data.augment.clip import Augmentation, Clip
 from flag3d_exp.data.augment.frames import Frames
 from flag3d_exp.data.augment.mirror import Mirror
 from flag3d_exp.data.augment.mixup import Mixup
 from flag3d_exp.errors import UserError
+from flag3d_exp.skeletons.layout import load_layout
 
 SIDES = re.compile(r"\b(left|right)\b")
 
@@ -32,8 +34,16 @@ class Recipe:
     clips: tuple[Augmentation, ...] = ()
     mixup: Mixup | None = None
 
+    @property
+    def cameras(self) -> VirtualCameras | None:
+        """What sees 3D recordings as 2D ones, if anything does."""
+        found = (step for step in self.recordings if isinstance(step, VirtualCameras))
+        return next((one for one in found if one.recorded is not None), None)
+
     def recorded(self, clip: Clip, rng: np.random.Generator) -> Clip:
         """The recorded joints with their changes."""
+        if self.cameras is not None and clip.poses.keypoints.shape[-1] == 3:
+            clip = replace(clip, layout=load_layout(str(self.cameras.recorded)))
         for change in self.recordings:
             clip = change(clip, rng)
         return clip
@@ -50,14 +60,17 @@ class Recipe:
         Raises:
             UserError: naming the augmentation.
         """
+        num_now = 3 if self.cameras is not None else num_coordinates  # as they are recorded
         for change in (*self.recordings, *self.clips):
             wanted = getattr(change, "dimensions", None)
-            if wanted in (None, num_coordinates) or not getattr(change, "probability", 1):
-                continue
-            raise UserError(
-                f"`augment`: {type(change).__name__} is for {wanted} coordinates; this dataset has "
-                f"{num_coordinates}."
-            )
+            is_off = not getattr(change, "probability", 1) or not getattr(change, "recorded", 1)
+            if wanted not in (None, num_now) and not is_off:
+                raise UserError(
+                    f"`augment`: {type(change).__name__} is for {wanted} coordinates; this dataset "
+                    f"has {num_now}{' before the cameras' if num_now > num_coordinates else ''}."
+                )
+            if change is self.cameras:
+                num_now = 2
 
     def doubts(self, classes: Sequence[str]) -> list[str]:
         """What may be wrong with the recipe for classes of these names, a sentence each."""

@@ -42,11 +42,16 @@ def rows(
         rng = np.random.default_rng(draw)
         return pipeline.train_clips(of, Stream("joint"), rng, recipe, donors)[0]
 
-    plain = Recipe()
-    found = [("unchanged", clip(plain))]
+    cameras = augment.cameras  # without them, 3D recordings are no clips of the network's
+    plain = Recipe(recordings=() if cameras is None else (cameras,))
+    found = [("unchanged" if cameras is None else "seen by a camera", clip(plain))]
+    if cameras is not None:
+        found += [(f"by camera {draw + 1}", clip(plain, draw)) for draw in (1, 2, 3)]
     alone = [("Frames", replace(plain, frames=augment.frames))]
     for step in augment.recordings:
-        alone.append((type(step).__name__, replace(plain, recordings=(for_certain(step),))))
+        if step is not cameras:
+            steps = tuple(for_certain(s) for s in augment.recordings if s in (step, cameras))
+            alone.append((type(step).__name__, replace(plain, recordings=steps)))
     for step in augment.clips:
         alone.append((type(step).__name__, replace(plain, clips=(for_certain(step),))))
     for name, recipe in alone:

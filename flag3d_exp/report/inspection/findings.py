@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
@@ -57,7 +57,7 @@ def inspect(
         found += _grouped(split, faults)
         usable[split] = [recording for recording in recordings if faults[recording.name] is None]
     measures = {
-        recording.name: measure(recording, layout, settings.score_threshold)
+        recording.name: measure(recording, settings.layout_of(recording), settings.score_threshold)
         for recordings in usable.values()
         for recording in recordings
     }
@@ -67,9 +67,16 @@ def inspect(
     found += _repeats(usable, measures)
     found += _frames(settings, pipeline, measures)
     found += _missing(settings, layout, measures)
-    found += _coordinates(settings, measures)
+    found += _coordinates(as_recorded(settings), measures)
     order = ("error", "warning", "note")
     return sorted(found, key=lambda finding: order.index(finding.severity)), usable
+
+
+def as_recorded(settings: Dataset) -> Dataset:
+    """The settings of what the file holds, where cameras show it in other coordinates."""
+    if settings.recorded_layout is None:
+        return settings
+    return replace(settings, layout=settings.recorded_layout, num_channels=3, score_channel=False)
 
 
 def _splits(settings: Dataset, annotations: Annotations) -> tuple[list[Finding], Splits]:

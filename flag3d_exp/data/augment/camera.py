@@ -1,0 +1,193 @@
+"""Virtual cameras: 3D joints in metres become pixels of another layout, as a pose estimator gives.
+
+As in OrientationAware-HAR (ICPR 2026), where training on many views helped across views. Joints of
+the face, which motion capture lacks, are put where a face has them. No joint hides another; `noise`
+adds an estimator's errors.
+
+Sizes: M persons, T frames, V joints, W joints of the target.
+"""
+
+import zlib
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal
+
+import numpy as np
+
+from flag3d_exp import bounds
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.augment.clip import Clip
+from flag3d_exp.data.poses import Poses, poses_of
+from flag3d_exp.errors import UserError
+from flag3d_exp.skeletons.layout import Layout, load_layout
+from flag3d_exp.skeletons.mapping import joint_sources
+
+SENSOR = 36.0  # millimetres of the image's width
+NEAREST = 0.3  # metres in front of the camera; what is nearer is drawn as if there
+UPWARD = {"x": (1, 2, 0), "y": (2, 0, 1), "z": (0, 1, 2)}  # the axes in an order that ends upwards
+# Places of the face from the middle of the shoulders, to the left, ahead and up; of the distance
+# from there to the head.
+FACE = {
+    "nose": (0.0, 0.52, 0.76),
+    "left eye": (0.12, 0.44, 0.92),
+    "right eye": (-0.12, 0.44, 0.92),
+    "left ear": (0.30, 0.04, 0.80),
+    "right ear": (-0.30, 0.04, 0.80),
+}
+TEST_SEED = 0
+
+
+@dataclass(frozen=True)
+class VirtualCameras:
+    """Each training clip seen by a camera of its own; a test recording always by the same one.
+
+    Recordings that are 2D already stay as they are.
+
+    Args:
+        recorded: layout of the 3D joints; None: no recording has any.
+        layout: layout of the joints that are seen.
+        up: the upward axis of the recordings.
+        image_shape: height and width in pixels.
+        focal: range of the focal length, millimetres on a sensor 36 mm wide.
+        distance: range of the distance from the middle of the movement, metres.
+        height: range of the height above the lowest joint, metres.
+        azimuth: range of the direction from which the camera looks, degrees.
+        roll: largest turn of the camera about its axis, degrees.
+        hidden: names of joints that the estimators of the target do not report.
+    """
+
+    recorded: str | None
+    layout: str
+    up: Literal["x", "y", "z"] = "z"
+    image_shape: tuple[int, int] = (480, 854)
+    focal: tuple[float, float] = (28.0, 60.0)
+    distance: tuple[float, float] = (3.5, 7.5)
+    height: tuple[float, float] = (0.5, 2.5)
+    azimuth: tuple[float, float] = (0.0, 360.0)
+    roll: Annotated[float, ">= 0, <= 180"] = 5.0
+    hidden: list[str] = field(default_factory=list)
+
+    stage = "recording"
+    dimensions = 3
+
+    def __post_init__(self) -> None:
+        bounds.check(self, "augment.camera")
+        for name in ("focal", "distance", "height"):
+            pair = getattr(self, name)
+            if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
+                raise UserError(
+                    f"`augment.camera.{name}` must be two rising numbers above 0; got {list(pair)}."
+                )
+        if len(self.azimuth) != 2 or self.azimuth[0] > self.azimuth[1]:
+            raise UserError(
+                f"`augment.camera.azimuth` must be two rising numbers; got {list(self.azimuth)}."
+            )
+        seen = load_layout(self.layout, "augment.camera.layout")
+        for joint in self.hidden:
+            if seen.joint_number(joint) is None:
+                raise UserError(
+                    f"`augment.camera.hidden` names {joint!r}, which is no joint of {seen.name}."
+                )
+
+    def __call__(self, clip: Clip, rng: np.random.Generator) -> Clip:
+        """The clip in pixels; all joints that are seen have score 1."""
+        if self.recorded is None or clip.poses.keypoints.shape[-1] == 2:
+            return clip
+        seen = load_layout(self.layout)
+        poses = relaid(clip.poses, load_layout(self.recorded), seen)
+        keypoints = self.pixels(poses, rng)
+        visible = poses.visible.copy()
+        visible[..., [seen.joint_number(joint) for joint in self.hidden]] = False
+        scores = visible.astype(np.float32)
+        return replace(
+            clip,
+            poses=Poses(keypoints, visible, scores),
+            layout=seen,
+            image_shape=(self.image_shape[0], self.image_shape[1]),
+        )
+
+    def filmed(self, recording: Recording) -> Recording:
+        """The recording as its own camera sees it, which its name decides."""
+        if self.recorded is None or recording.keypoints.shape[-1] == 2:
+            return recording
+        rng = np.random.default_rng((TEST_SEED, zlib.crc32(recording.name.encode())))
+        clip = self(Clip(poses_of(recording), load_layout(self.recorded)), rng)
+        return replace(
+            recording,
+            keypoints=clip.poses.keypoints,
+            scores=clip.poses.scores,
+            image_shape=clip.image_shape,
+        )
+
+    def pixels(self, poses: Poses, rng: np.random.Generator) -> np.ndarray:
+        """(M, T, V, 2) float32 of 3D poses, x to the right and y down."""
+        points = poses.keypoints[..., UPWARD[self.up]]
+        there = points[poses.visible]
+        if not len(there):
+            return np.zeros((*points.shape[:-1], 2), np.float32)
+        low, high = there.min(0), there.max(0)
+        target = (low + high) / 2
+        azimuth = np.radians(rng.uniform(*self.azimuth))
+        distance, height = rng.uniform(*self.distance), rng.uniform(*self.height)
+        place = target + distance * np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
+        place[2] = low[2] + height
+        axes = looking(place, target, np.radians(rng.uniform(-self.roll, self.roll)))
+        seen = (points - place.astype(np.float32)) @ axes.T.astype(np.float32)  # (M, T, V, 3)
+        depth = np.maximum(seen[..., 2:], NEAREST)
+        rows, columns = self.image_shape
+        focal = np.float32(rng.uniform(*self.focal) / SENSOR * columns)
+        return focal * seen[..., :2] / depth + np.array([columns / 2, rows / 2], np.float32)
+
+
+def looking(place: np.ndarray, target: np.ndarray, roll: float) -> np.ndarray:
+    """(3, 3) rows: right, down and ahead of a camera at `place` that looks at `target`."""
+    ahead = (target - place) / max(np.linalg.norm(target - place), 1e-9)
+    right = np.cross(ahead, [0.0, 0.0, 1.0])
+    right /= max(np.linalg.norm(right), 1e-9)
+    down = np.cross(ahead, right)
+    turned = np.cos(roll) * right + np.sin(roll) * down
+    return np.stack([turned, np.cross(ahead, turned), ahead])
+
+
+def relaid(poses: Poses, source: Layout, target: Layout) -> Poses:
+    """3D poses (M, T, V) with the joints of another layout (M, T, W).
+
+    A joint that is the mean of several is there if all of them are.
+    """
+    sources = joint_sources(source, target)
+    weights = np.zeros((target.num_joints, source.num_joints), np.float32)
+    for joint, numbers in enumerate(sources):
+        weights[joint, list(numbers)] = 1 / max(len(numbers), 1)
+    keypoints = weights @ poses.keypoints  # (M, T, W, 3)
+    needed = (weights > 0).astype(np.float32)
+    found = poses.visible.astype(np.float32) @ needed.T == needed.sum(1)
+    visible = found & (needed.sum(1) > 0)
+    with_face(poses, source, target, keypoints, visible)
+    return Poses(keypoints, visible)
+
+
+def with_face(
+    poses: Poses, source: Layout, target: Layout, keypoints: np.ndarray, visible: np.ndarray
+) -> None:
+    """Put the joints of the face that the source lacks into `keypoints` and `visible`."""
+    names = ("head", "left shoulder", "right shoulder")
+    known = [source.joint_number(name) for name in names]
+    numbers = [number for number in known if number is not None]
+    wanted = {name: target.joint_number(name) for name in FACE}
+    if len(numbers) < len(names):
+        return
+    head, left, right = (poses.keypoints[..., number, :] for number in numbers)
+    there = poses.visible[..., numbers].all(-1)
+    base = (left + right) / 2
+    up = head - base
+    size = np.linalg.norm(up, axis=-1, keepdims=True)
+    up = up / np.maximum(size, 1e-6)
+    side = left - right
+    side = side - (side * up).sum(-1, keepdims=True) * up
+    side = side / np.maximum(np.linalg.norm(side, axis=-1, keepdims=True), 1e-6)
+    ahead = np.cross(side, up)
+    for name, (to_left, forward, above) in FACE.items():
+        joint = wanted[name]
+        if joint is None or source.joint_number(name) is not None:
+            continue
+        keypoints[..., joint, :] = base + size * (to_left * side + forward * ahead + above * up)
+        visible[..., joint] = there
