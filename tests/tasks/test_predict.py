@@ -183,3 +183,33 @@ def test_windows_that_leave_frames_out_are_refused(trained):
     arguments += ["task.window=10", "task.hop=20", "hydra.run.dir=refused_hop"]
     line = refused(trained, *arguments)
     assert "`task.hop` must be at most `task.window`" in line
+
+
+def test_frames_that_stream_in_get_the_scores_of_their_windows(trained):
+    (clip,) = make_demo("in_domain")["annotations"][:1]
+    keypoints = clip["keypoint"][0, :50].astype(np.float64)
+    lines = [json.dumps({"frame": number, "persons": [{"id": 3, "keypoints": joints.tolist()}]})
+             for number, joints in enumerate(keypoints)]  # fmt: skip
+    lines[7] = '{"frame": 7}'
+    lines.insert(20, "nonsense")
+    (trained / "frames.jsonl").write_text("\n".join(lines))
+    arguments = ["task=stream", "task.checkpoint=run", "task.input=frames.jsonl", "tracking=none"]
+    arguments += ["task.window=40", "task.hop=20", "task.top_k=16", "device=cpu"]
+    printed = succeeded(trained, *arguments, "hydra.run.dir=streamed")
+    answers = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+    faults = [one["error"] for one in answers if "error" in one]
+    assert ["line 8: a frame must" in faults[0], "line 21: it is no JSON" in faults[1]] == [
+        True
+    ] * 2
+    windows = [one for one in answers if "frame" in one]
+    assert [(one["first"], one["frame"]) for one in windows] == [(0, 19), (0, 39), (10, 49)]
+    keypoints[7] = 0
+    np.savez(trained / "streamed.npz", keypoints=keypoints[10:])
+    arguments = ["task=predict", "task.checkpoint=run", "task.input=streamed.npz", "device=cpu"]
+    succeeded(trained, *arguments, "task.top_k=16", "hydra.run.dir=as_a_whole")
+    (row,) = json.loads((trained / "as_a_whole" / "predicted.json").read_text())
+    expected = {one["label"]: one["probability"] for one in row["classes"]}
+    (person,) = windows[-1]["persons"]
+    assert person["id"] == 3
+    for one in person["classes"]:
+        assert one["probability"] == pytest.approx(expected[one["label"]], abs=1e-5)

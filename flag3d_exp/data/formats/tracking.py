@@ -46,11 +46,50 @@ def overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.where(union > 0, shared / np.maximum(union, 1e-12), 0)
 
 
-def tracked(frames: np.ndarray, keypoints: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """(n,) int64 identities: in each frame the pairing of the largest total overlap.
+class Tracker:
+    """Persons over the frames of a video, which come in order: the pairing of the largest overlap.
 
     A person who finds no box that overlaps enough, among those of the last `MAX_GAP` frames, is a
-    new one.
+    new one, with the next number from 0.
+    """
+
+    def __init__(self) -> None:
+        self.boxes = np.zeros((0, 4))  # where those who were seen lately were seen last
+        self.frames = np.zeros(0, np.int64)
+        self.identities = np.zeros(0, np.int64)
+        self.next_identity = 0
+
+    def step(self, frame: int, found: np.ndarray) -> np.ndarray:
+        """(m,) int64 identities of the boxes (m, 4) of a frame; -1 where a box is NaN.
+
+        Raises:
+            UserError: there are too many.
+        """
+        if len(found) > MAX_IN_FRAME:
+            raise UserError(
+                f"frame {frame} has {len(found)} persons; at most {MAX_IN_FRAME} are accepted."
+            )
+        given = np.full(len(found), -1, np.int64)
+        known = np.flatnonzero(np.isfinite(found).all(1))
+        recent = frame - self.frames <= MAX_GAP
+        self.boxes, self.frames = self.boxes[recent], self.frames[recent]
+        self.identities = self.identities[recent]
+        shares = overlap(found[known], self.boxes)
+        for row, column in zip(*linear_sum_assignment(-shares), strict=True):
+            if shares[row, column] >= MIN_OVERLAP:
+                given[known[row]] = self.identities[column]
+                self.boxes[column], self.frames[column] = found[known[row]], frame
+        new = known[given[known] < 0]
+        given[new] = np.arange(self.next_identity, self.next_identity + len(new))
+        self.next_identity += len(new)
+        self.boxes = np.concatenate([self.boxes, found[new]])
+        self.frames = np.concatenate([self.frames, np.full(len(new), frame)])
+        self.identities = np.concatenate([self.identities, given[new]])
+        return given
+
+
+def tracked(frames: np.ndarray, keypoints: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """(n,) int64 identities of detections, by a `Tracker`; -1 where no joint is seen.
 
     Args:
         frames: (n,), in any order.
@@ -62,32 +101,11 @@ def tracked(frames: np.ndarray, keypoints: np.ndarray, seen: np.ndarray) -> np.n
     """
     found = boxes(keypoints, seen)
     identities = np.full(len(frames), -1, np.int64)
-    last_boxes, last_frames = np.zeros((0, 4)), np.zeros(0, np.int64)  # of the persons so far
-    alive = np.zeros(0, np.int64)  # the identities that these are of
     order = np.argsort(frames, kind="stable")
-    starts = np.flatnonzero(np.diff(frames[order], prepend=frames[order[0]] - 1))
-    next_identity = 0
-    for members in np.split(order, starts[1:]):
-        if len(members) > MAX_IN_FRAME:
-            raise UserError(f"frame {frames[members[0]]} has {len(members)} persons; at most "
-                            f"{MAX_IN_FRAME} are accepted.")  # fmt: skip
-        members = members[np.isfinite(found[members, 0])]
-        recent = frames[members[:1]].repeat(len(alive)) - last_frames <= MAX_GAP if len(
-            members) else np.ones(len(alive), bool)  # fmt: skip
-        last_boxes, last_frames, alive = last_boxes[recent], last_frames[recent], alive[recent]
-        shares = overlap(found[members], last_boxes)
-        rows, columns = linear_sum_assignment(-shares)
-        for row, column in zip(rows, columns, strict=True):
-            if shares[row, column] >= MIN_OVERLAP:
-                identities[members[row]] = alive[column]
-                last_boxes[column] = found[members[row]]
-                last_frames[column] = frames[members[row]]
-        new = members[identities[members] < 0]
-        identities[new] = np.arange(next_identity, next_identity + len(new))
-        next_identity += len(new)
-        last_boxes = np.concatenate([last_boxes, found[new]])
-        last_frames = np.concatenate([last_frames, frames[new]])
-        alive = np.concatenate([alive, identities[new]])
+    borders = np.flatnonzero(np.diff(frames[order])) + 1
+    tracker = Tracker()
+    for members in np.split(order, borders):
+        identities[members] = tracker.step(int(frames[members[0]]), found[members])
     return identities
 
 

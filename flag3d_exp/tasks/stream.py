@@ -1,0 +1,169 @@
+"""`task=stream`: frames as JSON lines in, answers as JSON lines out, while they arrive.
+
+A line is a frame: {"frame": 12, "persons": [{"id": 1, "keypoints": [[x, y], ...], "scores":
+[...]}]}. `frame`, `id` and `scores` may be left out.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Annotated, Any
+
+import numpy as np
+
+from flag3d_exp import bounds
+from flag3d_exp.config.experiment import Experiment
+from flag3d_exp.config.restore import restored_model
+from flag3d_exp.data.formats.detections import check_image_shape, entries, numbers, whole
+from flag3d_exp.engine.checkpoint import load_checkpoint
+from flag3d_exp.errors import UserError, blamed_on
+from flag3d_exp.interface import LoadedRun
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.text import parsed_json
+from flag3d_exp.runs.references import find_checkpoint
+from flag3d_exp.streaming import Stream
+
+log = logging.getLogger(__name__)
+MAX_LINE = 4 << 20  # characters
+FIELDS = ("frame", "persons")
+
+
+@dataclass(frozen=True)
+class StreamFrames:
+    """Settings of `task=stream`.
+
+    Args:
+        checkpoint: a checkpoint file, a run folder (its best one) or an MLflow run id.
+        input: a file of JSON lines; `-` for standard input.
+        window: frames that the network is asked about at once.
+        hop: frames from one answer to the next.
+        wait: frames that an answer waits for late ones.
+        confidence: below it a person's class is `unknown`.
+        top_k: classes in an answer.
+        layout: of the keypoints; None: the network's.
+        image_shape: (height, width) of the video, where the network is trained with it.
+        max_persons: in an answer.
+    """
+
+    checkpoint: str
+    input: str = "-"
+    window: Annotated[int, ">= 2, <= 100000"] = 100
+    hop: Annotated[int, ">= 1, <= 100000"] = 10
+    wait: Annotated[int, ">= 0, <= 10000"] = 3
+    confidence: Annotated[float, ">= 0, <= 1"] = 0.4
+    top_k: Annotated[int, ">= 1"] = 1
+    layout: str | None = None
+    image_shape: tuple[int, int] | None = None
+    max_persons: Annotated[int, ">= 1, <= 200"] = 8
+
+    def __post_init__(self) -> None:
+        bounds.check(self, "task")
+        check_image_shape(self.image_shape)
+        if self.hop > self.window:
+            raise UserError(
+                f"`task.hop` must be at most `task.window`; got {self.hop} and {self.window}."
+            )
+
+    def __call__(self, experiment: Experiment) -> None:
+        """Answer until the input ends; log lines go to standard error meanwhile."""
+        answers = sys.stdout
+        with redirect_stdout(sys.stderr):
+            stream = self._stream(experiment)
+            if self.input == "-":
+                self._answer(stream, sys.stdin, answers)
+                return
+            path = Path(self.input).expanduser()
+            try:
+                with path.open(encoding="utf-8", errors="replace") as lines:
+                    self._answer(stream, lines, answers)
+            except OSError as error:
+                raise UserError(f"`task.input`: {path}: {error.strerror or error}.") from error
+
+    def _stream(self, experiment: Experiment) -> Stream:
+        path = find_checkpoint(self.checkpoint, "task.checkpoint", experiment.tracking_uri)
+        with blamed_on("task.checkpoint"):
+            checkpoint = load_checkpoint(path)
+        experiment.device()
+        run = LoadedRun(path, restored_model(experiment, checkpoint, ()), experiment, checkpoint)
+        shape = None if self.image_shape is None else (self.image_shape[0], self.image_shape[1])
+        return Stream(
+            *(run, self.window, self.hop, self.wait, self.confidence, self.top_k),
+            layout=self.layout,
+            image_shape=shape,
+            max_persons=self.max_persons,
+        )
+
+    def _answer(self, stream: Stream, lines: IO[str], answers: IO[str]) -> None:
+        """Write an answer for each hop, and what is wrong with a line in its place."""
+        for at, line in enumerate(_lines(lines), start=1):
+            if not line.strip():
+                continue
+            try:
+                frame = frame_of(line)
+                for answer in stream.push(**frame):
+                    _write(answers, answer)
+            except UserError as error:
+                _write(answers, {"error": f"line {at}: {error}"})
+        for answer in stream.close():
+            _write(answers, answer)
+        if stream.buffer.num_left_out:
+            log.warning("%d frames came too late for any answer.", stream.buffer.num_left_out)
+
+
+def frame_of(line: str) -> dict[str, Any]:
+    """The arguments of `Stream.push` that a line describes.
+
+    Raises:
+        UserError: the line is no frame.
+    """
+    if len(line) > MAX_LINE:
+        raise UserError(f"it has more than {MAX_LINE:,} characters.")
+    try:
+        content = parsed_json(line)
+    except Malformed as error:
+        raise UserError(f"{error}.") from error
+    if not isinstance(content, dict) or "persons" not in content:
+        raise UserError("a frame must be an object with `persons`.")
+    for key in content:
+        if key not in FIELDS:
+            raise UserError(f"{key!r:.60} is no field of a frame; fields: {', '.join(FIELDS)}.")
+    persons = entries(content["persons"], "persons")
+    number = content.get("frame")
+    frame: dict[str, Any] = {"frame": None if number is None else whole(number, "frame", 2**53)}
+    places = [numbers(one.get("keypoints"), "keypoints") for one in persons]
+    frame["keypoints"] = _stacked(places, "keypoints")
+    for key, name in (("scores", "scores"), ("id", "ids")):
+        given = [one.get(key) for one in persons]
+        if not any(value is not None for value in given):
+            continue
+        if any(value is None for value in given):
+            raise UserError(f"some persons of the frame have `{key}`, others do not.")
+        if key == "id":
+            frame[name] = [whole(value, "id", 2**53) for value in given]
+        else:
+            frame[name] = _stacked([numbers(value, key) for value in given], key)
+    return frame
+
+
+def _stacked(arrays: list[np.ndarray], key: str) -> np.ndarray:
+    """The arrays of all persons; `null` in them is 0, a missing joint."""
+    if len({array.shape for array in arrays}) > 1:
+        raise UserError(f"the `{key}` of a frame's persons must be of one shape.")
+    return np.nan_to_num(np.array(arrays))
+
+
+def _lines(lines: IO[str]) -> Iterator[str]:
+    """The lines, of which one that is too long is cut; what is left of it is dropped."""
+    while line := lines.readline(MAX_LINE + 1):
+        kept = line
+        while line and not line.endswith("\n"):
+            line = lines.readline(MAX_LINE + 1)
+        yield kept
+
+
+def _write(answers: IO[str], answer: dict[str, Any]) -> None:
+    print(json.dumps(answer), file=answers, flush=True)
