@@ -28,6 +28,7 @@ OTHER_PROGRAMS = ("curl", "git", "make", "mlflow", "pip", "pre-commit", "source"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 QUICK_TASKS = {
+    "adapt": ["device=cpu", "device.jit=false"],
     "evaluate": ["device=cpu", "task.limit_batches=2"],
     "predict": ["device=cpu"],
     "explain": ["device=cpu", "task.num_steps=2", "task.num_random=2"],

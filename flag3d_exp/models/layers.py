@@ -195,6 +195,7 @@ class BatchNorm(nn.Cell):
         )
         self.batch_norm = ops.BatchNorm(is_training=True, epsilon=EPSILON, momentum=MOMENTUM)
         self.running_norm = ops.BatchNorm(is_training=False, epsilon=EPSILON)
+        self.momentum = MOMENTUM
         self.native = native_kernels() if native is None else native
         self.world = 1
 

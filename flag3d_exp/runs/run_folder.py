@@ -55,6 +55,7 @@ OF_OTHERS = (
     "report.html",
     "summary.md",
 )
+TRANSDUCTIVE = "transductive.json"  # of a run whose network has seen what it is judged on
 MAX_HISTORY = 256 << 20
 FOLDERS = (".hydra", "predictions", "checkpoints", "figures")
 WRITTEN = (
@@ -64,6 +65,7 @@ WRITTEN = (
     "history.jsonl",
     "mlflow.json",
     "trial.json",
+    "transductive.json",
     ".lock",
 )
 

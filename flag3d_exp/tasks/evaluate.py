@@ -29,6 +29,7 @@ from flag3d_exp.runs import record
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.run_folder import save_metrics, save_predictions
 from flag3d_exp.runs.session import Evaluator, forward_passes
+from flag3d_exp.runs.transductive import note_transductive
 from flag3d_exp.skeletons.layout import load_layout
 from flag3d_exp.tasks.import_weights import imported
 from flag3d_exp.tasks.timelines import Windows, judged, timelines, window_clips, write_timelines
@@ -125,6 +126,7 @@ class Evaluate:
                 save_predictions(folder, split, dataset.names[: len(predictions)], saved)
                 metrics |= split_metrics(split, problem.metrics(predictions, targets))
             metrics |= gap_metrics(metrics)
+            note_transductive(folder, checkpoint.meta, tracker)
             tracker.log_report(record.final_report(metrics))
             tracker.log_artifact(save_metrics(folder, metrics))
             classes = experiment.classes if problem.classifies else None
