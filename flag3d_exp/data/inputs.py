@@ -50,7 +50,21 @@ def read_inputs(
     Raises:
         UserError: there are none, some cannot be read, or two have the same name.
     """
-    how = how or Reading()
+    return mapped_to(layout, *read_any(path, how or Reading(), layout, num_persons))
+
+
+def read_any(
+    path: Path, how: Reading, layout: Layout | None = None, num_persons: int = 1
+) -> tuple[Layout, list[Recording]]:
+    """The recordings of a file or folder and the layout of their joints.
+
+    Args:
+        layout: of files that say none, unless `how` names theirs; None: it must.
+        num_persons: as `read_inputs` takes it.
+
+    Raises:
+        UserError: as there, or the layout is not known.
+    """
     check_format(how.format)
     if how.format is not None or is_poses(path):
         found = read_poses(path, how)
@@ -60,13 +74,15 @@ def read_inputs(
         recordings, source = found.recordings, load_layout(found.layout, "task.layout")
     else:
         source = layout if how.layout is None else load_layout(how.layout, "task.layout")
+        if source is None:
+            raise UserError(f"{path} does not say which joints it has; name them by `task.layout`.")
         recordings = _own_recordings(path, source, num_persons)
         if how.image_shape is not None:
             recordings = [replace(one, image_shape=how.image_shape) for one in recordings]
     name, count = Counter(recording.name for recording in recordings).most_common(1)[0]
     if count > 1:
         raise UserError(f"{count} recordings are called {name!r}.")
-    return mapped_to(layout, source, recordings)
+    return source, recordings
 
 
 def mapped_to(target: Layout, source: Layout, recordings: Sequence[Recording]) -> list[Recording]:

@@ -1,0 +1,78 @@
+"""`task=count`."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from flag3d_exp.config.experiment import Experiment
+from flag3d_exp.errors import UserError
+from flag3d_exp.tasks.count import Count, read_counts
+
+
+def recording(count, length=40):
+    """(2, T, 17, 2): a person who squats `count` times beside one who is not seen."""
+    time = np.arange(count * length) / length
+    depth = 0.5 - 0.5 * np.cos(2 * np.pi * time)
+    place = np.random.default_rng(0).uniform(100, 500, (17, 2))
+    moved = place + depth[:, None, None] * np.linspace(-80, 80, 34).reshape(17, 2)
+    return np.stack([moved, np.zeros_like(moved)])
+
+
+def test_counts_frames_and_metrics_are_written(tmp_path, caplog, capsys):
+    caplog.set_level("INFO", "flag3d_exp")
+    np.savez(tmp_path / "two.npz", eight=recording(8), three=recording(3))
+    (tmp_path / "truth.csv").write_text("name,count\neight,8\nthree,3\n")
+    task = Count(str(tmp_path / "two.npz"), str(tmp_path / "truth.csv"), layout="coco")
+    task(Experiment(OmegaConf.create(), tmp_path, {}))
+    rows = json.loads((tmp_path / "counts.json").read_text())
+    assert [(row["name"], row["person"]) for row in rows] == [("eight", 0), ("three", 0)]
+    assert abs(rows[0]["count"] - 8) <= 1 and rows[0]["count"] == len(rows[0]["repetitions"])
+    with open(tmp_path / "counts.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len([line for line in lines if line["name"] == "eight"]) == rows[0]["count"]
+    assert int(lines[0]["last"]) > int(lines[0]["first"])
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["count/obo"] == 1 and 0 <= metrics["count/mae"] < 0.4
+    assert "autocorrelation/mae" in metrics
+    assert "counted: MAE 0." in caplog.text and "autocorrelation: MAE" in caplog.text
+    assert '"repetitions":[[' in (tmp_path / "timeline.html").read_text()
+    assert "counts: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name\na\n", "must have rows under columns name and count"),
+        ("name,count\n", "must have rows"),
+        ("name,count\na,-1\n", "line 2: `count` and `person` must be whole numbers"),
+        ("name,count\na,1\na,2\n", "line 3: its count is too large, or an earlier line"),
+    ],
+)
+def test_a_faulty_truth_is_refused_with_its_line(tmp_path, text, expected):
+    (tmp_path / "truth.csv").write_text(text)
+    with pytest.raises(UserError, match=expected):
+        read_counts(tmp_path / "truth.csv")
+
+
+def test_a_recording_without_anyone_counts_nothing(tmp_path):
+    np.savez(tmp_path / "a.npz", keypoints=np.zeros((1, 30, 17, 2)))
+    Count(str(tmp_path / "a.npz"), layout="coco")(Experiment(OmegaConf.create(), tmp_path, {}))
+    (row,) = json.loads((tmp_path / "counts.json").read_text())
+    assert (row["count"], row["autocorrelation"], row["repetitions"]) == (0, 0, [])
+
+
+def test_a_truth_of_others_and_unknown_joints_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", keypoints=recording(2))
+    (tmp_path / "truth.csv").write_text("name,count\nb,8\n")
+    experiment = Experiment(OmegaConf.create(), tmp_path, {})
+    source = str(tmp_path / "a.npz")
+    with pytest.raises(UserError, match="names person 0 of 'b', who is not seen"):
+        Count(source, str(tmp_path / "truth.csv"), layout="coco")(experiment)
+    with pytest.raises(UserError, match="does not say which joints it has; .*`task.layout`"):
+        Count(source)(experiment)
+    with pytest.raises(UserError, match="it has 17 joints, its layout 18"):
+        Count(source, layout="openpose")(experiment)
+    assert not (tmp_path / "counts.json").exists()
