@@ -29,6 +29,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 QUICK_TASKS = {
     "adapt": ["device=cpu", "device.jit=false"],
+    "robustness": ["device=cpu", "device.jit=false", "task.limit_batches=1"],
     "evaluate": ["device=cpu", "task.limit_batches=2"],
     "predict": ["device=cpu"],
     "explain": ["device=cpu", "task.num_steps=2", "task.num_random=2"],

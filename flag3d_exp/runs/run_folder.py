@@ -53,6 +53,7 @@ OF_OTHERS = (
     "predicted.csv",
     "predicted.json",
     "report.html",
+    "robustness.json",
     "summary.md",
 )
 TRANSDUCTIVE = "transductive.json"  # of a run whose network has seen what it is judged on

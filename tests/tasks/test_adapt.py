@@ -1,4 +1,4 @@
-"""`task=adapt`, as a user runs it."""
+"""`task=adapt` and `task=robustness`, as a user runs them."""
 
 import json
 
@@ -9,31 +9,62 @@ from flag3d_exp.engine.adapt.shot import Shot
 from flag3d_exp.errors import UserError
 from flag3d_exp.runs.references import open_run
 from flag3d_exp.tasks.adapt import Adapt, check_target
+from flag3d_exp.tasks.robustness import Robustness
 
 OUT = ("dataset=demo_out_domain", "tracking=none", "device.jit=false")
 
 
-def test_an_adapted_checkpoint_is_a_run_like_any_other_and_says_that_it_is_transductive(tmp_path):
-    succeeded(tmp_path, *TINY, *OUT, "task.epochs=1", "hydra.run.dir=source")
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a run, `source`."""
+    folder = tmp_path_factory.mktemp("runs")
+    succeeded(folder, *TINY, *OUT, "task.epochs=1", "hydra.run.dir=source")
+    return folder
+
+
+def test_an_adapted_checkpoint_is_a_run_like_any_other_and_says_that_it_is_transductive(folder):
     told = succeeded(
-        tmp_path,
+        folder,
         *("task=adapt_tent", "task.checkpoint=source", "task.split=val", *OUT),
         *("task.online=true", "hydra.run.dir=adapted"),
     )
     assert "val (transductive): top-1 before adapting" in told
-    found = metrics(tmp_path / "adapted")
+    found = metrics(folder / "adapted")
     assert {"val/top1", "val_before/top1"} <= found.keys()
-    run = open_run(str(tmp_path / "adapted"))
+    run = open_run(str(folder / "adapted"))
     assert run.title == "STGCN joint (transductive)"
     assert len(run.predictions["val"].scores) == 384
-    noted = json.loads((tmp_path / "adapted" / "transductive.json").read_text())
+    noted = json.loads((folder / "adapted" / "transductive.json").read_text())
     assert noted == {"split": "val", "recordings": 384, "method": "Tent", "online": True}
     evaluate = ("task=evaluate", "task.checkpoint=adapted", "task.limit_batches=1", *OUT)
-    told = succeeded(tmp_path, *evaluate, "hydra.run.dir=again")
+    told = succeeded(folder, *evaluate, "hydra.run.dir=again")
     assert "transductive: the network was adapted to the recordings of split 'val'" in told
-    assert open_run(str(tmp_path / "again")).title.endswith("(transductive)")
-    line = refused(tmp_path, "task=adapt", "task.checkpoint=source", "task.split=train", *OUT)
+    assert open_run(str(folder / "again")).title.endswith("(transductive)")
+    line = refused(folder, "task=adapt", "task.checkpoint=source", "task.split=train", *OUT)
     assert "`task.split=train` is what the network was trained on" in line
+
+
+def test_a_table_says_how_accuracy_falls_with_what_is_done_to_recordings(folder):
+    robustness = ("task=robustness", "task.checkpoint=source", "task.limit_batches=2", *OUT)
+    few = ("task.crop=[]", "task.rotation=[0.3]", "task.jitter=[0.02]", "task.lost_joints=[0.2]")
+    told = succeeded(folder, *robustness, *few, "hydra.run.dir=robust")
+    assert "| lost_joints | 0.2 |" in told and "| crop |" not in told
+    points = json.loads((folder / "robust" / "robustness.json").read_text())
+    assert [point["disturbance"] for point in points] == [
+        "",
+        *["frame_rate"] * 3,
+        "lost_joints",
+        "jitter",
+        "rotation",
+        "mirror",
+    ]
+    found = metrics(folder / "robust")
+    assert found.keys() == {
+        *("val/top1", "val_frame_rate_0.5/top1", "val_frame_rate_0.25/top1"),
+        *("val_frame_rate_0.125/top1", "val_lost_joints_0.2/top1", "val_jitter_0.02/top1"),
+        *("val_rotation_0.3/top1", "val_mirror_1/top1"),
+    }
+    assert (folder / "robust" / "robustness.png").stat().st_size > 0
 
 
 def test_a_target_must_be_a_split_and_arrive_once():
@@ -42,3 +73,11 @@ def test_a_target_must_be_a_split_and_arrive_once():
         check_target("fra", ["val", "far"])
     with pytest.raises(UserError, match="set `task.method.epochs=1`"):
         Adapt("run", "val", Shot(epochs=2), online=True)
+
+
+def test_robustness_needs_something_to_disturb_and_shares_within_their_range():
+    nothing = {name: [] for name in ("frame_rate", "crop", "lost_joints", "jitter", "rotation")}
+    with pytest.raises(UserError, match="at least one degree of one disturbance"):
+        Robustness("run", mirror=False, **nothing)
+    with pytest.raises(UserError, match="`task.lost_joints` must be above 0 and at most 1"):
+        Robustness("run", lost_joints=[1.5])

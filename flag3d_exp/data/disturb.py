@@ -1,0 +1,98 @@
+"""Recordings made worse on purpose, by a degree: for tests of how much a network bears.
+
+A missing joint stays missing, 0 in every coordinate and in its score.
+
+Sizes: M persons, T frames, V joints, D coordinates.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.augment.clip import box_size
+from flag3d_exp.data.poses import Poses, poses_of
+from flag3d_exp.data.transforms import mapped, rotation
+from flag3d_exp.skeletons.layout import Layout
+
+Disturbance = Callable[[Recording, Layout, float, np.random.Generator], Recording]
+
+
+def fewer_frames(
+    recording: Recording, layout: Layout, share: float, rng: np.random.Generator
+) -> Recording:
+    """Every 1 / `share`-th frame, as from a slower camera."""
+    num_frames = recording.keypoints.shape[1]
+    kept = np.floor(np.arange(max(int(num_frames * share), 1)) / share).astype(np.int64)
+    return _frames(recording, np.minimum(kept, num_frames - 1))
+
+
+def cropped(
+    recording: Recording, layout: Layout, share: float, rng: np.random.Generator
+) -> Recording:
+    """A random part of this share of the recording."""
+    num_frames = recording.keypoints.shape[1]
+    length = max(int(num_frames * share), 1)
+    first = int(rng.integers(num_frames - length + 1))
+    return _frames(recording, np.arange(first, first + length))
+
+
+def lost_joints(
+    recording: Recording, layout: Layout, share: float, rng: np.random.Generator
+) -> Recording:
+    """This share of the joints missing, frame by frame."""
+    poses = poses_of(recording)
+    lost = rng.random(poses.visible.shape) < share
+    return _of(recording, Poses(poses.keypoints, poses.visible & ~lost, poses.scores))
+
+
+def jittered(
+    recording: Recording, layout: Layout, share: float, rng: np.random.Generator
+) -> Recording:
+    """Normal errors whose standard deviation is this share of the person's size."""
+    poses = poses_of(recording)
+    error = rng.standard_normal(poses.keypoints.shape, np.float32)
+    return _of(
+        recording, poses.moved(poses.keypoints + error * np.float32(share * box_size(poses)))
+    )
+
+
+def rotated(
+    recording: Recording, layout: Layout, angle: float, rng: np.random.Generator
+) -> Recording:
+    """Turned by this angle in radians, either way: in 2D in the picture, in 3D about each axis."""
+    poses = poses_of(recording)
+    seen = poses.keypoints[poses.visible]
+    if not len(seen):
+        return recording
+    size = poses.keypoints.shape[-1]
+    signs = rng.choice([-1.0, 1.0], 3 if size == 3 else 1)
+    middle = seen.mean(0)
+    turned = mapped(poses.moved(poses.keypoints - middle), rotation(angle * signs))
+    return _of(recording, turned.moved(turned.keypoints + middle))
+
+
+def mirrored(
+    recording: Recording, layout: Layout, degree: float, rng: np.random.Generator
+) -> Recording:
+    """The mirror image, with left and right joints exchanged; `degree` is not used."""
+    poses = poses_of(recording).joints(layout.mirror_order)
+    keypoints = poses.keypoints.copy()
+    width = 0 if recording.image_shape is None else recording.image_shape[1]
+    keypoints[..., 0] = width - keypoints[..., 0]
+    return _of(recording, poses.moved(keypoints))
+
+
+def _frames(recording: Recording, indices: np.ndarray) -> Recording:
+    scores = recording.scores
+    return replace(
+        recording,
+        keypoints=recording.keypoints.take(indices, 1),
+        scores=None if scores is None else scores.take(indices, 1),
+    )
+
+
+def _of(recording: Recording, poses: Poses) -> Recording:
+    """The recording with other poses; a joint at 0 that is there would be taken for missing."""
+    return replace(recording, keypoints=poses.keypoints, scores=poses.scores)
