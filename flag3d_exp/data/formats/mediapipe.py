@@ -2,8 +2,9 @@
 
 MediaPipe itself writes no file. Known are wide CSV files with a header (`class,x1,y1,z1,v1,...`),
 without one (`file,class,` and 99 numbers, as ML Kit's samples), arrays (T, 33, 3 or 4) and
-(T, 99 or 132) in .npy and JSON files, and lists of frames of `{"x", "y", "z", "visibility"}`. Image
-landmarks are shares of the image or pixels, world landmarks are metres with y downwards.
+(T, 99 or 132) in .npy and JSON files (.npy of other joints, too), and lists of frames of
+`{"x", "y", "z", "visibility"}`. Image landmarks are shares of the image or pixels, world landmarks
+are metres with y downwards.
 
 Sizes: T frames, 33 joints.
 """
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from flag3d_exp.data.formats.alphapose import frame_of
-from flag3d_exp.data.formats.detections import Detections, Rows, numbers, whole
+from flag3d_exp.data.formats.detections import MAX_JOINTS, Detections, Rows, numbers, whole
 from flag3d_exp.errors import UserError
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.arrays import npy_array
@@ -81,8 +82,13 @@ def read_csv(name: str, text: str) -> list[Detections]:
             for video, rows in videos.items()]  # fmt: skip
 
 
-def read_array(name: str, path: Path) -> list[Detections]:
-    """The frames in a .npy file of shape (T, 33, 3 or 4) or (T, 99 or 132).
+def read_array(name: str, path: Path, layout: str | None) -> list[Detections]:
+    """The frames in a .npy file: (T, V, 2 to 5), or (T, 99 or 132) of MediaPipe.
+
+    The third number of a joint is z, the fourth its visibility. 24 joints are those of SMPL.
+
+    Args:
+        layout: of the joints; None: as their number says.
 
     Raises:
         UserError: it is no such file.
@@ -93,12 +99,23 @@ def read_array(name: str, path: Path) -> list[Detections]:
         raise UserError(f"{path}: {error}.") from error
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror or error}.") from error
-    if array.dtype.kind not in "iuf" or not _fits(array.shape):
+    if array.ndim == 2 and array.shape[1] in (3 * NUM_JOINTS, 4 * NUM_JOINTS):
+        array = array.reshape(len(array), NUM_JOINTS, -1)
+    fits = array.ndim == 3 and 1 < array.shape[1] <= MAX_JOINTS and 2 <= array.shape[2] <= 5
+    if array.dtype.kind not in "iuf" or not fits:
         raise UserError(
-            f"{path} must be numbers of shape (frames, 33, 3 or 4) or (frames, 99 or 132); got "
+            f"{path} must be numbers of shape (frames, joints, 2 to 5) or (frames, 99 or 132); got "
             f"{array.dtype} of shape {array.shape}."
         )
-    return [_of_array(name, array)]
+    if len(array) > MAX_FRAMES:
+        raise UserError(f"{name!r}: it has more than {MAX_FRAMES:,} frames.")
+    rows = Rows()
+    for number, values in enumerate(array[..., :4]):
+        _add(rows, number, np.asarray(values, np.float64))
+    known = {NUM_JOINTS: "mediapipe", 24: "smpl"}.get(array.shape[1])
+    chosen = layout or known
+    upwards = y_down_to_y_up if chosen == "mediapipe" else None
+    return [rows.detections(name, chosen, upwards=upwards)]
 
 
 def read_json(name: str, content: Any) -> list[Detections]:
@@ -127,20 +144,6 @@ def read_json(name: str, content: Any) -> list[Detections]:
 def y_down_to_y_up(keypoints: np.ndarray) -> np.ndarray:
     """(..., 3) of a camera with y downwards, turned about z so that y is upwards, as Kinect's."""
     return keypoints * np.array([-1, -1, 1])
-
-
-def _fits(shape: Sequence[int]) -> bool:
-    tail = tuple(shape[1:])
-    return tail in ((NUM_JOINTS, 3), (NUM_JOINTS, 4), (3 * NUM_JOINTS,), (4 * NUM_JOINTS,))
-
-
-def _of_array(name: str, array: np.ndarray) -> Detections:
-    rows = Rows()
-    if len(array) > MAX_FRAMES:
-        raise UserError(f"{name!r}: it has more than {MAX_FRAMES:,} frames.")
-    for number, values in enumerate(array.reshape(len(array), NUM_JOINTS, -1)):
-        _add(rows, number, np.asarray(values, np.float64))
-    return _named(name, rows)
 
 
 def _add(rows: Rows, frame: int, values: np.ndarray) -> None:
@@ -225,10 +228,20 @@ def _all_numbers(cells: Sequence[str]) -> bool:
 
 def _frames(content: Any) -> list[Any]:
     """The list of frames in a JSON file's content; empty if there is none."""
+    if isinstance(content, dict) and content and all(str(key).isdecimal() for key in content):
+        return [
+            frame | {"frame": int(key[:12])} if isinstance(frame, dict) else _numbered(frame, key)
+            for key, frame in content.items()
+        ]
     if isinstance(content, dict):
         content = next((content[key] for key in FRAMES if isinstance(content.get(key), list)),
                        [content])  # fmt: skip
     return content if isinstance(content, list) else []
+
+
+def _numbered(frame: Any, key: str) -> dict[str, Any]:
+    """A frame of a mapping from numbers to lists of landmarks."""
+    return {"frame": int(key[:12]), "landmarks": frame}
 
 
 def _persons(frame: Any) -> list[list[Any]]:

@@ -3,7 +3,8 @@
     {"meta_info": {...}, "instance_info": [{"frame_id": 1, "instances": [...]}, ...]}
     [{"frame_id": 0, "instances": [{"keypoints": (V, 2 or 3), "keypoint_scores": (V,)}]}, ...]
 
-Of an image, the instances come without a frame.
+Of an image, the instances come without a frame. Programs of their own save lists of frames of
+instances, with (V, 3) keypoints whose third number is the score, as MMPose 0.x has them.
 
 Sizes: V joints, D coordinates.
 """
@@ -23,6 +24,8 @@ def is_predictions(content: Any) -> bool:
     """Whether a JSON file's content is of MMPose."""
     if isinstance(content, dict):
         return isinstance(content.get("instance_info"), list)
+    if _is_nested(content):
+        return True
     if not isinstance(content, list) or not content or not isinstance(content[0], dict):
         return False
     return "instances" in content[0] or ("keypoints" in content[0] and _is_instance(content[0]))
@@ -37,6 +40,8 @@ def read_predictions(name: str, content: Any) -> Detections:
     meta: Any = None
     if isinstance(content, dict):
         meta, content = content.get("meta_info"), content["instance_info"]
+    if _is_nested(content):
+        content = [{"frame_id": at, "instances": _scored(one)} for at, one in enumerate(content)]
     frames = entries(content, "instance_info")
     if frames and "instances" not in frames[0]:
         frames = [{"frame_id": 0, "instances": content}]
@@ -98,6 +103,30 @@ def _is_instance(one: dict[str, Any]) -> bool:
     for _ in range(2):
         joints = joints[0] if isinstance(joints, list) and joints else None
     return "keypoint_scores" in one and isinstance(joints, int | float)
+
+
+def _is_nested(content: Any) -> bool:
+    """Whether it is a list of frames of instances, as home-made programs save MMPose 0.x's."""
+    if not isinstance(content, list) or not all(isinstance(frame, list) for frame in content):
+        return False
+    first = next((frame[0] for frame in content if frame), None)
+    if not isinstance(first, dict):
+        return False
+    joints = first.get("keypoints")
+    joints = joints[0] if isinstance(joints, list) and joints else None
+    return isinstance(joints, list) and len(joints) == 3
+
+
+def _scored(instances: list[Any]) -> list[Any]:
+    """Instances of MMPose 0.x with the third numbers of their joints as scores."""
+    made = []
+    for instance in entries(instances, "instances"):
+        joints = numbers(instance.get("keypoints"), "keypoints")
+        if joints.ndim != 2 or joints.shape[1] != 3:
+            raise UserError(f"`keypoints` must be (joints, 3); got shape {joints.shape}.")
+        parts = {"keypoints": joints[:, :2].tolist(), "keypoint_scores": joints[:, 2].tolist()}
+        made.append({key: instance[key] for key in ("track_id",) if key in instance} | parts)
+    return made
 
 
 def _is_whole_image(instance: dict[str, Any]) -> bool:

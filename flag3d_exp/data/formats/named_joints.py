@@ -21,8 +21,9 @@ from flag3d_exp.data.formats.mediapipe import FRAME_COLUMNS, _number, y_down_to_
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.skeletons.layout import Layout, load_layout
 
-AXES = {"x": 0, "y": 1, "z": 2, "score": 3, "likelihood": 3, "visibility": 3, "confidence": 3}
-WIDE = re.compile(r"(.+?)[._ -](x|y|z|score|likelihood|visibility|confidence)", re.IGNORECASE)
+SCORES = ("score", "likelihood", "visibility", "confidence", "conf", "vis", "v", "c")
+AXES = {"x": 0, "y": 1, "z": 2} | dict.fromkeys(SCORES, 3)
+WIDE = re.compile(rf"(.+?)[._ -](x|y|z|{'|'.join(SCORES)})", re.IGNORECASE)
 JOINT_COLUMNS = ("joint", "landmark", "keypoint", "bodypart", "name", "landmark_name")
 PERSON_COLUMNS = ("person", "person_id", "track", "track_id", "individual")
 KNOWN = ("mediapipe", "coco", "halpe26", "nturgb+d", "azure", "body25", "h36m", "smpl", "kinect20")

@@ -33,6 +33,7 @@ SUFFIXES = (".json", ".csv", ".npy", ".bvh")
 MAX_JSON, MAX_TEXT, MAX_FRAME_FILE = 256 << 20, 128 << 20, 16 << 20  # bytes
 MAX_FILES = 300_000
 FRAME = re.compile(r"^(.*?)[._-]?(\d{1,12})(_keypoints)?$", re.DOTALL)
+WITH_HALPE26 = (68, 136)  # joints of Halpe, of which the first 26 are body and feet
 UNNAMED = ("", "frame", "frames", "img", "image", "keypoints", "pose")
 GENERIC = ("alphapose-results", "results", "keypoints", "predictions", "coords")
 
@@ -113,6 +114,14 @@ def recording_of(found: Detections, how: Reading) -> tuple[Recording, str, tuple
     Raises:
         UserError: the layout or the unit must be named, or the persons are too many.
     """
+    if found.layout is None and how.layout is None and found.keypoints.shape[1] in WITH_HALPE26:
+        found = replace(
+            found,
+            layout="halpe26",
+            keypoints=found.keypoints[:, :26],
+            scores=None if found.scores is None else found.scores[:, :26],
+            notes=(*found.notes, "of Halpe's joints, those of face and hands are left out"),
+        )
     num_joints = found.keypoints.shape[1]
     name = how.layout or found.layout
     if name is None:
@@ -256,7 +265,7 @@ def _detections(source: _Source, how: Reading) -> list[Detections]:
     if source.format == "bvh" or suffix == ".bvh":
         return [bvh.read_bvh(name, _text(path), how)]
     if suffix == ".npy":
-        return mediapipe.read_array(name, path)
+        return mediapipe.read_array(name, path, how.layout)
     if suffix == ".csv":
         return _from_table(name, path, source.format, how)
     if len(source.files) > 1 or source.format == "openpose":

@@ -79,6 +79,9 @@ def likely(found: Detections) -> Unit | None:
     places = found.keypoints[seen]  # (n, D)
     if not len(places):
         return None
+    if places.shape[1] == 3 and found.layout not in (None, "mediapipe"):
+        fitting = body_lengths(found.keypoints[seen.all(1)]) if seen.all(1).any() else []
+        return fitting[0] if len(fitting) == 1 else None
     if np.abs(places[:, :2]).max() > PIXELS:
         return "pixels"
     low, high = np.percentile(places[:, :2], [5, 95])

@@ -265,6 +265,7 @@ def test_mediapipe_lists_of_frames_are_read(tmp_path):
                 {"frame": 6, "pose_landmarks": [pose]},
             ]
         },
+        {"4": pose, "6": {"landmarks": pose}},
         [MEDIAPIPE * 1000, np.zeros((33, 3)), MEDIAPIPE * 1000],
     ]
     for at, content in enumerate(contents):
@@ -296,8 +297,43 @@ def test_arrays_of_mediapipe_are_read(tmp_path, shape):
     assert recording.keypoints.shape == (1, 3, 33, 3)
     assert not recording.keypoints[0, 1].any()
     np.save(tmp_path / "a.npy", frames[:, :17])
-    with pytest.raises(UserError, match=r"must be numbers of shape \(frames, 33"):
+    with pytest.raises(UserError, match="its 17 joints may be of several layouts"):
         one(tmp_path / "a.npy")
+    assert one(tmp_path / "a.npy", layout="coco", unit="pixels").keypoints.shape[2] == 17
+    np.save(tmp_path / "a.npy", frames[:, :1])
+    with pytest.raises(UserError, match=r"must be numbers of shape \(frames, joints"):
+        one(tmp_path / "a.npy")
+
+
+def test_arrays_of_a_body_have_the_unit_in_which_it_is_as_large_as_one(tmp_path):
+    body = np.random.default_rng(0).uniform(0.1, 1, (5, 24, 3)) * [0.5, 1.7, 0.4]
+    np.save(tmp_path / "a.npy", body * 1000)
+    found = read_poses(tmp_path / "a.npy", Reading())
+    assert found.layout == "smpl"
+    np.testing.assert_allclose(found.recordings[0].keypoints[0], body, rtol=1e-5)
+
+
+def test_the_body_of_larger_sets_of_halpe_is_read(tmp_path):
+    pose = np.random.default_rng(0).uniform(100, 500, (136, 2))
+    found = read_poses(put(tmp_path / "a.json", [result("1.jpg", pose)]), Reading())
+    assert found.layout == "halpe26"
+    np.testing.assert_allclose(found.recordings[0].keypoints[0, 0], pose[:26], rtol=1e-5)
+
+
+def test_lists_of_frames_of_mmpose_0_are_read(tmp_path):
+    pose = np.concatenate([STANDING, np.full((17, 1), 0.5)], 1).tolist()
+    content = [[{"bbox": [0, 0, 9, 9, 1], "keypoints": pose, "track_id": 4}], [], [{"keypoints":
+               pose, "track_id": 4}]]  # fmt: skip
+    recording = one(put(tmp_path / "a.json", content))
+    assert recording.keypoints.shape == (1, 3, 17, 2)
+    assert recording.scores[0, :, 0].tolist() == [0.5, 0, 0.5]
+
+
+def test_names_with_a_letter_for_the_score_are_read(tmp_path):
+    text = "frame,NOSE_x,NOSE_y,NOSE_v,LEFT_EYE_x,LEFT_EYE_y,LEFT_EYE_v\n3,10,20,0.5,30,40,0.25\n"
+    recording = one(put(tmp_path / "a.csv", text), layout="mediapipe")
+    assert recording.keypoints[0, 0, 0].tolist() == [10, 20]
+    assert recording.scores[0, 0, 2] == 0.25
 
 
 def test_azure_kinect_is_read_in_metres(tmp_path):
