@@ -19,7 +19,7 @@ from flag3d_exp.data.windows import tracks
 from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.engine.predict import Predictor
-from flag3d_exp.errors import blamed_on
+from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.results.predictions import likeliest, spreadsheet_text
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.session import Evaluator, forward_passes
@@ -47,6 +47,7 @@ class Predict:
         hop: frames from one window to the next.
         confidence: of a timeline's segment; below it the class is `unknown`.
         min_length: frames of a timeline's segment, at least.
+        count: count the repetitions within each segment of a timeline, as `task=count` does.
         batch_size: clips per forward pass.
         num_workers: threads that prepare clips.
     """
@@ -65,12 +66,15 @@ class Predict:
     hop: Annotated[int, ">= 1, <= 100000"] = 10
     confidence: Annotated[float, ">= 0, <= 1"] = 0.4
     min_length: Annotated[int, ">= 1, <= 100000"] = 20
+    count: bool = False
     batch_size: Annotated[int, ">= 1, <= 65536"] = 16
     num_workers: Annotated[int, ">= 1"] = 1
 
     def __post_init__(self) -> None:
         bounds.check(self, "task")
         check_image_shape(self.image_shape)
+        if self.count and self.window is None:
+            raise UserError("`task.count` is of a timeline's segments: set `task.window`, too.")
         if self.window is not None:
             Windows(self.window, self.hop, self.confidence, self.min_length)
 
@@ -108,7 +112,8 @@ class Predict:
             self._write_classes(folder, dataset.names, scores, experiment.classes)
             return
         how = Windows(self.window, self.hop, self.confidence, self.min_length)
-        write_timelines(folder, found, timelines(found, scores, how), experiment.classes, layout)
+        made = timelines(found, scores, how)
+        write_timelines(folder, found, made, experiment.classes, layout, self.count)
 
     def _write_classes(
         self, folder: Path, names: Sequence[str], scores: np.ndarray, classes: Sequence[str]

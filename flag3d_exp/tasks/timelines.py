@@ -17,15 +17,18 @@ from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.formats.truth import Stretch, frame_labels
 from flag3d_exp.data.inputs import input_clips
+from flag3d_exp.data.poses import visible
 from flag3d_exp.data.windows import Track, windows
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.results.predictions import spreadsheet_text
+from flag3d_exp.results.repetitions import repetitions
 from flag3d_exp.results.segmentation import segmentation_metrics
 from flag3d_exp.results.timeline import UNKNOWN, Timeline, timeline
 from flag3d_exp.skeletons.layout import Layout
 
 log = logging.getLogger(__name__)
 MAX_TOLD = 20  # segments that are printed
+MIN_SCORE = 0.1  # of a joint, for counting
 
 
 @dataclass(frozen=True)
@@ -113,10 +116,14 @@ def timelines(found: Sequence[Track], scores: np.ndarray, how: Windows) -> list[
 
 
 def rows_of(
-    found: Sequence[Track], made: Sequence[Timeline], classes: Sequence[str]
+    found: Sequence[Track], made: Sequence[Timeline], classes: Sequence[str], counted: bool = False
 ) -> list[dict[str, Any]]:
-    """What the JSON file holds: the segments of each person of each recording."""
-    return [
+    """What the JSON file holds: the segments of each person of each recording.
+
+    Args:
+        counted: count the repetitions within each segment of a class, too.
+    """
+    rows = [
         {
             "name": track.recording.name,
             "person": track.person,
@@ -134,6 +141,26 @@ def rows_of(
         }
         for track, one in zip(found, made, strict=True)
     ]
+    for row, track in zip(rows, found, strict=True) if counted else ():
+        add_repetitions(row, track)
+    return rows
+
+
+def add_repetitions(row: dict[str, Any], track: Track) -> None:
+    """Add `repetitions` to a row, and `count` to its segments; none where the class is unknown."""
+    alone = track.alone
+    joints = visible(alone.keypoints, alone.scores, MIN_SCORE)
+    row["repetitions"] = []
+    for segment in row["segments"]:
+        frames = slice(segment["first"], segment["last"] + 1)
+        spans = []
+        if segment["label"] != UNKNOWN:
+            spans = repetitions(alone.keypoints[0, frames], joints[0, frames])
+        segment["count"] = len(spans)
+        row["repetitions"] += [
+            {"first": segment["first"] + first, "last": segment["first"] + last}
+            for first, last in spans
+        ]
 
 
 def class_of(label: int, classes: Sequence[str]) -> str:
@@ -147,11 +174,16 @@ def write_timelines(
     made: Sequence[Timeline],
     classes: Sequence[str],
     layout: Layout,
+    counted: bool = False,
 ) -> None:
-    """Write the tables, a picture and the player of the timelines, and print the segments."""
+    """Write the tables, a picture and the player of the timelines, and print the segments.
+
+    Args:
+        counted: count the repetitions within each segment, too.
+    """
     from flag3d_exp.report.timeline import player, timeline_figure
 
-    rows = rows_of(found, made, classes)
+    rows = rows_of(found, made, classes, counted)
     write_tables(folder, rows, found, made, classes)
     files.write_figure(folder / "timeline.png", timeline_figure(rows), 120)
     recordings = list({track.recording.name: track.recording for track in found}.values())
@@ -159,7 +191,8 @@ def write_timelines(
     told = [(row, one) for row in rows for one in row["segments"]]
     for row, one in told[:MAX_TOLD]:
         where = f"{row['name']}, person {row['person']}, frames {one['first']} to {one['last']}"
-        log.info("%s: %s %.1f %%", where, one["class"], 100 * one["confidence"])
+        count = f", {one['count']} repetitions" if "count" in one else ""
+        log.info("%s: %s %.1f %%%s", where, one["class"], 100 * one["confidence"], count)
     if len(told) > MAX_TOLD:
         log.info("and %d more segments", len(told) - MAX_TOLD)
     console.say(f"timelines: {folder / 'timeline.html'} and timeline.csv, .json, .png beside it")
@@ -180,12 +213,14 @@ def write_tables(
     files.write_json(folder / "timeline.json", list(rows))
     with files.replacing(folder / "timeline.csv") as temporary, _opened(temporary) as file:
         writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
-        writer.writerow(["name", "person", "first", "last", "class", "label", "confidence"])
+        columns = ["name", "person", "first", "last", "class", "label", "confidence"]
+        writer.writerow([*columns, "count"])
         for row in rows:
             for one in row["segments"]:
                 facts = [one["first"], one["last"], spreadsheet_text(one["class"])]
                 name = spreadsheet_text(row["name"])
-                writer.writerow([name, row["person"], *facts, one["label"], one["confidence"]])
+                facts += [one["label"], one["confidence"], one.get("count", "")]
+                writer.writerow([name, row["person"], *facts])
     with files.replacing(folder / "timeline_scores.csv") as temporary, _opened(temporary) as file:
         writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
         writer.writerow(["name", "person", "first", *map(spreadsheet_text, classes)])

@@ -8,8 +8,11 @@ import pytest
 from omegaconf import OmegaConf
 
 from flag3d_exp.config.experiment import Experiment
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.windows import tracks
 from flag3d_exp.errors import UserError
 from flag3d_exp.tasks.count import Count, read_counts
+from flag3d_exp.tasks.timelines import add_repetitions
 
 
 def recording(count, length=40):
@@ -62,6 +65,21 @@ def test_a_recording_without_anyone_counts_nothing(tmp_path):
     Count(str(tmp_path / "a.npz"), layout="coco")(Experiment(OmegaConf.create(), tmp_path, {}))
     (row,) = json.loads((tmp_path / "counts.json").read_text())
     assert (row["count"], row["autocorrelation"], row["repetitions"]) == (0, 0, [])
+
+
+def test_repetitions_are_counted_within_the_segments_of_a_timeline():
+    keypoints = np.concatenate([recording(5), recording(3, 60)], axis=1)
+    (track,) = tracks([Recording("a", 0, keypoints)], 100, 10)
+    spans = [(0, 199, 0), (200, 379, -1)]
+    row = {"segments": [dict(zip(("first", "last", "label"), span, strict=True)) for span in spans]}
+    add_repetitions(row, track)
+    assert abs(row["segments"][0]["count"] - 5) <= 1
+    assert row["segments"][1]["count"] == 0  # of what is unknown
+    assert len(row["repetitions"]) == row["segments"][0]["count"]
+    row["segments"][1]["label"] = 1
+    add_repetitions(row, track)
+    assert abs(row["segments"][1]["count"] - 3) <= 1
+    assert all(one["first"] >= 200 for one in row["repetitions"][row["segments"][0]["count"] :])
 
 
 def test_a_truth_of_others_and_unknown_joints_are_refused(tmp_path):

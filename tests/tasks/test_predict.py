@@ -122,6 +122,7 @@ def test_a_long_recording_of_two_persons_becomes_a_timeline(trained):
     num_frames = joined.shape[1]
     arguments = ["task=predict", "task.checkpoint=run", "task.input=long.npz", "device=cpu"]
     arguments += ["task.window=40", "task.hop=10", "task.confidence=0", "task.min_length=20"]
+    arguments.append("task.count=true")
     printed = succeeded(trained, *arguments, "hydra.run.dir=timeline")
     folder = trained / "timeline"
     assert "timeline.html and timeline.csv" in printed
@@ -145,6 +146,7 @@ def test_a_long_recording_of_two_persons_becomes_a_timeline(trained):
     cells = -(-num_frames // 10)
     assert len(scores) == cells + cells - 5
     total = sum(float(value) for key, value in scores[3].items() if key not in lines[0])
+    assert "repetitions" in printed and lines[0]["count"].isdecimal()
     assert total == pytest.approx(1, abs=0.01)
     page = (folder / "timeline.html").read_text()
     assert (
