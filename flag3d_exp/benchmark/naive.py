@@ -4,57 +4,62 @@ Convolutions over frames are `nn.Conv2d` with kernels (k, 1), those over volumes
 `nn.BatchNorm2d`: what a port of a PyTorch network would hold.
 """
 
+from typing import Any
+
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import initializer
 
 from flag3d_exp.models.graph import GraphConv
-from flag3d_exp.models.layers import BatchNorm, Conv
+from flag3d_exp.models.layers import BatchNorm, Conv, replace_cells
 from flag3d_exp.models.volume import DepthwiseConv, VolumeConv
 
 
 def in_own_layers(model: nn.Cell) -> None:
-    """Replace our layers in `model`, sizes kept, weights drawn anew."""
-    replace = {
-        Conv: conv2d,
-        BatchNorm: batch_norm,
+    """Replace our layers in `model`, sizes kept, weights drawn again."""
+    makers: dict[type, Any] = {
+        Conv: OwnConv,
+        BatchNorm: OwnBatchNorm,
         GraphConv: OwnGraphConv,
         VolumeConv: OwnVolumeConv,
         DepthwiseConv: OwnVolumeConv,
     }
-    for parent in [cell for _, cell in model.cells_and_names()]:
-        for name, child in list(parent.name_cells().items()):
-            if type(child) not in replace:
-                continue
-            own = replace[type(child)](child)
-            if isinstance(parent, nn.CellList):
-                parent[int(name)] = own
-            else:
-                setattr(parent, name, own)
-    for name, parameter in model.parameters_and_names():
-        parameter.name = name.removeprefix("backbone.")
+    replace_cells(model, makers)
 
 
-def conv2d(cell: Conv) -> nn.Conv2d:
+class OwnConv(nn.Cell):
     """The same convolution of (N, C, H, W)."""
-    out_channels, in_channels = cell.weight.shape[:2]
-    top, left = cell.padding
-    return nn.Conv2d(
-        in_channels,
-        out_channels,
-        cell.kernel,
-        cell.stride,
-        "pad",
-        (top, top, left, left),
-        cell.dilation,
-        has_bias=cell.bias is not None,
-    )
+
+    def __init__(self, cell: Conv):
+        super().__init__()
+        out_channels, in_channels, *kernel = cell.weight.shape
+        top, left = ((k - 1) * d // 2 for k, d in zip(kernel, cell.dilation, strict=True))
+        self.conv = nn.Conv2d(
+            in_channels,
+            out_channels,
+            tuple(kernel),
+            cell.stride,
+            "pad",
+            (top, top, left, left),
+            cell.dilation,
+            has_bias=cell.bias is not None,
+        )
+
+    def construct(self, x):
+        return self.conv(x)
+
+    def channel_bias(self):
+        """None: the convolution adds it."""
 
 
-def batch_norm(cell: BatchNorm) -> nn.BatchNorm2d:
-    """The same batch norm, never fused with the convolution before it."""
-    own = nn.BatchNorm2d(cell.weight.shape[0])
-    own.native = True
-    return own
+class OwnBatchNorm(nn.Cell):
+    """The same batch norm; every convolution before it adds its own bias."""
+
+    def __init__(self, cell: BatchNorm):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(cell.weight.shape[0])
+
+    def construct(self, x, _bias=None):
+        return self.norm(x)
 
 
 class OwnGraphConv(nn.Cell):
@@ -76,18 +81,22 @@ class OwnGraphConv(nn.Cell):
             return x
         return x + self.bias.reshape(k, -1).sum(0).reshape(1, -1, 1, 1)
 
+    def channel_bias(self):
+        """None: the convolution adds it."""
+
 
 class OwnVolumeConv(nn.Cell):
     """`nn.Conv3d` between two changes of layout, which take little beside it."""
 
     def __init__(self, cell: VolumeConv | DepthwiseConv):
         super().__init__()
-        shape, (frames, rows, columns) = cell.weight.shape, cell.padding
+        shape = cell.weight.shape
+        frames, rows, columns = (size // 2 for size in shape[2:])
         depthwise = isinstance(cell, DepthwiseConv)
         self.conv = nn.Conv3d(
             shape[0] if depthwise else shape[1],
             shape[0],
-            cell.kernel,
+            shape[2:],
             (1, cell.stride, cell.stride),
             "pad",
             (frames, frames, rows, rows, columns, columns),

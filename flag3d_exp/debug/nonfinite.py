@@ -18,7 +18,6 @@ from flag3d_exp.debug.updates import Update
 from flag3d_exp.engine.parameters import assign_parameters, parameter_values
 from flag3d_exp.engine.step import MicroBatch, TrainStep, loss_function
 from flag3d_exp.errors import UserError
-from flag3d_exp.models.layers import norms_apart
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.arrays import npz_arrays
 
@@ -118,8 +117,7 @@ def first_in_network(
     of_inputs: Any = None
     with_gradients: Any = ms.value_and_grad(forward, of_inputs, weights)
     model.set_train(True)
-    with norms_apart(model):
-        _, gradients = with_gradients(*batch.tensors())
+    _, gradients = with_gradients(*batch.tensors())
     for handle in handles:
         handle.remove()
     for weight, gradient in zip(weights, gradients, strict=True):

@@ -14,7 +14,6 @@ from mindspore import Tensor, nn
 from flag3d_exp import bounds
 from flag3d_exp.debug.updates import Update
 from flag3d_exp.engine.step import TrainStep
-from flag3d_exp.models.layers import norms_apart
 
 log = logging.getLogger(__name__)
 
@@ -97,9 +96,8 @@ def layer_seconds(model: nn.Cell, clips: Tensor, num_passes: int) -> dict[str, f
     for name, cell in model.cells_and_names():
         names[id(cell)] = f"{name or 'model'} ({type(cell).__name__})"
         handles += [cell.register_forward_pre_hook(begin), cell.register_forward_hook(end)]
-    with norms_apart(model):
-        for _ in range(num_passes):
-            model(clips)
+    for _ in range(num_passes):
+        model(clips)
     for handle in handles:
         handle.remove()
     return dict(seconds)

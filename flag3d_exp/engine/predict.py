@@ -9,7 +9,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
-from flag3d_exp.models.folding import keep_weights, take_weights, with_norms_folded
+from flag3d_exp.models.folding import FoldedCopy
 
 
 class Predictor:
@@ -21,7 +21,8 @@ class Predictor:
 
     def __init__(self, model: nn.Cell, jit: bool):
         self.model = model
-        self.network = network = with_norms_folded(model)
+        self.folded = FoldedCopy(model)
+        self.network = network = self.folded.network
 
         def forward(*inputs):
             return network(*inputs)
@@ -32,14 +33,14 @@ class Predictor:
 
     def refresh(self) -> None:
         """To be called when the model's weights have changed."""
-        take_weights(self.network, self.model)
+        self.folded.take_weights()
         if self._num_inputs is not None:
-            keep_weights(self.network, self.model, self._num_inputs)
+            self.folded.keep_weights(self._num_inputs)
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:
         """The outputs (N, ...), the keypoints being (N, M, T, V, C)."""
         if self._num_inputs is None:
             self._num_inputs = inputs[0].shape[0] * inputs[0].shape[1]
-            keep_weights(self.network, self.model, self._num_inputs)
+            self.folded.keep_weights(self._num_inputs)
         self.network.set_train(False)
         return self.forward(*[Tensor(array) for array in inputs]).asnumpy().astype(np.float32)

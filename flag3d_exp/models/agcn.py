@@ -13,7 +13,7 @@ from mindspore.common.initializer import Normal
 
 from flag3d_exp.models import published as names
 from flag3d_exp.models.graph import GraphConv, GraphNetwork
-from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, Normalised, stacked_init, tanh
+from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, stacked_init, tanh
 from flag3d_exp.skeletons.layout import Layout, adjacency
 
 
@@ -43,8 +43,10 @@ class JointSimilarity(nn.Cell):
         return math.prod(out) * self.source.weight.shape[0] // self.num_subsets * x[2]
 
 
-class GraphUnit(Normalised):
+class GraphUnit(nn.Cell):
     """Graph convolution over learned edges plus, gated by `gate`, edges drawn from the input."""
+
+    norm_follows_conv = True  # see folding.py
 
     def __init__(self, in_channels: int, out_channels: int, graph: np.ndarray):
         super().__init__()
@@ -61,7 +63,7 @@ class GraphUnit(Normalised):
 
     def construct(self, x):
         edges = self.adjacency + self.gate * tanh(self.similarity(x))  # (N, K, V, V)
-        out = self.normalised(x, edges)
+        out = self.norm(self.conv(x, edges), self.conv.channel_bias())
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 
 

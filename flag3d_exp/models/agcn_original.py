@@ -15,12 +15,14 @@ from mindspore.common.initializer import Normal
 from flag3d_exp.models import published as names
 from flag3d_exp.models.agcn import JointSimilarity
 from flag3d_exp.models.graph import GraphConv, GraphNetwork
-from flag3d_exp.models.layers import BatchNorm, ConvNorm, Normalised
+from flag3d_exp.models.layers import BatchNorm, ConvNorm
 from flag3d_exp.skeletons.layout import Layout, adjacency
 
 
-class GraphUnit(Normalised):
+class GraphUnit(nn.Cell):
     """Graph convolution over fixed, learned and input-dependent edges."""
+
+    norm_follows_conv = True  # see folding.py
 
     def __init__(self, in_channels: int, out_channels: int, graph: np.ndarray):
         super().__init__()
@@ -38,7 +40,7 @@ class GraphUnit(Normalised):
     def construct(self, x):
         drawn = ops.softmax(self.similarity(x), -2)  # over source joints
         edges = self.adjacency + self.learned + drawn  # (N, K, V, V)
-        out = self.normalised(x, edges)
+        out = self.norm(self.conv(x, edges), self.conv.channel_bias())
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 
 

@@ -1,78 +1,239 @@
 """Evaluation with every norm made part of the convolution before it, and weights laid out once.
 
 On a CPU, where every pass over memory counts, that saves the pass of the norm and the copies of the
-weights. It is done once per evaluation, in a copy of the network, so that no forward pass has to do
-it and training sees nothing of it.
+weights. A copy of the network is made in which other cells take the place of convolutions and
+norms, so training sees nothing of it.
+
+Sizes: N clips times persons, C channels, K neighbour subsets.
 """
 
 from collections.abc import Iterator
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
-from flag3d_exp.models.layers import EPSILON, Multiplying, Normalised
+from flag3d_exp.models.graph import GraphConv, graph_product, spread_over
+from flag3d_exp.models.kernels import cpu, kernels
+from flag3d_exp.models.kernels.products import channel_product, repeated
+from flag3d_exp.models.layers import EPSILON, BatchNorm, Conv
+from flag3d_exp.models.volume import DepthwiseConv, VolumeConv
 
 MAX_KEPT = 16  # copies of each weight, which take memory between the passes, too
 
 
-def with_norms_folded(model: nn.Cell) -> nn.Cell:
-    """A copy, to be given weights by `take_weights`; the model itself where nothing can be folded.
+class LaidOut(nn.Cell):
+    """A weight matrix (O, C), and copies of it for as many clips as a pass has."""
 
-    That is on other devices than a CPU, and in half precision, which wraps the model's construct.
+    def __init__(self, shape: tuple[int, ...]):
+        super().__init__()
+        self.matrix = Parameter(np.zeros(shape, np.float32), name="matrix", requires_grad=False)
+        self.copies = None
+
+    def of(self, count):
+        """(count, O, C) if so many are kept, else (O, C)."""
+        kept = self.copies is not None and self.copies.shape[0] == count
+        return self.copies if kept else self.matrix
+
+    def take(self, matrix: Any) -> None:
+        """Replace the weights; what is kept is out of date until `keep`."""
+        ops.assign(self.matrix, Tensor(matrix))
+
+    def keep(self, count: int) -> None:
+        """Make the copies for passes of `count` clips."""
+        copies = repeated(self.matrix, count)
+        if self.copies is None or self.copies.shape != copies.shape:
+            self.copies = Parameter(copies, name=f"{self.matrix.name}.copies", requires_grad=False)
+        else:
+            ops.assign(self.copies, copies)
+
+
+class FoldedConv(nn.Cell):
+    """A `Conv` whose weights are laid out, with the norm after it if there is one."""
+
+    def __init__(self, conv: Conv):
+        super().__init__()
+        self.shape, self.stride, self.dilation = conv.weight.shape, conv.stride, conv.dilation
+        self.weight = LaidOut(cpu.arranged(conv.weight, conv.stride, conv.dilation).shape)
+        self.bias = Parameter(np.zeros(self.shape[0], np.float32), name="bias")
+
+    def construct(self, x):
+        matrix = self.weight.of(x.shape[0])
+        return cpu.conv2d_arranged(
+            x, matrix, self.shape, self.bias, self.stride, self.dilation, False
+        )
+
+    def channel_bias(self):
+        """None: the convolution adds it."""
+
+    def take(self, conv: Conv, norm: BatchNorm | None) -> None:
+        """Replace the weights by those of the convolution and the norm."""
+        scale, shift = scale_and_shift(norm, conv.channel_bias(), self.shape[0])
+        weight = Tensor(scaled(conv.weight.asnumpy(), scale))
+        self.weight.take(cpu.arranged(weight, self.stride, self.dilation).asnumpy())
+        ops.assign(self.bias, Tensor(shift))
+
+
+class FoldedGraphConv(nn.Cell):
+    """A `GraphConv` whose weights are laid out, with the norm after it."""
+
+    def __init__(self, conv: GraphConv):
+        super().__init__()
+        self.num_subsets, self.spread_bias = conv.num_subsets, conv.spread_bias
+        self.weight = LaidOut(conv.matrix().shape)
+        width = conv.weight.shape[0]
+        self.subset_biases = Parameter(
+            np.zeros((conv.num_subsets, width // conv.num_subsets), np.float32), name="biases"
+        )
+        self.bias = Parameter(np.zeros(width // conv.num_subsets, np.float32), name="bias")
+
+    def construct(self, x, adjacency):
+        n, _, t, v = x.shape
+        x = graph_product(x, adjacency).reshape(n, -1, t * v)
+        if not self.spread_bias:
+            return channel_product(self.weight.of(n), x, self.bias).reshape(n, -1, t, v)
+        spread = ops.matmul(self.subset_biases.T, adjacency.sum(-2)) + self.bias.reshape(-1, 1)
+        return channel_product(self.weight.of(n), x).reshape(n, -1, t, v) + spread_over(spread, t)
+
+    def channel_bias(self):
+        """None: the convolution adds it."""
+
+    def take(self, conv: GraphConv, norm: BatchNorm) -> None:
+        """Replace the weights by those of the convolution and the norm."""
+        scale, shift = scale_and_shift(norm, conv.channel_bias(), self.bias.shape[0])
+        self.weight.take(scaled(conv.matrix().asnumpy(), scale))
+        ops.assign(self.subset_biases, Tensor(conv.subset_biases().asnumpy() * scale))
+        ops.assign(self.bias, Tensor(shift))
+
+
+class FoldedVolumeConv(nn.Cell):
+    """A `VolumeConv` or `DepthwiseConv` with the norm after it."""
+
+    def __init__(self, conv: VolumeConv | DepthwiseConv):
+        super().__init__()
+        self.weight = Parameter(np.zeros(conv.weight.shape, np.float32), name="weight")
+        self.bias = Parameter(np.zeros(conv.weight.shape[0], np.float32), name="bias")
+        self.stride, self.conv3d = conv.stride, conv.conv3d
+
+    def construct(self, x, num_frames):
+        return self.conv3d(x, self.weight, self.bias, num_frames, self.stride)
+
+    def take(self, conv: VolumeConv | DepthwiseConv, norm: BatchNorm) -> None:
+        """Replace the weights by those of the convolution and the norm."""
+        scale, shift = scale_and_shift(norm, None, self.bias.shape[0])
+        ops.assign(self.weight, Tensor(scaled(conv.weight.asnumpy(), scale)))
+        ops.assign(self.bias, Tensor(shift))
+
+
+class NoNorm(nn.Cell):
+    """What is left of a norm that is part of the convolution before it."""
+
+    def construct(self, x, bias=None):
+        """x as it is."""
+        return x
+
+
+FOLDED: dict[type, Any] = {
+    Conv: FoldedConv,
+    GraphConv: FoldedGraphConv,
+    VolumeConv: FoldedVolumeConv,
+    DepthwiseConv: FoldedVolumeConv,
+}
+
+
+class FoldedCopy:
+    """A copy of a model for evaluation.
+
+    Where nothing can be folded, it is the model itself: on other devices than a CPU, and in half
+    precision, which wraps the model's construct.
+
+    Attributes:
+        network: the copy.
     """
-    if hasattr(model, "amp_strategy") or not any(True for _ in _to_fold(model)):
-        return model
-    # `Cell.recompute` wraps the cell's construct: a copy would call the original's, and MindSpore
-    # keeps what such a cell was given until a gradient is asked for, which evaluation never does.
-    wrappers = [cell._recompute_cell for _, cell in model.cells_and_names()]
-    copy = deepcopy(model, {id(wrapper): None for wrapper in wrappers if wrapper is not None})
-    for prefix, cell in list(_to_fold(copy)):
-        cell.folded = True
-        cell.conv.shift = Parameter(np.zeros_like(cell.norm.bias), name=f"{prefix}conv.shift")
-    return copy
+
+    def __init__(self, model: nn.Cell):
+        self.model = self.network = model
+        self._folded: list[tuple[Any, Any, Any]] = []  # cell of the copy, its convolution and norm
+        if kernels() is cpu and not hasattr(model, "amp_strategy") and any(_to_fold(model)):
+            self.network = self._copy()
+
+    def _copy(self) -> nn.Cell:
+        # `Cell.recompute` wraps the cell's construct: a copy would call the original's, and
+        # MindSpore keeps what such a cell was given until a gradient is asked for, which
+        # evaluation never does.
+        wrappers = [cell._recompute_cell for _, cell in self.model.cells_and_names()]
+        skipped = {id(wrapper): None for wrapper in wrappers if wrapper is not None}
+        copy = deepcopy(self.model, skipped)
+        places = list(zip(_to_fold(self.model), _to_fold(copy), strict=True))
+        for (parent, name), (parent_of_copy, _) in places:
+            conv = parent[int(name)] if isinstance(parent, nn.CellList) else getattr(parent, name)
+            folded = FOLDED[type(conv)](conv)
+            norm = None
+            if is_pair(parent):
+                norm = parent.norm
+                parent_of_copy.norm = NoNorm()
+            if isinstance(parent_of_copy, nn.CellList):
+                parent_of_copy[int(name)] = folded
+            else:
+                setattr(parent_of_copy, name, folded)
+            self._folded.append((folded, conv, norm))
+        for place, parameter in copy.parameters_and_names():
+            parameter.name = place
+        return copy
+
+    def take_weights(self) -> None:
+        """Give the copy the weights that the model has now."""
+        if self.network is self.model:
+            return
+        values = dict(self.model.parameters_and_names())
+        for folded, conv, norm in self._folded:
+            folded.take(conv, norm)
+        own = {id(p) for folded, _, _ in self._folded for p in folded.get_parameters()}
+        for name, parameter in self.network.parameters_and_names():
+            if id(parameter) not in own:
+                ops.assign(parameter, values[name])
+
+    def keep_weights(self, num_inputs: int) -> None:
+        """Lay the weights of the copy out for passes of `num_inputs` clips times persons.
+
+        Passes of other sizes stay right, but lay them out themselves.
+        """
+        if self.network is self.model or num_inputs > MAX_KEPT:
+            return
+        for _, cell in self.network.cells_and_names():
+            if isinstance(cell, LaidOut):
+                cell.keep(num_inputs)
 
 
-def take_weights(copy: nn.Cell, model: nn.Cell) -> None:
-    """Give a copy that `with_norms_folded` made the weights which the model has now."""
-    if copy is model:
-        return
-    values = {name: parameter.asnumpy() for name, parameter in model.parameters_and_names()}
-    for prefix, cell in _to_fold(model):
-        norm = cell.norm
-        scale = norm.weight.asnumpy() / np.sqrt(norm.running_var.asnumpy() + EPSILON)
-        bias = cell.conv.channel_bias()
-        bias = 0 if bias is None else bias.asnumpy()
-        shift = norm.bias.asnumpy() + (bias - norm.running_mean.asnumpy()) * scale
-        values[f"{prefix}conv.shift"] = shift
-        for name in (f"{prefix}conv.weight", f"{prefix}conv.bias"):
-            if name in values:
-                values[name] = _scaled(values[name], scale)
-    for name, parameter in copy.parameters_and_names():
-        if name in values:
-            ops.assign(parameter, Tensor(values[name], parameter.dtype))
+def is_pair(cell: Any) -> bool:
+    """Whether the cell's `norm` does nothing but follow its `conv`, as its class says."""
+    return getattr(cell, "norm_follows_conv", False)
 
 
-def keep_weights(copy: nn.Cell, model: nn.Cell, num_inputs: int) -> None:
-    """Lay the weights of the copy out for passes of `num_inputs` clips times persons.
+def _to_fold(model: nn.Cell) -> Iterator[tuple[nn.Cell, str]]:
+    """Convolutions that can be folded: the cell that holds them, and under which name."""
+    for _, cell in model.cells_and_names():
+        for name, child in cell.name_cells().items():
+            if type(child) in FOLDED and (is_pair(cell) or type(child) is Conv):
+                yield cell, name
 
-    Passes of other sizes stay right, but lay them out themselves.
+
+def scale_and_shift(
+    norm: BatchNorm | None, bias: Any, num_channels: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(C,) and (C,): what a convolution's channels are multiplied with, then what is added.
+
+    Args:
+        bias: (C,) of the convolution, or None.
     """
-    if copy is model or num_inputs > MAX_KEPT:
-        return
-    for _, cell in copy.cells_and_names():
-        if isinstance(cell, Multiplying):
-            cell.keep(num_inputs)
+    bias = np.zeros(num_channels, np.float32) if bias is None else bias.asnumpy()
+    if norm is None:
+        return np.ones(num_channels, np.float32), bias
+    scale = norm.weight.asnumpy() / np.sqrt(norm.running_var.asnumpy() + EPSILON)
+    return scale, norm.bias.asnumpy() + (bias - norm.running_mean.asnumpy()) * scale
 
 
-def _to_fold(model: nn.Cell) -> Iterator[tuple[str, Normalised]]:
-    """The cells that hold a convolution and its norm, and what their parameters are named after."""
-    for name, cell in model.cells_and_names():
-        if isinstance(cell, Normalised) and not cell.norm.native:
-            yield f"{name}." if name else "", cell
-
-
-def _scaled(values: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """values (K * C, ...) times scale (C,), which each of K subsets is multiplied with."""
-    scale = np.tile(scale, len(values) // len(scale))
-    return values * scale.reshape(-1, *[1] * (values.ndim - 1))
+def scaled(weight: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """weight (C, ...) times scale (C,)."""
+    return weight * scale.reshape(-1, *[1] * (weight.ndim - 1))

@@ -11,7 +11,8 @@ from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import HeNormal, Initializer, initializer
 
 from flag3d_exp.errors import UserError
-from flag3d_exp.models.layers import BatchNorm, ConvNorm, Multiplying
+from flag3d_exp.models.kernels.products import channel_product
+from flag3d_exp.models.layers import BatchNorm, ConvNorm
 from flag3d_exp.skeletons.layout import Layout, load_layout
 
 
@@ -71,12 +72,12 @@ class GraphNetwork(nn.Cell):
         return x.reshape(n, m, *x.shape[1:])
 
 
-class GraphConv(Multiplying):
-    """Sum over the neighbour subsets of a 1x1 convolution each.
+class GraphConv(nn.Cell):
+    """Sum over the neighbour subsets of a 1x1 convolution each, before a batch norm.
 
     Args:
         spread_bias: add each subset's bias before its graph product, so that the adjacency
-            weighs it (ST-GCN), not after.
+            weighs it (ST-GCN). Otherwise the norm takes the biases: see `channel_bias`.
     """
 
     def __init__(
@@ -91,36 +92,32 @@ class GraphConv(Multiplying):
         shape = (num_subsets * out_channels, in_channels, 1, 1)
         self.weight = Parameter(initializer(init or HeNormal(mode="fan_out"), shape), name="weight")
         self.bias = Parameter(initializer("zeros", num_subsets * out_channels), name="bias")
-        self.shift = None  # see folding.py
         self.num_subsets, self.spread_bias = num_subsets, spread_bias
 
     def construct(self, x, adjacency):
-        """x: (N, C, T, V); adjacency: (K, V, V) or, without `spread_bias`, (N, K, V, V)."""
-        return self.with_bias(self.channel_bias(), x, adjacency)
+        """x (N, C, T, V), adjacency (K, V, V) or (N, K, V, V) -> (N, C', T, V).
 
-    def with_bias(self, bias, x, adjacency):
-        """As `construct`, but what is added to each channel is this (C,), or nothing if None."""
-        n, c, t, v = x.shape
-        k = self.num_subsets
-        x = graph_product(x, adjacency).reshape(n, k * c, t * v)
+        With `spread_bias` the adjacency must be (K, V, V).
+        """
+        n, _, t, v = x.shape
+        x = graph_product(x, adjacency).reshape(n, -1, t * v)
+        x = channel_product(self.matrix(), x).reshape(n, -1, t, v)
         if not self.spread_bias:
-            return self.product(x, bias).reshape(n, -1, t, v)
-        spread = ops.matmul(self.bias.reshape(k, -1).T, adjacency.sum(-2))  # (C, V)
-        if bias is not None:
-            spread = spread + bias.reshape(-1, 1)
-        spread = ops.tile(spread.reshape(1, -1, 1, v), (1, 1, t, 1))
-        return self.product(x).reshape(n, -1, t, v) + spread
+            return x
+        return x + spread_over(ops.matmul(self.subset_biases().T, adjacency.sum(-2)), t)
 
-    def arranged(self):
-        """(O, K * C): the subsets' weights side by side."""
+    def matrix(self):
+        """(C', K * C): the subsets' weights side by side."""
         k, c = self.num_subsets, self.weight.shape[1]
         return self.weight.reshape(k, -1, c).transpose(1, 0, 2).reshape(-1, k * c)
 
+    def subset_biases(self):
+        """(K, C')."""
+        return self.bias.reshape(self.num_subsets, -1)
+
     def channel_bias(self):
-        """(C,) or None: what is added to each channel, whatever the adjacency."""
-        if self.shift is not None or self.spread_bias:
-            return self.shift
-        return self.bias.reshape(self.num_subsets, -1).sum(0)
+        """(C',) or None: what the norm adds to each channel, whatever the adjacency."""
+        return None if self.spread_bias else self.subset_biases().sum(0)
 
     def multiply_adds(self, x, out):
         """Of one pass, given the shapes of input and output."""
@@ -186,6 +183,11 @@ def graph_product(x, adjacency):
         rows = x.reshape(n, c * t, v)
         products = [ops.bmm(rows, a).reshape(n, c, t, v) for a in ops.unbind(adjacency, 1)]
     return ops.concat(products, 1)
+
+
+def spread_over(values, num_frames):
+    """values (C, V) -> (1, C, num_frames, V)."""
+    return ops.tile(values.reshape(1, -1, 1, values.shape[1]), (1, 1, num_frames, 1))
 
 
 def sum_of_subsets(x):

@@ -1,15 +1,12 @@
 """Heatmaps of joints or limbs, drawn inside the network (PoseC3D, arXiv 2104.13586).
 
-Arrays of unlike shapes meet in matrix products on a CPU: for an addition or multiplication of them
-MindSpore keeps two tables of eight bytes per number of the result.
-
 Sizes: N clips, M persons, T frames, V joints or limbs, S pixels of the square heatmap's side.
 """
 
 from mindspore import Tensor, nn, ops
 
 from flag3d_exp.errors import UserError
-from flag3d_exp.models.layers import native_kernels
+from flag3d_exp.models.kernels import kernels
 from flag3d_exp.skeletons.layout import Layout
 
 MIN_SCORE = 1e-3  # less certain joints draw nothing
@@ -25,12 +22,7 @@ class Heatmaps(nn.Cell):
     Args:
         limbs: draw the layout's limbs instead of its joints.
         train_size, test_size: side S in training and otherwise.
-        native: let shapes differ, as is faster elsewhere; None: unless on a CPU.
-
-    Training needs no gradient with respect to keypoints; who does sets `differentiable`.
     """
-
-    differentiable = False
 
     def __init__(
         self,
@@ -39,7 +31,6 @@ class Heatmaps(nn.Cell):
         train_size: int,
         test_size: int,
         sigma: float = 0.6,
-        native: bool | None = None,
     ):
         super().__init__()
         for name, size in (("train_size", train_size), ("test_size", test_size)):
@@ -52,23 +43,24 @@ class Heatmaps(nn.Cell):
         self.num_maps = len(layout.limbs) if limbs else layout.num_joints
         starts, ends = zip(*layout.limbs, strict=True)
         self.starts, self.ends = Tensor(starts), Tensor(ends)
-        self.native = native_kernels() if native is None else native
+        table = kernels()
+        self.outer_product, self.outer_sum = table.outer_product, table.outer_sum
+        self.scaled = table.scaled
 
     def construct(self, keypoints):
         size = self.train_size if self.training else self.test_size
         n, m, t, _, _ = keypoints.shape
         maps = self.limb_maps(keypoints, size) if self.limbs else self.joint_maps(keypoints, size)
-        joined, *others = ops.unbind(maps, 1)  # a slice of all there is takes long on a CPU
+        joined, *others = ops.unbind(maps, 1)
         for other in others:
             joined = ops.maximum(joined, other)
-        joined = joined.reshape(n * t, self.num_maps, size, size)
-        return joined if self.differentiable else ops.stop_gradient(joined)
+        return joined.reshape(n * t, self.num_maps, size, size)
 
     def joint_maps(self, keypoints, size):
         """(N, M, T, V, S, S) heatmaps of joints; a Gaussian is a product of one row and column."""
         x, y, score = ops.unbind(keypoints, -1)
         across = self.gaussian(x, size) * drawn(score).expand_dims(-1)  # (N, M, T, V, S)
-        return self.product(self.gaussian(y, size), across)
+        return self.outer_product(self.gaussian(y, size), across)
 
     def gaussian(self, center, size):
         """(..., S) values of a Gaussian of height 1 along one axis, cut off at three sigma."""
@@ -95,38 +87,18 @@ class Heatmaps(nn.Cell):
         x, y = pixels - start_x.expand_dims(-1), pixels - start_y.expand_dims(-1)  # (N, M, T, V, S)
         reach = ops.maximum(squared_length, 1.0)
         share_x, share_y = length_x / reach, length_y / reach
-        along = self.sum(y * share_y.expand_dims(-1), x * share_x.expand_dims(-1))
+        along = self.outer_sum(y * share_y.expand_dims(-1), x * share_x.expand_dims(-1))
         along = ops.clamp(along, 0.0, 1.0)  # (N, M, T, V, S, S): share of the limb's length
         zeros = ops.zeros_like(x)
-        from_x = self.sum(zeros, x) - self.scaled(along, length_x)
-        from_y = self.sum(y, zeros) - self.scaled(along, length_y)
+        from_x = self.outer_sum(zeros, x) - self.scaled(along, length_x)
+        from_y = self.outer_sum(y, zeros) - self.scaled(along, length_y)
         values = ops.exp(-(ops.square(from_x) + ops.square(from_y)) / (2 * self.sigma**2))
         far_x, far_y = ops.where(point, start_x, end_x), ops.where(point, start_y, end_y)
         across = self.window(pixels, ops.minimum(start_x, far_x), ops.maximum(start_x, far_x))
         down = self.window(pixels, ops.minimum(start_y, far_y), ops.maximum(start_y, far_y))
         lower = ops.minimum(start_score, end_score)
         score = ops.where(drawn(lower) > 0, ops.where(point, start_score, lower), zero)
-        return values * self.product(down, across * score.expand_dims(-1))
-
-    def product(self, down, across):
-        """down (..., S) of the rows, across (..., S) of the columns -> (..., S, S)."""
-        down, across = down.expand_dims(-1), across.expand_dims(-2)
-        return down * across if self.native else ops.bmm(down, across)
-
-    def sum(self, down, across):
-        """down (..., S) of the rows, across (..., S) of the columns -> (..., S, S)."""
-        if self.native:
-            return down.expand_dims(-1) + across.expand_dims(-2)
-        columns = ops.stack([down, ops.ones_like(down)], -1)
-        return ops.bmm(columns, ops.stack([ops.ones_like(across), across], -2))
-
-    def scaled(self, planes, factors):
-        """planes (..., S, S) times factors (...)."""
-        factors = factors.expand_dims(-1).expand_dims(-1)
-        if self.native:
-            return planes * factors
-        flat = planes.reshape(*planes.shape[:-2], 1, -1)
-        return ops.bmm(factors, flat).reshape(planes.shape)
+        return values * self.outer_product(down, across * score.expand_dims(-1))
 
 
 def drawn(score):

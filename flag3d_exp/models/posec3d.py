@@ -11,7 +11,8 @@ from mindspore import nn, ops
 
 from flag3d_exp.errors import UserError
 from flag3d_exp.models.heatmap import Heatmaps
-from flag3d_exp.models.volume import VolumeUnit, clips_of_frames, every_nth_frame
+from flag3d_exp.models.kernels.frames import every_nth_frame
+from flag3d_exp.models.volume import VolumeUnit, clips_of_frames
 from flag3d_exp.skeletons.layout import load_layout
 
 

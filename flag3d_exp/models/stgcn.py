@@ -8,12 +8,14 @@ from mindspore import Parameter, nn, ops
 
 from flag3d_exp.models import published as names
 from flag3d_exp.models.graph import GraphConv, GraphNetwork
-from flag3d_exp.models.layers import BatchNorm, ConvNorm, Normalised
+from flag3d_exp.models.layers import BatchNorm, ConvNorm
 from flag3d_exp.skeletons.layout import Layout, adjacency
 
 
-class GraphUnit(Normalised):
+class GraphUnit(nn.Cell):
     """Graph convolution whose edges each have a learned importance."""
+
+    norm_follows_conv = True  # see folding.py
 
     def __init__(self, in_channels: int, out_channels: int, graph: np.ndarray):
         super().__init__()
@@ -23,7 +25,7 @@ class GraphUnit(Normalised):
         self.norm = BatchNorm(out_channels)
 
     def construct(self, x):
-        return ops.relu(self.normalised(x, self.adjacency * self.importance))
+        return ops.relu(self.norm(self.conv(x, self.adjacency * self.importance)))
 
 
 class STGCN(GraphNetwork):

@@ -8,13 +8,15 @@ from mindspore import Parameter, nn, ops
 
 from flag3d_exp.models import published as names
 from flag3d_exp.models.graph import GraphConv, GraphNetwork
-from flag3d_exp.models.layers import BatchNorm, ConvNorm, Normalised
+from flag3d_exp.models.layers import BatchNorm, ConvNorm
 from flag3d_exp.models.temporal import MultiBranch
 from flag3d_exp.skeletons.layout import Layout, adjacency
 
 
-class GraphUnit(Normalised):
+class GraphUnit(nn.Cell):
     """Graph convolution over learned edges, plus the input."""
+
+    norm_follows_conv = True  # see folding.py
 
     def __init__(self, in_channels: int, out_channels: int, graph: np.ndarray):
         super().__init__()
@@ -26,7 +28,7 @@ class GraphUnit(Normalised):
             self.shortcut = ConvNorm(in_channels, out_channels)
 
     def construct(self, x):
-        out = self.normalised(x, self.adjacency)
+        out = self.norm(self.conv(x, self.adjacency))
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 
 

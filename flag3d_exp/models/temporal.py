@@ -2,7 +2,8 @@
 
 from mindspore import nn, ops
 
-from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, every_nth, stacked_init
+from flag3d_exp.models.kernels.slices import every_nth
+from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, stacked_init
 
 
 class Branches(nn.Cell):

@@ -16,7 +16,6 @@ from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import UserError, blamed_on, nearest
-from flag3d_exp.models.heatmap import Heatmaps
 from flag3d_exp.report.explanation import explanation_figure
 from flag3d_exp.results import attribution
 from flag3d_exp.results.attribution import Gradient
@@ -132,9 +131,6 @@ def gradient_function(model: nn.Cell, label: int) -> Gradient:
     def log_score(clips: Tensor) -> Tensor:
         return ops.log_softmax(model(clips, None), -1)[:, label].sum()
 
-    for _, cell in model.cells_and_names():
-        if isinstance(cell, Heatmaps):
-            cell.differentiable = True
     gradient = ms.grad(log_score)
 
     def of_arrays(clips: np.ndarray) -> np.ndarray:

@@ -21,12 +21,13 @@ from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.request import request_fields
 from flag3d_exp.data.source import Dataset
 from flag3d_exp.engine.checkpoint import load_checkpoint
+from flag3d_exp.engine.parameters import assign_parameters, parameter_values
 from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.export.file import needed, open_file, write_file
 from flag3d_exp.export.mindir import compiled, graph_of
 from flag3d_exp.export.model_store import log_model
-from flag3d_exp.models.layers import use_native_kernels
+from flag3d_exp.models.kernels import native, using
 from flag3d_exp.runs import record
 from flag3d_exp.runs.provenance import provenance
 from flag3d_exp.runs.references import find_checkpoint
@@ -72,12 +73,15 @@ class Export:
         model = restored_model(experiment, checkpoint, [data], self.weights)
         clips = np.concatenate([data.clips(index) for index in range(len(data))])
         expected = Predictor(model, jit=False)(clips)
+        with using(native):  # what a file holds are the operations of any device
+            exported = experiment.model()
+        assign_parameters(exported.get_parameters(), parameter_values(model.get_parameters()))
         facts = facts_of(experiment) | {"checkpoint": sha256(path)}
         facts["scored"] = is_scored(checkpoint)
         target = folder / f"model.{self.format}"
         with experiment.tracked(device_name) as tracker:
             begin = time.perf_counter()
-            difference = write_verified(target, model, facts, clips, expected)
+            difference = write_verified(target, exported, facts, clips, expected)
             metrics = {
                 "export/difference": difference,
                 "export/megabytes": target.stat().st_size / 1e6,
@@ -127,13 +131,13 @@ def write_verified(
     """Write the network to `target` once the file gives the expected logits; by how much it is off.
 
     Args:
+        model: made with native kernels.
         clips: (N, M, T, V, C).
         expected: (N, K) logits.
 
     Raises:
         UserError: it cannot be exported, or gives other logits; nothing is written.
     """
-    use_native_kernels(model)
     network = compiled(model, clips.shape[1:])
     content = network.SerializeToString()
     if target.suffix == ".onnx":

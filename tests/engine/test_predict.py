@@ -10,8 +10,7 @@ from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.models.aagcn import AAGCN
 from flag3d_exp.models.classifier import Classifier
 from flag3d_exp.models.ctrgcn import CTRGCN
-from flag3d_exp.models.folding import MAX_KEPT
-from flag3d_exp.models.layers import Multiplying
+from flag3d_exp.models.folding import MAX_KEPT, LaidOut
 from flag3d_exp.models.posec3d import PoseC3D
 from flag3d_exp.models.stgcn import STGCN
 
@@ -63,6 +62,7 @@ def test_weights_are_laid_out_for_the_first_number_of_clips_unless_it_is_large(n
     predict = Predictor(model, jit=False)
     predict(np.zeros((num_clips, *CLIPS.shape[1:]), np.float32))
     predict(CLIPS)
-    for network, expected in ((predict.network, num_kept), (model, None)):
-        kept = [cell.kept for _, cell in network.cells_and_names() if isinstance(cell, Multiplying)]
-        assert kept and {None if one is None else one.shape[0] for one in kept} == {expected}
+    cells = [cell for _, cell in predict.network.cells_and_names() if isinstance(cell, LaidOut)]
+    kept = {None if cell.copies is None else cell.copies.shape[0] for cell in cells}
+    assert kept == {num_kept}
+    assert not any(isinstance(cell, LaidOut) for _, cell in model.cells_and_names())

@@ -7,10 +7,11 @@ import pytest
 from mindspore import Tensor
 from networks import GRAPH, HEATMAP, TINY_HEATMAP, classifier
 
+from flag3d_exp.engine.parameters import assign_parameters, parameter_values
 from flag3d_exp.errors import UserError
 from flag3d_exp.export import mindir
 from flag3d_exp.export.onnx_file import onnx_model
-from flag3d_exp.models.layers import use_native_kernels
+from flag3d_exp.models.kernels import native, using
 from flag3d_exp.models.posec3d import PoseC3D
 from flag3d_exp.models.stgcn import STGCN
 
@@ -45,8 +46,10 @@ def test_exported_networks_give_their_own_logits_for_batches_of_any_size(
     expected = model(Tensor(clips)).asnumpy()
     tolerance = max(1e-4, 2e-6 * abs(expected).max())
 
-    use_native_kernels(model)
-    compiled = mindir.compiled(model, shape)
+    with using(native):
+        exported, _ = network(kind, num_persons, limbs)
+    assign_parameters(exported.get_parameters(), parameter_values(model.get_parameters()))
+    compiled = mindir.compiled(exported, shape)
     onnx = onnx_model(mindir.graph_of(compiled), shape, NUM_CLASSES)
     session = onnxruntime.InferenceSession(onnx.SerializeToString())
     (tmp_path / "model.mindir").write_bytes(compiled.SerializeToString())

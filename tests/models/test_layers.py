@@ -1,4 +1,4 @@
-"""Shared layers: both formulations agree, compiled gradients are right call after call."""
+"""Shared layers, by their definitions; compiled gradients are right call after call."""
 
 import mindspore as ms
 import numpy as np
@@ -7,11 +7,11 @@ from mindspore import Tensor, ops
 
 from flag3d_exp.models import layers
 from flag3d_exp.models.classifier import Head
-from flag3d_exp.models.folding import take_weights, with_norms_folded
+from flag3d_exp.models.folding import FoldedCopy
 from flag3d_exp.models.graph import GraphConv, KeypointNorm
 from flag3d_exp.models.layers import BatchNorm, Conv
 from flag3d_exp.models.temporal import Branches, max_of_three_frames
-from flag3d_exp.models.volume import DepthwiseConv, VolumeConv, every_nth_frame, shifted_frames
+from flag3d_exp.models.volume import DepthwiseConv, VolumeConv, VolumeUnit
 
 
 def drawn(*shape: int, seed: int = 0) -> np.ndarray:
@@ -34,72 +34,6 @@ def value_and_gradients(cell, *inputs, jit: bool, calls: int = 1):
     return [output.asnumpy(), of_input.asnumpy(), *(g.asnumpy() for g in of_parameters)]
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("out_channels", [4, 1])
-@pytest.mark.parametrize(
-    ("kernel", "stride", "dilation"),
-    [
-        ((1, 1), (1, 1), (1, 1)),
-        ((1, 1), (2, 1), (1, 1)),
-        ((9, 1), (1, 1), (1, 1)),
-        ((9, 1), (2, 1), (1, 1)),
-        ((15, 1), (1, 1), (1, 1)),
-        ((3, 1), (2, 1), (4, 1)),
-    ],
-)
-def test_a_convolution_by_matrix_product_equals_the_native_one(
-    kernel, stride, dilation, out_channels, training
-):
-    product, native = (
-        Conv(3, out_channels, kernel, stride, dilation, native=native).set_train(training)
-        for native in (False, True)
-    )
-    for mine, theirs in zip(native.get_parameters(), product.get_parameters(), strict=True):
-        value = drawn(*mine.shape, seed=len(mine.shape))
-        ops.assign(mine, Tensor(value))
-        ops.assign(theirs, Tensor(value))
-    x = Tensor(drawn(2, 3, 11, 5))
-    found = value_and_gradients(product, x, jit=False)
-    for one, other in zip(found, value_and_gradients(native, x, jit=False), strict=True):
-        np.testing.assert_allclose(one, other, atol=2e-5)
-
-
-@pytest.mark.parametrize("kind", [VolumeConv, DepthwiseConv])
-@pytest.mark.parametrize(
-    ("kernel", "stride"), [((1, 3, 3), 2), ((3, 1, 1), 1), ((3, 3, 3), 1), ((5, 1, 1), 1)]
-)
-def test_a_volume_convolution_equals_the_definition(kind, kernel, stride):
-    sizes = (3, 4) if kind is VolumeConv else (3,)
-    product, native = (kind(*sizes, kernel, stride, native=native) for native in (False, True))
-    ops.assign(native.weight, product.weight)
-    x = drawn(2 * 4, 3, 6, 5)
-    found = [
-        value_and_gradients(Bound(cell, 4), Tensor(x), jit=False) for cell in (product, native)
-    ]
-    for one, other in zip(*found, strict=True):
-        np.testing.assert_allclose(one, other, atol=2e-5)
-    expected = volume_convolution(x, product.weight.asnumpy(), 4, stride, kind is DepthwiseConv)
-    np.testing.assert_allclose(found[0][0], expected, atol=2e-5)
-
-
-def volume_convolution(x, weight, num_frames, stride, depthwise):
-    """The sum over the kernel, one element of it at a time."""
-    nt, c, h, w = x.shape
-    frames, rows, columns = weight.shape[2:]
-    pads = [(0, 0), *((size // 2,) * 2 for size in (frames, rows, columns))]
-    clips = x.reshape(-1, num_frames, c, h, w).transpose(0, 2, 1, 3, 4)
-    padded = np.pad(clips, [(0, 0), *pads])
-    total = 0
-    for f in range(frames):
-        for r in range(rows):
-            for q in range(columns):
-                part = padded[:, :, f : f + num_frames, r : r + h : stride, q : q + w : stride]
-                one = weight[:, :, f, r, q]
-                contraction = "nithw,oi->nothw" if not depthwise else "nithw,ij->nithw"
-                total = total + np.einsum(contraction, part, one)
-    return total.transpose(0, 2, 1, 3, 4).reshape(nt, -1, *total.shape[3:])
-
-
 class Bound(ms.nn.Cell):
     """A volume layer with the number of frames filled in."""
 
@@ -109,14 +43,6 @@ class Bound(ms.nn.Cell):
 
     def construct(self, x):
         return self.layer(x, self.num_frames)
-
-
-def test_unfolding_in_groups_of_frames_changes_nothing(monkeypatch):
-    layer = VolumeConv(2, 3, (1, 3, 3), native=False)
-    x = Tensor(drawn(5, 2, 4, 4))
-    whole = layer(x, 5).asnumpy()
-    monkeypatch.setattr("flag3d_exp.models.volume.MAX_UNFOLDED", 2 * 18 * 16)
-    np.testing.assert_allclose(layer(x, 5).asnumpy(), whole, atol=1e-6)
 
 
 def cells_and_inputs():
@@ -181,7 +107,7 @@ def test_a_graph_convolution_is_the_sum_over_subsets():
         if spread:
             expected = expected + np.einsum("ko,kvw->ow", bias, adjacency)[None, :, None]
         else:
-            expected = expected + bias.sum(0)[None, :, None, None]
+            np.testing.assert_allclose(layer.channel_bias().asnumpy(), bias.sum(0), atol=1e-6)
         shared = layer(Tensor(x), Tensor(adjacency)).asnumpy()
         np.testing.assert_allclose(shared, expected, atol=1e-5)
     layer = GraphConv(2, 5, 2)
@@ -211,27 +137,6 @@ def test_tanh_is_exact_to_rounding():
     np.testing.assert_allclose(layers.tanh(Tensor(x)).asnumpy(), np.tanh(x), atol=3e-6)
 
 
-def test_frames_are_shifted_and_left_out_within_their_clip():
-    x = Tensor(np.arange(1.0, 7.0, dtype=np.float32).reshape(2, 3))
-    np.testing.assert_array_equal(shifted_frames(x, 1).asnumpy(), [[0, 1, 2], [0, 4, 5]])
-    np.testing.assert_array_equal(shifted_frames(x, -2).asnumpy(), [[3, 0, 0], [6, 0, 0]])
-    np.testing.assert_array_equal(shifted_frames(x, 5).asnumpy(), np.zeros((2, 3)))
-    kept = every_nth_frame(x.reshape(6, 1, 1, 1), 3, 2).asnumpy()
-    np.testing.assert_array_equal(kept.ravel(), [1, 3, 4, 6])
-
-
-@pytest.mark.parametrize("axis", [1, 2])
-def test_every_nth_place_is_kept_and_gets_the_gradient(axis):
-    x = Tensor(drawn(2, 5, 6))
-    places = [slice(None), slice(None), slice(None)]
-    places[axis] = slice(None, None, 3)
-    kept, gradient = ms.value_and_grad(lambda x: ops.square(layers.every_nth(x, 3, axis)).sum())(x)
-    expected = np.zeros((2, 5, 6), np.float32)
-    expected[tuple(places)] = 2 * x.asnumpy()[tuple(places)]
-    np.testing.assert_allclose(gradient.asnumpy(), expected, rtol=1e-6)
-    assert float(kept.asnumpy()) == pytest.approx(np.square(expected / 2).sum(), rel=1e-5)
-
-
 def test_the_maximum_looks_one_frame_either_way():
     x = Tensor(np.array([1, 5, 2, 0, 3], np.float32).reshape(1, 1, 5, 1))
     np.testing.assert_array_equal(max_of_three_frames(x).asnumpy().ravel(), [5, 5, 5, 3, 3])
@@ -245,59 +150,62 @@ def test_branches_in_training_take_the_same_maximum_as_in_evaluation():
     )
 
 
-@pytest.mark.parametrize("axes", [(2,), (3,), (2, 3)])
-def test_a_mean_by_matrix_product_equals_the_reduction(axes):
-    x = Tensor(drawn(2, 3, 7, 5))
-    product, native = (layers.Mean(axes, native=native) for native in (False, True))
-    np.testing.assert_allclose(native(x).asnumpy(), x.asnumpy().mean(axes), atol=1e-6)
-    found = value_and_gradients(product, x, jit=False)
-    for one, other in zip(found, value_and_gradients(native, x, jit=False), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
-
-
-def normalised_cells():
-    """Convolutions with a norm after them, and what they take."""
+def pairs():
+    """What makes a convolution with a norm after it, and what the pair takes."""
     graph = Tensor(np.abs(drawn(3, 5, 5, seed=1)))
     x = Tensor(drawn(2, 4, 8, 5))
-    plain, spread = (GraphConv(4, 6, 3, spread_bias=spread) for spread in (False, True))
     return {
-        "conv": (Conv(4, 6, (9, 1)), (x,)),
-        "no bias": (Conv(4, 6, bias=False), (x,)),
-        "graph": (plain, (x, graph)),
-        "spread graph": (spread, (x, graph)),
-        "volume": (VolumeConv(4, 6, (3, 3, 3), 2), (x, 2)),
-        "1x1 volume": (VolumeConv(4, 6), (x, 2)),
-        "depthwise": (DepthwiseConv(4, (3, 3, 3)), (x, 2)),
+        "conv": (lambda: Pair(Conv(4, 6, (9, 1), add_bias=False)), (x,)),
+        "no bias": (lambda: Pair(Conv(4, 6, bias=False)), (x,)),
+        "graph": (lambda: Pair(GraphConv(4, 6, 3)), (x, graph)),
+        "spread graph": (lambda: Pair(GraphConv(4, 6, 3, spread_bias=True)), (x, graph)),
+        "volume": (lambda: VolumeUnit(4, 6, (3, 3, 3), 2, relu=False), (x, 2)),
+        "1x1 volume": (lambda: VolumeUnit(4, 6, relu=False), (x, 2)),
+        "depthwise": (lambda: VolumeUnit(4, 4, (3, 3, 3), relu=False, depthwise=True), (x, 2)),
+        "conv alone": (lambda: ms.nn.SequentialCell(Conv(4, 6, (3, 1))), (x,)),
     }
 
 
-class Pair(layers.Normalised):
-    def __init__(self, conv, native):
+class Pair(ms.nn.Cell):
+    norm_follows_conv = True
+
+    def __init__(self, conv):
         super().__init__()
-        self.conv = conv
-        self.norm = BatchNorm(4 if isinstance(conv, DepthwiseConv) else 6, native=native)
+        self.conv, self.norm = conv, BatchNorm(6)
 
     def construct(self, *inputs):
-        return self.normalised(*inputs)
+        return self.norm(self.conv(*inputs), self.conv.channel_bias())
 
 
-@pytest.mark.parametrize("name", normalised_cells())
+@pytest.mark.parametrize("name", pairs())
 def test_a_norm_made_part_of_its_convolution_equals_the_two_apart(name):
-    conv, inputs = normalised_cells()[name]
-    pairs = [Pair(conv, native) for native in (False, True)]
-    for number, parameter in enumerate(pairs[0].get_parameters()):
-        value = Tensor(0.5 + 0.1 * np.abs(drawn(*parameter.shape, seed=number)))
-        for pair in pairs:
-            ops.assign(dict(pair.parameters_and_names())[parameter.name], value)
-    without_bias, apart = (ms.jit(pair.set_train().construct) for pair in pairs)
-    for _ in range(3):
-        found, expected = without_bias(*inputs).asnumpy(), apart(*inputs).asnumpy()
+    make, inputs = pairs()[name]
+    model = make().set_train(False)
+    for number, parameter in enumerate(model.get_parameters()):
+        value = 0.5 + 0.1 * np.abs(drawn(*parameter.shape, seed=number))
+        ops.assign(parameter, Tensor(value.astype(np.float32)))
+    expected = model(*inputs).asnumpy()
+    copy = FoldedCopy(model)
+    assert copy.network is not model
+    copy.take_weights()
+    for num_kept in (None, 2):
+        if num_kept:
+            copy.keep_weights(num_kept)
+        folded = ms.jit(copy.network.set_train(False).construct)
+        np.testing.assert_allclose(folded(*inputs).asnumpy(), expected, atol=1e-5)
+    np.testing.assert_array_equal(model(*inputs).asnumpy(), expected)
+
+
+def test_in_training_only_the_running_mean_sees_the_bias_before_a_norm():
+    x, bias = Tensor(drawn(4, 3, 5, 2)), Tensor(drawn(3, seed=1))
+    given, added = (BatchNorm(3).set_train() for _ in range(2))
+    for _ in range(2):
+        found = ms.jit(given.construct)(x, bias).asnumpy()
+        expected = ms.jit(added.construct)(ops.bias_add(x, bias)).asnumpy()
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    copy = with_norms_folded(pairs[0])
-    take_weights(copy, pairs[0])
-    folded, apart = (ms.jit(cell.set_train(False).construct) for cell in (copy, pairs[1]))
-    expected = apart(*inputs).asnumpy()
-    np.testing.assert_allclose(folded(*inputs).asnumpy(), expected, atol=1e-5)
-    np.testing.assert_allclose(pairs[0].set_train(False)(*inputs).asnumpy(), expected, atol=1e-5)
-    for one, other in zip(*(pair.norm.get_parameters() for pair in pairs), strict=True):
+    for one, other in zip(given.get_parameters(), added.get_parameters(), strict=True):
         np.testing.assert_allclose(one.asnumpy(), other.asnumpy(), rtol=1e-5, atol=1e-6)
+    for norm in (given, added):
+        norm.set_train(False)
+    expected = added(ops.bias_add(x, bias)).asnumpy()
+    np.testing.assert_allclose(given(x, bias).asnumpy(), expected, atol=1e-5)

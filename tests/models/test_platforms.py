@@ -10,7 +10,7 @@ from mindspore import ops
 from mindspore.train.mind_ir_pb2 import ModelProto
 from networks import GRAPH, HEATMAP, TINY_HEATMAP, classifier
 
-from flag3d_exp.models import layers, volume
+from flag3d_exp.models.kernels import cpu, native, using
 
 PLATFORMS = {"Ascend", "GPU", "CPU"}
 # Primitive in a compiled graph: the function of `mindspore.ops` that is documented for it. Source:
@@ -89,13 +89,12 @@ def test_the_table_says_what_the_documentation_says(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("native", [False, True], ids=["cpu", "accelerator"])
+@pytest.mark.parametrize("table", [cpu, native], ids=["cpu", "native"])
 @pytest.mark.parametrize("kind", NETWORKS, ids=lambda kind: kind.__name__)
-def test_a_network_uses_operations_in_the_table_only(kind, native, monkeypatch, tmp_path):
-    for module in (layers, volume):
-        monkeypatch.setattr(module, "native_kernels", lambda: native)
+def test_a_network_uses_operations_in_the_table_only(kind, table, tmp_path):
     layout, num_joints = ("coco", 17) if kind in HEATMAP else ("nturgb+d", 25)
-    network = classifier(kind, 5, layout, **NETWORKS[kind])
+    with using(table):
+        network = classifier(kind, 5, layout, **NETWORKS[kind])
     keypoints = np.random.default_rng(0).random((2, 1, 8, num_joints, 3), np.float32)
     for training in (False, True):
         network.set_train(training)

@@ -24,6 +24,7 @@ from flag3d_exp.data.inputs import read_inputs
 from flag3d_exp.data.request import request_fields
 from flag3d_exp.errors import UserError
 from flag3d_exp.export.serving import Classifier
+from flag3d_exp.models.kernels import native, using
 from flag3d_exp.models.stgcn import STGCN
 from flag3d_exp.skeletons.layout import LAYOUTS, load_layout
 from flag3d_exp.tasks.export import write_verified
@@ -185,7 +186,8 @@ def test_without_its_data_and_with_a_layout_of_its_own_a_run_is_exported(trained
 
 
 def test_nothing_is_written_when_the_logits_differ(tmp_path):
-    model = classifier(STGCN, 5, "coco", **GRAPH[STGCN])
+    with using(native):
+        model = classifier(STGCN, 5, "coco", **GRAPH[STGCN])
     clips = np.ones((2, 1, 4, 17, 3), np.float32)
     for suffix in ("onnx", "mindir"):
         with pytest.raises(UserError, match=f"`task.format={suffix}`: .* nothing is written"):

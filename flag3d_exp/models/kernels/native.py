@@ -1,0 +1,65 @@
+"""Layers by the device's own kernels, for GPU and Ascend. See `cpu` for the same functions."""
+
+from mindspore import ops
+
+from flag3d_exp.models.kernels.frames import neighbouring_frames, sum_of_shifted
+
+UNFOLDS = False  # whether convolutions hold arrays larger than input and output
+
+
+def conv2d(x, weight, bias, stride, dilation, training):
+    """x (N, C, H, W), weight (O, C, rows, columns), bias (O,) or None: (N, O, H', W').
+
+    Padded so that stride 1 keeps the size. `training` says whether gradients will be asked for.
+    """
+    padding = (
+        (weight.shape[2] - 1) * dilation[0] // 2,
+        (weight.shape[3] - 1) * dilation[1] // 2,
+    )
+    return ops.conv2d(x, weight, bias, stride, "pad", padding, dilation)
+
+
+def conv3d(x, weight, bias, num_frames, stride):
+    """x (N * T, C, H, W), weight (O, C, frames, rows, columns): (N * T, O, H', W').
+
+    Padded so that stride 1 keeps the size; `stride` is that of rows and columns.
+    """
+    _, _, frames, rows, columns = weight.shape
+    x = neighbouring_frames(x, num_frames, frames)  # (N * T, frames * C, H, W)
+    weight = weight.transpose(0, 2, 1, 3, 4)  # (O, frames, C, rows, columns)
+    weight = weight.reshape(weight.shape[0], -1, rows, columns)
+    return ops.conv2d(x, weight, bias, stride, "pad", (rows // 2, columns // 2))
+
+
+def depthwise_conv3d(x, weight, bias, num_frames, stride):
+    """As `conv3d`, each channel by itself: weight (C, 1, frames, rows, columns)."""
+    nt, c, h, w = x.shape
+    _, _, frames, rows, columns = weight.shape
+    padding = (rows // 2, columns // 2)
+    taps = [
+        ops.conv2d(x, weight[:, :, k], None, stride, "pad", padding, 1, c) for k in range(frames)
+    ]
+    out_h, out_w = (h - 1) // stride + 1, (w - 1) // stride + 1
+    taps = [tap.reshape(nt // num_frames, num_frames, c, out_h, out_w) for tap in taps]
+    total = sum_of_shifted(taps).reshape(nt, c, out_h, out_w)
+    return total if bias is None else ops.bias_add(total, bias)
+
+
+def mean(x, axes):
+    """Mean of x (N, C, H, W) over `axes`, one of (2,), (3,) and (2, 3), which are left out."""
+    return x.mean(axes)
+
+
+def outer_product(down, across):
+    """down (..., S) of the rows, across (..., S) of the columns: (..., S, S)."""
+    return down.expand_dims(-1) * across.expand_dims(-2)
+
+
+def outer_sum(down, across):
+    """down (..., S) of the rows, across (..., S) of the columns: (..., S, S)."""
+    return down.expand_dims(-1) + across.expand_dims(-2)
+
+
+def scaled(planes, factors):
+    """planes (..., S, S) times factors (...)."""
+    return planes * factors.expand_dims(-1).expand_dims(-1)

@@ -1,0 +1,208 @@
+"""Each function of the tables `cpu` and `native`: same values and gradients, call after call."""
+
+from collections.abc import Callable
+from functools import partial
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, ops
+
+from flag3d_exp.models.kernels import cpu, kernels, native, slices, using
+from flag3d_exp.models.kernels.frames import every_nth_frame, shifted_frames
+
+
+def drawn(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def value_and_gradients(function: Callable, inputs: list[np.ndarray], jit: bool, calls: int = 1):
+    """Output, and the gradient of a weighted sum of it by each input, of the last of the calls."""
+
+    def total(*tensors):
+        output = function(*tensors)
+        weights = ops.cos(ops.arange(output.size).astype(output.dtype)).reshape(output.shape)
+        return (output * weights).sum(), output
+
+    places = tuple(range(len(inputs)))
+    compiled = ms.value_and_grad(total, places, has_aux=True)
+    compiled = ms.jit(compiled) if jit else compiled
+    for _ in range(calls):
+        (_, output), gradients = compiled(*[Tensor(array) for array in inputs])
+    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+    return [output.asnumpy(), *(gradient.asnumpy() for gradient in gradients)]
+
+
+def conv2d(table, out_channels, kernel, stride, dilation, training):
+    def function(x, weight, bias):
+        return table.conv2d(x, weight, bias, stride, dilation, training)
+
+    return function, [
+        drawn(2, 3, 11, 5),
+        drawn(out_channels, 3, *kernel, seed=1),
+        drawn(out_channels, seed=2),
+    ]
+
+
+def conv3d(table, depthwise, kernel, stride):
+    convolve = table.depthwise_conv3d if depthwise else table.conv3d
+
+    def function(x, weight, bias):
+        return convolve(x, weight, bias, 4, stride)
+
+    sizes = (3, 1) if depthwise else (4, 3)
+    return function, [drawn(8, 3, 6, 5), drawn(*sizes, *kernel, seed=1), drawn(sizes[0], seed=2)]
+
+
+def mean(table, axes):
+    def function(x):
+        return table.mean(x, axes)
+
+    return function, [drawn(2, 3, 7, 5)]
+
+
+def outer(table, name):
+    return getattr(table, name), [drawn(2, 3, 4), drawn(2, 3, 4, seed=1)]
+
+
+def scaled(table):
+    return table.scaled, [drawn(2, 3, 4, 4), drawn(2, 3, seed=1)]
+
+
+KERNELS = [
+    ((1, 1), (1, 1), (1, 1)),
+    ((1, 1), (2, 1), (1, 1)),
+    ((9, 1), (1, 1), (1, 1)),
+    ((9, 1), (2, 1), (1, 1)),
+    ((15, 1), (1, 1), (1, 1)),
+    ((3, 1), (2, 1), (4, 1)),
+]
+CASES = {
+    f"conv2d {kernel} {stride} {dilation} to {width}{' training' * training}": partial(
+        conv2d,
+        out_channels=width,
+        kernel=kernel,
+        stride=stride,
+        dilation=dilation,
+        training=training,
+    )
+    for kernel, stride, dilation in KERNELS
+    for width in (4, 1)
+    for training in (True, False)
+}
+CASES |= {
+    f"{'depthwise ' * depthwise}conv3d {kernel} {stride}": partial(
+        conv3d, depthwise=depthwise, kernel=kernel, stride=stride
+    )
+    for depthwise in (False, True)
+    for kernel, stride in (((1, 3, 3), 2), ((3, 1, 1), 1), ((3, 3, 3), 1), ((5, 1, 1), 1))
+}
+CASES |= {f"mean over {axes}": partial(mean, axes=axes) for axes in ((2,), (3,), (2, 3))}
+CASES |= {name: partial(outer, name=name) for name in ("outer_product", "outer_sum")}
+CASES["scaled"] = scaled
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_both_tables_agree_in_values_and_gradients(name):
+    found = [value_and_gradients(*CASES[name](table), jit=False) for table in (cpu, native)]
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, atol=3e-5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "conv2d (1, 1) (1, 1) (1, 1) to 4 training",
+        "conv2d (9, 1) (1, 1) (1, 1) to 4 training",
+        "conv2d (9, 1) (2, 1) (1, 1) to 4 training",
+        "conv2d (15, 1) (1, 1) (1, 1) to 1 training",
+        "conv3d (1, 3, 3) 2",
+        "conv3d (3, 3, 3) 1",
+        "depthwise conv3d (3, 3, 3) 1",
+        "mean over (2,)",
+        "outer_sum",
+        "scaled",
+    ],
+)
+def test_compiled_gradients_stay_right_call_after_call(name):
+    """MindSpore has operations whose compiled gradient is wrong from the second call on."""
+    eager = value_and_gradients(*CASES[name](cpu), jit=False)
+    compiled = value_and_gradients(*CASES[name](cpu), jit=True, calls=3)
+    for one, other in zip(eager, compiled, strict=True):
+        np.testing.assert_allclose(one, other, atol=3e-5)
+
+
+def test_the_tables_have_the_same_functions():
+    names = {
+        name
+        for name, value in vars(native).items()
+        if getattr(value, "__module__", "") == native.__name__
+    }
+    assert names == {
+        "conv2d", "conv3d", "depthwise_conv3d", "mean", "outer_product", "outer_sum", "scaled"
+    }  # fmt: skip
+    assert all(callable(getattr(cpu, name)) for name in names)
+
+
+def test_a_block_chooses_the_table_of_layers_made_in_it():
+    assert kernels() is cpu
+    with using(native):
+        assert kernels() is native
+    assert kernels() is cpu
+
+
+@pytest.mark.parametrize("table", [cpu, native], ids=["cpu", "native"])
+@pytest.mark.parametrize("name", [name for name in CASES if "conv3d" in name])
+def test_a_volume_convolution_equals_the_definition(name, table):
+    function, (x, weight, bias) = CASES[name](table)
+    stride = CASES[name].keywords["stride"]
+    depthwise = CASES[name].keywords["depthwise"]
+    expected = volume_convolution(x, weight, 4, stride, depthwise) + bias[:, None, None]
+    found = function(*(Tensor(array) for array in (x, weight, bias))).asnumpy()
+    np.testing.assert_allclose(found, expected, atol=3e-5)
+
+
+def volume_convolution(x, weight, num_frames, stride, depthwise):
+    """The sum over the kernel, one element of it at a time."""
+    nt, c, h, w = x.shape
+    frames, rows, columns = weight.shape[2:]
+    pads = [(0, 0), *((size // 2,) * 2 for size in (frames, rows, columns))]
+    clips = x.reshape(-1, num_frames, c, h, w).transpose(0, 2, 1, 3, 4)
+    padded = np.pad(clips, [(0, 0), *pads])
+    total = 0
+    for f in range(frames):
+        for r in range(rows):
+            for q in range(columns):
+                part = padded[:, :, f : f + num_frames, r : r + h : stride, q : q + w : stride]
+                one = weight[:, :, f, r, q]
+                contraction = "nithw,oi->nothw" if not depthwise else "nithw,ij->nithw"
+                total = total + np.einsum(contraction, part, one)
+    return total.transpose(0, 2, 1, 3, 4).reshape(nt, -1, *total.shape[3:])
+
+
+def test_unfolding_in_groups_of_frames_changes_nothing(monkeypatch):
+    x, weight = Tensor(drawn(5, 2, 4, 4)), Tensor(drawn(3, 2, 1, 3, 3))
+    whole = cpu.conv3d(x, weight, None, 5, 1).asnumpy()
+    monkeypatch.setattr(cpu, "MAX_UNFOLDED", 2 * 18 * 16)
+    np.testing.assert_allclose(cpu.conv3d(x, weight, None, 5, 1).asnumpy(), whole, atol=1e-6)
+
+
+def test_frames_are_shifted_and_left_out_within_their_clip():
+    x = Tensor(np.arange(1.0, 7.0, dtype=np.float32).reshape(2, 3))
+    np.testing.assert_array_equal(shifted_frames(x, 1).asnumpy(), [[0, 1, 2], [0, 4, 5]])
+    np.testing.assert_array_equal(shifted_frames(x, -2).asnumpy(), [[3, 0, 0], [6, 0, 0]])
+    np.testing.assert_array_equal(shifted_frames(x, 5).asnumpy(), np.zeros((2, 3)))
+    kept = every_nth_frame(x.reshape(6, 1, 1, 1), 3, 2).asnumpy()
+    np.testing.assert_array_equal(kept.ravel(), [1, 3, 4, 6])
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_every_nth_place_is_kept_and_gets_the_gradient(axis):
+    x = Tensor(drawn(2, 5, 6))
+    places = [slice(None), slice(None), slice(None)]
+    places[axis] = slice(None, None, 3)
+    kept, gradient = ms.value_and_grad(lambda x: ops.square(slices.every_nth(x, 3, axis)).sum())(x)
+    expected = np.zeros((2, 5, 6), np.float32)
+    expected[tuple(places)] = 2 * x.asnumpy()[tuple(places)]
+    np.testing.assert_allclose(gradient.asnumpy(), expected, rtol=1e-6)
+    assert float(kept.asnumpy()) == pytest.approx(np.square(expected / 2).sum(), rel=1e-5)
