@@ -17,7 +17,7 @@ from flag3d_exp.errors import UserError
 from flag3d_exp.models import published as names
 from flag3d_exp.models.dense import Dense, uniform
 from flag3d_exp.models.graph import Block
-from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, Normalised
+from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm
 from flag3d_exp.models.temporal import Branches
 from flag3d_exp.models.topology import Topology
 from flag3d_exp.skeletons.layout import hop_distance, load_layout
@@ -144,19 +144,21 @@ class BlockGCN(nn.Cell):
         return 0
 
 
-class TopologyUnit(Normalised):
+class TopologyUnit(nn.Cell):
     """Topologies (N, E, 1, 1) as features (N, C, 1, 1) to add to a block's."""
+
+    norm_follows_conv = True  # see folding.py
 
     def __init__(self, num_elements: int, num_channels: int):
         super().__init__()
-        self.conv = Conv(num_elements, num_channels, init=uniform(num_elements))
+        self.conv = Conv(num_elements, num_channels, init=uniform(num_elements), add_bias=False)
         self.norm = BatchNorm(num_channels)
 
     def construct(self, topologies):
-        return ops.relu(self.normalised(topologies))
+        return ops.relu(self.norm(self.conv(topologies), self.conv.channel_bias()))
 
 
-class GraphUnit(Normalised):
+class GraphUnit(nn.Cell):
     """Graph convolution in groups of channels, plus the input.
 
     Each group and subset has a learned graph, plus one that depends on how many hops joints are
@@ -165,6 +167,8 @@ class GraphUnit(Normalised):
     Args:
         hops: (V, V) between joints.
     """
+
+    norm_follows_conv = True  # see folding.py
 
     def __init__(self, in_channels: int, out_channels: int, hops: np.ndarray, num_groups: int):
         super().__init__()
@@ -183,7 +187,7 @@ class GraphUnit(Normalised):
             self.shortcut = ConvNorm(in_channels, out_channels)
 
     def construct(self, x):
-        out = self.normalised(x, self.graphs())
+        out = self.norm(self.conv(x, self.graphs()), self.conv.channel_bias())
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 
     def multiply_adds(self, _x, _out):
@@ -198,7 +202,10 @@ class GraphUnit(Normalised):
 
 
 class GroupedGraphConv(nn.Cell):
-    """Sum over subsets of a graph product, then a 1x1 convolution, both in groups of channels."""
+    """Sum over subsets of a graph product, then a 1x1 convolution, both in groups of channels.
+
+    The biases are left to the norm that follows.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, num_groups: int):
         super().__init__()
@@ -207,15 +214,10 @@ class GroupedGraphConv(nn.Cell):
         weights = [initializer(init, shape[1:]).init_data() for _ in range(NUM_SUBSETS)]
         self.weight = Parameter(ops.concat(weights), name="weight")
         self.bias = Parameter(np.zeros(NUM_SUBSETS * out_channels, np.float32), name="bias")
-        self.shift = None  # see folding.py
         self.num_groups, self.out_channels = num_groups, out_channels
 
     def construct(self, x, graphs):
         """x (N, C, T, V), graphs (K, G, V, V) -> (N, C', T, V)."""
-        return self.with_bias(self.channel_bias(), x, graphs)
-
-    def with_bias(self, bias, x, graphs):
-        """As `construct`, but what is added to each channel is this (C',), or nothing if None."""
         n, c, t, v = x.shape
         groups = self.num_groups
         rows = x.reshape(n, groups, c // groups * t, v)
@@ -226,13 +228,10 @@ class GroupedGraphConv(nn.Cell):
         weight = self.weight.reshape(NUM_SUBSETS, groups, -1, c // groups)
         weight = weight.transpose(1, 2, 0, 3).reshape(groups, -1, NUM_SUBSETS * c // groups)
         out = ops.bmm(repeated(weight, n), ops.concat(received, 2))
-        out = out.reshape(n, self.out_channels, t, v)
-        return out if bias is None else ops.bias_add(out, bias)
+        return out.reshape(n, self.out_channels, t, v)
 
     def channel_bias(self):
-        """(C',): what is added to each channel."""
-        if self.shift is not None:
-            return self.shift
+        """(C',): what the norm adds to each channel."""
         return self.bias.reshape(NUM_SUBSETS, -1).sum(0)
 
     def multiply_adds(self, x, out):

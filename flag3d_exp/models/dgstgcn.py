@@ -29,7 +29,7 @@ class GraphUnit(nn.Cell):
         self, in_channels: int, out_channels: int, num_joints: int, num_graphs: int, ratio: float
     ):
         super().__init__()
-        width = num_graphs * int(ratio * out_channels)
+        width = self.width = num_graphs * int(ratio * out_channels)
         self.adjacency = Parameter(
             initializer(Normal(0.02, 0.04), (num_graphs, num_joints, num_joints)), name="adjacency"
         )
@@ -53,7 +53,7 @@ class GraphUnit(nn.Cell):
         by_joint = self.adjacency + self.joint_gate[0] * by_joint
         edges = self.channel_gate[0] * by_channel + by_joint.expand_dims(2)
         value = ops.relu(self.value(x)).reshape(n, k, -1, t, v)
-        received = ops.bmm(value, edges).reshape(n, self.source.weight.shape[0], t, v)
+        received = ops.bmm(value, edges).reshape(n, self.width, t, v)
         out = self.norm(self.mix(received))
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 
@@ -75,7 +75,7 @@ class GraphUnit(nn.Cell):
     def multiply_adds(self, x, _out):
         """Of one pass, given the shapes of input and output."""
         n, _, t, v = x
-        return n * self.source.weight.shape[0] * (t + 1) * v * v  # over edges, and of similarities
+        return n * self.width * (t + 1) * v * v  # over edges, and of similarities
 
 
 class TemporalUnit(nn.Cell):

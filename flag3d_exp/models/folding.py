@@ -18,7 +18,6 @@ from flag3d_exp.models.graph import GraphConv, graph_product, spread_over
 from flag3d_exp.models.kernels import cpu, kernels
 from flag3d_exp.models.kernels.products import channel_product, repeated
 from flag3d_exp.models.layers import EPSILON, BatchNorm, Conv
-from flag3d_exp.models.volume import DepthwiseConv, VolumeConv
 
 MAX_KEPT = 16  # copies of each weight, which take memory between the passes, too
 
@@ -107,22 +106,29 @@ class FoldedGraphConv(nn.Cell):
         ops.assign(self.bias, Tensor(shift))
 
 
-class FoldedVolumeConv(nn.Cell):
-    """A `VolumeConv` or `DepthwiseConv` with the norm after it."""
+class ScaledConv(nn.Cell):
+    """A copy of any other convolution that leaves its bias to a norm, with that norm.
 
-    def __init__(self, conv: VolumeConv | DepthwiseConv):
+    Its weight is (K * C, ...), its output (N, C, H, W).
+    """
+
+    def __init__(self, conv: nn.Cell, num_channels: int):
         super().__init__()
-        self.weight = Parameter(np.zeros(conv.weight.shape, np.float32), name="weight")
-        self.bias = Parameter(np.zeros(conv.weight.shape[0], np.float32), name="bias")
-        self.stride, self.conv3d = conv.stride, conv.conv3d
+        self.conv = conv
+        self.bias = Parameter(np.zeros(num_channels, np.float32), name="bias")
 
-    def construct(self, x, num_frames):
-        return self.conv3d(x, self.weight, self.bias, num_frames, self.stride)
+    def construct(self, *inputs):
+        return ops.bias_add(self.conv(*inputs), self.bias)
 
-    def take(self, conv: VolumeConv | DepthwiseConv, norm: BatchNorm) -> None:
+    def channel_bias(self):
+        """None: the convolution adds it."""
+
+    def take(self, conv: Any, norm: BatchNorm) -> None:
         """Replace the weights by those of the convolution and the norm."""
-        scale, shift = scale_and_shift(norm, None, self.bias.shape[0])
-        ops.assign(self.weight, Tensor(scaled(conv.weight.asnumpy(), scale)))
+        scale, shift = scale_and_shift(norm, conv.channel_bias(), self.bias.shape[0])
+        scale = np.tile(scale, conv.weight.shape[0] // len(scale))
+        own: Any = self.conv
+        ops.assign(own.weight, Tensor(scaled(conv.weight.asnumpy(), scale)))
         ops.assign(self.bias, Tensor(shift))
 
 
@@ -132,14 +138,6 @@ class NoNorm(nn.Cell):
     def construct(self, x, bias=None):
         """x as it is."""
         return x
-
-
-FOLDED: dict[type, Any] = {
-    Conv: FoldedConv,
-    GraphConv: FoldedGraphConv,
-    VolumeConv: FoldedVolumeConv,
-    DepthwiseConv: FoldedVolumeConv,
-}
 
 
 class FoldedCopy:
@@ -165,18 +163,18 @@ class FoldedCopy:
         wrappers = [cell._recompute_cell for _, cell in self.model.cells_and_names()]
         skipped = {id(wrapper): None for wrapper in wrappers if wrapper is not None}
         copy = deepcopy(self.model, skipped)
-        places = list(zip(_to_fold(self.model), _to_fold(copy), strict=True))
-        for (parent, name), (parent_of_copy, _) in places:
-            conv = parent[int(name)] if isinstance(parent, nn.CellList) else getattr(parent, name)
-            folded = FOLDED[type(conv)](conv)
-            norm = None
+        for (parent, name), (own, _) in zip(
+            _to_fold(self.model), list(_to_fold(copy)), strict=True
+        ):
+            conv, norm = child(parent, name), None
             if is_pair(parent):
                 norm = parent.norm
-                parent_of_copy.norm = NoNorm()
-            if isinstance(parent_of_copy, nn.CellList):
-                parent_of_copy[int(name)] = folded
+                own.norm = NoNorm()
+            folded = folded_cell(conv, child(own, name), norm)
+            if isinstance(own, nn.CellList):
+                own[int(name)] = folded
             else:
-                setattr(parent_of_copy, name, folded)
+                setattr(own, name, folded)
             self._folded.append((folded, conv, norm))
         for place, parameter in copy.parameters_and_names():
             parameter.name = place
@@ -211,11 +209,29 @@ def is_pair(cell: Any) -> bool:
     return getattr(cell, "norm_follows_conv", False)
 
 
-def _to_fold(model: nn.Cell) -> Iterator[tuple[nn.Cell, str]]:
+def folded_cell(conv: Any, copied: nn.Cell, norm: Any) -> Any:
+    """What takes the place of a convolution and of the norm after it.
+
+    Args:
+        copied: the same convolution of the copy.
+    """
+    if isinstance(conv, Conv):
+        return FoldedConv(conv)
+    if isinstance(conv, GraphConv):
+        return FoldedGraphConv(conv)
+    return ScaledConv(copied, norm.weight.shape[0])
+
+
+def child(cell: Any, name: str) -> Any:
+    """The cell within another by its name."""
+    return cell[int(name)] if isinstance(cell, nn.CellList) else getattr(cell, name)
+
+
+def _to_fold(model: nn.Cell) -> Iterator[tuple[Any, str]]:
     """Convolutions that can be folded: the cell that holds them, and under which name."""
     for _, cell in model.cells_and_names():
-        for name, child in cell.name_cells().items():
-            if type(child) in FOLDED and (is_pair(cell) or type(child) is Conv):
+        for name, found in cell.name_cells().items():
+            if type(found) is Conv or (is_pair(cell) and name == "conv"):
                 yield cell, name
 
 

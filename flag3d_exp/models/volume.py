@@ -40,7 +40,10 @@ class VolumeConv(nn.Cell):
             self.recompute(output_recompute=widens)
 
     def construct(self, x, num_frames):
-        return self.conv3d(x, self.weight, None, num_frames, self.stride)
+        return self.conv3d(x, self.weight, num_frames, self.stride)
+
+    def channel_bias(self):
+        """None: it has no bias."""
 
     def multiply_adds(self, _x, out):
         """Of one pass, given the shapes of input and output."""
@@ -58,7 +61,10 @@ class DepthwiseConv(nn.Cell):
         self.conv3d = kernels().depthwise_conv3d
 
     def construct(self, x, num_frames):
-        return self.conv3d(x, self.weight, None, num_frames, self.stride)
+        return self.conv3d(x, self.weight, num_frames, self.stride)
+
+    def channel_bias(self):
+        """None: it has no bias."""
 
     def multiply_adds(self, _x, out):
         """Of one pass, given the shapes of input and output."""

@@ -47,11 +47,11 @@ def conv2d(table, out_channels, kernel, stride, dilation, training):
 def conv3d(table, depthwise, kernel, stride):
     convolve = table.depthwise_conv3d if depthwise else table.conv3d
 
-    def function(x, weight, bias):
-        return convolve(x, weight, bias, 4, stride)
+    def function(x, weight):
+        return convolve(x, weight, 4, stride)
 
     sizes = (3, 1) if depthwise else (4, 3)
-    return function, [drawn(8, 3, 6, 5), drawn(*sizes, *kernel, seed=1), drawn(sizes[0], seed=2)]
+    return function, [drawn(8, 3, 6, 5), drawn(*sizes, *kernel, seed=1)]
 
 
 def mean(table, axes):
@@ -154,11 +154,11 @@ def test_a_block_chooses_the_table_of_layers_made_in_it():
 @pytest.mark.parametrize("table", [cpu, native], ids=["cpu", "native"])
 @pytest.mark.parametrize("name", [name for name in CASES if "conv3d" in name])
 def test_a_volume_convolution_equals_the_definition(name, table):
-    function, (x, weight, bias) = CASES[name](table)
+    function, (x, weight) = CASES[name](table)
     stride = CASES[name].keywords["stride"]
     depthwise = CASES[name].keywords["depthwise"]
-    expected = volume_convolution(x, weight, 4, stride, depthwise) + bias[:, None, None]
-    found = function(*(Tensor(array) for array in (x, weight, bias))).asnumpy()
+    expected = volume_convolution(x, weight, 4, stride, depthwise)
+    found = function(*(Tensor(array) for array in (x, weight))).asnumpy()
     np.testing.assert_allclose(found, expected, atol=3e-5)
 
 
@@ -182,9 +182,9 @@ def volume_convolution(x, weight, num_frames, stride, depthwise):
 
 def test_unfolding_in_groups_of_frames_changes_nothing(monkeypatch):
     x, weight = Tensor(drawn(5, 2, 4, 4)), Tensor(drawn(3, 2, 1, 3, 3))
-    whole = cpu.conv3d(x, weight, None, 5, 1).asnumpy()
+    whole = cpu.conv3d(x, weight, 5, 1).asnumpy()
     monkeypatch.setattr(cpu, "MAX_UNFOLDED", 2 * 18 * 16)
-    np.testing.assert_allclose(cpu.conv3d(x, weight, None, 5, 1).asnumpy(), whole, atol=1e-6)
+    np.testing.assert_allclose(cpu.conv3d(x, weight, 5, 1).asnumpy(), whole, atol=1e-6)
 
 
 def test_frames_are_shifted_and_left_out_within_their_clip():

@@ -28,6 +28,7 @@ DOCUMENTED = {
     "Divs": "div",
     "Exp": "exp",
     "ExpandDims": "expand_dims",
+    "Eye": "eye",
     "Gather": "gather",
     "Greater": "gt",
     "GreaterEqual": "ge",

@@ -120,13 +120,12 @@ def sum_of_places(x, matrix, shape, bias, dilation):
     return channel_product(own_place, unfolded, bias).reshape(n, 1, h, w)
 
 
-def conv3d(x, weight, bias, num_frames, stride):
+def conv3d(x, weight, num_frames, stride):
     """See `native.conv3d`."""
     _, c, frames, rows, columns = weight.shape
     _, _, h, w = x.shape
     if rows == columns == stride == 1:
-        out = sum_of_frames(x, weight, num_frames)
-        return out if bias is None else ops.bias_add(out, bias)
+        return sum_of_frames(x, weight, num_frames)
     out_h, out_w = (h - 1) // stride + 1, (w - 1) // stride + 1
     x = neighbouring_frames(x, num_frames, frames)  # (N * T, frames * C, H, W)
     weight = weight.transpose(0, 2, 1, 3, 4).reshape(weight.shape[0], -1)
@@ -141,8 +140,7 @@ def conv3d(x, weight, bias, num_frames, stride):
             unfolded = ops.unfold(part, (rows, columns), 1, pads, stride)
             parts.append(channel_product(weight, unfolded))
     out = parts[0] if len(parts) == 1 else ops.concat(parts)
-    out = out.reshape(x.shape[0], -1, out_h, out_w)
-    return out if bias is None else ops.bias_add(out, bias)
+    return out.reshape(x.shape[0], -1, out_h, out_w)
 
 
 def sum_of_frames(x, weight, num_frames):
@@ -180,7 +178,7 @@ def sum_of_rows(x, weight, rows, columns):
     return total
 
 
-def depthwise_conv3d(x, weight, bias, num_frames, stride):
+def depthwise_conv3d(x, weight, num_frames, stride):
     """See `native.depthwise_conv3d`."""
     nt, c, h, w = x.shape
     _, _, frames, rows, columns = weight.shape
@@ -193,8 +191,7 @@ def depthwise_conv3d(x, weight, bias, num_frames, stride):
     weight = weight.reshape(1, c, frames, rows * columns)
     taps = ops.unbind(ops.bmm(ops.tile(weight, (nt, 1, 1, 1)), unfolded), 2)
     taps = [tap.reshape(nt // num_frames, num_frames, c, out_h, out_w) for tap in taps]
-    total = sum_of_shifted(taps).reshape(nt, c, out_h, out_w)
-    return total if bias is None else ops.bias_add(total, bias)
+    return sum_of_shifted(taps).reshape(nt, c, out_h, out_w)
 
 
 def mean(x, axes):

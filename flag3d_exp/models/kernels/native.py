@@ -19,7 +19,7 @@ def conv2d(x, weight, bias, stride, dilation, training):
     return ops.conv2d(x, weight, bias, stride, "pad", padding, dilation)
 
 
-def conv3d(x, weight, bias, num_frames, stride):
+def conv3d(x, weight, num_frames, stride):
     """x (N * T, C, H, W), weight (O, C, frames, rows, columns): (N * T, O, H', W').
 
     Padded so that stride 1 keeps the size; `stride` is that of rows and columns.
@@ -28,10 +28,10 @@ def conv3d(x, weight, bias, num_frames, stride):
     x = neighbouring_frames(x, num_frames, frames)  # (N * T, frames * C, H, W)
     weight = weight.transpose(0, 2, 1, 3, 4)  # (O, frames, C, rows, columns)
     weight = weight.reshape(weight.shape[0], -1, rows, columns)
-    return ops.conv2d(x, weight, bias, stride, "pad", (rows // 2, columns // 2))
+    return ops.conv2d(x, weight, None, stride, "pad", (rows // 2, columns // 2))
 
 
-def depthwise_conv3d(x, weight, bias, num_frames, stride):
+def depthwise_conv3d(x, weight, num_frames, stride):
     """As `conv3d`, each channel by itself: weight (C, 1, frames, rows, columns)."""
     nt, c, h, w = x.shape
     _, _, frames, rows, columns = weight.shape
@@ -41,8 +41,7 @@ def depthwise_conv3d(x, weight, bias, num_frames, stride):
     ]
     out_h, out_w = (h - 1) // stride + 1, (w - 1) // stride + 1
     taps = [tap.reshape(nt // num_frames, num_frames, c, out_h, out_w) for tap in taps]
-    total = sum_of_shifted(taps).reshape(nt, c, out_h, out_w)
-    return total if bias is None else ops.bias_add(total, bias)
+    return sum_of_shifted(taps).reshape(nt, c, out_h, out_w)
 
 
 def mean(x, axes):
