@@ -28,6 +28,7 @@ OTHER_PROGRAMS = ("curl", "git", "make", "mlflow", "pip", "pre-commit", "source"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 QUICK_TASKS = {
+    "calibrate": ["device=cpu", "device.jit=false"],
     "adapt": ["device=cpu", "device.jit=false"],
     "robustness": ["device=cpu", "device.jit=false", "task.limit_batches=1"],
     "evaluate": ["device=cpu", "task.limit_batches=2"],

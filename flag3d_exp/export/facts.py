@@ -35,6 +35,7 @@ class Preprocessing:
     Args:
         clip_shape: (M, T, V, C).
         scored: the network was trained with scores.
+        temperature: what logits are divided by, see `task=calibrate`.
     """
 
     classes: list[str]
@@ -43,6 +44,7 @@ class Preprocessing:
     stream: Stream
     clip_shape: tuple[int, ...]
     scored: bool
+    temperature: float = 1.0
 
 
 def preprocessing(facts: Mapping[str, Any], path: Path) -> Preprocessing:
@@ -68,6 +70,7 @@ def preprocessing(facts: Mapping[str, Any], path: Path) -> Preprocessing:
             record(Stream, known.stream),
             tuple(known.clip_shape),
             known.scored,
+            known.temperature,
         )
         _check(made)
     except (Malformed, UserError) as error:
@@ -102,6 +105,8 @@ def written_layout(name: str, file: str | None) -> str:
 
 def _check(made: Preprocessing) -> None:
     """Refuse facts that contradict each other, and clips too large for memory."""
+    if not 0 < made.temperature < float("inf"):
+        raise Malformed(f"`temperature` must be a number above 0; got {made.temperature}")
     dataset, pipeline = made.dataset, made.pipeline
     check_class_names(made.classes, "`classes`")
     if len(made.classes) != dataset.num_classes:
@@ -128,6 +133,7 @@ class Facts:
     pipeline: dict[str, Any]
     stream: dict[str, Any]
     scored: bool = False
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True)

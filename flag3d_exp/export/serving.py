@@ -36,6 +36,7 @@ class Classifier:
         self.exported = open_file(path)
         facts = preprocessing(self.exported.facts, path)
         self.class_names, self.scored = facts.classes, facts.scored
+        self.temperature = np.float32(facts.temperature)
         self.settings, self.pipeline, self.stream = facts.dataset, facts.pipeline, facts.stream
         self._try(path, np.zeros((1, *facts.clip_shape), np.float32))
 
@@ -61,7 +62,7 @@ class Classifier:
             if not np.isfinite(logits).all():
                 name = reprlib.repr(recording.name)
                 raise UserError(f"recording {name}: the network's answer to it is not finite.")
-            scores[index] = average_clips(logits[None])[0]
+            scores[index] = average_clips(logits[None] / self.temperature)[0]
         return scores
 
     def _try(self, path: Path, clips: np.ndarray) -> None:

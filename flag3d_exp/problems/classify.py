@@ -26,12 +26,15 @@ class Classify:
         label_smoothing: share of each target spread over all classes.
         class_weights: `balanced` weighs each class by the inverse of its share of the train split.
         objective: metric that decides which epoch is best, unless `task.objective` says.
+        temperature: what logits are divided by before scores are made of them, see
+            `task=calibrate`; training is not concerned.
     """
 
     num_classes: Annotated[int, ">= 1"]
     label_smoothing: Annotated[float, ">= 0, < 1"] = 0.0
     class_weights: Literal["balanced"] | None = None
     objective: Literal["top1", "top5", "loss"] = "top1"
+    temperature: Annotated[float, "> 0"] = 1.0
 
     metric_names = ("top1", "top5", "loss")
     classifies = True
@@ -78,7 +81,7 @@ class Classify:
 
     def predictions(self, outputs: np.ndarray, clips: np.ndarray) -> np.ndarray:
         """Scores (n, K): the mean over clips of softmax."""
-        return average_clips(outputs)
+        return average_clips(outputs / self.temperature if self.temperature != 1 else outputs)
 
     def metrics(self, predictions: np.ndarray, targets: Arrays) -> dict[str, float]:
         """Top-1 and top-5 in percent, and the mean negative log-likelihood."""

@@ -1,4 +1,4 @@
-"""Settings that have moved since files with their old names were written.
+"""Settings that have moved or have been added since a file was written.
 
 Augmentations were numbers of `pipeline` before they became objects of `augment`.
 """
@@ -22,6 +22,7 @@ TARGETS = {
     "mirror": "flag3d_exp.data.augment.mirror.Mirror",
     "joints": "flag3d_exp.data.augment.drop.DropJoints",
 }
+CLASSIFY = "flag3d_exp.problems.classify.Classify"
 # The old key of each setting -> the new ones; tests took their clips from `part` as well.
 MOVED: dict[str, tuple[str, ...]] = {
     f"pipeline.{old}": (f"augment.{step}.{name}",) for old, (step, name) in AUGMENTATIONS.items()
@@ -39,7 +40,10 @@ def moved_to(key: str) -> str | None:
 
 
 def modern(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A recorded configuration with its settings where they are now."""
+    """A recorded configuration with its settings where they are now, and those it may change."""
+    problem = config.get("problem")
+    if isinstance(problem, Mapping) and problem.get("_target_") == CLASSIFY:
+        config = dict(config) | {"problem": {"temperature": 1.0} | dict(problem)}
     old = config.get("pipeline")
     if not isinstance(old, Mapping) or "augment" in config or not old.keys() & AUGMENTATIONS:
         return dict(config)

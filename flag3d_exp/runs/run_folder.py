@@ -42,6 +42,7 @@ OF_TRAINING = (
 )
 OF_OTHERS = (
     "benchmark.json",
+    "calibration.json",
     "compare.json",
     "explain.json",
     "findings.json",

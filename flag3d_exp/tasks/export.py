@@ -180,6 +180,7 @@ def facts_of(experiment: Experiment) -> dict[str, Any]:
         "clip_len": cfg.pipeline.clip_len,
         "num_clips": cfg.pipeline.num_clips * (1 + cfg.pipeline.test_mirrored),
         "stream": settings["stream"],
+        "temperature": float(cfg.problem.get("temperature", 1.0)),
         "pipeline": {"class": class_name(cfg.pipeline), "settings": settings["pipeline"]},
         "dataset": settings["dataset"]
         | {"path": Path(cfg.dataset.path).name, "recorded_layout": None},

@@ -53,6 +53,7 @@ CHANGES = {
     "a dataset of nothing": ({"dataset": {}}, "lacks `name`"),
     "another shape": ({"clip_shape": [1, 2, 2, 2]}, r"`clip_shape` must be \[1, 2, 2, 3\]"),
     "a shape of texts": ({"clip_shape": ["1", 2, 2, 3]}, "`clip_shape` must be list"),
+    "a temperature of nothing": ({"temperature": 0.0}, "`temperature` must be a number above 0"),
     "scores of a text": ({"scored": "yes"}, "`scored` must be bool"),
 }
 

@@ -40,6 +40,13 @@ def test_answers_name_every_class_likeliest_first(tmp_path):
     ]
 
 
+def test_answers_are_softened_by_the_temperature_of_the_file(tmp_path):
+    classifier = Classifier(exported(tmp_path / "model.onnx", GRAPH, temperature=2.0))
+    keypoints = np.tile(np.float32([0, 2 * np.log(2), 0]), (1, 2, 2, 1)).tolist()
+    (answer,) = classifier.predict(DataFrame([{"name": "a", "keypoints": keypoints}]))
+    assert [one["probability"] for one in answer["classes"]] == [0.5, 0.25, 0.25]
+
+
 def test_what_cannot_be_classified_is_the_requests_fault(tmp_path):
     classifier = Classifier(exported(tmp_path / "model.onnx", GRAPH))
     wrong = DataFrame([{"name": "a", "keypoints": np.zeros((1, 2, 4, 3)).tolist()}])

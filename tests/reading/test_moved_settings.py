@@ -26,6 +26,13 @@ def test_what_has_moved_already_stays():
     assert modern_pipeline({"clip_len": 3, "mirror": 0.5}) == {"clip_len": 3}
 
 
+def test_a_network_from_before_temperatures_can_be_given_one():
+    old = {"_target_": "flag3d_exp.problems.classify.Classify", "num_classes": 3}
+    assert modern({"problem": old})["problem"] == old | {"temperature": 1.0}
+    given = {"problem": old | {"temperature": 2.0}}
+    assert modern(given) == given
+
+
 def test_old_overrides_are_given_by_their_new_names():
     lines = ["pipeline.rotation=0.3", "seed=1", "+pipeline.part=[0.5,1]", "pipeline=heatmap"]
     assert modern_overrides(lines) == [

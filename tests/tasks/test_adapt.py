@@ -1,4 +1,4 @@
-"""`task=adapt` and `task=robustness`, as a user runs them."""
+"""`task=adapt`, `task=robustness` and `task=calibrate`, as a user runs them."""
 
 import json
 
@@ -65,6 +65,21 @@ def test_a_table_says_how_accuracy_falls_with_what_is_done_to_recordings(folder)
         *("val_rotation_0.3/top1", "val_mirror_1/top1"),
     }
     assert (folder / "robust" / "robustness.png").stat().st_size > 0
+
+
+def test_a_fitted_temperature_is_used_where_it_is_given(folder):
+    calibrate = ("task=calibrate", "task.checkpoint=source", *OUT)
+    told = succeeded(folder, *calibrate, "hydra.run.dir=calibrated")
+    assert "| val (fitted on) |" in told
+    written = json.loads((folder / "calibrated" / "calibration.json").read_text())
+    found = metrics(folder / "calibrated")
+    assert found["val_calibrated/loss"] <= found["val/loss"]
+    setting = f"problem.temperature={written['temperature']}"
+    assert f"problem.temperature={written['temperature']:.4g}" in told
+    succeeded(
+        folder, "task=evaluate", "task.checkpoint=source", setting, *OUT, "hydra.run.dir=told"
+    )
+    assert metrics(folder / "told")["val/loss"] == pytest.approx(found["val_calibrated/loss"])
 
 
 def test_a_target_must_be_a_split_and_arrive_once():

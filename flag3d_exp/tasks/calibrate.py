@@ -1,0 +1,170 @@
+"""`task=calibrate`: fit a temperature on one split, and say what it does on the others."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+
+from flag3d_exp import bounds, console, files, markdown
+from flag3d_exp.config.experiment import Experiment
+from flag3d_exp.config.restore import restored_model, trained_batch_size
+from flag3d_exp.engine.checkpoint import load_checkpoint
+from flag3d_exp.engine.interrupt import StopRequest
+from flag3d_exp.engine.predict import Predictor
+from flag3d_exp.errors import UserError, blamed_on, nearest
+from flag3d_exp.problems.problem import Arrays, Problem
+from flag3d_exp.report.figures import reliability_figure
+from flag3d_exp.results.metrics import average_clips, calibration
+from flag3d_exp.results.temperature import RANGE, calibration_error, fitted_temperature, mean_loss
+from flag3d_exp.runs import record
+from flag3d_exp.runs.references import find_checkpoint
+from flag3d_exp.runs.run_folder import save_metrics
+from flag3d_exp.runs.session import Evaluator, forward_passes
+from flag3d_exp.runs.transductive import note_transductive
+
+log = logging.getLogger(__name__)
+FEW = 100  # recordings; a temperature of fewer varies much
+Outputs = dict[str, tuple[np.ndarray, np.ndarray]]  # split -> logits (n, num_clips, K), labels (n,)
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    """Settings of `task=calibrate`.
+
+    Args:
+        checkpoint: a checkpoint file, a run folder (its best one) or an MLflow run id.
+        split: the split to fit the temperature on.
+        batch_size: clips per forward pass; None for the run's own.
+        num_workers: threads that prepare clips.
+    """
+
+    checkpoint: str
+    split: str = "val"
+    batch_size: Annotated[int, ">= 1, <= 65536"] | None = None
+    num_workers: Annotated[int, ">= 1"] = 1
+
+    def __post_init__(self) -> None:
+        bounds.check(self, "task")
+
+    def __call__(self, experiment: Experiment) -> None:
+        """Fit; write `calibration.md`, `calibration.json` and `calibration.png`."""
+        folder = experiment.folder
+        path = find_checkpoint(self.checkpoint, "task.checkpoint", experiment.tracking_uri)
+        with blamed_on("task.checkpoint"):
+            checkpoint = load_checkpoint(path)
+        splits = [split for split in experiment.splits if split != "train"]
+        if self.split not in splits:
+            raise UserError(
+                f"`task.split` must be one of `dataset.splits` but `train`, {', '.join(splits)}; "
+                f"got {self.split!r}.{nearest(self.split, splits)}"
+            )
+        device, device_name = experiment.device()
+        datasets = experiment.datasets(splits)
+        problem = experiment.classification("calibrate")
+        model = restored_model(experiment, checkpoint, datasets.values())
+        size = self.batch_size or trained_batch_size(checkpoint)
+        predict = Predictor(model, device.compiles(forward_passes(datasets.values(), size)))
+        log.info(experiment.header(device_name, model, datasets))
+        with (
+            experiment.tracked(device_name, datasets) as tracker,
+            console.progress_bar() as bar,
+            StopRequest() as stop,
+        ):
+            logits_of: Any = LogitsOf(problem)  # all that an evaluation asks of a problem
+            evaluator = Evaluator(logits_of, predict, size, self.num_workers, stop=stop, bar=bar)
+            outputs: Outputs = {}
+            for split, data in datasets.items():
+                logits, targets = evaluator.predictions(split, data)
+                outputs[split] = logits, targets["label"]
+            temperature = fitted_temperature(*outputs[self.split])
+            for line in doubts(temperature, len(outputs[self.split][1]), self.split):
+                log.warning(line)
+            metrics = measures(outputs, temperature)
+            text = table(metrics, list(outputs), self.split)
+            files.write_text(folder / "calibration.md", text)
+            files.write_json(
+                folder / "calibration.json",
+                {"temperature": temperature, "split": self.split, "metrics": metrics},
+            )
+            files.write_figure(
+                folder / "calibration.png", reliability_figure(bins(outputs, temperature)), dpi=130
+            )
+            tracker.log_report(record.final_report(metrics | {"temperature": temperature}))
+            tracker.log_artifact(save_metrics(folder, metrics | {"temperature": temperature}))
+            for name in ("calibration.md", "calibration.json", "calibration.png"):
+                tracker.log_artifact(folder / name)
+            note_transductive(folder, checkpoint.meta, tracker)
+        console.show(text)
+        console.say(
+            f"temperature {temperature:.4g}: `problem.temperature={temperature:.4g}` makes "
+            "task=predict, task=evaluate and task=export use it"
+        )
+        for line in experiment.places(tracker):
+            log.info(line)
+
+
+@dataclass(frozen=True)
+class LogitsOf:
+    """A problem that predicts the network's outputs themselves."""
+
+    problem: Problem
+
+    def test_inputs(self, clips: np.ndarray) -> Arrays:
+        """As the problem's."""
+        return self.problem.test_inputs(clips)
+
+    def predictions(self, outputs: np.ndarray, clips: np.ndarray) -> np.ndarray:
+        """The outputs (n, num_clips, K)."""
+        return outputs
+
+
+def measures(outputs: Outputs, temperature: float) -> dict[str, float]:
+    """ECE in percent and NLL of each split, `<split>/ece`, and `<split>_calibrated/ece` after."""
+    found: dict[str, float] = {}
+    for split, (logits, labels) in outputs.items():
+        for name, value in ((split, 1.0), (f"{split}_calibrated", temperature)):
+            found[f"{name}/ece"] = 100 * calibration_error(logits, labels, value)
+            found[f"{name}/loss"] = mean_loss(logits, labels, value)
+    return found
+
+
+def table(metrics: Mapping[str, float], splits: list[str], fitted_on: str) -> str:
+    """Markdown: ECE and NLL of each split before and after."""
+    rows = []
+    for split in splits:
+        name = f"{split} (fitted on)" if split == fitted_on else split
+        values = [
+            f"{metrics[f'{one}/{key}']:.{digits}f}"
+            for key, digits in (("ece", 1), ("loss", 3))
+            for one in (split, f"{split}_calibrated")
+        ]
+        rows.append([name, *values])
+    header = ["split", "ECE %", "calibrated", "NLL", "calibrated"]
+    return markdown.table(header, rows)
+
+
+def bins(outputs: Outputs, temperature: float) -> dict:
+    """The reliability of each split before and after."""
+    return {
+        f"{split}{suffix}": calibration(average_clips(logits / value), labels)
+        for split, (logits, labels) in outputs.items()
+        for suffix, value in (("", 1.0), (", calibrated", temperature))
+    }
+
+
+def doubts(temperature: float, num_recordings: int, split: str) -> list[str]:
+    """What may be wrong with a fitted temperature, a sentence each."""
+    found = []
+    if num_recordings < FEW:
+        found.append(
+            f"{split} has {num_recordings} recordings; with fewer than {FEW}, the "
+            "temperature varies much from one choice of them to another."
+        )
+    if not 1.01 * RANGE[0] < temperature < 0.99 * RANGE[1]:
+        found.append(
+            f"The temperature {temperature:.3g} is at an end of what is tried, "
+            f"{RANGE[0]:g} to {RANGE[1]:g}: {split} is all right, or nothing is learnt."
+        )
+    return found
