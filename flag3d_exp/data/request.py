@@ -3,7 +3,8 @@
 A request is a JSON object with one list of recordings, under one of the names that MLflow knows:
 `inputs`, `instances`, `dataframe_records`, or `dataframe_split` with `columns` and `data`. A
 recording has `keypoints` (M, T0, V, C) as nested lists and, where they are known, `scores`
-(M, T0, V), `image_shape` (height, width) and `name`.
+(M, T0, V), `image_shape` (height, width) and `name`. With `window` (frames), its timeline is asked
+for, and `hop`, `confidence`, `min_length` and `count` may say how, as in `task=predict`.
 """
 
 import json
@@ -16,6 +17,7 @@ import numpy as np
 
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.fields import as_spelled, named
+from flag3d_exp.data.timelines import Windows
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.names import name_fault
 
@@ -29,6 +31,7 @@ MAX_SIDE = 100_000  # of an image, in pixels
 LISTS = ("inputs", "instances", "dataframe_records")
 TABLE = "dataframe_split"
 FIELDS = ("keypoints", "scores", "image_shape", "name")
+WINDOW_FIELDS = ("window", "hop", "confidence", "min_length", "count")
 AXES = ("persons", "frames", "joints", "coordinates")
 
 
@@ -90,6 +93,42 @@ def read_recordings(rows: Sequence[Any]) -> list[Recording]:
     if len(rows) > MAX_RECORDINGS:
         raise UserError(f"a request may hold {MAX_RECORDINGS} recordings; this has {len(rows)}.")
     return [read_recording(row, number) for number, row in enumerate(rows)]
+
+
+def asked_windows(fields: Any, number: int) -> tuple[Any, Windows | None, bool]:
+    """The fields of a recording, how its timeline is to be made, and whether to count repetitions.
+
+    No timeline is asked for by a recording without `window`: None.
+
+    Args:
+        number: of the recording in its request.
+
+    Raises:
+        UserError: a field of the timeline is not what it must be.
+    """
+    if not isinstance(fields, Mapping):
+        return fields, None, False
+    given = {key: fields[key] for key in WINDOW_FIELDS if not _absent(fields.get(key))}
+    others = {key: value for key, value in fields.items() if key not in WINDOW_FIELDS}
+    if not given:
+        return others, None, False
+    where = f"recording {number}:"
+    if "window" not in given:
+        raise UserError(f"{where} `{next(iter(given))}` is of a timeline, which `window` asks for.")
+    made = {"hop": 10, "confidence": 0.4, "min_length": 20, "count": False} | given
+    for key in ("window", "hop", "min_length"):
+        if isinstance(made[key], float) and made[key].is_integer():  # of a table with gaps
+            made[key] = int(made[key])
+        if type(made[key]) is not int or not 1 <= made[key] <= MAX_FRAMES:
+            raise UserError(f"{where} `{key}` must be a whole number from 1 to {MAX_FRAMES}.")
+    if type(made["confidence"]) not in (int, float) or not 0 <= made["confidence"] <= 1:
+        raise UserError(f"{where} `confidence` must be a number from 0 to 1.")
+    if not isinstance(made["count"], bool):
+        raise UserError(f"{where} `count` must be true or false.")
+    if made["hop"] > made["window"]:
+        raise UserError(f"{where} `hop` must be at most `window`.")
+    how = Windows(made["window"], made["hop"], made["confidence"], made["min_length"])
+    return others, how, made["count"]
 
 
 def read_recording(fields: Any, number: int) -> Recording:

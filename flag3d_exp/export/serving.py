@@ -13,7 +13,9 @@ import numpy as np
 
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.inputs import input_clips
-from flag3d_exp.data.request import read_recordings
+from flag3d_exp.data.request import asked_windows, read_recordings
+from flag3d_exp.data.timelines import Windows, rows_of, timelines
+from flag3d_exp.data.windows import Track, tracks, windows
 from flag3d_exp.errors import UserError
 from flag3d_exp.export import scoring_server
 from flag3d_exp.export.facts import preprocessing
@@ -23,6 +25,8 @@ from flag3d_exp.results.predictions import likeliest
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+MAX_WINDOWS = 2000  # of the timelines of a request
 
 
 class Classifier:
@@ -84,6 +88,9 @@ class Classifier:
     ) -> list[dict[str, Any]]:
         """Every recording's `name` and its `classes`, likeliest first.
 
+        A recording with a `window` has `persons` instead: each person's `segments`, and
+        `repetitions` if it asks for them.
+
         Args:
             rows: the fields of each recording, see `data.request`.
             between: as `scores` takes it.
@@ -91,10 +98,45 @@ class Classifier:
         Raises:
             UserError: a field is wrong, or a recording cannot be classified.
         """
-        recordings = read_recordings(rows)
-        scores = self.scores(recordings, between)
-        names = [recording.name for recording in recordings]
-        return likeliest(names, scores, self.class_names, len(self.class_names))
+        asked = [asked_windows(row, number) for number, row in enumerate(rows)]
+        recordings = read_recordings([fields for fields, _, _ in asked])
+        whole = [one for one, (_, how, _) in zip(recordings, asked, strict=True) if how is None]
+        names = [one.name for one in whole]
+        known = iter(())
+        if whole:
+            scores = self.scores(whole, between)
+            known = iter(likeliest(names, scores, self.class_names, len(self.class_names)))
+        found = {
+            number: tracks([one], how.window, how.hop, self.settings.score_threshold)
+            for number, (one, (_, how, _)) in enumerate(zip(recordings, asked, strict=True))
+            if how is not None
+        }
+        total = sum(len(track.starts) for members in found.values() for track in members)
+        if total > MAX_WINDOWS:
+            raise UserError(f"a request may ask for {MAX_WINDOWS} windows; this one has {total}.")
+        answers = []
+        for number, (one, (_, how, counted)) in enumerate(zip(recordings, asked, strict=True)):
+            if how is None:
+                answers.append(next(known))
+                continue
+            rows_found = self._timelines(found[number], how, counted, between)
+            answers.append({"name": one.name, "persons": rows_found})
+        return answers
+
+    def _timelines(
+        self,
+        found: Sequence[Track],
+        how: Windows,
+        counted: bool,
+        between: Callable[[], None] | None,
+    ) -> list[dict[str, Any]]:
+        """The segments of each person of a recording, see `data.timelines`."""
+        if not found:
+            return []
+        scores = self.scores(windows(found, how.window), between)
+        made = timelines(found, scores, how)
+        rows = rows_of(found, made, self.class_names, counted)
+        return [{key: value for key, value in row.items() if key != "name"} for row in rows]
 
     def predict(self, model_input: "DataFrame", params: object = None) -> list[dict[str, Any]]:
         """As `answer`, of a row for each recording; for programs that load the model by MLflow."""

@@ -11,8 +11,6 @@ Sizes: T frames, V joints, D coordinates, P components.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
-from scipy.signal import find_peaks
 
 from flag3d_exp.results.intervals import Estimate, bootstrap, wilson
 
@@ -55,6 +53,8 @@ def repetitions(keypoints: np.ndarray, visible: np.ndarray) -> Cycles:
 
 def autocorrelation_count(keypoints: np.ndarray, visible: np.ndarray) -> int:
     """Frames over the first lag at which the largest component is most like itself; 0 for none."""
+    from scipy.signal import find_peaks
+
     motion = components(keypoints, visible, drift=None)
     if motion is None:
         return 0
@@ -81,6 +81,8 @@ def components(
     Args:
         drift: width of the Gaussian whose mean is taken off, frames; None: nothing is.
     """
+    from scipy.ndimage import gaussian_filter1d  # late: few commands count
+
     num_frames = len(keypoints)
     seen = visible.any(1)
     if seen.sum() < MIN_FRAMES:
@@ -124,6 +126,9 @@ def count_metrics(predicted: Sequence[int], true: Sequence[int]) -> dict[str, Es
 
 
 def _peaks(signal: np.ndarray) -> np.ndarray:
+    """Frames of the peaks of a signal (T,)."""
+    from scipy.signal import find_peaks
+
     low, high = np.percentile(signal, [5, 95])
     prominence = PROMINENCE * float(high - low)
     return find_peaks(signal, prominence=max(prominence, 1e-12), distance=MIN_LENGTH)[0]

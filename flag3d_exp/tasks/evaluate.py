@@ -15,6 +15,7 @@ from flag3d_exp.data.formats.detections import Reading
 from flag3d_exp.data.formats.truth import read_truth
 from flag3d_exp.data.inputs import read_inputs
 from flag3d_exp.data.source import Dataset
+from flag3d_exp.data.timelines import Windows, timelines
 from flag3d_exp.data.windows import tracks
 from flag3d_exp.devices.device import Device
 from flag3d_exp.devices.ranks import Ranks
@@ -32,7 +33,7 @@ from flag3d_exp.runs.session import Evaluator, forward_passes
 from flag3d_exp.runs.transductive import note_transductive
 from flag3d_exp.skeletons.layout import load_layout
 from flag3d_exp.tasks.import_weights import imported
-from flag3d_exp.tasks.timelines import Windows, judged, timelines, window_clips, write_timelines
+from flag3d_exp.tasks.timelines import judged, window_clips, write_timelines
 
 log = logging.getLogger(__name__)
 

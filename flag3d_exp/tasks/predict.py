@@ -15,6 +15,7 @@ from flag3d_exp.config.restore import restored_model
 from flag3d_exp.data.formats.detections import Reading, check_image_shape
 from flag3d_exp.data.inputs import input_clips, read_inputs
 from flag3d_exp.data.source import Dataset
+from flag3d_exp.data.timelines import Windows, timelines
 from flag3d_exp.data.windows import tracks
 from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.interrupt import StopRequest
@@ -24,7 +25,7 @@ from flag3d_exp.results.predictions import likeliest, spreadsheet_text
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.session import Evaluator, forward_passes
 from flag3d_exp.skeletons.layout import load_layout
-from flag3d_exp.tasks.timelines import Windows, timelines, window_clips, write_timelines
+from flag3d_exp.tasks.timelines import window_clips, write_timelines
 
 log = logging.getLogger(__name__)
 

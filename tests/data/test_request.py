@@ -6,6 +6,7 @@ import pytest
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.request import (
     MAX_BYTES,
+    asked_windows,
     parse_request,
     read_recording,
     read_recordings,
@@ -76,3 +77,29 @@ def test_refusals_repeat_no_more_than_a_few_letters_of_a_request():
         with pytest.raises(UserError) as caught:
             read_recording({"keypoints": KEYPOINT.tolist()} | fields, 0)
         assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"hop": 3}, "recording 4: `hop` is of a timeline, which `window` asks for"),
+        ({"window": 0}, "`window` must be a whole number from 1 to 10000"),
+        ({"window": 20.5}, "`window` must be a whole number"),
+        ({"window": True}, "`window` must be a whole number"),
+        ({"window": [20]}, "`window` must be a whole number"),
+        ({"window": 20, "hop": 30}, "`hop` must be at most `window`"),
+        ({"window": 20, "confidence": 2}, "`confidence` must be a number from 0 to 1"),
+        ({"window": 20, "confidence": "high"}, "`confidence` must be a number from 0 to 1"),
+        ({"window": 20, "count": 1}, "`count` must be true or false"),
+    ],
+)
+def test_a_wrong_field_of_a_timeline_is_named(fields, expected):
+    with pytest.raises(UserError, match=expected):
+        asked_windows(fields, 4)
+
+
+def test_a_timeline_is_asked_for_by_its_window():
+    fields, how, counted = asked_windows({"name": "a", "window": 40.0, "count": None}, 0)
+    assert (fields, counted) == ({"name": "a"}, False)
+    assert (how.window, how.hop, how.min_length) == (40, 10, 20)
+    assert asked_windows({"name": "a"}, 0) == ({"name": "a"}, None, False)

@@ -47,6 +47,29 @@ def test_answers_are_softened_by_the_temperature_of_the_file(tmp_path):
     assert [one["probability"] for one in answer["classes"]] == [0.5, 0.25, 0.25]
 
 
+def test_a_recording_with_a_window_gets_the_segments_of_each_person(tmp_path):
+    """Twelve frames: the first half is of class x, the second of class z; two persons in turn."""
+    classifier = Classifier(exported(tmp_path / "model.onnx", GRAPH))
+    halves = np.repeat([[5.0, 0, 0], [0, 0, 5.0]], 6, axis=0)  # (12, 3)
+    keypoints = np.tile(halves[None, :, None], (2, 1, 2, 1))
+    keypoints[1, :6] = 0
+    whole = {"name": "a", "keypoints": keypoints[:1, :2].tolist()}
+    long = {"name": "b", "keypoints": keypoints.tolist(), "window": 4, "hop": 2, "min_length": 2}
+    first, second, third = classifier.answer([whole, long, long | {"count": True}])
+    assert first["classes"][0]["class"] == "x"
+    assert [person["person"] for person in second["persons"]] == [0, 1]
+    spans = [
+        [(one["class"], one["first"], one["last"]) for one in person["segments"]]
+        for person in second["persons"]
+    ]
+    assert spans == [[("x", 0, 5), ("z", 6, 11)], [("z", 6, 11)]]
+    assert "repetitions" not in second["persons"][0]
+    assert third["persons"][0]["repetitions"] == []
+    with pytest.raises(UserError, match="may ask for 2000 windows; this one has"):
+        many = {"keypoints": np.ones((1, 3000, 2, 3)).tolist(), "window": 4, "hop": 1}
+        classifier.answer([many])
+
+
 def test_what_cannot_be_classified_is_the_requests_fault(tmp_path):
     classifier = Classifier(exported(tmp_path / "model.onnx", GRAPH))
     wrong = DataFrame([{"name": "a", "keypoints": np.zeros((1, 2, 4, 3)).tolist()}])

@@ -9,10 +9,10 @@ from omegaconf import OmegaConf
 
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.timelines import add_repetitions
 from flag3d_exp.data.windows import tracks
 from flag3d_exp.errors import UserError
 from flag3d_exp.tasks.count import Count, read_counts
-from flag3d_exp.tasks.timelines import add_repetitions
 
 
 def recording(count, length=40):

@@ -4,7 +4,6 @@ Sizes: n detections, m detections of a frame, V joints, D coordinates, M persons
 """
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from flag3d_exp.errors import UserError
 
@@ -65,6 +64,8 @@ class Tracker:
         Raises:
             UserError: there are too many.
         """
+        from scipy.optimize import linear_sum_assignment  # late: few commands track persons
+
         if len(found) > MAX_IN_FRAME:
             raise UserError(
                 f"frame {frame} has {len(found)} persons; at most {MAX_IN_FRAME} are accepted."

@@ -1,0 +1,115 @@
+"""The windows' scores of persons as timelines, and what is said of them: segments, repetitions.
+
+Sizes: W windows, K classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from flag3d_exp.data.poses import visible
+from flag3d_exp.data.windows import Track
+from flag3d_exp.errors import UserError
+from flag3d_exp.results.repetitions import repetitions
+from flag3d_exp.results.timeline import UNKNOWN, Timeline, timeline
+
+MIN_SCORE = 0.1  # of a joint, for counting
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How long recordings are cut and joined again; lengths are frames.
+
+    Args:
+        window: length of what is predicted at once.
+        hop: from one window to the next; the unit of the timeline.
+        confidence: below it the class is `unknown`.
+        min_length: of a segment.
+    """
+
+    window: int
+    hop: int
+    confidence: float
+    min_length: int
+
+    def __post_init__(self) -> None:
+        if self.hop > self.window:
+            raise UserError(
+                "`task.hop` must be at most `task.window`, else frames are under no window; got "
+                f"{self.hop} and {self.window}."
+            )
+
+
+def timelines(found: Sequence[Track], scores: np.ndarray, how: Windows) -> list[Timeline]:
+    """The timeline of each track.
+
+    Args:
+        scores: (W, K) of the windows of all tracks, one after the other.
+    """
+    made, at = [], 0
+    for track in found:
+        own = scores[at : at + len(track.starts)]
+        at += len(track.starts)
+        made.append(
+            timeline(
+                *(own, track.starts, how.window, how.hop, track.seen),
+                confidence=how.confidence,
+                min_length=how.min_length,
+            )
+        )
+    return made
+
+
+def rows_of(
+    found: Sequence[Track], made: Sequence[Timeline], classes: Sequence[str], counted: bool = False
+) -> list[dict[str, Any]]:
+    """What the JSON file holds: the segments of each person of each recording.
+
+    Args:
+        counted: count the repetitions within each segment of a class, too.
+    """
+    rows = [
+        {
+            "name": track.recording.name,
+            "person": track.person,
+            "num_frames": one.num_frames,
+            "segments": [
+                {
+                    "first": segment.first,
+                    "last": segment.last,
+                    "class": class_of(segment.label, classes),
+                    "label": segment.label,
+                    "confidence": round(segment.confidence, 6),
+                }
+                for segment in one.segments
+            ],
+        }
+        for track, one in zip(found, made, strict=True)
+    ]
+    for row, track in zip(rows, found, strict=True) if counted else ():
+        add_repetitions(row, track)
+    return rows
+
+
+def add_repetitions(row: dict[str, Any], track: Track) -> None:
+    """Add `repetitions` to a row, and `count` to its segments; none where the class is unknown."""
+    alone = track.alone
+    joints = visible(alone.keypoints, alone.scores, MIN_SCORE)
+    row["repetitions"] = []
+    for segment in row["segments"]:
+        frames = slice(segment["first"], segment["last"] + 1)
+        spans = []
+        if segment["label"] != UNKNOWN:
+            spans = repetitions(alone.keypoints[0, frames], joints[0, frames])
+        segment["count"] = len(spans)
+        row["repetitions"] += [
+            {"first": segment["first"] + first, "last": segment["first"] + last}
+            for first, last in spans
+        ]
+
+
+def class_of(label: int, classes: Sequence[str]) -> str:
+    """The name of a label, `unknown` among them."""
+    return "unknown" if label == UNKNOWN else classes[label]
