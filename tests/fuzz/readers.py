@@ -510,7 +510,7 @@ def wide_csv() -> bytes:
 
 def long_csv() -> bytes:
     """Two frames with a row for each landmark."""
-    rows = "".join(f"{f},LEFT_{n},10.5,20,0.1\n" for f in (1, 2) for n in ("HIP", "KNEE", "WRIST"))
+    rows = "".join(f"{f},LEFT_{n},10.5,20,0.1\n" for f in (1, 2) for n in ("HIP", "KNEE", "PINKY"))
     return b"frame_number,landmark,x,y,z\n" + rows.encode()
 
 
