@@ -4,6 +4,7 @@ As in SkateFormer (ECCV 2024). Sizes: M persons, T frames, V joints.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated
 
 import numpy as np
@@ -90,7 +91,8 @@ def with_ratios(poses: Poses, layout: Layout, ratios: np.ndarray) -> Poses:
     return poses.moved(built)
 
 
-def outwards(layout: Layout) -> list[int]:
+@cache
+def outwards(layout: Layout) -> tuple[int, ...]:
     """The joints so that each stands after its parent."""
     order: list[int] = []
     while len(order) < layout.num_joints:
@@ -99,4 +101,4 @@ def outwards(layout: Layout) -> list[int]:
             for joint, parent in enumerate(layout.parents)
             if joint not in order and (parent < 0 or parent in order)
         ]
-    return order
+    return tuple(order)

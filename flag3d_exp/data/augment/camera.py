@@ -9,6 +9,7 @@ Sizes: M persons, T frames, V joints, W joints of the target.
 
 import zlib
 from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from typing import Annotated, Literal
 
 import numpy as np
@@ -88,12 +89,22 @@ class VirtualCameras:
                     f"`augment.camera.hidden` names {joint!r}, which is no joint of {seen.name}."
                 )
 
+    @cached_property
+    def skeleton(self) -> Layout:
+        """The layout of the 3D joints."""
+        return load_layout(str(self.recorded), "augment.camera.recorded")
+
+    @cached_property
+    def seen(self) -> Layout:
+        """The layout of the joints that are seen."""
+        return load_layout(self.layout)
+
     def __call__(self, clip: Clip, rng: np.random.Generator) -> Clip:
         """The clip in pixels; all joints that are seen have score 1."""
         if self.recorded is None or clip.poses.keypoints.shape[-1] == 2:
             return clip
-        seen = load_layout(self.layout)
-        poses = relaid(clip.poses, load_layout(self.recorded), seen)
+        seen = self.seen
+        poses = relaid(clip.poses, self.skeleton, seen)
         keypoints = self.pixels(poses, rng)
         visible = poses.visible.copy()
         visible[..., [seen.joint_number(joint) for joint in self.hidden]] = False
@@ -110,7 +121,7 @@ class VirtualCameras:
         if self.recorded is None or recording.keypoints.shape[-1] == 2:
             return recording
         rng = np.random.default_rng((TEST_SEED, zlib.crc32(recording.name.encode())))
-        clip = self(Clip(poses_of(recording), load_layout(self.recorded)), rng)
+        clip = self(Clip(poses_of(recording), self.skeleton), rng)
         return replace(
             recording,
             keypoints=clip.poses.keypoints,
@@ -153,16 +164,22 @@ def relaid(poses: Poses, source: Layout, target: Layout) -> Poses:
 
     A joint that is the mean of several is there if all of them are.
     """
-    sources = joint_sources(source, target)
-    weights = np.zeros((target.num_joints, source.num_joints), np.float32)
-    for joint, numbers in enumerate(sources):
-        weights[joint, list(numbers)] = 1 / max(len(numbers), 1)
+    weights = mean_weights(source, target)
     keypoints = weights @ poses.keypoints  # (M, T, W, 3)
     needed = (weights > 0).astype(np.float32)
     found = poses.visible.astype(np.float32) @ needed.T == needed.sum(1)
     visible = found & (needed.sum(1) > 0)
     with_face(poses, source, target, keypoints, visible)
     return Poses(keypoints, visible)
+
+
+@cache
+def mean_weights(source: Layout, target: Layout) -> np.ndarray:
+    """(W, V) what joints of the source are multiplied with to give those of the target."""
+    weights = np.zeros((target.num_joints, source.num_joints), np.float32)
+    for joint, numbers in enumerate(joint_sources(source, target)):
+        weights[joint, list(numbers)] = 1 / max(len(numbers), 1)
+    return weights
 
 
 def with_face(

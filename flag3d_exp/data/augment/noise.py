@@ -7,6 +7,7 @@ Sizes: M persons, T frames, V joints, D coordinates, K key frames.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated
 
 import numpy as np
@@ -126,6 +127,7 @@ def confidence(distance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(drawn, LEAST_SCORE, 1).astype(np.float32)
 
 
+@cache
 def remoteness(layout: Layout) -> np.ndarray:
     """(V,) hops of each joint from the centre of the skeleton, as a share of the most."""
     hops = hop_distance(adjacency(layout, "binary_adj")[0])[layout.center]

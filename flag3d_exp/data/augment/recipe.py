@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from flag3d_exp.data.augment.frames import Frames
 from flag3d_exp.data.augment.mirror import Mirror
 from flag3d_exp.data.augment.mixup import Mixup
 from flag3d_exp.errors import UserError
-from flag3d_exp.skeletons.layout import load_layout
 
 SIDES = re.compile(r"\b(left|right)\b")
 
@@ -34,7 +34,7 @@ class Recipe:
     clips: tuple[Augmentation, ...] = ()
     mixup: Mixup | None = None
 
-    @property
+    @cached_property
     def cameras(self) -> VirtualCameras | None:
         """What sees 3D recordings as 2D ones, if anything does."""
         found = (step for step in self.recordings if isinstance(step, VirtualCameras))
@@ -43,7 +43,7 @@ class Recipe:
     def recorded(self, clip: Clip, rng: np.random.Generator) -> Clip:
         """The recorded joints with their changes."""
         if self.cameras is not None and clip.poses.keypoints.shape[-1] == 3:
-            clip = replace(clip, layout=load_layout(str(self.cameras.recorded)))
+            clip = replace(clip, layout=self.cameras.skeleton)
         for change in self.recordings:
             clip = change(clip, rng)
         return clip

@@ -20,7 +20,7 @@ from flag3d_exp.skeletons.layout import Layout
 
 # Half of the distance between left and right, as a share of the trunk's length.
 HALF_WIDTHS = {"shoulder": 0.35, "hip": 0.18}
-LONGEST = 95  # percentile of a bone's lengths that is taken for its true length
+LONGEST = 0.95  # quantile of a bone's lengths that is taken for its true length
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def bone_depth(
     known = np.concatenate([f[b] for f, b in zip(found, both, strict=True)])
     if not known.size:
         return np.zeros(poses.visible.shape[:2], np.float32)
-    longest = np.percentile(known, LONGEST)
+    longest = nearly_longest(known)
     there = poses.visible[..., joint] & poses.visible[..., parent]
     own = np.linalg.norm(keypoints[..., joint, :] - keypoints[..., parent, :], axis=-1)
     return np.sqrt(np.maximum(longest**2 - own**2, 0)) * there
@@ -142,4 +142,10 @@ def trunk_length(poses: Poses, layout: Layout) -> float:
         return 0.0
     corners = poses.keypoints[seen][:, joints].astype(np.float32)  # (n, 4, 2)
     trunk = (corners[:, :2] - corners[:, 2:]).mean(1)
-    return float(np.percentile(np.linalg.norm(trunk, axis=-1), LONGEST))
+    return nearly_longest(np.linalg.norm(trunk, axis=-1))
+
+
+def nearly_longest(lengths: np.ndarray) -> float:
+    """The length that a share `LONGEST` of them do not exceed."""
+    place = int(LONGEST * (len(lengths) - 1))
+    return float(np.partition(lengths, place)[place])
