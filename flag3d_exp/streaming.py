@@ -1,5 +1,7 @@
 """Answers while frames arrive: the classes of each person at every hop.
 
+For example::
+
     run = f3d.load("outputs/mine")
     stream = f3d.Stream(run, window=100, hop=10)
     for number, keypoints in enumerate(camera):       # (persons, joints, coordinates)

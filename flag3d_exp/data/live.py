@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flag3d_exp.data.annotations import Recording
-from flag3d_exp.data.formats.tracking import MAX_IN_FRAME, Tracker, boxes
+from flag3d_exp.data.formats.tracking import MAX_IN_FRAME, PersonTracker, boxes
 from flag3d_exp.errors import UserError
 
 MAX_NUMBER = 2**53  # of a frame
@@ -59,7 +59,7 @@ class FrameBuffer:
         self.window, self.hop, self.wait = window, hop, wait
         self.shape = (num_joints, num_coordinates)
         self.image_shape, self.max_persons = image_shape, max_persons
-        self.tracker = Tracker()
+        self.tracker = PersonTracker()
         self.frames: dict[int, dict[int, tuple[np.ndarray, np.ndarray | None]]] = {}
         self.newest = -1
         self.due = -1  # the last frame of the next window

@@ -107,7 +107,7 @@ def components(
 
 
 def count_metrics(predicted: Sequence[int], true: Sequence[int]) -> dict[str, Estimate]:
-    """`mae`, the mean of |predicted - true| / (true + 0.1), and `obo`, the share within one.
+    """`mae`, the mean error over the true count plus 0.1, and `obo`, the share within one.
 
     Each with its 95 % interval: the bootstrap's, and Wilson's. Definitions: Hu et al., TransRAC,
     CVPR 2022; Yao et al., PoseRAC, arXiv 2303.08450.

@@ -2,8 +2,7 @@
 
 The YAML file holds
 
-    data: clips.csv                 # beside it; or clips.npz, clips.json, or a folder of these;
-                                    # or files of a pose estimator, see `poses`
+    data: clips.csv                 # beside it; or .npz, .json, a folder, a pose estimator's files
     format: mmpose                  # of a pose estimator's files, where it is not recognised
     layout: coco                    # of the joints
     image_shape: [480, 854]         # height and width in pixels; 2D only
@@ -11,7 +10,7 @@ The YAML file holds
     labels: {clip1: 0, clip2: 1}    # where the files have none: numbers or names of classes
     splits: {train: [clip1], val: [clip2]}  # where the files have no `split` of each recording
 
-The files are as in `csv_file` and `plain_files`.
+The files are as in `csv_file`, `plain_files` and `poses`.
 """
 
 import os

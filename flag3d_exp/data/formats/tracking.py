@@ -45,7 +45,7 @@ def overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.where(union > 0, shared / np.maximum(union, 1e-12), 0)
 
 
-class Tracker:
+class PersonTracker:
     """Persons over the frames of a video, which come in order: the pairing of the largest overlap.
 
     A person who finds no box that overlaps enough, among those of the last `MAX_GAP` frames, is a
@@ -90,7 +90,7 @@ class Tracker:
 
 
 def tracked(frames: np.ndarray, keypoints: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """(n,) int64 identities of detections, by a `Tracker`; -1 where no joint is seen.
+    """(n,) int64 identities of detections, by a `PersonTracker`; -1 where no joint is seen.
 
     Args:
         frames: (n,), in any order.
@@ -104,7 +104,7 @@ def tracked(frames: np.ndarray, keypoints: np.ndarray, seen: np.ndarray) -> np.n
     identities = np.full(len(frames), -1, np.int64)
     order = np.argsort(frames, kind="stable")
     borders = np.flatnonzero(np.diff(frames[order])) + 1
-    tracker = Tracker()
+    tracker = PersonTracker()
     for members in np.split(order, borders):
         identities[members] = tracker.step(int(frames[members[0]]), found[members])
     return identities
