@@ -11,6 +11,7 @@ from flag3d_exp.models.dgstgcn import DGSTGCN
 from flag3d_exp.models.msg3d import MSG3D
 from flag3d_exp.models.posec3d import PoseC3D
 from flag3d_exp.models.protogcn import ProtoGCN
+from flag3d_exp.models.skateformer import SkateFormer
 from flag3d_exp.models.stgcn import STGCN
 from flag3d_exp.models.stgcnpp import STGCNPP
 from flag3d_exp.models.x3d_shallow import X3DShallow
@@ -27,6 +28,16 @@ GRAPH = {
     ProtoGCN: SMALL_GRAPH | {"num_prototypes": 6, "contrastive_weight": 0.02},
     BlockGCN: SMALL_GRAPH | {"halve_at": (2,), "num_groups": 1},
     MSG3D: {"base_channels": 12, "num_stages": 2, "num_scales": 3, "num_window_scales": 2},
+}
+TRANSFORMER = {
+    SkateFormer: {
+        "stage_channels": (32, 32),
+        "stage_blocks": (1, 1),
+        "window_frames": 2,
+        "clip_len": 8,
+        "attention_dropout": 0.1,
+        "drop_path": 0.1,
+    }
 }
 HEATMAP = {
     PoseC3D: {"base_channels": 4, "stage_blocks": (1, 1, 1)},

@@ -38,6 +38,8 @@ SAME = {
     "model.num_channels": "dataset.num_channels",
     "model.num_persons": "pipeline.num_persons",
     "model.joint_channels": "pipeline.joint_channels",
+    "model.time_channel": "pipeline.time_channel",
+    "model.clip_len": "pipeline.clip_len",
     "model.train_size": "pipeline.train_size",
     "model.test_size": "pipeline.test_size",
 }

@@ -1,4 +1,4 @@
-"""Optimizers over all parameters of a model, weight decay on every one of them."""
+"""Optimizers over all parameters of a model; by default every one of them is decayed."""
 
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
@@ -8,6 +8,8 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore import dtype as mstype
 
 from flag3d_exp.errors import UserError
+
+EMBEDDINGS = ("embedding", "position", "table")  # last parts of the names of such parameters
 
 
 def parameter_groups(
@@ -31,17 +33,44 @@ def parameter_groups(
     return [*groups, {"params": head, "lr": head_lr}]
 
 
+def split_by_decay(
+    groups: list[dict[str, Any]], weight_decay: float, decay_vectors: bool
+) -> list[dict[str, Any]]:
+    """The groups, each split into parameters that are decayed and those that are not.
+
+    Without `decay_vectors`, norms, biases and other vectors are left out, and embeddings, as is
+    usual for transformers.
+    """
+    if decay_vectors:
+        return groups
+    split = []
+    for group in groups:
+        for decayed in (True, False):
+            members = [p for p in group["params"] if is_matrix(p) == decayed]
+            if members:
+                decay = weight_decay if decayed else 0.0
+                split.append(group | {"params": members, "weight_decay": decay})
+    return split
+
+
+def is_matrix(parameter: Parameter) -> bool:
+    """Whether a parameter has several axes and is no embedding."""
+    return parameter.ndim > 1 and parameter.name.rpartition(".")[2] not in EMBEDDINGS
+
+
 def sgd(
     params: list[dict[str, Any]],
     lr: Annotated[float, ">= 0"] = 0.1,
     momentum: Annotated[float, ">= 0, < 1"] = 0.9,
     nesterov: bool = True,
     weight_decay: Annotated[float, ">= 0"] = 5e-4,
+    decay_vectors: bool = True,
 ) -> nn.Optimizer:
     """SGD with momentum; the decay is added to the gradient, as in PyTorch.
 
     Args:
         params: see `parameter_groups`.
+        decay_vectors: decay norms, biases and embeddings, too; see `split_by_decay`.
 
     Raises:
         UserError: a negative rate, momentum or decay, or Nesterov without momentum.
@@ -52,7 +81,7 @@ def sgd(
     if nesterov and momentum == 0:
         raise UserError("`optimizer.nesterov=true` needs `optimizer.momentum` above 0; got 0.")
     return nn.SGD(
-        params,
+        split_by_decay(params, weight_decay, decay_vectors),
         learning_rate=lr,
         momentum=momentum,
         nesterov=nesterov,
@@ -67,11 +96,13 @@ def adamw(
     beta2: Annotated[float, ">= 0, < 1"] = 0.999,
     eps: Annotated[float, ">= 0"] = 1e-8,
     weight_decay: Annotated[float, ">= 0"] = 0.01,
+    decay_vectors: bool = True,
 ) -> nn.Optimizer:
     """AdamW (Loshchilov and Hutter, 2019).
 
     Args:
         params: see `parameter_groups`.
+        decay_vectors: decay norms, biases and embeddings, too; see `split_by_decay`.
 
     Raises:
         UserError: a negative rate or decay, or a beta outside [0, 1).
@@ -80,7 +111,8 @@ def adamw(
     for name, value in (("beta1", beta1), ("beta2", beta2)):
         if not 0 <= value < 1:
             raise UserError(f"`optimizer.{name}` must be at least 0 and below 1; got {value}.")
-    return AdamW(params, lr, beta1, beta2, eps, weight_decay)
+    groups = split_by_decay(params, weight_decay, decay_vectors)
+    return AdamW(groups, lr, beta1, beta2, eps, weight_decay, decay_vectors)
 
 
 class AdamW(nn.Optimizer):
@@ -89,13 +121,16 @@ class AdamW(nn.Optimizer):
     `nn.AdamWeightDecay` has no bias correction, `nn.Adam` couples the decay.
     """
 
-    def __init__(self, params, lr, beta1, beta2, eps, weight_decay):
+    def __init__(self, params, lr, beta1, beta2, eps, weight_decay, decay_vectors=True):
         super().__init__(lr, params)
         self.first_moment = self._parameters.clone(prefix="first_moment", init="zeros")
         self.second_moment = self._parameters.clone(prefix="second_moment", init="zeros")
         self.beta1_power = Parameter(Tensor(1.0, mstype.float32), name="beta1_power")
         self.beta2_power = Parameter(Tensor(1.0, mstype.float32), name="beta2_power")
-        self.beta1, self.beta2, self.eps, self.decay = beta1, beta2, eps, weight_decay
+        self.beta1, self.beta2, self.eps = beta1, beta2, eps
+        self.decays = [
+            weight_decay if decay_vectors or is_matrix(p) else 0.0 for p in self._parameters
+        ]
         self.adam = ops.Adam()
 
     def construct(self, gradients):
@@ -108,7 +143,8 @@ class AdamW(nn.Optimizer):
         for i in range(len(self._parameters)):
             weight = self._parameters[i]
             lr = rates[i] if self.is_group_lr else rates
-            ops.assign(weight, weight * (1.0 - lr * self.decay))
+            if self.decays[i] > 0:
+                ops.assign(weight, weight * (1.0 - lr * self.decays[i]))
             self.adam(
                 weight,
                 self.first_moment[i],

@@ -16,10 +16,10 @@ Value: TypeAlias = int | memoryview
 Rules: TypeAlias = dict[int, Union["Rules", Callable[[Value], None], None]]
 MAX_DEPTH = 16
 ONNX_OPERATIONS = (
-    "Abs Add And BatchNormalization Cast Clip Concat ConstantOfShape Conv Div Exp Floor Gather "
-    "Greater GreaterOrEqual Identity Less LessOrEqual MatMul Max MaxPool Min Mul Neg ReduceMax "
-    "ReduceMean ReduceMin ReduceSum Relu Reshape Shape Sigmoid Sign Slice Softmax Sqrt Squeeze Sub "
-    "Tile Transpose Unsqueeze Where"
+    "Abs Add And BatchNormalization Cast Clip Concat ConstantOfShape Conv Cos Div Erf Exp Floor "
+    "Gather Greater GreaterOrEqual Identity Less LessOrEqual MatMul Max MaxPool Min Mul Neg "
+    "ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Shape Sigmoid Sign Sin Slice Softmax "
+    "Sqrt Squeeze Sub Tile Transpose Unsqueeze Where"
 )
 MINDIR_OPERATIONS = (
     "Abs Add AddExt Adds AvgPool BatchMatMul BatchMatMulExt BatchNorm BiasAdd Cast ClampScalar "

@@ -20,8 +20,10 @@ FLOAT32 = 43  # MindSpore's number for it
 
 SAME_MEANING = {
     "Add": "Add",
+    "Cos": "Cos",
     "Div": "Div",
     "Divs": "Div",
+    "Erf": "Erf",
     "Exp": "Exp",
     "Greater": "Greater",
     "GreaterEqual": "GreaterOrEqual",
@@ -37,6 +39,7 @@ SAME_MEANING = {
     "ReLU": "Relu",
     "Select": "Where",
     "Sigmoid": "Sigmoid",
+    "Sin": "Sin",
     "Sqrt": "Sqrt",
     "Sub": "Sub",
 }
@@ -158,6 +161,25 @@ def batch_norm(
     return (writer.add("BatchNormalization", *tensors, epsilon=epsilon),)
 
 
+def layer_norm(
+    writer: Writer,
+    _operation: Operation,
+    x: Any,
+    scale: Any,
+    bias: Any,
+    _norm_axis: int,
+    _scale_axis: int,
+    epsilon: float,
+) -> tuple[str]:
+    """Over the last axis. Of the primitive's three results only the first is of use."""
+    centred = writer.add("Sub", x, writer.add("ReduceMean", x, axes=[-1], keepdims=1))
+    squares = writer.add("Mul", centred, centred)
+    variance = writer.add("ReduceMean", squares, axes=[-1], keepdims=1)
+    deviation = writer.add("Sqrt", writer.add("Add", variance, epsilon))
+    normed = writer.add("Div", centred, deviation)
+    return (writer.add("Add", writer.add("Mul", normed, scale), bias),)
+
+
 def bias_add(writer: Writer, operation: Operation, x: Any, bias: Any, _format: Any) -> str:
     """One number for each channel, added at every place."""
     spread = [-1, *[1] * (len(operation.shapes[-1]) - 2)]
@@ -217,6 +239,7 @@ RULES: dict[str, Callable[..., Any]] = SHAPES | {
     "Conv2D": conv2d,
     "Depend": first,
     "Im2Col": im2col,
+    "LayerNorm": layer_norm,
     "Load": first,
     "MatMul": batch_matmul,
     "MaxPool": max_pool,

@@ -1,9 +1,13 @@
-"""Dense layers that start as PyTorch's do."""
+"""Layers of transformers: dense layers, layer norm, GELU. Dense layers start as PyTorch's do."""
 
 from math import prod
 
+import numpy as np
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Uniform, initializer
+
+from flag3d_exp.models.kernels import kernels
+from flag3d_exp.models.layers import EPSILON
 
 
 class Dense(nn.Cell):
@@ -25,6 +29,24 @@ class Dense(nn.Cell):
     def multiply_adds(self, _x, out):
         """Of one pass, given the shapes of input and output."""
         return prod(out) * self.weight.shape[1]
+
+
+class LayerNorm(nn.Cell):
+    """Layer norm of (..., C)."""
+
+    def __init__(self, num_channels: int):
+        super().__init__()
+        self.weight = Parameter(np.ones(num_channels, np.float32), name="weight")
+        self.bias = Parameter(np.zeros(num_channels, np.float32), name="bias")
+        self.layer_norm = kernels().layer_norm
+
+    def construct(self, x):
+        return self.layer_norm(x, self.weight, self.bias, EPSILON)
+
+
+def gelu(x):
+    """x times the normal distribution's share below x, exactly."""
+    return 0.5 * x * (1 + ops.erf(x * 2**-0.5))
 
 
 def uniform(fan_in: int) -> Uniform:

@@ -16,6 +16,7 @@ from flag3d_exp.weights.torch_file import LEGACY, ZIP, read_torch_file
 Arrays = dict[str, np.ndarray]
 NOT_WEIGHTS = re.compile(
     r".*num_batches_tracked"  # a counter of PyTorch's batch norm
+    r"|.*relative_position_index"  # which row of a table is whose, in transformers
     r"|backbone\.A"  # the graph before training, which the networks that hold it don't use
     r"|global_step|learning_rate|momentum|(accum|stat|moments)\..*"  # an optimizer's
 )

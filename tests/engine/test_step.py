@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from engine.toy import Linear, batch, loss_and_gradient, micro_batch, train_step
+from mindspore import Parameter, Tensor
 
 from flag3d_exp.engine.optimizer import adamw, learning_rates, parameter_groups, sgd
 from flag3d_exp.engine.parameters import assign_parameters, parameter_values
@@ -213,3 +214,22 @@ def test_the_loss_scale_doubles_after_two_thousand_updates():
     assert float(scale.value.asnumpy()) == 4.0
     scale.update(finite=True)
     assert (float(scale.value.asnumpy()), int(scale.num_good.asnumpy())) == (8.0, 0)
+
+
+@pytest.mark.parametrize("make", [sgd, adamw])
+def test_norms_biases_and_embeddings_are_left_undecayed_if_asked_for(make):
+    def trained(decay_vectors):
+        values = {"dense.weight": (2, 2), "dense.bias": (2,), "embedding": (2, 2)}
+        parameters = [
+            Parameter(Tensor(np.ones(shape, np.float32)), name=name)
+            for name, shape in values.items()
+        ]
+        groups = parameter_groups(parameters, None, False)
+        optimizer = make(groups, lr=0.1, weight_decay=0.5, decay_vectors=decay_vectors)
+        optimizer(tuple(Tensor(np.zeros(p.shape, np.float32)) for p in optimizer.parameters))
+        return {p.name: float(p.asnumpy().mean()) for p in parameters}
+
+    decayed = 1 - 0.1 * 0.5 * (1.9 if make is sgd else 1)  # the first Nesterov step
+    everything = dict.fromkeys(("dense.weight", "dense.bias", "embedding"), decayed)
+    assert trained(True) == pytest.approx(everything, abs=1e-6)
+    assert trained(False) == pytest.approx(everything | {"dense.bias": 1, "embedding": 1}, abs=1e-6)

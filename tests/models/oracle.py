@@ -120,6 +120,8 @@ def check_inference(oracle: Oracle, model: nn.Cell, features: dict[str, list[str
     for feature, chosen in features.items():
         output = sum(outputs[name] for name in chosen)
         expected = arrays[f"feature/{feature}"]  # (N, C) or (N * M, C)
+        if output.shape[1] != expected.shape[1]:
+            output = np.moveaxis(output, -1, 1)  # of a network whose channels come last
         found = output.reshape(len(expected), -1, *output.shape[1:]).mean((1, 3, 4))
         np.testing.assert_allclose(
             found, expected, atol=tolerance["features"], rtol=0, err_msg=feature

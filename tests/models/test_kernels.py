@@ -69,6 +69,13 @@ def scaled(table):
     return table.scaled, [drawn(2, 3, 4, 4), drawn(2, 3, seed=1)]
 
 
+def layer_norm(table):
+    def function(x, weight, bias):
+        return table.layer_norm(x, weight, bias, 1e-5)
+
+    return function, [drawn(2, 3, 4, 8), drawn(8, seed=1), drawn(8, seed=2)]
+
+
 KERNELS = [
     ((1, 1), (1, 1), (1, 1)),
     ((1, 1), (2, 1), (1, 1)),
@@ -99,7 +106,7 @@ CASES |= {
 }
 CASES |= {f"mean over {axes}": partial(mean, axes=axes) for axes in ((2,), (3,), (2, 3))}
 CASES |= {name: partial(outer, name=name) for name in ("outer_product", "outer_sum")}
-CASES["scaled"] = scaled
+CASES |= {"scaled": scaled, "layer_norm": layer_norm}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -122,6 +129,7 @@ def test_both_tables_agree_in_values_and_gradients(name):
         "mean over (2,)",
         "outer_sum",
         "scaled",
+        "layer_norm",
     ],
 )
 def test_compiled_gradients_stay_right_call_after_call(name):
@@ -139,8 +147,9 @@ def test_the_tables_have_the_same_functions():
         if getattr(value, "__module__", "") == native.__name__
     }
     assert names == {
-        "conv2d", "conv3d", "depthwise_conv3d", "mean", "outer_product", "outer_sum", "scaled"
-    }  # fmt: skip
+        *("conv2d", "conv3d", "depthwise_conv3d", "layer_norm"),
+        *("mean", "outer_product", "outer_sum", "scaled"),
+    }
     assert all(callable(getattr(cpu, name)) for name in names)
 
 

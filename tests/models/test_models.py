@@ -6,7 +6,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
-from networks import GRAPH, HEATMAP, SMALL_GRAPH, TINY_HEATMAP, classifier
+from networks import GRAPH, HEATMAP, SMALL_GRAPH, TINY_HEATMAP, TRANSFORMER, classifier
 
 from flag3d_exp.engine.optimizer import adamw, parameter_groups
 from flag3d_exp.engine.step import MicroBatch, StepSettings, TrainStep
@@ -21,10 +21,12 @@ from flag3d_exp.models.graph import block_channels
 from flag3d_exp.models.msg3d import MSG3D
 from flag3d_exp.models.posec3d import PoseC3D
 from flag3d_exp.models.protogcn import ProtoGCN
+from flag3d_exp.models.skateformer import SkateFormer
 from flag3d_exp.models.stgcn import STGCN
 from flag3d_exp.models.stgcnpp import STGCNPP
 from flag3d_exp.models.summary import layers
 from flag3d_exp.models.x3d_shallow import X3DShallow
+from flag3d_exp.problems.classify import Classify
 from flag3d_exp.problems.cross_entropy import CrossEntropy
 
 USERS_LAYOUT = "joints: {hip: null, knee: hip, toe: knee, neck: hip}"
@@ -45,6 +47,7 @@ def count(model) -> int:
         (DGSTGCN, (1_701_172, 1_701_172, 1_674_244)),
         (ProtoGCN, (4_344_860, 4_344_860, None)),
         (BlockGCN, (1_372_780, 1_366_380, None)),
+        (SkateFormer, (3_616_083, 3_503_187, None)),
         (MSG3D, (3_194_595, 3_194_445, 2_975_661)),
     ],
 )
@@ -90,12 +93,12 @@ def test_heatmap_networks_take_any_layout_clip_length_and_number_of_persons(kind
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [*GRAPH, *HEATMAP])
+@pytest.mark.parametrize("kind", [*GRAPH, *TRANSFORMER, *HEATMAP])
 def test_every_network_learns_one_batch_by_heart(kind):
     ms.set_seed(0)
     rng = np.random.default_rng(0)
-    graph = kind in GRAPH
-    settings = GRAPH[kind] if graph else HEATMAP[kind] | TINY_HEATMAP
+    graph = kind not in HEATMAP
+    settings = (GRAPH | TRANSFORMER)[kind] if graph else HEATMAP[kind] | TINY_HEATMAP
     layout = "nturgb+d" if graph else "coco"
     model = classifier(kind, 4, layout, **settings)
     shape = (8, 1, 8, 25 if graph else 17, 3)
@@ -113,6 +116,40 @@ def test_every_network_learns_one_batch_by_heart(kind):
     assert float(first.asnumpy()) > 1.0
     assert float(loss.asnumpy()) < 0.3
     assert int(num_correct.asnumpy()) == 8
+
+
+@pytest.mark.parametrize("kind", [SkateFormer, ProtoGCN])
+def test_a_network_that_draws_at_random_goes_on_from_its_state_as_if_never_stopped(kind):
+    settings = (GRAPH | TRANSFORMER)[kind]
+    rng = np.random.default_rng(0)
+    clips = rng.standard_normal((4, 1, 8, 25, 3)).astype(np.float32)
+    labels = np.arange(4, dtype=np.int32)
+    problem = Classify(4)
+
+    def made(seed):
+        ms.set_seed(seed)
+        model = classifier(kind, 4, "nturgb+d", **settings)
+        groups = parameter_groups(model.get_parameters(), None, False)
+        return TrainStep(model, CrossEntropy(), adamw(groups, lr=0.01), StepSettings(jit=False))
+
+    def state(step):
+        return [p.asnumpy().copy() for p in (*step.model.get_parameters(), *step.optimizer_state)]
+
+    def update(step, number):
+        drawn = problem.chance(step.model, clips.shape, np.random.default_rng((0, number)))
+        step([MicroBatch(*problem.batch(clips, {"label": labels}, drawn))], 1.0)
+
+    whole, resumed = made(0), made(1)
+    update(whole, 0)
+    for target, value in zip(
+        (*resumed.model.get_parameters(), *resumed.optimizer_state), state(whole), strict=True
+    ):
+        ms.ops.assign(target, Tensor(value))
+    for number in (1, 2):
+        update(whole, number)
+        update(resumed, number)
+    for one, other in zip(state(whole), state(resumed), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from flag3d_exp.models.dgstgcn import DGSTGCN
 from flag3d_exp.models.msg3d import MSG3D
 from flag3d_exp.models.posec3d import PoseC3D
 from flag3d_exp.models.protogcn import ProtoGCN
+from flag3d_exp.models.skateformer import SkateFormer
 from flag3d_exp.models.stgcn import STGCN
 from flag3d_exp.models.stgcnpp import STGCNPP
 from flag3d_exp.models.x3d_shallow import X3DShallow
@@ -55,6 +56,11 @@ G3D = {
 TOPOLOGY_BLOCKS = graph_features("l{}", "gcn1", "tcn1", first=1) | {
     f"t{number}": [f"topologies.{number}"] for number in (0, 9)
 }
+TRANSFORMER = (
+    {"stem.4": ["stem.2"]}
+    | {f"stages.{s}.blocks.{b}": [f"stages.{s}.{b}"] for s in range(4) for b in range(2)}
+    | {f"stages.{s}.blocks.0.downsample": [f"stages.{s}.0.downsample"] for s in range(1, 4)}
+)
 CASES = {
     "stgcn": (lambda: classifier(STGCN, 60, "nturgb+d"), PYSKL_BLOCKS),
     "stgcn_coco": (lambda: classifier(STGCN, 60, "coco"), PYSKL_BLOCKS),
@@ -85,6 +91,14 @@ CASES = {
             BlockGCN, 60, "nturgb+d", num_persons=2, joint_channels=True, batch_topology=True
         ),
         TOPOLOGY_BLOCKS,
+    ),
+    "skateformer": (
+        lambda: classifier(SkateFormer, 60, "nturgb+d", num_persons=2, time_channel=True),
+        TRANSFORMER,
+    ),
+    "skateformer_ucla": (
+        lambda: classifier(SkateFormer, 10, "kinect20", time_channel=True, mlp_ratio=1.0),
+        TRANSFORMER,
     ),
     "msg3d": (lambda: classifier(MSG3D, 60, "nturgb+d"), G3D),
     "posec3d_slowonly": (lambda: classifier(PoseC3D, 60, "coco"), slow_only(4, 6, 3)),
@@ -117,7 +131,7 @@ COMPILED = (
 
 
 # Other settings of networks that are trained under another name; before a release only.
-VARIANTS = ("protogcn_coco", "blockgcn_m2")
+VARIANTS = ("protogcn_coco", "blockgcn_m2", "skateformer")
 
 
 @pytest.mark.slow

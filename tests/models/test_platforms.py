@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mindspore import ops
 from mindspore.train.mind_ir_pb2 import ModelProto
-from networks import GRAPH, HEATMAP, TINY_HEATMAP, classifier
+from networks import GRAPH, HEATMAP, TINY_HEATMAP, TRANSFORMER, classifier
 
 from flag3d_exp.models.kernels import cpu, native, using
 
@@ -24,8 +24,10 @@ DOCUMENTED = {
     "Cast": "cast",
     "Concat": "cat",
     "Conv2D": "Conv2D",
+    "Cos": "cos",
     "Div": "div",
     "Divs": "div",
+    "Erf": "erf",
     "Exp": "exp",
     "ExpandDims": "expand_dims",
     "Eye": "eye",
@@ -33,6 +35,7 @@ DOCUMENTED = {
     "Greater": "gt",
     "GreaterEqual": "ge",
     "Im2Col": "unfold",
+    "LayerNorm": "LayerNorm",
     "LessEqual": "le",
     "LessScalar": "less",
     "LogicalAnd": "logical_and",
@@ -51,6 +54,7 @@ DOCUMENTED = {
     "Rsqrt": "rsqrt",
     "Select": "select",
     "Sigmoid": "sigmoid",
+    "Sin": "sin",
     "Softmax": "softmax",
     "Sqrt": "sqrt",
     "Square": "square",
@@ -73,7 +77,7 @@ STRUCTURE = {
     "UpdateState",
     "make_list",
 }
-NETWORKS = GRAPH | {kind: sizes | TINY_HEATMAP for kind, sizes in HEATMAP.items()}
+NETWORKS = GRAPH | TRANSFORMER | {kind: sizes | TINY_HEATMAP for kind, sizes in HEATMAP.items()}
 
 
 def documented_platforms(name: str) -> set[str]:

@@ -229,3 +229,17 @@ def scaled(planes, factors):
     """See `native.scaled`."""
     flat = planes.reshape(*planes.shape[:-2], 1, -1)
     return ops.bmm(factors.expand_dims(-1).expand_dims(-1), flat).reshape(planes.shape)
+
+
+def layer_norm(x, weight, bias, epsilon):
+    """x (..., C) normalised over its last axis, times weight (C,), plus bias (C,).
+
+    Means as matrix products that give them for every channel, so that nothing is broadcast.
+    """
+    channels = weight.shape[0]
+    rows = x.reshape(-1, channels)
+    share = ops.ones((channels, channels), x.dtype) / channels
+    centred = rows - ops.matmul(rows, share)
+    variance = ops.matmul(centred * centred, share)
+    normed = centred * ops.rsqrt(variance + epsilon)
+    return (normed * weight + bias).reshape(x.shape)

@@ -62,3 +62,8 @@ def outer_sum(down, across):
 def scaled(planes, factors):
     """planes (..., S, S) times factors (...)."""
     return planes * factors.expand_dims(-1).expand_dims(-1)
+
+
+def layer_norm(x, weight, bias, epsilon):
+    """x (..., C) normalised over its last axis, times weight (C,), plus bias (C,)."""
+    return ops.LayerNorm(-1, -1, epsilon)(x, weight, bias)[0]
