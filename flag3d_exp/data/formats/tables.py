@@ -13,6 +13,7 @@ The YAML file holds
 The files are as in `csv_file`, `plain_files` and `poses`.
 """
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ from flag3d_exp.reading.text import file_text, parsed_yaml
 from flag3d_exp.skeletons.layout import Layout, load_layout
 from flag3d_exp.splits import check_split_names
 
+log = logging.getLogger(__name__)
 KEYS = ("data", "format", "layout", "splits", "image_shape", "labels", "classes")
 DATA = (".csv", ".npz", ".json")
 Splits = dict[str, tuple[str, ...]]
@@ -196,9 +198,13 @@ def _poses(path: Path, data: Path, settings: Mapping[str, Any]) -> list[dict[str
     whole = len(sides) == 2 and all(type(side) is int and side > 0 for side in sides)
     layout = str(settings["layout"]) if "layout" in settings else None
     how = Reading(form, layout, image_shape=(sides[0], sides[1]) if whole else None)
+    read = read_poses(data, how)
+    log.info("%s: read as %s, joints of %s", data, read.format, read.layout)
+    for note in read.notes:
+        log.info("%s: %s", data, note)
     return [
         {"name": one.name, "keypoints": one.keypoints}
         | ({} if one.scores is None else {"scores": one.scores})
         | ({} if one.image_shape is None else {"image_shape": one.image_shape})
-        for one in read_poses(data, how).recordings
+        for one in read.recordings
     ]

@@ -380,7 +380,8 @@ def test_an_annotation_file_is_mapped_to_another_layout_with_its_own_splits(tmp_
     assert "dataset.layout=openpose" in capsys.readouterr().out
 
 
-def test_poses_of_an_estimator_are_labelled_by_a_table(tmp_path):
+def test_poses_of_an_estimator_are_labelled_by_a_table(tmp_path, caplog):
+    caplog.set_level("INFO", "flag3d_exp")
     (tmp_path / "videos").mkdir()
     for name in ("one", "two"):
         frames = [{"image_id": f"{n}.jpg", "keypoints": [9.0, 50.0, 0.5] * 17, "score": 1}
@@ -390,6 +391,8 @@ def test_poses_of_an_estimator_are_labelled_by_a_table(tmp_path):
     path = table(tmp_path, ROWS, data="videos", labels=labels)
     splits, (one, two), layout, _, classes, _ = converted(path)
     assert (one.name, one.label, two.label, classes) == ("one", 1, 0, ["lunge", "squat"])
+    assert "read as alphapose, joints of coco" in caplog.text
+    assert "coordinates are taken for pixels" in caplog.text
     assert (layout, one.keypoints.shape, one.image_shape) == ("coco", (1, 3, 17, 2), (480, 854))
     assert splits == {"train": ("one",), "val": ("two",)}
     with pytest.raises(UserError, match="17 joints, but `task.layout=openpose` has 18"):
