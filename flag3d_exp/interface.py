@@ -208,7 +208,7 @@ def clips(
         layout: of the joints: nturgb+d, coco, mediapipe, ..., or the path of a YAML file.
         scores: a list of (M, T, V): confidences of the joints.
         image_shape: (height, width) that 2D keypoints are pixels of.
-        stream: joint, bone, joint_motion or bone_motion.
+        stream: joint, bone, k_bone (from the grandparent), or one of them with `_motion`.
         training: draw other clips in each epoch, changed by `augment`.
         augment: random changes in the order in which they act, such as
             `flag3d_exp.data.augment.affine.Affine(rotation=0.3)`.
@@ -219,10 +219,11 @@ def clips(
         UserError: an array has another shape, or a setting is refused.
     """
     recordings = recordings_of(keypoints, labels, scores, image_shape)
-    streams = ("joint", "bone", "joint_motion", "bone_motion")
+    streams = tuple(name + of for name in ("joint", "bone", "k_bone") for of in ("", "_motion"))
     if stream not in streams:
         raise UserError(f"`stream` must be one of {', '.join(streams)}; got {stream!r}.")
-    drawn = Stream(stream, bones="bone" in stream, motion="motion" in stream)
+    generations = 2 if stream.startswith("k_") else 1
+    drawn = Stream(stream, "bone" in stream, "motion" in stream, generations)
     for key in settings:
         if moved := moved_to(f"pipeline.{key}"):
             raise UserError(f"{moved} Give objects of `flag3d_exp.data.augment` as `augment`.")

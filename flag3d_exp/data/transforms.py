@@ -6,9 +6,11 @@ those it takes alone; `Poses` keeps missing joints at 0, so that no function her
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
+from flag3d_exp import bounds
 from flag3d_exp.data.poses import Poses
 from flag3d_exp.skeletons.layout import Layout
 
@@ -74,18 +76,32 @@ class Stream:
 
     Args:
         bones: a joint minus its parent; the root has none.
+        generations: how many joints up a bone begins: 1 at the parent, 2 at the grandparent. A
+            joint without such an ancestor has none.
         motion: the next frame minus this one; 0 in the last.
     """
 
     name: str
     bones: bool = False
     motion: bool = False
+    generations: Annotated[int, ">= 1"] = 1
+
+    def __post_init__(self) -> None:
+        bounds.check(self, "stream")
 
     def __call__(self, poses: Poses, layout: Layout) -> Poses:
         """The stream of the poses; the score of a bone or of a motion is a mean of two."""
         if self.bones:
-            poses = bones(poses, layout.parents)
+            poses = bones(poses, ancestors(layout.parents, self.generations))
         return motion(poses) if self.motion else poses
+
+
+def ancestors(parents: tuple[int, ...], generations: int) -> tuple[int, ...]:
+    """The joint so many generations above each joint; -1 where there is none."""
+    found = tuple(range(len(parents)))
+    for _ in range(generations):
+        found = tuple(parents[joint] if joint >= 0 else -1 for joint in found)
+    return found
 
 
 def bones(poses: Poses, parents: tuple[int, ...]) -> Poses:

@@ -114,7 +114,9 @@ def test_cameras_make_a_3d_dataset_one_for_2d_networks():
         check_filmed(described, [flat])
 
 
-@pytest.mark.parametrize("stream", ["joint", "bone", "joint_motion", "bone_motion"])
+@pytest.mark.parametrize(
+    "stream", ["joint", "bone", "k_bone", "joint_motion", "bone_motion", "k_bone_motion"]
+)
 def test_streams_are_called_what_they_are(stream):
     *_, made = composed(f"stream={stream}")
     assert made.name == stream

@@ -321,3 +321,24 @@ def segment(start, end, size, sigma=0.6):
     distance = np.square(grid - nearest).sum(-1)
     inside = (grid >= np.maximum(np.trunc(low), 0)) & (grid < np.trunc(high) + 1)
     return np.exp(-distance / (2 * sigma**2)) * score * inside.all(-1)
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"), [("protogcn", "nturgb+d"), ("protogcn_coco", "coco_20")]
+)
+def test_streams_of_protogcn_equal_the_reference(shared, name, layout):
+    """Coordinates alone: there, k-bones and motions have differences of scores."""
+    arrays = np.load(shared / "parity" / f"{name}.npz")
+    keypoints = arrays["input"][0]
+    keypoints = keypoints if layout == "nturgb+d" else keypoints[..., :2]
+    poses = Poses(keypoints, np.ones(keypoints.shape[:-1], bool))
+    for key, stream in (
+        ("b", Stream("bone", bones=True)),
+        ("k", Stream("k_bone", bones=True, generations=2)),
+        ("jm", Stream("joint_motion", motion=True)),
+        ("bm", Stream("bone_motion", bones=True, motion=True)),
+        ("km", Stream("k_bone_motion", bones=True, motion=True, generations=2)),
+    ):
+        found = stream(poses, load_layout(layout)).keypoints
+        expected = arrays[f"stream/{key}"][..., : found.shape[-1]]
+        np.testing.assert_allclose(found, expected, atol=1e-6, err_msg=key)
