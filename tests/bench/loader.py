@@ -16,8 +16,12 @@ import numpy as np
 
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.augment.affine import Affine
+from flag3d_exp.data.augment.camera import VirtualCameras
+from flag3d_exp.data.augment.drop import DropStretch
 from flag3d_exp.data.augment.mirror import Mirror
+from flag3d_exp.data.augment.noise import DetectorNoise
 from flag3d_exp.data.augment.recipe import Recipe, recipe
+from flag3d_exp.data.augment.turn import Turn
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.loader import batches, training_shares
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline
@@ -26,6 +30,9 @@ from flag3d_exp.data.transforms import Stream
 BATCH_SIZE = 32
 STRONG = recipe([Affine(rotation=0.3, scale=0.1)])
 MIRRORED = recipe([Affine(rotation=0.3, scale=0.1), Mirror(0.5)])
+NOISY = recipe([DetectorNoise(0.5), Affine(0.5, 0.2, 0.3), DropStretch(0.5)])  # augment=domain
+FILMED = recipe([VirtualCameras("nturgb+d", "coco"), DetectorNoise(0.8)])  # augment=camera
+TURNED = recipe([Turn(0.5)])
 JOINT = Stream("joint")
 
 
@@ -65,6 +72,22 @@ def families() -> dict[str, ClipDataset]:
             MIRRORED,
         ),
         "PoseC3D: 48 frames": (flat, HeatmapPipeline("coco")),
+        "2D graph: 100 frames, augment=domain": (
+            flat,
+            GraphPipeline("coco", clip_len=100, **image),
+            NOISY,
+        ),
+        "2D graph: 100 frames, turned": (
+            flat,
+            GraphPipeline("coco", clip_len=100, **image),
+            TURNED,
+        ),
+        "3D seen by cameras: 100 frames": (
+            solid,
+            GraphPipeline("coco", clip_len=100, normalise="box", score_channel=True),
+            FILMED,
+        ),
+        "3D seen by cameras: PoseC3D, 48 frames": (solid, HeatmapPipeline("coco"), FILMED),
     }
     return {
         name: ClipDataset(
