@@ -36,11 +36,11 @@ class Clip:
 
 
 class Augmentation(Protocol):
-    """A random change; a frozen dataclass, whose attribute `stage` says what it changes.
+    """A random change: a frozen dataclass whose attribute `stage` says what it changes.
 
-    recording: joints as they were recorded, before they are normalised and made a stream.
-    clip: what the network gets. Streams are linear in the joints, so a change of clips must be
-        linear in the coordinates; then joint, bone and motion clips agree.
+    With `recording`, it changes joints as they were recorded, before they are normalised and made a
+    stream. With `clip`, it changes what the network gets. Streams are linear in the joints, so such
+    a change must be linear in the coordinates; then joint, bone and motion clips agree.
     """
 
     @property
