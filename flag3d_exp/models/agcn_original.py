@@ -47,8 +47,8 @@ class GraphUnit(nn.Cell):
 class AGCNOriginal(GraphNetwork):
     """Fixed, learned and input-dependent edges, then nine frames.
 
-    The graph is that of the bones: in `nturgb+d` the finger tips hang on the thumbs, as in the
-    paper's code.
+    The graph is the layout's but for `nturgb+d`, where it is that of the bones: the finger tips
+    hang on the thumbs, as in the paper's code.
     """
 
     bounds = {"base_channels": ">= 4"}  # embeddings have a quarter of the channels
@@ -69,7 +69,14 @@ class AGCNOriginal(GraphNetwork):
         self, in_channels: int, out_channels: int, stride: int, skeleton: Layout
     ) -> tuple[nn.Cell, nn.Cell]:
         """The graph unit and the temporal unit of a block."""
-        bones = tuple(bone for bone in enumerate(skeleton.parents) if bone[1] >= 0)
-        graph = adjacency(dataclasses.replace(skeleton, edges=bones), "spatial")
+        graph = adjacency(with_published_edges(skeleton), "spatial")
         temporal = ConvNorm(out_channels, out_channels, (9, 1), (stride, 1))
         return GraphUnit(in_channels, out_channels, graph), temporal
+
+
+def with_published_edges(skeleton: Layout) -> Layout:
+    """The layout with the edges of the paper's code: PYSKL's but for those of 25 joints."""
+    if skeleton.name != "nturgb+d":
+        return skeleton
+    bones = tuple(bone for bone in enumerate(skeleton.parents) if bone[1] >= 0)
+    return dataclasses.replace(skeleton, edges=bones)

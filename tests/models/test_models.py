@@ -13,6 +13,7 @@ from flag3d_exp.engine.step import MicroBatch, StepSettings, TrainStep
 from flag3d_exp.errors import UserError
 from flag3d_exp.models.aagcn import AAGCN
 from flag3d_exp.models.agcn import AGCN
+from flag3d_exp.models.agcn_original import AGCNOriginal, with_published_edges
 from flag3d_exp.models.blockgcn import BlockGCN
 from flag3d_exp.models.c3d_light import C3DLight
 from flag3d_exp.models.ctrgcn import CTRGCN
@@ -28,6 +29,7 @@ from flag3d_exp.models.summary import layers
 from flag3d_exp.models.x3d_shallow import X3DShallow
 from flag3d_exp.problems.classify import Classify
 from flag3d_exp.problems.cross_entropy import CrossEntropy
+from flag3d_exp.skeletons.layout import load_layout
 
 USERS_LAYOUT = "joints: {hip: null, knee: hip, toe: knee, neck: hip}"
 
@@ -206,6 +208,18 @@ def test_attention_starts_as_published(full):
     assert not attention.frames.weight.asnumpy().any()
     assert_normal(attention.squeeze.weight, math.sqrt(2 / 128))
     assert not attention.excite.weight.asnumpy().any()
+
+
+@pytest.mark.parametrize(
+    ("layout", "joint", "neighbour"),
+    [("openpose", 0, 1), ("coco", 11, 5), ("coco", 12, 6), ("nturgb+d", 21, 22)],
+    ids=["nose on neck", "hip on shoulder", "hip on shoulder", "finger tip on thumb"],
+)
+def test_the_graph_of_agcn_original_is_that_of_its_papers_code(layout, joint, neighbour):
+    edges = dict(with_published_edges(load_layout(layout)).edges)
+    assert edges[joint] == neighbour and edges.get(neighbour) != joint
+    graph = AGCNOriginal(layout, **SMALL_GRAPH).blocks[0].graph.adjacency.asnumpy()
+    assert graph[1, neighbour, joint] > 0 and graph[2, joint, neighbour] > 0
 
 
 def test_learned_graphs_of_dg_stgcn_start_around_their_offset(full):

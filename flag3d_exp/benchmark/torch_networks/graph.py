@@ -270,7 +270,7 @@ def stgcnpp(settings: Mapping[str, Any]) -> nn.Module:
 def agcn(settings: Mapping[str, Any], original: bool = False) -> nn.Module:
     """AGCN, the 2s-AGCN network (arXiv 1805.07694)."""
     skeleton = load_layout(settings["layout"])
-    if original:
+    if original and skeleton.name == "nturgb+d":
         bones = tuple(bone for bone in enumerate(skeleton.parents) if bone[1] >= 0)
         skeleton = dataclasses.replace(skeleton, edges=bones)
     graph = adjacency(skeleton, "spatial")
