@@ -1,7 +1,7 @@
-"""The driver of a study: keeps its slots filled until the budget is spent.
+"""The driver of a study: runs trials until the budget is spent.
 
 The storage is the truth. The driver holds nothing that a restart, or a driver on another machine,
-could not read there; slots are filled one by one, so none waits for the slowest.
+could not read there.
 """
 
 import logging
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import optuna
 import psutil
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
@@ -27,7 +26,7 @@ from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.errors import UserError
 from flag3d_exp.runs.run_folder import inside
 from flag3d_exp.runs.tracking import Status, Tracker, settle
-from flag3d_exp.sweep import job, owner, parent
+from flag3d_exp.sweep import job, owner, parent, slots
 from flag3d_exp.sweep.begun import description
 from flag3d_exp.sweep.draws import next_trial
 from flag3d_exp.sweep.drivers import sampler_seed
@@ -60,8 +59,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TICK_SECONDS = 0.2
-LOOK_SECONDS = 1.0  # between two readings of the storage
 OWNERLESS_SECONDS = 30.0  # a claimed trial gets its owner within milliseconds
 
 
@@ -111,17 +108,25 @@ def search(
         max_retries=sweeper.max_retries,
     )
     num_trials = budget(sweeper.n_trials, space)
+    table = Table(ledger, objectives, num_trials, sweeper.n_jobs)
     driver = Driver(
-        sweeper, config.task, ledger, space, folder, tracker, num_trials, ticket, launcher, seed
+        sweeper,
+        config.task,
+        ledger,
+        space,
+        folder,
+        tracker,
+        num_trials,
+        ticket,
+        launcher,
+        seed,
+        table,
     )
     status: Status = "FAILED"
     try:
-        with (
-            StopRequest(patience=2) as stop,
-            Table(ledger, objectives, num_trials, sweeper.n_jobs) as table,
-        ):
-            driver.run(stop, table)
-        failed = driver.too_many_failures() or all_failed(ledger.trials())
+        with StopRequest(patience=2) as stop, table:
+            slots.fill(driver, sweeper.n_jobs, sweeper.grace, stop)
+        failed = driver.halted() or all_failed(ledger.trials())
         status = "KILLED" if stop.signum else "FAILED" if failed else "FINISHED"
     except ImportError as error:
         raise UserError(f"`hydra/sweeper/sampler` lacks a package: {error}") from error
@@ -134,7 +139,7 @@ def search(
     if stop.signum:
         log.info("stopped; the same command continues the study: %s", job.command_line())
         sys.exit(128 + stop.signum)
-    if driver.too_many_failures():
+    if driver.halted():
         raise UserError(
             f"{driver.num_failed} trials failed; `hydra.sweeper.max_failures` is "
             f"{sweeper.max_failures}; the last: {driver.last_error}. Their folders are in {folder}."
@@ -148,7 +153,7 @@ def search(
 
 
 class Driver:
-    """One process that fills the slots of a study."""
+    """What one process knows of the study whose slots it fills; see `slots.Work`."""
 
     def __init__(
         self,
@@ -162,66 +167,32 @@ class Driver:
         ticket: "partial[Ticket]",
         launcher: bool,
         seed: int,
+        table: Table,
     ):
         self.task = task
         self.sweeper, self.ledger, self.space, self.folder = sweeper, ledger, space, folder
         self.tracker, self.num_trials, self.ticket = tracker, num_trials, ticket
-        self.launcher = launcher
+        self.launcher, self.table = launcher, table
         self.rng = np.random.default_rng(seed)
-        self.jobs: list[job.Job] = []
         self.num_failed, self.last_error = 0, ""
         self._published = -1
         self._beats: dict[int, Beat] = {}
 
-    def run(self, stop: StopRequest, table: Table) -> None:
-        """Fill the slots until nothing is left to start or to wait for."""
-        looked = 0.0
-        asked_to_stop = False
-        while True:
-            ended = [one for one in self.jobs if one.returncode() is not None]
-            for one in ended:
-                self.jobs.remove(one)
-                self._settle(one, bool(stop.signum))
-            if stop.signum and not asked_to_stop:
-                asked_to_stop = True
-                log.info("stopping %d jobs; they save their state first", len(self.jobs))
-                for one in self.jobs:
-                    one.stop(self._worker(one))
-            if stop.num_signals > 1:
-                for one in self.jobs:
-                    one.end("was ended by a second signal to the sweep", self._worker(one))
-            if ended or time.monotonic() - looked >= LOOK_SECONDS:
-                looked = time.monotonic()
-                for one in self.jobs:
-                    worker = self._worker(one) if self.launcher else None
-                    one.end_if_stuck(self.sweeper.grace, worker)
-                self._bury_the_dead()
-                if not stop.signum and not self.too_many_failures():
-                    self._fill()
-                trials = self.ledger.trials()
-                table.show(trials, [one.number for one in self.jobs])
-                self._publish(trials)
-                halted = stop.signum or self.too_many_failures()
-                if not self.jobs and (halted or all(t.state in ENDED for t in counted(trials))):
-                    return
-            time.sleep(TICK_SECONDS)
-
-    def too_many_failures(self) -> bool:
+    def halted(self) -> bool:
         """Whether `max_failures` trials of this driver failed for good."""
         limit = self.sweeper.max_failures
         return limit is not None and self.num_failed >= limit
 
-    def _fill(self) -> None:
-        busy = {one.slot for one in self.jobs}
-        for slot in range(self.sweeper.n_jobs):
-            if slot in busy:
-                continue
-            drawn = next_trial(self.ledger, self.space, self.num_trials, self.rng)
-            if drawn is None:
-                return
-            self._start(*drawn, slot)
+    def done(self) -> bool:
+        """Whether every trial that counts has ended."""
+        return all(trial.state in ENDED for trial in counted(self.ledger.trials()))
 
-    def _start(self, trial: optuna.Trial, point: list[str], slot: int) -> None:
+    def start(self, slot: int) -> job.Job | None:
+        """Draw the next trial and start its job; None: the budget is spent."""
+        drawn = next_trial(self.ledger, self.space, self.num_trials, self.rng)
+        if drawn is None:
+            return None
+        trial, point = drawn
         lines = [*self.space.fixed, *point]
         devices = self.sweeper.devices
         if devices:
@@ -235,9 +206,9 @@ class Driver:
             tags=parent.child_tags(self.tracker, trial.number),
         )
         where = (slot, self.sweeper.n_jobs)
-        self.jobs.append(job.start(trial.number, folder, where, lines, ticket, self.launcher))
+        return job.start(trial.number, folder, where, lines, ticket, self.launcher)
 
-    def _settle(self, one: job.Job, stopping: bool) -> None:
+    def settle(self, one: job.Job, stopping: bool) -> None:
         """See to a trial whose process has ended: it told its result, or has none."""
         trial = self.ledger.get(one.number)
         if trial.state == TrialState.RUNNING and not self._lives_elsewhere(trial, one):
@@ -245,7 +216,7 @@ class Driver:
             if one.process.returncode >= 0 and not self.launcher and not stopping:
                 retry = Retry.NO
             error = "stopped with the sweep" if stopping else one.how_it_ended()
-            self._bury(trial, error, retry)
+            self._fail(trial, error, retry)
         ended = self.ledger.get(one.number)
         if (
             ended.state == TrialState.FAIL
@@ -261,16 +232,18 @@ class Driver:
         own = (os.getpid(), one.process.pid)
         return known is not None and known["pid"] not in own and owner.is_alive(known) is not False
 
-    def _worker(self, one: job.Job) -> psutil.Process | None:
+    def worker(self, one: job.Job) -> psutil.Process | None:
         """The process on this host that a launcher started for the trial."""
+        if not self.launcher:
+            return None
         known = self.ledger.get(one.number).user_attrs.get(OWNER)
         if known is None or known["pid"] in (os.getpid(), one.process.pid):
             return None
         return owner.process_of(known)
 
-    def _bury_the_dead(self) -> None:
+    def look(self, jobs: list[job.Job]) -> None:
         """End the running trials whose process is gone."""
-        own = {one.number for one in self.jobs}
+        own = {one.number for one in jobs}
         for trial in self.ledger.trials():
             if trial.state != TrialState.RUNNING or trial.number in own:
                 continue
@@ -283,14 +256,16 @@ class Driver:
             if not alive:
                 if known and (suspended := owner.process_of(known)):
                     suspended.kill()
-                self._bury(trial, "its process is gone", Retry.COUNTED)
+                self._fail(trial, "its process is gone", Retry.COUNTED)
 
-    def _bury(self, trial: FrozenTrial, error: str, retry: Retry) -> None:
+    def _fail(self, trial: FrozenTrial, error: str, retry: Retry) -> None:
         if self.ledger.fail(trial, error, retry):
             parent.close_child(inside(self.folder, trial.user_attrs.get(FOLDER, str(trial.number))))
 
-    def _publish(self, trials: list[FrozenTrial]) -> None:
-        """Refresh the results after each trial."""
+    def show(self, jobs: list[job.Job]) -> None:
+        """Refresh the table, and after each trial the results."""
+        trials = self.ledger.trials()
+        self.table.show(trials, [one.number for one in jobs])
         num_ended = sum(trial.state in ENDED for trial in trials)
         if num_ended != self._published:
             self._published = num_ended

@@ -21,7 +21,7 @@ from flag3d_exp.errors import UserError
 from flag3d_exp.runs import run_folder
 from flag3d_exp.runs.run_folder import Report
 from flag3d_exp.runs.tracking import Status, Tracker, settle
-from flag3d_exp.sweep import job, parent
+from flag3d_exp.sweep import job, parent, slots
 from flag3d_exp.sweep.begun import description
 from flag3d_exp.sweep.points import (
     FILE,
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from hydra_plugins.flag3d_exp_sweeper import GridSweeper
 
 log = logging.getLogger(__name__)
-
-TICK_SECONDS = 0.2
-LOOK_SECONDS = 1.0  # between two looks for runs that are stuck
 
 
 def run(
@@ -71,7 +68,8 @@ def _run(
     status: Status = "FAILED"
     try:
         with StopRequest(patience=2) as stop:
-            _work(sweeper, config, fixed, points, folder, tracker, stop)
+            grid = Grid(sweeper, config, fixed, points, folder, tracker)
+            slots.fill(grid, sweeper.n_jobs, sweeper.grace, stop)
         failed = [point for point in points if point.state == "failed"]
         status = "KILLED" if stop.signum else "FAILED" if failed else "FINISHED"
     finally:
@@ -122,68 +120,81 @@ def _parent(config: DictConfig, folder: Path, name: str) -> Tracker:
     return tracker
 
 
-def _work(
-    sweeper: "GridSweeper",
-    config: DictConfig,
-    fixed: Sequence[str],
-    points: Sequence[Point],
-    folder: Path,
-    tracker: Tracker,
-    stop: StopRequest,
-) -> None:
-    launcher = config.hydra.runtime.choices.get("hydra/launcher") != "basic"
-    pending = [number for number, point in enumerate(points) if point.state != "complete"]
-    jobs: list[job.Job] = []
-    stopping, looked = False, 0.0
-    while jobs or (pending and not stop.signum):
-        if stop.signum and not stopping:
-            stopping = True
-            log.info("stopping %d runs; they save their state first", len(jobs))
-            for one in jobs:
-                one.stop()
-        if stop.num_signals > 1:
-            for one in jobs:
-                one.end("was ended by a second signal to the sweep")
-        if time.monotonic() - looked >= LOOK_SECONDS:
-            looked = time.monotonic()
-            for one in jobs:
-                one.end_if_stuck(sweeper.grace)
-        free = sorted(set(range(sweeper.n_jobs)) - {one.slot for one in jobs})
-        for slot in free if not stop.signum else ():
-            if pending:
-                number = pending.pop(0)
-                point = points[number]
-                lines = [*fixed, *(f"{key}={value}" for key, value in point.choices.items())]
-                if sweeper.devices:
-                    lines.append(f"device.id={sweeper.devices[slot % len(sweeper.devices)]}")
-                own = folder / point.folder
-                if "resume" in config.task and (own / "history.jsonl").exists():
-                    lines.append("task.resume=auto")
-                ticket = Ticket(tags=parent.child_tags(tracker, number))
-                where = (slot, sweeper.n_jobs)
-                jobs.append(job.start(number, own, where, lines, ticket, launcher))
-                point.state = "running"
-        for one in [one for one in jobs if one.returncode() is not None]:
-            jobs.remove(one)
-            _settle(one, points[one.number], len(points), stopping)
-            _publish(points, folder, tracker)
-        time.sleep(TICK_SECONDS)
+class Grid:
+    """The points of a grid and what became of them; see `slots.Work`."""
 
+    def __init__(
+        self,
+        sweeper: "GridSweeper",
+        config: DictConfig,
+        fixed: Sequence[str],
+        points: Sequence[Point],
+        folder: Path,
+        tracker: Tracker,
+    ):
+        self.sweeper, self.task, self.fixed = sweeper, config.task, fixed
+        self.points, self.folder, self.tracker = points, folder, tracker
+        self.launcher = config.hydra.runtime.choices.get("hydra/launcher") != "basic"
+        self.pending = [n for n, point in enumerate(points) if point.state != "complete"]
+        self.changed = False
 
-def _settle(one: job.Job, point: Point, num_points: int, stopping: bool) -> None:
-    """Note how a run ended."""
-    what = " ".join(f"{key}={value}" for key, value in point.choices.items())
-    if one.returncode() == 0:
-        point.state = "complete"
-        point.metrics = run_folder.read_metrics(one.folder)
-        shown = "  ".join(f"{k} {v:.2f}" for k, v in point.metrics.items() if k.endswith("/top1"))
-        log.info("run %d of %d complete  %s  %s", one.number + 1, num_points, what, shown)
-        return
-    parent.close_child(one.folder)
-    point.state = "waiting" if stopping else "failed"
-    if not stopping:
-        how = one.how_it_ended()
-        log.info("run %d of %d failed  %s: %s", one.number + 1, num_points, what, how)
+    def look(self, jobs: list[job.Job]) -> None:
+        """Nothing: what runs is known to this process alone."""
+
+    def start(self, slot: int) -> job.Job | None:
+        """Start the next combination."""
+        if not self.pending:
+            return None
+        number = self.pending.pop(0)
+        point = self.points[number]
+        lines = [*self.fixed, *(f"{key}={value}" for key, value in point.choices.items())]
+        devices = self.sweeper.devices
+        if devices:
+            lines.append(f"device.id={devices[slot % len(devices)]}")
+        own = self.folder / point.folder
+        if "resume" in self.task and (own / "history.jsonl").exists():
+            lines.append("task.resume=auto")
+        ticket = Ticket(tags=parent.child_tags(self.tracker, number))
+        where = (slot, self.sweeper.n_jobs)
+        point.state = "running"
+        return job.start(number, own, where, lines, ticket, self.launcher)
+
+    def settle(self, one: job.Job, stopping: bool) -> None:
+        """Note how a run ended."""
+        point = self.points[one.number]
+        num_points = len(self.points)
+        what = " ".join(f"{key}={value}" for key, value in point.choices.items())
+        self.changed = True
+        if one.returncode() == 0:
+            point.state = "complete"
+            point.metrics = run_folder.read_metrics(one.folder)
+            shown = "  ".join(
+                f"{k} {v:.2f}" for k, v in point.metrics.items() if k.endswith("/top1")
+            )
+            log.info("run %d of %d complete  %s  %s", one.number + 1, num_points, what, shown)
+            return
+        parent.close_child(one.folder)
+        point.state = "waiting" if stopping else "failed"
+        if not stopping:
+            how = one.how_it_ended()
+            log.info("run %d of %d failed  %s: %s", one.number + 1, num_points, what, how)
+
+    def show(self, jobs: list[job.Job]) -> None:
+        """Publish the table once a run has ended."""
+        if self.changed:
+            self.changed = False
+            _publish(self.points, self.folder, self.tracker)
+
+    def halted(self) -> bool:
+        """False: the other combinations run although one failed."""
+        return False
+
+    def done(self) -> bool:
+        """Whether every combination was started."""
+        return not self.pending
+
+    def worker(self, one: job.Job) -> None:
+        """None: a launcher's job is its own process."""
 
 
 def _publish(points: Sequence[Point], folder: Path, tracker: Tracker) -> list[str]:

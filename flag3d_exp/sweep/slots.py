@@ -1,0 +1,91 @@
+"""The one loop of grids and studies: keep slots filled with jobs until nothing is left to do."""
+
+import logging
+import time
+from typing import Protocol
+
+import psutil
+
+from flag3d_exp.engine.interrupt import StopRequest
+from flag3d_exp.sweep.job import Job
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.2
+LOOK_SECONDS = 1.0  # between two looks for stuck jobs, and at a study's storage
+
+
+class Work(Protocol):
+    """What a grid or a study says to the loop."""
+
+    def look(self, jobs: list[Job]) -> None:
+        """Called every second and when a job has ended, before slots are filled."""
+        ...
+
+    def start(self, slot: int) -> Job | None:
+        """Start the next job; None: there is none now."""
+        ...
+
+    def settle(self, job: Job, stopping: bool, /) -> None:
+        """Record how a job ended."""
+        ...
+
+    def show(self, jobs: list[Job]) -> None:
+        """Publish what is known; called after slots were filled."""
+        ...
+
+    def halted(self) -> bool:
+        """Whether no further job shall be started."""
+        ...
+
+    def done(self) -> bool:
+        """Whether nothing is left to start or to wait for, apart from jobs of this process."""
+        ...
+
+    def worker(self, job: Job, /) -> psutil.Process | None:
+        """The process on this host that a launcher started for the job."""
+        ...
+
+
+def fill(work: Work, num_slots: int, grace: float, stop: StopRequest) -> None:
+    """Run the work's jobs, at most `num_slots` at once.
+
+    Slots are filled one by one, so none waits for the slowest. A first signal asks the jobs to save
+    and stop, a second one ends them.
+
+    Args:
+        grace: seconds after which a job that is suspended, or was asked to stop, is killed.
+    """
+    jobs: list[Job] = []
+    looked = 0.0
+    asked = False
+    while True:
+        ended = [job for job in jobs if job.returncode() is not None]
+        for job in ended:
+            jobs.remove(job)
+            work.settle(job, bool(stop.signum))
+        if stop.signum and not asked:
+            asked = True
+            log.info("stopping %d jobs; they save their state first", len(jobs))
+            for job in jobs:
+                job.stop(work.worker(job))
+        if stop.num_signals > 1:
+            for job in jobs:
+                job.end("was ended by a second signal to the sweep", work.worker(job))
+        if ended or time.monotonic() - looked >= LOOK_SECONDS:
+            looked = time.monotonic()
+            for job in jobs:
+                job.end_if_stuck(grace, work.worker(job))
+            work.look(jobs)
+            busy = {job.slot for job in jobs}
+            for slot in sorted(set(range(num_slots)) - busy):
+                if stop.signum or work.halted():
+                    break
+                job = work.start(slot)
+                if job is None:
+                    break
+                jobs.append(job)
+            work.show(jobs)
+            if not jobs and (stop.signum or work.halted() or work.done()):
+                return
+        time.sleep(TICK_SECONDS)
