@@ -10,16 +10,20 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
+from models.oracle import Oracle
 from networks import classifier
 
 from flag3d_exp.engine.parameters import assign_parameters
 from flag3d_exp.errors import UserError
 from flag3d_exp.models.aagcn import AAGCN
+from flag3d_exp.models.blockgcn import BlockGCN
 from flag3d_exp.models.ctrgcn import CTRGCN
 from flag3d_exp.models.posec3d import PoseC3D
+from flag3d_exp.models.protogcn import ProtoGCN
+from flag3d_exp.models.skateformer import SkateFormer
 from flag3d_exp.models.x3d_shallow import X3DShallow
 from flag3d_exp.weights.importing import fitted, read_source
-from flag3d_exp.weights.names import from_mindspore
+from flag3d_exp.weights.names import from_mindspore, from_torch
 
 SMALL = "posec3d_x3d_shallow"
 
@@ -252,3 +256,27 @@ def torch_pickle(size: tuple, stride: tuple, num_elements: int = 4) -> bytes:
 def test_a_network_that_no_published_file_is_known_for_is_refused():
     with pytest.raises(UserError, match="no published weights are known for Dense"):
         fitted(nn.Dense(2, 3), {}, skip_head=False)
+
+
+@pytest.mark.parametrize(
+    ("fixture", "kind", "layout", "num_classes", "settings"),
+    [
+        ("protogcn", ProtoGCN, "nturgb+d", 60, {}),
+        ("blockgcn_m2", BlockGCN, "nturgb+d", 60, {"num_persons": 2}),
+        ("skateformer_ucla", SkateFormer, "kinect20", 10, {"mlp_ratio": 1.0}),
+    ],
+)
+def test_every_tensor_of_a_state_dict_of_several_gpus_is_accounted_for(
+    shared, fixture, kind, layout, num_classes, settings
+):
+    state = Oracle(shared / "parity", fixture).state
+    source = from_torch({f"module.{name}": array for name, array in state.items()})
+    model = classifier(kind, num_classes, layout, **settings)
+    values = fitted(model, source, skip_head=False)
+    assert values.keys() == {p.name for p in model.get_parameters()}
+    lacking = dict(source)
+    lacking.pop(next(name for name in source if name.endswith(".weight")))
+    with pytest.raises(UserError, match="the weights do not fit .*; missing"):
+        fitted(model, lacking, skip_head=False)
+    with pytest.raises(UserError, match="unexpected 1: tail"):
+        fitted(model, source | {"tail": np.zeros(3)}, skip_head=False)
