@@ -46,7 +46,7 @@ def trained(tmp_path_factory) -> Path:
     chosen = [named[name] for name in data["split"]["val"][:3]]
     (folder / "input.pkl").write_bytes(pickle.dumps(chosen))
     succeeded(folder, *EXPORT, "hydra.run.dir=onnx")
-    predict = ["task=predict", "task.checkpoint=run", "task.input=input.pkl", "task.format=json"]
+    predict = ["task=predict", "task.checkpoint=run", "task.input=input.pkl"]
     succeeded(folder, *predict, "task.top_k=16", "device=cpu", "hydra.run.dir=predicted")
     return folder
 
