@@ -35,8 +35,8 @@ class ProtoGCN(DGSTGCN):
         contrastive_weight: of the contrastive loss; published are 0.2 for joints, 0.3 for bones,
             0.1 for k-bones. With 0 there is no prototype and no such loss.
         prototype_dropout: share of the rebuilt edges that training drops.
-        layout, num_channels, num_persons, base_channels, num_blocks, widen_at, num_graphs, ratio,
-            dropout: as in `DGSTGCN`.
+
+    The other settings are those of `DGSTGCN`.
     """
 
     bounds = {"base_channels": ">= 6"}  # a channel for each of six branches

@@ -5,7 +5,7 @@ Sizes: n recordings, N clips in a batch, K classes, F features.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class Classify:
         """`dropout_mask` (N, F), then what the backbone draws; nothing for one without chance."""
         size = (shape[0], network.num_features)
         mask = dropout_mask(size, network.dropout, rng)
-        backbone = getattr(network, "backbone", None)
+        backbone: Any = getattr(network, "backbone", None)
         drawn = backbone.chance(shape, rng) if hasattr(backbone, "chance") else {}
         if mask is None and not drawn:
             return {}

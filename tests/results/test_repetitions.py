@@ -67,7 +67,7 @@ def test_metrics_worked_out_by_hand():
 
 
 def test_real_recordings_are_counted_better_than_by_autocorrelation(shared):
-    """33 recordings of RepCount that no setting was chosen on; settings were, on the 54 others."""
+    """On 33 recordings of RepCount; the settings were chosen on 54 others."""
     import pickle
 
     content = pickle.loads((shared / "data/repcount.pkl").read_bytes())
