@@ -75,7 +75,11 @@ class Stream:
         source = own if layout is None else load_layout(layout)
         self.sources = joint_sources(source, own)
         self.buffer = FrameBuffer(
-            *(window, hop, wait, source.num_joints, self.settings.num_coordinates),
+            window,
+            hop,
+            wait,
+            source.num_joints,
+            self.settings.num_coordinates,
             image_shape=image_shape,
             max_persons=max_persons,
         )

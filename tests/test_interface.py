@@ -137,7 +137,8 @@ def test_the_device_s_precision_is_that_of_the_training(monkeypatch):
     for precision in ("fp32", "fp16"):
         trained = f3d.train(
             STGCN("nturgb+d", base_channels=4, num_blocks=1),
-            *(data, {"val": data}),
+            data,
+            {"val": data},
             epochs=1,
             device=Device("cpu", jit=False, precision=precision),
         )

@@ -251,7 +251,10 @@ def _recording(annotation: dict[Any, Any]) -> Recording:
         raise UserError(f"`subject` {wrong}.")
     finite = np.isfinite(keypoints).all() and (scores is None or np.isfinite(scores).all())
     return Recording(
-        *(str(name), label, keypoints, scores),
+        str(name),
+        label,
+        keypoints,
+        scores,
         image_shape=_image_shape(annotation),
         subject=subject,
         finite=bool(finite),

@@ -54,7 +54,11 @@ def timelines(found: Sequence[Track], scores: np.ndarray, how: Windows) -> list[
         at += len(track.starts)
         made.append(
             timeline(
-                *(own, track.starts, how.window, how.hop, track.seen),
+                own,
+                track.starts,
+                how.window,
+                how.hop,
+                track.seen,
                 confidence=how.confidence,
                 min_length=how.min_length,
             )

@@ -146,8 +146,10 @@ def rotation(angles: np.ndarray) -> np.ndarray:
         first, second = (axis + 1) % 3, (axis + 2) % 3
         turn = np.eye(3)
         turn[[first, second, first, second], [first, second, second, first]] = (
-            *(cosine, cosine),
-            *(-sine, sine),
+            cosine,
+            cosine,
+            -sine,
+            sine,
         )
         matrix = turn @ matrix
     return matrix

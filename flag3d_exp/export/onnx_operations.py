@@ -193,7 +193,9 @@ def conv2d(writer: Writer, operation: Operation, x: Any, weight: Any) -> str:
         raise UserError("`task.format=onnx`: convolutions must say how far they pad.")
     top, bottom, left, right = settings["pad_list"]
     return writer.add(
-        *("Conv", x, weight),
+        "Conv",
+        x,
+        weight,
         pads=[top, left, bottom, right],
         strides=list(settings["stride"][-2:]),
         dilations=list(settings["dilation"][-2:]),
@@ -206,7 +208,8 @@ def max_pool(writer: Writer, operation: Operation, x: Any) -> str:
     settings = operation.attributes
     same = settings["pad_mode"].upper() == "SAME"
     return writer.add(
-        *("MaxPool", x),
+        "MaxPool",
+        x,
         auto_pad="SAME_UPPER" if same else "VALID",
         kernel_shape=list(settings["kernel_size"][-2:]),
         strides=list(settings["strides"][-2:]),
@@ -221,7 +224,9 @@ def im2col(writer: Writer, operation: Operation, x: Any) -> str:
     rows, columns = settings["ksizes"]
     one_each = np.eye(rows * columns, dtype=np.float32).reshape(-1, 1, rows, columns)
     unfolded = writer.add(
-        *("Conv", x, np.tile(one_each, (channels, 1, 1, 1))),
+        "Conv",
+        x,
+        np.tile(one_each, (channels, 1, 1, 1)),
         pads=[*settings["pads"], *settings["pads"]],
         strides=list(settings["strides"]),
         dilations=list(settings["dilations"]),

@@ -124,14 +124,16 @@ def _draw_deletion(axes: Axes, check: DeletionCheck) -> None:
     counts = range(len(check.by_importance))
     by_importance, at_random = check.areas
     axes.plot(
-        *(counts, check.by_importance),
+        counts,
+        check.by_importance,
         color=COLOURS[1],
         marker="o",
         markersize=3,
         label=f"most important first (mean {by_importance:.2f})",
     )
     axes.plot(
-        *(counts, check.at_random),
+        counts,
+        check.at_random,
         color=COLOURS[0],
         linestyle="--",
         label=f"random order (mean {at_random:.2f})",

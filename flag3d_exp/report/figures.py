@@ -50,7 +50,8 @@ def curves_figure(curves: Curves, unit: str = "epoch") -> Figure:
             style = splits.index(key.rsplit("/", 1)[0]) if "/" in key else 0
             epochs, values = zip(*curves[key], strict=True)
             axes.plot(
-                *(epochs, values),
+                epochs,
+                values,
                 color=COLOURS[style % len(COLOURS)],
                 linestyle=LINES[style % len(LINES)],
                 marker=MARKERS[style % len(MARKERS)] if len(epochs) <= 40 else "",
@@ -199,7 +200,8 @@ def reliability_figure(runs: Mapping[str, Calibration]) -> Figure:
         filled = bins.counts > 0
         style = {"color": COLOURS[index % len(COLOURS)], "linestyle": LINES[index % len(LINES)]}
         upper.plot(
-            *(bins.confidence[filled], bins.accuracy[filled]),
+            bins.confidence[filled],
+            bins.accuracy[filled],
             marker=MARKERS[index % len(MARKERS)],
             markersize=4,
             label=f"{legible(name)} (ECE {100 * bins.error:.1f} %)",

@@ -153,7 +153,8 @@ class Delivery:
                 self._away.add(request.is_file)
                 log.warning(
                     "The tracking server is away (%s); %s are kept meanwhile.",
-                    *(mlflow.reason(error), "files" if request.is_file else "metrics"),
+                    mlflow.reason(error),
+                    "files" if request.is_file else "metrics",
                 )
             self._abandoned.wait(RETRY_SECONDS)
         elif len(request.items) > 1:

@@ -182,7 +182,11 @@ def open_run(reference: str, uri: str | None = None) -> Run:
     numbers = tuple(f"class {label}" for label in range(num_classes))
     title = fusion.get("title") or _title(folder, config)
     return Run(
-        *(reference, folder, title, predictions, config),
+        reference,
+        folder,
+        title,
+        predictions,
+        config,
         classes=classes or numbers,
         names_classes=classes is not None,
     )

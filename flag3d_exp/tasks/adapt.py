@@ -92,7 +92,7 @@ class Adapt:
             StopRequest() as stop,
         ):
             evaluator = Evaluator(
-                *(problem, Predictor(model, jit), size, self.num_workers), stop=stop, bar=bar
+                problem, Predictor(model, jit), size, self.num_workers, stop=stop, bar=bar
             )
             before = problem.metrics(*evaluator.predictions(self.split, target))
             metrics = split_metrics(f"{self.split}_before", before)

@@ -106,7 +106,11 @@ class Convert:
         shape = self.image_shape
         image_shape = None if shape is None else (shape[0], shape[1])
         return Reading(
-            *(self.format, self.layout, self.unit, image_shape, self.num_coordinates),
+            self.format,
+            self.layout,
+            self.unit,
+            image_shape,
+            self.num_coordinates,
             num_persons=self.num_persons,
         )
 
@@ -150,8 +154,11 @@ def training(num_recordings: int) -> list[str]:
     """Overrides of a first training run on so many recordings."""
     repeat = ceil(UPDATES * BATCH_SIZE / (EPOCHS * num_recordings))
     return [
-        *("optimizer=adamw", "optimizer.lr=0.003"),
-        *(f"task.epochs={EPOCHS}", f"task.repeat={repeat}", f"task.batch_size={BATCH_SIZE}"),
+        "optimizer=adamw",
+        "optimizer.lr=0.003",
+        f"task.epochs={EPOCHS}",
+        f"task.repeat={repeat}",
+        f"task.batch_size={BATCH_SIZE}",
     ]
 
 

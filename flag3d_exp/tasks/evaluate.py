@@ -148,7 +148,9 @@ class Evaluate:
         truth = read_truth(Path(str(self.truth)).expanduser(), experiment.classes)
         with blamed_on("task.input"):
             recordings = read_inputs(
-                *(Path(str(self.input)).expanduser(), layout, settings.num_persons),
+                Path(str(self.input)).expanduser(),
+                layout,
+                settings.num_persons,
                 Reading(num_coordinates=settings.num_coordinates),
             )
         found = tracks(recordings, self.window, self.hop, settings.score_threshold)

@@ -76,7 +76,10 @@ class Explain:
         )
         check = attribution.check_by_deletion(
             lambda changed: softmax(predict(changed))[:, label],
-            *(clips, found, self.num_random, experiment.seed),
+            clips,
+            found,
+            self.num_random,
+            experiment.seed,
         )
         layout = load_layout(settings.layout)
         title = f"{recording.name}: {classes[label]} ({100 * scores[label]:.1f} %)"
@@ -107,7 +110,9 @@ class Explain:
         log.info(
             "freezing the joints named important lowers the score %s than chance: "
             "mean score %.3f against %.3f",
-            *(verdict, by_importance, at_random),
+            verdict,
+            by_importance,
+            at_random,
         )
         console.say(f"explanation: {folder / 'explain.png'}")
 

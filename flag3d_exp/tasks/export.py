@@ -92,8 +92,12 @@ class Export:
             log.info(
                 "%s, %.1f MB, in %.1f s: logits of %d clips within %.1g of the checkpoint's, "
                 "which reach %.3g",
-                *(target.name, metrics["export/megabytes"], metrics["export/seconds"]),
-                *(len(clips), difference, abs(expected).max()),
+                target.name,
+                metrics["export/megabytes"],
+                metrics["export/seconds"],
+                len(clips),
+                difference,
+                abs(expected).max(),
             )
             example = request_fields(data.recordings[0])
             files.write_json(folder / "request.json", {"inputs": [example]})
@@ -208,7 +212,8 @@ def made_up(settings: Dataset) -> list[Recording]:
     size = (*image_shape[::-1], 1)[: settings.num_coordinates]
     return [
         Recording(
-            *(f"made-up {number}", 0),
+            f"made-up {number}",
+            0,
             (rng.random((*shape, settings.num_coordinates)) * size).astype(np.float32),
             rng.random(shape).astype(np.float32),
             image_shape,

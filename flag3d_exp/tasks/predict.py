@@ -97,7 +97,11 @@ class Predict:
         if self.window is None:
             made = experiment.made
             dataset = input_clips(
-                *(recordings, settings, made("pipeline"), made("stream"), experiment.seed)
+                recordings,
+                settings,
+                made("pipeline"),
+                made("stream"),
+                experiment.seed,
             )
         else:
             found = tracks(recordings, self.window, self.hop, settings.score_threshold)

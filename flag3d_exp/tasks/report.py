@@ -132,7 +132,8 @@ def attach(run: Run, paths: Sequence[Path], uri: str | None) -> None:
         log.warning(
             "The report is not attached to %s, which is tracked at %s; with that as `tracking.uri` "
             "it is.",
-            *(run.title, known.uri),
+            run.title,
+            known.uri,
         )
         return
     try:

@@ -108,8 +108,13 @@ class Robustness:
             StopRequest() as stop,
         ):
             evaluator = Evaluator(
-                *(problem, Predictor(model, device.compiles(passes)), size, self.num_workers),
-                *(self.limit_batches, stop, bar),
+                problem,
+                Predictor(model, device.compiles(passes)),
+                size,
+                self.num_workers,
+                self.limit_batches,
+                stop,
+                bar,
             )
             for name, function, degree in [("", None, 0.0), *self.disturbances()]:
                 for split, data in datasets.items():

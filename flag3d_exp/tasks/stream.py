@@ -91,7 +91,12 @@ class StreamFrames:
         run = LoadedRun(path, restored_model(experiment, checkpoint, ()), experiment, checkpoint)
         shape = None if self.image_shape is None else (self.image_shape[0], self.image_shape[1])
         return Stream(
-            *(run, self.window, self.hop, self.wait, self.confidence, self.top_k),
+            run,
+            self.window,
+            self.hop,
+            self.wait,
+            self.confidence,
+            self.top_k,
             layout=self.layout,
             image_shape=shape,
             max_persons=self.max_persons,

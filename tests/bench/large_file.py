@@ -57,7 +57,11 @@ def make(path: Path, num_recordings: int) -> None:
 
 def opened(path: str, cache: str | None) -> dict[str, ClipDataset]:
     settings = Dataset(
-        *("large", path, "coco", 60, {"train": "train", "val": "val"}),
+        "large",
+        path,
+        "coco",
+        60,
+        {"train": "train", "val": "val"},
         score_channel=True,
         cache=cache,
     )

@@ -29,7 +29,10 @@ RUN = (
 BATCH_SIZE = 16
 PROGRAM = ("python", "-m", "flag3d_exp")
 MSRUN = (
-    *("msrun", "--worker_num=2", "--local_worker_num=2", "--join=True"),
+    "msrun",
+    "--worker_num=2",
+    "--local_worker_num=2",
+    "--join=True",
     '--bind_core={"device0":["0-0"],"device1":["1-1"]}',
 )
 WAYS = {

@@ -91,7 +91,9 @@ def test_what_the_command_line_changes_is_obeyed_and_named(checkpoint):
         (["dataset=custom", "dataset.num_classes=10", "dataset.layout=coco"], "layout coco"),
         (
             [
-                *("dataset=custom", "dataset.num_classes=10", "dataset.layout=nturgb+d"),
+                "dataset=custom",
+                "dataset.num_classes=10",
+                "dataset.layout=nturgb+d",
                 "dataset.classes=[Deep squat,b,c,d,e,f,g,h,i,j]",
             ],
             "label 1 of custom is 'b', but the checkpoint was trained on uiprmd, where it is",

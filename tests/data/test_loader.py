@@ -31,8 +31,14 @@ def dataset():
     ]
     augment = recipe(
         [
-            *(Frames(tempo=0.3), BoneLengths(0.5), DetectorNoise(0.5), Affine(0.3, 0.1)),
-            *(Mirror(0.5), DropJoints(0.1), DropStretch(0.5), Mixup(0.5)),
+            Frames(tempo=0.3),
+            BoneLengths(0.5),
+            DetectorNoise(0.5),
+            Affine(0.3, 0.1),
+            Mirror(0.5),
+            DropJoints(0.1),
+            DropStretch(0.5),
+            Mixup(0.5),
         ]
     )
     pipeline = GraphPipeline("nturgb+d", clip_len=8)

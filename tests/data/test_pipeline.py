@@ -83,8 +83,16 @@ def test_a_motion_clip_is_of_neighbouring_frames_of_the_recording(solid):
 @pytest.mark.parametrize(
     "augment",
     [
-        *(Affine(rotation=0.7), Affine(scale=0.7), Affine(shear=0.7), Mirror(0.7), DropJoints(0.7)),
-        *(DropStretch(0.7), DropAxis(0.7), DetectorNoise(0.7), BoneLengths(0.7), Frames(tempo=0.7)),
+        Affine(rotation=0.7),
+        Affine(scale=0.7),
+        Affine(shear=0.7),
+        Mirror(0.7),
+        DropJoints(0.7),
+        DropStretch(0.7),
+        DropAxis(0.7),
+        DetectorNoise(0.7),
+        BoneLengths(0.7),
+        Frames(tempo=0.7),
     ],
     ids=repr,
 )

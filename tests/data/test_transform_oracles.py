@@ -27,8 +27,14 @@ STREAMS = {
 }
 # Cases of the heatmap networks' first lines (tests/models), and what we have no use for.
 ELSEWHERE = {
-    *("heat_kp", "heat_kp_noscore", "heat_kp_double", "heat_limb", "heat_limb_default"),
-    *("heat_limb_double", "heat_scaling", "format_heatmap"),
+    "heat_kp",
+    "heat_kp_noscore",
+    "heat_kp_double",
+    "heat_limb",
+    "heat_limb_default",
+    "heat_limb_double",
+    "heat_scaling",
+    "format_heatmap",
     "pad_zero",  # short recordings run over again
     "merge",  # a run has one stream
     "flip_never",

@@ -44,7 +44,9 @@ def test_convolutions_pad_top_bottom_left_right():
     image = np.array([[1, 10], [2, 20]]).reshape(1, 1, 2, 2)
     weight = np.array([100, 1, 0.01], np.float32).reshape(1, 1, 3, 1)
     found = computed(
-        *("Conv2D", image, weight),
+        "Conv2D",
+        image,
+        weight,
         pad_mode="pad",
         pad_list=(1, 1, 0, 0),
         stride=(1, 1, 1, 1),
@@ -57,7 +59,8 @@ def test_convolutions_pad_top_bottom_left_right():
 def test_unfolding_lists_a_channels_window_after_another():
     image = np.arange(8).reshape(1, 2, 4, 1)
     found = computed(
-        *("Im2Col", image),
+        "Im2Col",
+        image,
         shapes=((1, 2, 4, 1), ()),
         ksizes=(3, 1),
         strides=(2, 1),

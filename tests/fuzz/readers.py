@@ -579,7 +579,10 @@ READERS: dict[str, Reader] = {
     "csv": table_reader("clips.csv", csv_rows, TEXT),
     "npz": table_reader("clips.npz", poses, ARCHIVE),
     "table": Reader(
-        *("table.yaml", dumped(table("clips.csv")), TEXT, at("table.yaml", converted)),
+        "table.yaml",
+        dumped(table("clips.csv")),
+        TEXT,
+        at("table.yaml", converted),
         lambda: {"clips.csv": csv_rows()},
     ),
     "alphapose": pose_reader(alphapose),

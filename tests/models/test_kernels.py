@@ -147,8 +147,14 @@ def test_the_tables_have_the_same_functions():
         if getattr(value, "__module__", "") == native.__name__
     }
     assert names == {
-        *("conv2d", "conv3d", "depthwise_conv3d", "layer_norm"),
-        *("mean", "outer_product", "outer_sum", "scaled"),
+        "conv2d",
+        "conv3d",
+        "depthwise_conv3d",
+        "layer_norm",
+        "mean",
+        "outer_product",
+        "outer_sum",
+        "scaled",
     }
     assert all(callable(getattr(cpu, name)) for name in names)
 

@@ -25,8 +25,12 @@ def folder(tmp_path_factory):
 def test_an_adapted_checkpoint_is_a_run_like_any_other_and_says_that_it_is_transductive(folder):
     told = succeeded(
         folder,
-        *("task=adapt_tent", "task.checkpoint=source", "task.split=val", *OUT),
-        *("task.online=true", "hydra.run.dir=adapted"),
+        "task=adapt_tent",
+        "task.checkpoint=source",
+        "task.split=val",
+        *OUT,
+        "task.online=true",
+        "hydra.run.dir=adapted",
     )
     assert "val (transductive): top-1 before adapting" in told
     found = metrics(folder / "adapted")
@@ -60,9 +64,14 @@ def test_a_table_says_how_accuracy_falls_with_what_is_done_to_recordings(folder)
     ]
     found = metrics(folder / "robust")
     assert found.keys() == {
-        *("val/top1", "val_frame_rate_0.5/top1", "val_frame_rate_0.25/top1"),
-        *("val_frame_rate_0.125/top1", "val_lost_joints_0.2/top1", "val_jitter_0.02/top1"),
-        *("val_rotation_0.3/top1", "val_mirror_1/top1"),
+        "val/top1",
+        "val_frame_rate_0.5/top1",
+        "val_frame_rate_0.25/top1",
+        "val_frame_rate_0.125/top1",
+        "val_lost_joints_0.2/top1",
+        "val_jitter_0.02/top1",
+        "val_rotation_0.3/top1",
+        "val_mirror_1/top1",
     }
     assert (folder / "robust" / "robustness.png").stat().st_size > 0
 

@@ -86,7 +86,10 @@ def test_fusing_and_comparing_from_the_command_line(tmp_path, pair):
     assert f"run folder: {tmp_path / 'fused'}" in told
     assert load_predictions(tmp_path / "fused" / "predictions" / "val.npz").names == tuple(NAMES)
     printed = succeeded(
-        *(tmp_path, "task=compare", f"task.runs=[fused,{pair[0]}]", "hydra.run.dir=compared")
+        tmp_path,
+        "task=compare",
+        f"task.runs=[fused,{pair[0]}]",
+        "hydra.run.dir=compared",
     )
     assert "| joint + bone - joint |" in printed
     compared = json.loads((tmp_path / "compared" / "compare.json").read_text())

@@ -34,8 +34,13 @@ def write(path, broken=False):
 
 
 SETTINGS = (
-    *("dataset=custom", "dataset.path=mine.pkl", "dataset.layout=coco", "dataset.num_classes=2"),
-    *("dataset.score_channel=true", "dataset.normalise=image", "hydra.run.dir=seen"),
+    "dataset=custom",
+    "dataset.path=mine.pkl",
+    "dataset.layout=coco",
+    "dataset.num_classes=2",
+    "dataset.score_channel=true",
+    "dataset.normalise=image",
+    "hydra.run.dir=seen",
 )
 
 

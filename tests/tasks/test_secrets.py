@@ -42,7 +42,10 @@ def test_a_refusal_shows_no_password(tmp_path):
     assert "`tracking.uri=http://alice:***@127.0.0.1:1` cannot be used" in line
     done = program(
         tmp_path,
-        *("-m", "sweep=search", "+hydra.sweeper.params={seed: 'range(1,3)'}", "hydra.sweep.dir=m"),
+        "-m",
+        "sweep=search",
+        "+hydra.sweeper.params={seed: 'range(1,3)'}",
+        "hydra.sweep.dir=m",
         f"hydra.sweeper.storage=postgresql+psycopg://alice:{SECRET}@127.0.0.1:1/db",
     )
     assert done.returncode == 1

@@ -30,9 +30,15 @@ def test_a_training_run_gets_this_runs_choices_but_its_own_stream_and_task():
     assert child_overrides(
         given, ("model", "aagcn"), "joint", {"epochs": 2, "clip_norm": None}
     ) == [
-        *("task=train", "task.resume=auto", "stream=joint", "model=aagcn"),
-        *("dataset=uiprmd", "+seed=3", "model.dropout=0.1"),
-        *("task.epochs=2", "task.clip_norm=null"),
+        "task=train",
+        "task.resume=auto",
+        "stream=joint",
+        "model=aagcn",
+        "dataset=uiprmd",
+        "+seed=3",
+        "model.dropout=0.1",
+        "task.epochs=2",
+        "task.clip_norm=null",
     ]
 
 

@@ -173,19 +173,31 @@ def _frames(
     text = f"{lengths.min()} to {lengths.max()} frames, median {np.median(lengths):.0f}."
     yield Finding("note", "frames", text)
     yield from _concerning(
-        *("note", "frames", measures, lambda m: m.num_frames < pipeline.clip_len),
+        "note",
+        "frames",
+        measures,
+        lambda m: m.num_frames < pipeline.clip_len,
         f"shorter than `pipeline.clip_len={pipeline.clip_len}`: they run over again.",
     )
     yield from _concerning(
-        *("warning", "frames", measures, lambda m: m.zero >= 0.2),
+        "warning",
+        "frames",
+        measures,
+        lambda m: m.zero >= 0.2,
         "without a joint in at least a fifth of the frames.",
     )
     yield from _concerning(
-        *("warning", "frames", measures, lambda m: m.frozen >= 0.5),
+        "warning",
+        "frames",
+        measures,
+        lambda m: m.frozen >= 0.5,
         "frozen for at least half of the frames.",
     )
     yield from _concerning(
-        *("note", "persons", measures, lambda m: m.num_persons > settings.num_persons),
+        "note",
+        "persons",
+        measures,
+        lambda m: m.num_persons > settings.num_persons,
         f"with more persons than `dataset.num_persons={settings.num_persons}`.",
     )
 
@@ -195,12 +207,18 @@ def _missing(
 ) -> Iterator[Finding]:
     most = max((measured.missing for measured in measures.values()), default=0.0)
     yield from _concerning(
-        *("note", "missing", measures, lambda m: m.missing >= 0.01),
+        "note",
+        "missing",
+        measures,
+        lambda m: m.missing >= 0.01,
         f"with missing joints, up to {100 * most:.0f} % of a recording's: networks get 0 for them.",
     )
     if settings.normalise == "center":
         yield from _concerning(
-            *("warning", "missing", measures, lambda m: not m.centered),
+            "warning",
+            "missing",
+            measures,
+            lambda m: not m.centered,
             f"without the centre joint, {layout.joints[layout.center]!r}, in any frame: "
             "`dataset.normalise=center` leaves them where they are.",
         )
@@ -218,30 +236,47 @@ def _coordinates(settings: Dataset, measures: Mapping[str, Measures]) -> Iterato
         lengths = [m.bone_length for m in measures.values() if m.bone_length]
         usual = float(np.median(lengths)) if lengths else 0.0
         yield from _concerning(
-            *("warning", "bones", measures, lambda m: m.bone_spread >= 0.25),
+            "warning",
+            "bones",
+            measures,
+            lambda m: m.bone_spread >= 0.25,
             "whose bones change their lengths by a quarter or more: too much noise?",
         )
         yield from _concerning(
-            *("warning", "bones", measures, lambda m: not 1 / 3 <= m.bone_length / usual <= 3),
+            "warning",
+            "bones",
+            measures,
+            lambda m: not 1 / 3 <= m.bone_length / usual <= 3,
             f"with bones a third or thrice as long as usual ({usual:.3g}): another unit?",
         )
     else:
         yield from _concerning(
-            *("warning", "image", measures, lambda m: m.outside >= 0.1),
+            "warning",
+            "image",
+            measures,
+            lambda m: m.outside >= 0.1,
             "with a tenth of the joints or more outside the image: wrong `image_shape`?",
         )
         yield from _concerning(
-            *("warning", "image", measures, lambda m: m.extent < 2),
+            "warning",
+            "image",
+            measures,
+            lambda m: m.extent < 2,
             "whose coordinates are all below 2: not pixels?",
         )
     yield from _concerning(
-        *("warning", "scores", measures),
+        "warning",
+        "scores",
+        measures,
         lambda m: m.scores is not None and not 0 <= m.scores[0] <= m.scores[1] <= 1,
         "with scores outside 0 to 1.",
     )
     if settings.score_channel:
         yield from _concerning(
-            *("warning", "scores", measures, lambda m: m.scores is None),
+            "warning",
+            "scores",
+            measures,
+            lambda m: m.scores is None,
             "without scores: 1 is taken.",
         )
 

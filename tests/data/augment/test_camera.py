@@ -23,7 +23,13 @@ COCO, NTU = load_layout("coco"), load_layout("nturgb+d")
 CAMERAS = VirtualCameras("nturgb+d", "coco")
 # From +x at the height of the middle, 4 m away; 36 mm on 1000 pixels: focal length 1000.
 SIMPLE = VirtualCameras(
-    *("nturgb+d", "coco", "z", (500, 1000), (36.0, 36.0), (4.0, 4.0), (1.0, 1.0)),
+    "nturgb+d",
+    "coco",
+    "z",
+    (500, 1000),
+    (36.0, 36.0),
+    (4.0, 4.0),
+    (1.0, 1.0),
     azimuth=(0.0, 0.0),
     roll=0.0,
 )

@@ -11,7 +11,9 @@ from flag3d_exp.data.pipeline import GraphPipeline
 from flag3d_exp.report.inspection.augmentations import rows
 
 RECORDING = Recording(
-    *("r", 0, np.random.default_rng(0).uniform(100, 300, (1, 40, 17, 2)).astype(np.float32)),
+    "r",
+    0,
+    np.random.default_rng(0).uniform(100, 300, (1, 40, 17, 2)).astype(np.float32),
     image_shape=(480, 854),
 )
 PIPELINE = GraphPipeline("coco", normalise="image", clip_len=10)
