@@ -175,9 +175,9 @@ def _stored(path: Path, place: Path) -> tuple[dict[str, tuple[str, ...]], list[R
         splits, rows = stores.read(place)
     except (FileNotFoundError, ValueError) as error:
         if isinstance(error, ValueError):
-            log.warning("%s; it is made anew.", error)
+            log.warning("%s; the cache is written again.", error)
         content = read_annotations(path)
-        log.info("%s is converted once, for later starts, to %s", path, place)
+        log.info("converting %s once; later runs read %s", path, place)
         stores.write(place, *content)
         splits, rows = stores.read(place)
     return splits, [Recording(*row) for row in rows]

@@ -35,7 +35,7 @@ def place(folder: Path, digest: str) -> Path:
 
 
 def digest(path: Path, folder: Path) -> str:
-    """SHA-256 of the file; read anew only if its size or its time of change is another."""
+    """SHA-256 of the file; read again only if its size or modification time has changed."""
     path = path.resolve()
     state = path.stat()
     facts = [str(path), state.st_size, state.st_mtime_ns, state.st_ino]

@@ -1,4 +1,4 @@
-"""Recordings of one split as clips, drawn anew each epoch."""
+"""Recordings of one split as clips, drawn again each epoch."""
 
 import reprlib
 from collections.abc import Sequence

@@ -95,8 +95,8 @@ class Plan:
         learning_rate: the optimizer's rate, as reported.
         eval_every: epochs between evaluations; the last epoch is always evaluated.
         log_every: updates between reports; None for one per epoch.
-        save_every: updates between checkpoints, besides the one after each epoch; None for none.
-        save_minutes: minutes between checkpoints, likewise.
+        save_every: updates between checkpoints, in addition to one after each epoch; None for none.
+        save_minutes: minutes between checkpoints, in addition to those; None for none.
         objective: metric that decides what is best; lower is better if its name ends in `loss`.
         early_stop: evaluations without improvement after which training ends; None for never.
     """

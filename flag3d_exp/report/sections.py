@@ -178,7 +178,7 @@ def class_wins_table(pair: Comparison, limit: int = 8) -> Table:
         if first != second
     ]
     header = ["class", f"only {pair.first}", f"only {pair.second}", "difference"]
-    return Table(header, rows, f"Where {pair.first} and {pair.second} win most")
+    return Table(header, rows, f"Classes on which {pair.first} and {pair.second} differ most")
 
 
 def split_section(

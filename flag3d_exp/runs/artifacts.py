@@ -38,7 +38,7 @@ def files_of_run(run_id: str, uri: str | None = None) -> Path:
 
 
 def folder_of_run(run_id: str, uri: str | None = None) -> Path:
-    """The run folder of an MLflow run, to be continued.
+    """The run folder of an MLflow run, for resuming it.
 
     Raises:
         UserError: as above, or the folder is not on this machine, or holds another run.

@@ -59,8 +59,9 @@ class Table:
             if trial.state in ENDED and trial.number not in self._told:
                 self._told.add(trial.number)
                 if DROPPED not in trial.user_attrs:
-                    again = "; to be continued" if trial.number in successors(trials) else ""
-                    log.info(ended_line(trial, self.metrics) + again)
+                    continued = trial.number in successors(trials)
+                    note = "; another trial continues it" if continued else ""
+                    log.info(ended_line(trial, self.metrics) + note)
         if self._live is not None and time.monotonic() - self._drawn >= REDRAW_SECONDS:
             self._drawn = time.monotonic()
             self._live.update(self._table(trials, own), refresh=True)

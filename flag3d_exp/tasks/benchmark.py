@@ -1,4 +1,4 @@
-"""`task=benchmark`: how fast a model is on this machine, and beside the same network elsewhere."""
+"""`task=benchmark`: speed and memory on this machine, and those of the network in PyTorch."""
 
 import logging
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Benchmark:
         models: choices of `model` to measure one after the other; None for the chosen one.
         batch_size: clips per training step and per inference.
         rounds: turns of each contender with each kind of step; one lasts a second, or a step.
-        warmup: steps before the first turn that are not counted, compilation besides.
+        warmup: steps before the first turn that are not counted, in addition to compilation.
         naive_rounds: turns of the naive formulation, whose steps may take minutes.
         data: also measure the data pipeline.
         num_workers: threads that prepare clips.

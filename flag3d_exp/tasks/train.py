@@ -53,8 +53,8 @@ class Train:
         ema_decay: decay of a moving average of the weights, evaluated as `<split>_ema`; None: none.
         early_stop: evaluations without improvement after which training ends; None for never.
         nonfinite: what a non-finite loss does: `stop` the run, or `skip` the update and count it.
-        save_every: updates between checkpoints, besides one after each epoch; None for none.
-        save_minutes: minutes between checkpoints, likewise.
+        save_every: updates between checkpoints, in addition to one after each epoch; None for none.
+        save_minutes: minutes between checkpoints, in addition to those; None for none.
         keep_last: how many of the latest checkpoints to keep.
         keep_best: how many of the best.
         limit_batches: updates per epoch and batches per evaluation, for a quick look; None for all.

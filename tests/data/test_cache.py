@@ -102,7 +102,7 @@ def test_a_damaged_cache_is_made_anew(path, tmp_path, caplog, keep):
     stored.write_bytes(stored.read_bytes()[:keep])
     with caplog.at_level(logging.WARNING):
         opened = open_annotations(path, str(folder))
-    assert "made anew" in caplog.text
+    assert "the cache is written again" in caplog.text
     np.testing.assert_array_equal(opened.all[0].keypoints, expected)
 
 
@@ -117,7 +117,7 @@ def test_a_changed_bit_of_the_index_is_noticed(path, tmp_path, caplog):
         stored.write_bytes(content)
         content[at] ^= 1
         opened = open_annotations(path, str(folder))
-        assert "does not match its checksum; it is made anew" in caplog.text
+        assert "does not match its checksum; the cache is written again" in caplog.text
         assert [one.name for one in opened.all] == [one.name for one in expected.all]
         caplog.clear()
 

@@ -177,7 +177,7 @@ def _frames(
         "frames",
         measures,
         lambda m: m.num_frames < pipeline.clip_len,
-        f"shorter than `pipeline.clip_len={pipeline.clip_len}`: they run over again.",
+        f"shorter than `pipeline.clip_len={pipeline.clip_len}`: their frames are repeated.",
     )
     yield from _concerning(
         "warning",
