@@ -58,6 +58,7 @@ def check(cfg: DictConfig) -> None:
         if str(key) not in known:
             hint = nearest(str(key), known) or f" Settings: {', '.join(sorted(known))}."
             raise UserError(f"`{key}` is not a setting.{hint}")
+    check_fold(cfg)
     for key in cfg:
         node = None if OmegaConf.is_missing(cfg, key) else cfg[key]
         if OmegaConf.is_config(node):
@@ -70,6 +71,22 @@ def check(cfg: DictConfig) -> None:
                 )
             check_node(str(key), cfg)
     check_seed(cfg)
+
+
+def check_fold(cfg: DictConfig) -> None:
+    """Refuse what is no fold, and any where the dataset does not know of it.
+
+    Raises:
+        UserError: naming the line that the dataset's file lacks.
+    """
+    fold = cfg.get("fold")
+    if fold is not None and (type(fold) is not int or fold < 0):
+        raise UserError(f"`fold` must be an integer of at least 0 or null; got {fold!r}.")
+    if fold is not None and OmegaConf.select(cfg, "dataset.fold") != fold:
+        raise UserError(
+            f"`fold={fold}` is not handed to this dataset: its file must have the line "
+            "`fold: ${fold}`."
+        )
 
 
 def check_seed(cfg: DictConfig) -> None:

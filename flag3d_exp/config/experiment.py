@@ -103,11 +103,15 @@ class Experiment:
     def title(self) -> str:
         """A run's default name, `model-stream-dataset-seed`, after its task unless it trains.
 
+        A fold stands before the seed.
+
         What distinguishes runs comes first, because lists of runs cut names off.
         """
         task = class_name(self.config.task).lower()
         stream, dataset = self.config.stream.name, self.dataset_name
-        title = f"{self.model_name}-{stream}-{dataset}-{self.seed}"
+        fold = self.config.get("fold")
+        parts = [self.model_name, stream, dataset, *([] if fold is None else [f"fold{fold}"])]
+        title = "-".join([*parts, str(self.seed)])
         return title if task == "train" else f"{task}-{title}"
 
     @property

@@ -152,14 +152,17 @@ def recall(line: CommandLine) -> list[str]:
     if "model" in replaced:
         replaced.add("pipeline")  # the other model brings its own
     taken = choices.keys() - replaced
-    used = {key: values for key, values in saved.items() if key == "seed" or key in taken}
+    plain = {"seed"} if "dataset" in replaced else {"seed", "fold"}
+    used = {key: values for key, values in saved.items() if key in plain or key in taken}
     with blamed_on("task.checkpoint"):
         check_values(used, str(path), lambda: own_configuration(line, choices))
     if "cache" in used.get("dataset", {}):
         used["dataset"]["cache"] = "auto"  # a file does not say where the program writes
     for group in taken:
         groups[group] = (choices[group], DictConfig(used[group]))
-    given = {"seed": used["seed"]} if "seed" in used else {}
+    given = {key: used[key] for key in sorted(plain) if used.get(key) is not None}
+    if "dataset" not in replaced and "dataset.path" not in line.by_key:
+        check_fold(used.get("fold"), line)
     given |= {group: choice for group, choice in choices.items() if group not in replaced}
     if "dataset" in replaced and "model" not in replaced:
         prepared = preprocessing(saved)
@@ -167,6 +170,24 @@ def recall(line: CommandLine) -> list[str]:
             check_values(prepared, str(path), lambda: own_configuration(line, choices))
         given |= prepared
     return [assignment(key, value) for key, value in given.items() if key not in line.by_key]
+
+
+def check_fold(trained: Any, line: CommandLine) -> None:
+    """Refuse to test a checkpoint on the recordings of another fold, which it was trained on.
+
+    Args:
+        trained: the fold of the checkpoint's run; None for none.
+
+    Raises:
+        UserError: naming both folds.
+    """
+    if "fold" in line.by_key and line.text("fold") != ("null" if trained is None else str(trained)):
+        wanted = line.by_key["fold"].get_value_string()
+        raise UserError(
+            f"`fold={wanted}`: the network of `task.checkpoint` was trained with "
+            f"`fold={'null' if trained is None else trained}`, and so on recordings of other "
+            "folds; leave `fold` out."
+        )
 
 
 def preprocessing(saved: Plain) -> Plain:

@@ -1,9 +1,10 @@
 """A dataset as configuration describes it: opened, checked against that, made into clips."""
 
+import logging
 import reprlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from flag3d_exp.data.annotations import Annotations, Recording, file_digest, ope
 from flag3d_exp.data.augment.recipe import NOTHING, Recipe
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.demo.dataset import demo_path
+from flag3d_exp.data.folds import FIELD, check_pattern, leave_out, listed
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline, Pipeline
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError, blamed_on
@@ -21,6 +23,7 @@ from flag3d_exp.names import check_class_names
 from flag3d_exp.skeletons.layout import Layout, load_layout
 from flag3d_exp.splits import check_split_names
 
+log = logging.getLogger(__name__)
 DEMOS = {"demo_in_domain": "in_domain", "demo_out_domain": "out_domain"}
 
 
@@ -51,6 +54,11 @@ class Dataset:
             null: read the file itself at each start.
         recorded_layout: the skeleton of 3D recordings that cameras (`augment=camera`) show as 2D
             ones of `layout`; null: no recording is seen so.
+        fold: of cross-validation over subjects: whose recordings to leave out of training and to
+            validate on, see `folds`; null: the splits as they are.
+        groups: what a fold leaves out: recordings of a `subject`, or of a group that a regular
+            expression finds in their names.
+        num_folds: folds over which the groups are dealt in turn; null: one for each.
     """
 
     name: str
@@ -69,6 +77,9 @@ class Dataset:
     classes: list[str] | None = None
     cache: str | None = "auto"
     recorded_layout: str | None = None
+    fold: Annotated[int, ">= 0"] | None = None
+    groups: str = FIELD
+    num_folds: Annotated[int, ">= 2"] | None = None
 
     def __post_init__(self) -> None:
         bounds.check(self, "dataset")
@@ -87,6 +98,7 @@ class Dataset:
                 f"says; got {len(self.classes)}."
             )
         check_class_names(self.classes or (), "`dataset.classes`")
+        check_pattern(self.groups)
 
     @property
     def num_coordinates(self) -> int:
@@ -114,6 +126,23 @@ class Dataset:
         with blamed_on("dataset.path"):
             return open_annotations(path, self.cache)
 
+    def folded(self, annotations: Annotations) -> tuple["Dataset", Annotations]:
+        """These settings and the annotations with the splits of `fold`, if there is one.
+
+        Raises:
+            UserError: there is no such fold.
+        """
+        if self.fold is None:
+            return self, annotations
+        found = leave_out(annotations, self.splits, self.fold, self.groups, self.num_folds)
+        log.info(
+            "fold %d leaves out %s: trained on %d recordings, validated on %d",
+            *(self.fold, listed(found.groups), len(found.splits["train"])),
+            len(found.splits["val"]),
+        )
+        own = replace(self, splits={split: split for split in found.splits})
+        return own, replace(annotations, splits=found.splits)
+
 
 def digest(path: str, cache: str | None = "auto") -> str | None:
     """What tells the contents of a `dataset.path` from others; None if there is no such file."""
@@ -137,7 +166,7 @@ def build(
     Raises:
         UserError: what is wrong with the file, or where it does not fit the settings.
     """
-    annotations = settings.open()
+    settings, annotations = settings.folded(settings.open())
     chosen = list(settings.splits) if splits is None else list(splits)
     recordings: dict[str, Sequence[Recording]] = {}
     for split in chosen:

@@ -50,6 +50,6 @@ def _dataset(settings: Mapping[str, Any]) -> Dataset:
     names = {field.name for field in fields(Dataset)}
     known = {name: value for name, value in settings.items() if name in names}
     try:
-        return record(Dataset, known | {"cache": "auto"})  # the file says not where to write
+        return record(Dataset, known | {"cache": "auto", "fold": None})  # all recordings, by name
     except Malformed as error:
         raise UserError(f"its configuration does not describe a dataset: {error}.") from error

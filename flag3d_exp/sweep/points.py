@@ -1,4 +1,4 @@
-"""The points of a grid: its combinations, what came of each, and the table over seeds."""
+"""The points of a grid: its combinations, what came of each, the tables over seeds and folds."""
 
 import re
 import statistics
@@ -18,6 +18,7 @@ from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.records import record
 from flag3d_exp.reading.text import file_text, parsed_json, parsed_yaml
+from flag3d_exp.results.folds import OVER_FOLDS, PAIRED_HEADER, paired_differences
 from flag3d_exp.results.seeds import (
     DIFFERENCE_HEADER,
     OVER_SEEDS,
@@ -28,7 +29,7 @@ from flag3d_exp.results.seeds import (
 from flag3d_exp.runs.begun import check_same
 
 FILE, TABLE, BEGUN = "grid.yaml", "table.md", "begun.json"
-SEED = "seed"  # the key over which the tables take means
+SEED, FOLD = "seed", "fold"  # the keys over which the tables take means
 
 
 @dataclass
@@ -141,11 +142,12 @@ def title(points: Sequence[Point]) -> str:
 
 
 def metrics(points: Sequence[Point]) -> dict[str, float]:
-    """What MLflow is told: how many runs have ended and how, and each group's means over seeds."""
+    """What MLflow is told: how many runs have ended and how, and means over seeds and folds."""
     counts = Counter(point.state for point in points)
     found = {f"runs/{state}": float(counts[state]) for state in ("complete", "failed")}
     for name in _compared(points):
-        for group, values in _groups(points, name).items():
+        for group, units in _groups(points, name).items():
+            values = list(units.values())
             key = f"{_metric_name(group)}/{name}" if group else name
             found[f"{key}_mean"] = statistics.fmean(values)
             if len(values) > 1:
@@ -154,33 +156,39 @@ def metrics(points: Sequence[Point]) -> dict[str, float]:
 
 
 def table(points: Sequence[Point]) -> list[str]:
-    """A Markdown table: a row for each choice of all but the seed, with mean, sd and interval."""
+    """A Markdown table: a row for each choice of all but seed and fold, with mean and spread."""
     names = _compared(points)
-    keys = [key for key in points[0].choices if key != SEED]
+    keys = [key for key in points[0].choices if key not in (SEED, FOLD)]
+    over = " over folds" if FOLD in points[0].choices else ""
     rows: dict[tuple[str, ...], list[Point]] = {}
     for point in _done(points):
         rows.setdefault(tuple(point.choices[key] for key in keys), []).append(point)
-    heads = [f"{name}: mean ± sd [95 % interval]" for name in names]
+    heads = [f"{name}: mean ± sd{over} [95 % interval]" for name in names]
     cells = [
-        [*values, str(len(group)), *(spread(_values(group, name)) for name in names)]
+        [*values, str(len(group)), *(spread([*_units(group, name).values()]) for name in names)]
         for values, group in rows.items()
     ]
     return markdown.table([*keys, "runs", *heads], cells).splitlines()
 
 
 def comparison(points: Sequence[Point]) -> list[str]:
-    """Markdown: whether the groups differ, where each has runs with several seeds."""
-    if SEED not in points[0].choices:
+    """Markdown: whether the groups differ, where each has several seeds or folds."""
+    over_folds = FOLD in points[0].choices
+    if not over_folds and SEED not in points[0].choices:
         return []
     lines: list[str] = []
     for name in _compared(points):
-        found = differences(_groups(points, name))
+        groups = _groups(points, name)
+        if over_folds:
+            found = paired_differences(groups)
+        else:
+            found = differences({group: [*units.values()] for group, units in groups.items()})
         if not found:
             continue
         rows = [[f"{d.first} - {d.second}", *difference_cells(d)] for d in found]
-        header = [f"{name}: pair", *DIFFERENCE_HEADER]
+        header = [f"{name}: pair", *(PAIRED_HEADER if over_folds else DIFFERENCE_HEADER)]
         lines += ["", *markdown.table(header, rows).splitlines()]
-    return [*lines, "", OVER_SEEDS] if lines else []
+    return [*lines, "", OVER_FOLDS if over_folds else OVER_SEEDS] if lines else []
 
 
 def _done(points: Sequence[Point]) -> list[Point]:
@@ -192,17 +200,25 @@ def _compared(points: Sequence[Point]) -> list[str]:
     return sorted({n for point in _done(points) for n in point.metrics if n.endswith("/top1")})
 
 
-def _values(points: Sequence[Point], name: str) -> list[float]:
-    return [point.metrics[name] for point in points if name in point.metrics]
-
-
-def _groups(points: Sequence[Point], name: str) -> dict[str, list[float]]:
-    """The values of a metric, by what the choices but the seed are: `model=stgcn stream=bone`."""
+def _units(points: Sequence[Point], name: str) -> dict[str, float]:
+    """The values of a metric, by run; in a grid of folds, by fold, as means over its seeds."""
     found: dict[str, list[float]] = {}
+    for point in points:
+        if name in point.metrics:
+            unit = point.choices.get(FOLD, point.folder)
+            found.setdefault(unit, []).append(point.metrics[name])
+    return {unit: statistics.fmean(values) for unit, values in found.items()}
+
+
+def _groups(points: Sequence[Point], name: str) -> dict[str, dict[str, float]]:
+    """`_units` by what the choices but seed and fold are: `model=stgcn stream=bone`."""
+    members: dict[str, list[Point]] = {}
     for point in _done(points):
-        group = " ".join(f"{k}={v}" for k, v in point.choices.items() if k != SEED)
-        found.setdefault(group, []).extend(_values([point], name))
-    return {group: values for group, values in found.items() if values}
+        choices = point.choices.items()
+        group = " ".join(f"{k}={v}" for k, v in choices if k not in (SEED, FOLD))
+        members.setdefault(group, []).append(point)
+    found = {group: _units(of, name) for group, of in members.items()}
+    return {group: units for group, units in found.items() if units}
 
 
 def _metric_name(group: str) -> str:

@@ -53,7 +53,7 @@ class Inspect:
         folder = experiment.folder
         settings: Dataset = experiment.made("dataset")
         layout = load_layout(settings.layout)
-        annotations = settings.open()
+        settings, annotations = settings.folded(settings.open())
         pipeline = experiment.made("pipeline")
         findings, usable = inspect(settings, annotations, pipeline, layout)
         for line in table(findings):

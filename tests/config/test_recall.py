@@ -275,3 +275,21 @@ def test_resuming_nothing_is_refused(tmp_path):
 def test_a_model_s_number_of_classes_that_an_older_checkpoint_repeats_is_left_out():
     saved, _ = saved_configuration({"config": "model: {num_classes: 16, base_channels: 4}"})
     assert saved["model"] == {"base_channels": 4}
+
+
+def test_a_checkpoint_of_a_fold_is_tested_on_that_fold(tmp_path):
+    run = saved(tmp_path / "run", [*OWN, "fold=2"])
+    evaluation = ["task=evaluate", f"task.checkpoint={run}"]
+    assert composed(evaluation).dataset.fold == 2
+    assert composed([*evaluation, "fold=2"]).dataset.fold == 2
+    for other, told in (("fold=1", "fold=1"), ("fold=null", "fold=null"), ("fold=0,1", "fold=0,1")):
+        with pytest.raises(UserError, match=f"`{told}`: the network .* trained with `fold=2`"):
+            expanded([*evaluation, other])
+    other_data = [*evaluation, "dataset=demo_out_domain"]
+    assert composed(other_data).dataset.fold is None
+    assert composed([*evaluation, "dataset.path=other.pkl", "fold=null"]).dataset.fold is None
+
+
+def test_a_fold_is_refused_to_a_network_that_was_trained_on_all(run):
+    with pytest.raises(UserError, match="`fold=0`: .* trained with `fold=null`"):
+        expanded(["task=evaluate", f"task.checkpoint={run}", "fold=0"])

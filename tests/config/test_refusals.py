@@ -99,6 +99,7 @@ def test_hundreds_of_values_of_a_setting_are_checked_with_one_composition(key, m
     [
         ("optimizer.lr=0.1,0.2,-1", "`optimizer.lr` must be at least 0; got -1"),
         ("seed=1,2,-3", "`seed` must be an integer from 0 to 4294967295; got -3"),
+        ("fold=0,1,-1", "`fold` must be an integer of at least 0 or null; got -1"),
         ("dataset.clip_len=8,16,0", "`dataset.clip_len` must be"),
         ("model.num_persons=1,2", "`model.num_persons=2`, but `pipeline.num_persons` is 1"),
     ],

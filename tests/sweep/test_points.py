@@ -108,3 +108,44 @@ def test_mlflow_is_told_what_varies_and_what_came_of_it():
 
 def test_a_title_of_many_values_is_short():
     assert title(seeded({"a": [1.0] * 9})) == "model=a seed=1,...,9"
+
+
+def folded(values: dict[str, list[list[float]]]) -> list[Point]:
+    """Complete points of `model=...`: for each fold the values of seeds 1, 2, ..."""
+    rows = [
+        (model, str(fold), str(seed), value)
+        for model, folds in values.items()
+        for fold, seeds in enumerate(folds)
+        for seed, value in enumerate(seeds, 1)
+    ]
+    return [
+        Point(str(n), {"model": m, "fold": f, "seed": s}, "complete", {"val/top1": v})
+        for n, (m, f, s, v) in enumerate(rows)
+    ]
+
+
+def test_a_grid_over_folds_has_mean_and_spread_over_the_folds_of_their_means_over_seeds():
+    points = folded({"a": [[70.0, 72.0], [80.0, 80.0], [89.0, 93.0]]})  # 71, 80, 91
+    assert table(points) == [
+        "| model | runs | val/top1: mean ± sd over folds [95 % interval] |",
+        "| --- | ---: | ---: |",
+        "| a | 6 | 80.67 ± 10.02 [55.78, 100.00] |",
+    ]
+    found = metrics(points)
+    assert found["model_a/val/top1_mean"] == pytest.approx(242 / 3)
+    assert found["model_a/val/top1_sd"] == pytest.approx(10.0167, abs=1e-4)
+    assert comparison(points) == []  # nothing to compare with
+    assert title(points) == "model=a fold=0,1,2 seed=1,2"
+
+
+def test_groups_are_compared_on_the_same_folds():
+    points = folded({"a": [[50.0], [70.0], [90.0]], "b": [[52.0], [73.0], [94.0]]})
+    # differences 2, 3, 4: mean 3, error 1 / sqrt(3), t = 5.196 with 2 degrees of freedom: p 0.0351
+    lines = comparison(points)
+    assert (
+        lines[1] == "| val/top1: pair | difference in points [95 % interval] | paired p | Holm p |"
+    )
+    assert lines[3] == "| model=b - model=a | +3.00 [+0.52, +5.48] | 0.035 | 0.035 |"
+    assert "paired t-test" in lines[-1]
+    points[0].state = points[1].state = "failed"  # one fold in common is left
+    assert comparison(points) == []

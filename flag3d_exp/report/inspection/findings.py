@@ -9,10 +9,11 @@ from typing import Literal
 import numpy as np
 
 from flag3d_exp.data.annotations import Annotations, Recording
+from flag3d_exp.data.folds import subject
 from flag3d_exp.data.pipeline import Pipeline
 from flag3d_exp.data.source import Dataset, check_disjoint, check_fit, class_counts, fault
 from flag3d_exp.errors import UserError
-from flag3d_exp.report.inspection.measures import Measures, measure, subject
+from flag3d_exp.report.inspection.measures import Measures, measure
 from flag3d_exp.skeletons.layout import Layout
 
 # 1.0 to 1.7 in the median of NTU RGB+D and COCO skeletons; 2.4 to 4.2 with the joints shuffled.

@@ -4,7 +4,6 @@ Sizes: M persons, T0 frames, V joints, C coordinates.
 """
 
 import hashlib
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +11,6 @@ import numpy as np
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.poses import shown, visible
 from flag3d_exp.skeletons.layout import Layout
-
-# The person in names such as S001C002P003R001A004 (NTU RGB+D) or S002C002M001P003A004R001 (FLAG3D),
-# or at the front of PLAY_A001_V001_R001_S001.
-PERSON = re.compile(r"^S\d{3}C\d{3}(?:M\d{3})?(P\d{3})|^([A-Z]{3,5})_A\d{3}_")
 
 
 @dataclass(frozen=True)
@@ -82,14 +77,6 @@ def measure(recording: Recording, layout: Layout, score_threshold: float | None 
         extent=float(np.abs(keypoints).max()),
         content=hashlib.sha256(recording.keypoints.tobytes()).digest(),
     )
-
-
-def subject(recording: Recording) -> str | None:
-    """Who moves, as the file says, or else as the name says in the way of NTU RGB+D and FLAG3D."""
-    if recording.subject is not None:
-        return recording.subject
-    match = PERSON.match(recording.name)
-    return next(filter(None, match.groups())) if match else None
 
 
 def _bones(joints: np.ndarray, there: np.ndarray, layout: Layout) -> tuple[float, float]:
