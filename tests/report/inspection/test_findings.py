@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from flag3d_exp.data.annotations import Annotations, Recording
+from flag3d_exp.data.folds import subject
 from flag3d_exp.data.pipeline import GraphPipeline
 from flag3d_exp.data.source import Dataset
 from flag3d_exp.report.inspection.findings import inspect
-from flag3d_exp.report.inspection.measures import subject
 from flag3d_exp.skeletons.layout import load_layout
 
 NTU, COCO = load_layout("nturgb+d"), load_layout("coco")
