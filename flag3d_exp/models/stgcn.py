@@ -27,6 +27,10 @@ class GraphUnit(nn.Cell):
     def construct(self, x):
         return ops.relu(self.norm(self.conv(x, self.adjacency * self.importance)))
 
+    def multiply_adds(self, _x, _out):
+        """None of its own: `conv` counts the products with the edges, too."""
+        return 0
+
 
 class STGCN(GraphNetwork):
     """Importance-weighted edges, then nine frames."""

@@ -31,6 +31,10 @@ class GraphUnit(nn.Cell):
         out = self.norm(self.conv(x, self.adjacency))
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 
+    def multiply_adds(self, _x, _out):
+        """None of its own: `conv` counts the products with the edges, too."""
+        return 0
+
 
 class STGCNPP(GraphNetwork):
     """Learned edges, then six temporal branches."""
