@@ -273,3 +273,12 @@ def test_a_network_that_could_not_train_is_refused(arguments, expected):
 )  # fmt: skip
 def test_a_heatmap_network_that_could_not_train_is_refused(arguments, expected):
     assert expected in refusal("dataset=demo_out_domain", "model=posec3d", *arguments)
+
+
+def test_the_help_and_the_page_on_runs_describe_every_group():
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()} - {"hydra"}
+    help_text = (CONF / "config.yaml").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "runs.md").read_text(encoding="utf-8")
+    for group in sorted(groups):
+        assert re.search(rf"^ +{group} +\w", help_text, re.M), group
+        assert f"`{group}`" in page, group
