@@ -1,8 +1,11 @@
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from flag3d_exp.config.checks import CONF
 from flag3d_exp.config.refusals import check_command_line
 from flag3d_exp.errors import UserError
 
