@@ -4,7 +4,7 @@ MindIR is a protobuf message of operations in the order of use, each naming the 
 takes and makes. Sizes: N clips, M persons, T frames, V joints, C channels, K classes.
 """
 
-# The classes of its messages are made when mind_ir_pb2 is imported.
+# MindIR's message classes are made at import, so their attributes are unknown to a type checker.
 # pyright: reportAttributeAccessIssue=false
 
 import tempfile
@@ -16,9 +16,9 @@ from typing import Any
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
-from mindspore.train.mind_ir_pb2 import AttributeProto, GraphProto, ModelProto, TensorProto
 
 from flag3d_exp.errors import UserError
+from flag3d_exp.mindspore_adapter import AttributeProto, GraphProto, ModelProto, TensorProto
 
 Shape = tuple[int, ...]  # -1: known only when it runs
 NUMPY_TYPES = {

@@ -8,12 +8,12 @@ Sizes: N clips times persons, C channels, K neighbour subsets.
 """
 
 from collections.abc import Iterator
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
+from flag3d_exp.mindspore_adapter import copied, in_mixed_precision
 from flag3d_exp.models.graph import GraphConv, graph_product, spread_over
 from flag3d_exp.models.kernels import cpu, kernels
 from flag3d_exp.models.kernels.products import channel_product, repeated
@@ -153,16 +153,11 @@ class FoldedCopy:
     def __init__(self, model: nn.Cell):
         self.model = self.network = model
         self._folded: list[tuple[Any, Any, Any]] = []  # cell of the copy, its convolution and norm
-        if kernels() is cpu and not hasattr(model, "amp_strategy") and any(_to_fold(model)):
+        if kernels() is cpu and not in_mixed_precision(model) and any(_to_fold(model)):
             self.network = self._copy()
 
     def _copy(self) -> nn.Cell:
-        # `Cell.recompute` wraps the cell's construct: a copy would call the original's, and
-        # MindSpore keeps what such a cell was given until a gradient is asked for, which
-        # evaluation never does.
-        wrappers = [cell._recompute_cell for _, cell in self.model.cells_and_names()]
-        skipped = {id(wrapper): None for wrapper in wrappers if wrapper is not None}
-        copy = deepcopy(self.model, skipped)
+        copy = copied(self.model)
         for (parent, name), (own, _) in zip(
             _to_fold(self.model), list(_to_fold(copy)), strict=True
         ):

@@ -1,5 +1,7 @@
 """Only operations that MindSpore documents for Ascend, GPU and CPU are used in models."""
 
+# pyright: reportAttributeAccessIssue=false
+
 import inspect
 import re
 
@@ -7,9 +9,9 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import ops
-from mindspore.train.mind_ir_pb2 import ModelProto
 from networks import GRAPH, HEATMAP, TINY_HEATMAP, TRANSFORMER, classifier
 
+from flag3d_exp.mindspore_adapter import ModelProto
 from flag3d_exp.models.kernels import cpu, native, using
 
 PLATFORMS = {"Ascend", "GPU", "CPU"}

@@ -1,0 +1,37 @@
+"""What the program relies on in MindSpore beyond its documented interface, all in one place.
+
+For each there is a test in `tests/test_mindspore_adapter.py`, which fails on the day that another
+MindSpore behaves differently.
+"""
+
+# The classes of MindIR's messages are made when mind_ir_pb2 is imported.
+# pyright: reportAttributeAccessIssue=false
+
+from copy import deepcopy
+
+from mindspore import nn
+from mindspore.train.mind_ir_pb2 import AttributeProto, GraphProto, ModelProto, TensorProto
+
+__all__ = [
+    "AttributeProto",
+    "GraphProto",
+    "ModelProto",
+    "TensorProto",
+    "copied",
+    "in_mixed_precision",
+]
+
+
+def in_mixed_precision(model: nn.Cell) -> bool:
+    """Whether `amp.auto_mixed_precision` has wrapped the model's `construct`."""
+    return hasattr(model, "amp_strategy")
+
+
+def copied(model: nn.Cell) -> nn.Cell:
+    """A deep copy whose cells do not recompute.
+
+    `Cell.recompute` wraps a cell's `construct`: a plain copy would call the original's. MindSpore
+    also keeps the inputs of such a cell until a gradient is asked for, which evaluation never does.
+    """
+    wrappers = [cell._recompute_cell for _, cell in model.cells_and_names()]
+    return deepcopy(model, {id(wrapper): None for wrapper in wrappers if wrapper is not None})
