@@ -17,7 +17,9 @@ from omegaconf.errors import OmegaConfBaseException
 from flag3d_exp.config.signature import arguments, described, expected, spelled
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.reading.moved_settings import moved_to
+from flag3d_exp.reading.settings import leaves
 
+TARGET = "_target_"
 PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -211,7 +213,11 @@ def check_node(key: str, cfg: DictConfig) -> None:
         if OmegaConf.is_missing(node, name):
             kind = f" ({described(annotation)})" if annotation is not None else ""
             raise UserError(f"`{path}` must be given{kind}: `{path}=...`.")
-        values[str(name)] = _resolved(cfg, path)
+        values[str(name)] = value = _resolved(cfg, path)
+        if isinstance(value, dict) and TARGET not in value:
+            for within, leaf in leaves(path, value):
+                if leaf == "???":
+                    raise UserError(f"`{within}` must be given: `{within}=...`.")
     for name, value in values.items():
         path, annotation = f"{key}.{name}", known[name].annotation
         if annotation is not None and (wanted := expected(annotation, value, values)):

@@ -30,7 +30,8 @@ class GraphPipeline:
     """Joints, normalised and as a stream, for networks that convolve over the skeleton's graph.
 
     Args:
-        normalise: none; image ([-1, 1] of the image), box ([-1, 1] of the persons' box) in 2D;
+        normalise: none; in 2D image ([-1, 1] of the image), box ([-1, 1] of the persons' box) or
+            frame ([-1, 1] of each person's box in each frame, where that is how data came); in 3D
             center (the layout's centre joint starts at the origin), body (NTU RGB+D: centred,
             spine upwards, shoulders along x) in 3D.
         score_threshold: joints with a score of at most this are missing; None: of at most 0.
@@ -48,7 +49,7 @@ class GraphPipeline:
 
     layout: str
     num_persons: Annotated[int, ">= 1"] = 1
-    normalise: Literal["none", "image", "box", "center", "body"] = "none"
+    normalise: Literal["none", "image", "box", "frame", "center", "body"] = "none"
     score_threshold: float | None = None
     mask_missing: bool = True
     score_channel: bool = False
@@ -132,6 +133,8 @@ class GraphPipeline:
                 poses = transforms.normalise_image(poses, _image_shape(clip, name))
             case "box":
                 poses = transforms.normalise_box(poses)
+            case "frame":
+                poses = transforms.normalise_frame(poses)
             case "center":
                 poses = transforms.normalise_center(poses, self.skeleton.center)
             case "body":

@@ -69,7 +69,7 @@ class Dataset:
     num_persons: Annotated[int, ">= 1"] = 1
     num_channels: int = 3
     score_channel: bool = False
-    normalise: Literal["none", "image", "box", "center", "body"] = "none"
+    normalise: Literal["none", "image", "box", "frame", "center", "body"] = "none"
     score_threshold: float | None = None
     clip_len: Annotated[int, ">= 1, <= 100000"] = 100
     mirror: Annotated[float, ">= 0, <= 1"] = 0.0
@@ -122,9 +122,8 @@ class Dataset:
 
     def open(self) -> Annotations:
         """The annotation file, as it is."""
-        path = demo_path(DEMOS[self.path]) if self.path in DEMOS else self.path
         with blamed_on("dataset.path"):
-            return open_annotations(path, self.cache)
+            return opened(self.path, self.cache)
 
     def folded(self, annotations: Annotations) -> tuple["Dataset", Annotations]:
         """These settings and the annotations with the splits of `fold`, if there is one.
@@ -142,6 +141,11 @@ class Dataset:
         )
         own = replace(self, splits={split: split for split in found.splits})
         return own, replace(annotations, splits=found.splits)
+
+
+def opened(path: str, cache: str | None = "auto") -> Annotations:
+    """The annotation file that a `dataset.path` names."""
+    return open_annotations(demo_path(DEMOS[path]) if path in DEMOS else path, cache)
 
 
 def digest(path: str, cache: str | None = "auto") -> str | None:
@@ -188,6 +192,8 @@ def build(
             if error := fault(recording, settings, layout, pipeline.needs_image):
                 faults.add(reprlib.repr(recording.name), error)
     faults.refuse(f"{annotations.path}, {_listed(settings.splits[split] for split in chosen)}")
+    if augment.cameras is None:
+        check_unfilmed(settings, [one for members in recordings.values() for one in members])
     if augment.cameras is not None and "train" in recordings:
         check_filmed(settings, recordings["train"])
     return {
@@ -208,6 +214,22 @@ def check_filmed(settings: Dataset, recordings: Sequence[Recording]) -> None:
         raise UserError(
             f"`augment.camera` is for recordings in 3D; those of {settings.name} are 2D already, "
             "whose views `augment.turn` changes."
+        )
+
+
+def check_unfilmed(settings: Dataset, recordings: Sequence[Recording]) -> None:
+    """Refuse recordings that only cameras can make ones of `dataset.layout`, without cameras.
+
+    Raises:
+        UserError: naming one of them.
+    """
+    if settings.recorded_layout is None:
+        return
+    solid = [one.name for one in recordings if one.keypoints.shape[-1] == 3]
+    if solid:
+        raise UserError(
+            f"{settings.name} holds recordings in 3D, such as {solid[0]!r}, which networks for "
+            "2D see through cameras: set `augment=camera`."
         )
 
 
@@ -253,7 +275,7 @@ def check_fit(settings: Dataset, layout: Layout, pipeline: Pipeline) -> None:
                 "take a dataset of 2, such as `dataset=demo_out_domain`."
             )
         return
-    dimensions = {"image": 2, "box": 2, "body": 3}.get(pipeline.normalise)
+    dimensions = {"image": 2, "box": 2, "frame": 2, "body": 3}.get(pipeline.normalise)
     if dimensions not in (None, settings.num_coordinates):
         raise UserError(
             f"`dataset.normalise={pipeline.normalise}` is for {dimensions} coordinates; this "

@@ -32,6 +32,21 @@ def normalise_box(poses: Poses) -> Poses:
     return poses.moved((poses.keypoints - (low + high) / 2) / half)
 
 
+def normalise_frame(poses: Poses) -> Poses:
+    """2D poses, each axis to [-1, 1] of the box around a person's visible joints in that frame.
+
+    Size, place and proportions are lost, as they are in data that was published so: networks that
+    are tested on such data must be trained so.
+    """
+    hidden = ~poses.visible[..., None]
+    low = np.where(hidden, np.inf, poses.keypoints).min(2, keepdims=True)  # (M, T, 1, 2)
+    high = np.where(hidden, -np.inf, poses.keypoints).max(2, keepdims=True)
+    empty = ~poses.visible.any(2)[..., None, None]
+    low, high = np.where(empty, 0, low), np.where(empty, 0, high)
+    half = np.maximum((high - low) / 2, 1e-6)
+    return poses.moved(((poses.keypoints - (low + high) / 2) / half).astype(np.float32))
+
+
 def normalise_center(poses: Poses, center: int) -> Poses:
     """Poses moved so that joint `center` is at the origin where it is first seen.
 

@@ -25,7 +25,7 @@ from flag3d_exp.skeletons.layout import load_layout
 
 LAYOUTS = {name: load_layout(name) for name in ("coco", "nturgb+d")}
 NORMALISATIONS = {
-    "coco": ("none", "image", "box", "center"),
+    "coco": ("none", "image", "box", "frame", "center"),
     "nturgb+d": ("none", "center", "body"),
 }
 JOINT = Stream("joint")

@@ -12,7 +12,7 @@ from flag3d_exp.config.checks import CONF
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline
-from flag3d_exp.data.source import Dataset, build, check_filmed, fault
+from flag3d_exp.data.source import Dataset, build, check_filmed, check_unfilmed, fault
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError
 from flag3d_exp.skeletons.layout import load_layout
@@ -112,6 +112,10 @@ def test_cameras_make_a_3d_dataset_one_for_2d_networks():
     check_filmed(described, [flat, solid])
     with pytest.raises(UserError, match="those of flag3d_in_domain are 2D already"):
         check_filmed(described, [flat])
+    with pytest.raises(UserError, match="holds recordings in 3D, such as 's', .*`augment=camera`"):
+        check_unfilmed(described, [flat, solid])
+    check_unfilmed(described, [flat])
+    check_unfilmed(replace(described, recorded_layout=None), [solid])
 
 
 @pytest.mark.parametrize(

@@ -213,3 +213,23 @@ def test_a_joint_is_lost_for_the_whole_clip():
     kept = transforms.without_joints(clip, dropped)
     for array in (kept.keypoints.any((0, 1, 3)), kept.visible.any((0, 1)), kept.scores.any((0, 1))):
         np.testing.assert_array_equal(array, ~dropped)
+
+
+def test_a_frame_s_own_box_is_that_of_its_visible_joints():
+    keypoints = np.array([[[[1, 10], [3, 30], [2, 15]], [[5, 5], [9, 5], [7, 5]]]], np.float32)
+    visible = np.array([[[True, True, True], [True, False, True]]])
+    made = transforms.normalise_frame(Poses(keypoints, visible)).keypoints  # (1, 2, 3, 2)
+    assert made[0, 0].tolist() == [[-1, -1], [1, 1], [0, -0.5]]
+    assert made[0, 1].tolist() == [[-1, 0], [0, 0], [1, 0]]  # the second joint is missing
+    empty = transforms.normalise_frame(Poses(keypoints, np.zeros_like(visible))).keypoints
+    assert not empty.any()
+
+
+def test_a_frame_s_own_box_forgets_place_size_and_earlier_boxes():
+    rng = np.random.default_rng(0)
+    keypoints = rng.random((2, 3, 17, 2)).astype(np.float32)
+    once = transforms.normalise_frame(all_visible(keypoints)).keypoints
+    factors, offsets = rng.random((2, 2, 3, 1, 2)).astype(np.float32)
+    moved = transforms.normalise_frame(all_visible(keypoints * (factors + 0.1) + offsets)).keypoints
+    np.testing.assert_allclose(moved, once, atol=1e-5)
+    assert np.abs(once).max() == pytest.approx(1)

@@ -1,0 +1,171 @@
+"""Several annotation files as one: classes matched by their names, joints in one layout.
+
+A network is then trained on one source and tested on another in one run, with `dataset.splits` of
+`<source>_<split>`. Motion capture may be beside video: `augment=camera` shows it in 2D.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+import numpy as np
+
+from flag3d_exp import bounds
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.inputs import mapped_to
+from flag3d_exp.data.source import opened
+from flag3d_exp.errors import UserError, blamed_on, nearest
+from flag3d_exp.skeletons.layout import load_layout
+
+ALL = "all"  # the split of all recordings taken of a source
+Splits = dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """An annotation file and what to take of it.
+
+    Args:
+        path: as `dataset.path`.
+        layout: of its joints.
+        classes: names of its labels, from 0.
+        taken: classes to take, by the class that they become.
+        to_layout: layout to map the joints to; None: they stay, as 3D ones for cameras must.
+        num_coordinates: 2 leaves out the depth; None: all of them stay.
+        window: cut recordings into windows of this many frames, the last one of at least half as
+            many; None: they stay whole.
+    """
+
+    path: str
+    layout: str
+    classes: list[str]
+    taken: dict[str, list[str]]
+    to_layout: str | None = None
+    num_coordinates: Literal[2] | None = None
+    window: Annotated[int, ">= 1"] | None = None
+
+    def __post_init__(self) -> None:
+        bounds.check(self, "source")
+        for layout in (self.layout, self.to_layout):
+            if layout is not None:
+                load_layout(layout, "source.layout")
+
+    def labels(self, classes: Sequence[str]) -> dict[int, int]:
+        """The label in `classes` of each label that is taken.
+
+        Raises:
+            UserError: `taken` names a class that is not there, or one twice.
+        """
+        found: dict[int, int] = {}
+        for become, names in self.taken.items():
+            if become not in classes:
+                raise UserError(
+                    f"`taken`: {become!r} is none of the classes {', '.join(classes)}."
+                    f"{nearest(become, classes)}"
+                )
+            for name in names:
+                if name not in self.classes:
+                    hint = nearest(name, self.classes)
+                    raise UserError(f"`taken`: there is no class {name!r} in `classes`.{hint}")
+                label = self.classes.index(name)
+                if label in found:
+                    raise UserError(f"`taken` names class {name!r} twice.")
+                found[label] = classes.index(become)
+        return found
+
+
+def combined(
+    sources: Mapping[str, Source], classes: Sequence[str]
+) -> tuple[Splits, list[Recording]]:
+    """The splits, `<source>_<split>` and `<source>_all`, and the recordings, `<source>-<name>`.
+
+    Args:
+        classes: of the result, in the order of their labels.
+
+    Raises:
+        UserError: a source can't be read or does not hold what is said of it, or no source has
+            one of the classes.
+    """
+    splits: Splits = {}
+    recordings: list[Recording] = []
+    for name, source in sources.items():
+        with blamed_on(f"task.sources.{name}"):
+            own_splits, own = taken_of(source, classes, name)
+        splits |= {f"{name}_{split}": names for split, names in own_splits.items()}
+        recordings += own
+    present = {recording.label for recording in recordings}
+    if lacking := [one for label, one in enumerate(classes) if label not in present]:
+        raise UserError(f"`task.classes`: no source has recordings of {', '.join(lacking)}.")
+    return splits, recordings
+
+
+def taken_of(source: Source, classes: Sequence[str], name: str) -> tuple[Splits, list[Recording]]:
+    """The splits and recordings of one source, as `combined`.
+
+    Raises:
+        UserError: nothing is taken, or a label has no name.
+    """
+    annotations = opened(source.path)
+    labels = source.labels(classes)
+    highest = max((one.label for one in annotations.all), default=0)
+    if highest >= len(source.classes):
+        raise UserError(
+            f"`classes` names {len(source.classes)} labels, but {annotations.path} has label "
+            f"{highest}."
+        )
+    kept = [one for one in annotations.all if one.label in labels]
+    if not kept:
+        raise UserError(f"{annotations.path} has no recording of the classes taken.")
+    if source.num_coordinates is not None:
+        kept = [replace(o, keypoints=o.keypoints[..., : source.num_coordinates]) for o in kept]
+    if source.to_layout is not None:
+        kept = mapped_to(load_layout(source.to_layout), load_layout(source.layout), kept)
+    parts = {one.name: windows(one, source.window) for one in kept}
+    named = {
+        whole: [renamed(part, name, labels[part.label]) for part in members]
+        for whole, members in parts.items()
+    }
+    splits = {
+        split: tuple(part.name for whole in names for part in named.get(whole, ()))
+        for split, names in ({ALL: tuple(named)} | annotations.splits).items()
+    }
+    made = [part for members in named.values() for part in members]
+    return {split: names for split, names in splits.items() if names}, made
+
+
+def windows(recording: Recording, length: int | None) -> list[Recording]:
+    """The recording in windows of `length` frames; whole if it is not longer or `length` None.
+
+    A window without a joint is left out. The subject of a window is that of the recording or, if
+    none is known, the recording.
+    """
+    num_frames = recording.keypoints.shape[1]
+    if length is None or num_frames <= length:
+        return [recording]
+    found = []
+    for first in range(0, num_frames, length):
+        part = slice(first, min(first + length, num_frames))
+        keypoints = recording.keypoints[:, part]
+        if 2 * keypoints.shape[1] < length or not np.any(keypoints):
+            continue
+        found.append(
+            replace(
+                recording,
+                name=f"{recording.name}-{first}",
+                keypoints=keypoints,
+                scores=None if recording.scores is None else recording.scores[:, part],
+                subject=recording.subject or recording.name,
+            )
+        )
+    return found
+
+
+def renamed(recording: Recording, source: str, label: int) -> Recording:
+    """The recording with its label among all classes, and names that no other source has."""
+    subject = recording.subject
+    return replace(
+        recording,
+        name=f"{source}-{recording.name}",
+        label=label,
+        subject=None if subject is None else f"{source}-{subject}",
+    )

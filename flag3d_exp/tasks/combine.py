@@ -1,0 +1,69 @@
+"""`task=combine`: several annotation files into one, their classes matched by name."""
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from flag3d_exp import bounds, console
+from flag3d_exp.config.experiment import Experiment
+from flag3d_exp.data.combined import Source, combined
+from flag3d_exp.data.formats.convert import write_annotations
+from flag3d_exp.errors import UserError
+from flag3d_exp.names import check_class_names
+from flag3d_exp.reading import Malformed
+from flag3d_exp.reading.records import record
+from flag3d_exp.splits import check_split_names
+
+
+@dataclass(frozen=True)
+class Combine:
+    """Settings of `task=combine`.
+
+    Args:
+        output: the annotation file to write.
+        classes: names of its labels, in order.
+        sources: what to take of which file, by a name for each: see `data.combined.Source`.
+    """
+
+    output: str
+    classes: Annotated[list[str], "not empty"]
+    sources: dict[str, dict[str, Any]]
+
+    def __post_init__(self) -> None:
+        bounds.check(self, "task")
+        check_class_names(self.classes, "`task.classes`")
+        check_split_names(self.sources, "`task.sources`")
+
+    def __call__(self, experiment: Experiment) -> None:
+        """Combine, and print the splits and the recordings of each class."""
+        output = Path(self.output).expanduser()
+        sources = {name: described(name, one) for name, one in self.sources.items()}
+        for name, source in sources.items():
+            path = Path(source.path).expanduser()
+            if os.path.exists(output) and os.path.exists(path) and output.samefile(path):
+                raise UserError(f"`task.output` must be another file than that of {name}.")
+        splits, recordings = combined(sources, self.classes)
+        write_annotations(output, splits, recordings)
+        label_of = {recording.name: recording.label for recording in recordings}
+        for split, names in splits.items():
+            counts = Counter(label_of[name] for name in names)
+            told = ", ".join(f"{one} {counts[n]}" for n, one in enumerate(self.classes))
+            console.say(f"{split:20} {len(names):6} recordings: {told}")
+        console.say(f"{len(recordings)} recordings in {output}")
+
+
+def described(name: str, settings: dict[str, Any]) -> Source:
+    """The source that settings describe.
+
+    Raises:
+        UserError: naming the setting that is wrong.
+    """
+    key = f"task.sources.{name}"
+    try:
+        return record(Source, settings)
+    except Malformed as error:
+        raise UserError(f"`{key}`: {error}.") from error
+    except UserError as error:
+        raise UserError(str(error).replace("`source.", f"`{key}.")) from error
