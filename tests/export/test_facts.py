@@ -144,7 +144,7 @@ def test_every_primitive_that_is_translated_may_be_in_a_mindir_file():
 
 
 def test_a_mindir_graph_with_a_primitive_that_runs_python_is_refused(tmp_path):
-    from flag3d_exp.mindspore_adapter import AttributeProto, ModelProto
+    from flag3d_exp.mindspore_adapter import AttributeProto, ModelProto  # pyright: ignore[reportAttributeAccessIssue]
 
     model = ModelProto()
     model.primitives.add(name="PyExecute:1", op_type="PyExecute")
