@@ -18,8 +18,8 @@ class ImportWeights:
     """Settings of `task=import_weights`.
 
     Args:
-        source: a PyTorch `.pth` or `.pt` of PYSKL, MMAction2 or the authors of ProtoGCN, BlockGCN
-            and SkateFormer, or a MindSpore `.ckpt` released with FLAG3D.
+        source: a PyTorch `.pth` or `.pt` of PYSKL, MMAction2 or the authors of CTR-GCN, ProtoGCN,
+            BlockGCN and SkateFormer, or a MindSpore `.ckpt` released with FLAG3D.
         output: the checkpoint to write, ending in `.npz`.
         head: `skip` leaves the file's head out; the checkpoint gets a new one for the dataset.
     """

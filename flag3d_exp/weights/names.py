@@ -10,6 +10,8 @@ import re
 
 import numpy as np
 
+from flag3d_exp.weights.ctrgcn_authors import from_authors, is_authors_ctrgcn
+
 Rules = tuple[tuple[str, str], ...]
 
 _MINDSPORE: Rules = (
@@ -47,6 +49,8 @@ def from_torch(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Tensors of a `.pth` file under PYSKL's names, which MMAction2 shares but for the head's."""
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): array for name, array in tensors.items()}
+    if is_authors_ctrgcn(tensors):
+        return from_authors(tensors)
     return {re.sub(r"^cls_head\.fc\.", "cls_head.fc_cls.", n): a for n, a in tensors.items()}
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import shutil
 import zipfile
 
@@ -22,8 +23,8 @@ from flag3d_exp.models.posec3d import PoseC3D
 from flag3d_exp.models.protogcn import ProtoGCN
 from flag3d_exp.models.skateformer import SkateFormer
 from flag3d_exp.models.x3d_shallow import X3DShallow
-from flag3d_exp.weights.importing import fitted, read_source
-from flag3d_exp.weights.names import from_mindspore, from_torch
+from flag3d_exp.weights.importing import fitted, read_source, rules_of
+from flag3d_exp.weights.names import from_mindspore, from_torch, source_names
 
 SMALL = "posec3d_x3d_shallow"
 
@@ -280,3 +281,61 @@ def test_every_tensor_of_a_state_dict_of_several_gpus_is_accounted_for(
         fitted(model, lacking, skip_head=False)
     with pytest.raises(UserError, match="unexpected 1: tail"):
         fitted(model, source | {"tail": np.zeros(3)}, skip_head=False)
+
+
+def authors_names(model) -> dict[str, tuple[int, ...]]:
+    """The names and shapes in the state dict of the authors' CTR-GCN of the model's size."""
+    _, rules = rules_of(model)
+    found = {}
+    for parameter in model.get_parameters():
+        parts = source_names(rules, parameter.name)
+        shape = (parameter.shape[0] // len(parts), *parameter.shape[1:])
+        for name in parts:
+            name = name.removeprefix("backbone.").replace("cls_head.fc_cls", "fc")
+            name = re.sub(r"^net\.(\d+)", lambda number: f"l{int(number[1]) + 1}", name)
+            found[re.sub(r"gcn1\.A$", "gcn1.PA", name)] = shape
+    return found
+
+
+def test_weights_of_ctrgcn_s_authors_give_what_their_edges_mean():
+    """Against the definition: joint u receives the sum over v of E[u, v] x[v]."""
+    model = classifier(CTRGCN, 4, "coco", base_channels=8, num_blocks=1, widen_at=())
+    rng = np.random.default_rng(0)
+    tensors = {
+        name: rng.uniform(0.1, 0.6, shape).astype(np.float32) * rng.choice([-1, 1], shape)
+        for name, shape in authors_names(model).items()
+    }
+    for name in tensors:
+        if name.endswith("running_var"):
+            tensors[name] = np.abs(tensors[name])
+    source = from_torch({f"module.{name}": array for name, array in tensors.items()})
+    assign_parameters(list(model.get_parameters()), fitted(model, source, False))
+    x = rng.standard_normal((2, 3, 5, 17)).astype(np.float32)
+
+    def conv(number: int, which: int, values: np.ndarray) -> np.ndarray:
+        prefix = f"l1.gcn1.convs.{number}.conv{which}"
+        weight = tensors[f"{prefix}.weight"].reshape(-1, values.shape[1])
+        bias = tensors[f"{prefix}.bias"].reshape(-1, 1, 1)
+        return np.einsum("oc,nctv->notv", weight, values) + bias
+
+    def norm(prefix: str, values: np.ndarray) -> np.ndarray:
+        names = ("weight", "bias", "running_mean", "running_var")
+        scale, shift, mean, variance = (
+            tensors[f"{prefix}.{name}"].reshape(-1, 1, 1) for name in names
+        )
+        return (values - mean) / np.sqrt(variance + 1e-5) * scale + shift
+
+    total = 0
+    for number in range(3):
+        first, second = (conv(number, which, x).mean(2) for which in (1, 2))
+        differences = np.tanh(first[..., :, None] - second[..., None, :])  # (N, R, u, v)
+        edges = conv(number, 4, differences) * tensors["l1.gcn1.alpha"]
+        edges = edges + tensors["l1.gcn1.PA"][number]
+        total = total + np.einsum("ncuv,nctv->nctu", edges, conv(number, 3, x))
+    weight = tensors["l1.gcn1.down.0.weight"].reshape(8, 3)
+    down = np.einsum("oc,nctv->notv", weight, x)
+    down = down + tensors["l1.gcn1.down.0.bias"].reshape(-1, 1, 1)
+    expected = np.maximum(norm("l1.gcn1.bn", total) + norm("l1.gcn1.down.1", down), 0)
+    found = model.set_train(False).backbone.blocks[0].graph(Tensor(x)).asnumpy()
+    assert expected.max() > 0.1
+    np.testing.assert_allclose(found, expected, atol=2e-4 * expected.max())
