@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from flag3d_exp.data.annotations import Recording
-from flag3d_exp.data.poses import poses_of, shown
+from flag3d_exp.data.poses import shown
 from flag3d_exp.report.document import Animations
 from flag3d_exp.skeletons.layout import Layout
 
@@ -26,31 +26,10 @@ def animations(
         recordings: at full length; they are thinned to at most 60 frames.
         captions: one for each, plain text; a new line breaks.
         layout: of their joints.
-        up: the upward axis of 3D coordinates, see `upward_axis`.
+        up: the upward axis of 3D coordinates, see `data.upright`.
     """
     clips = [json.dumps(_clip(one, layout, up), separators=(",", ":")) for one in recordings]
     return Animations(list(zip(clips, captions, strict=True)))
-
-
-def upward_axis(recordings: Sequence[Recording], layout: Layout) -> int:
-    """The axis that runs from feet to heads, as 0, 1, 2; as -1, -2, -3 where it points down.
-
-    2D keypoints are pixels, whose second axis points down.
-    """
-    if recordings[0].keypoints.shape[-1] == 2:
-        return -2
-    head = [j for j, name in enumerate(layout.joints) if "head" in name or "nose" in name]
-    feet = [j for j, name in enumerate(layout.joints) if "ankle" in name or "foot" in name]
-    if not head or not feet:
-        return 2
-    height = np.zeros(3)
-    for recording in recordings:
-        poses = poses_of(recording)
-        frames = np.maximum(poses.visible[0].sum(axis=0), 1)
-        first = poses.keypoints[0].astype(np.float64).sum(axis=0) / frames[:, None]  # (V, C)
-        height += first[head].mean(axis=0) - first[feet].mean(axis=0)
-    axis = int(np.abs(height).argmax())
-    return axis if height[axis] > 0 else -1 - axis
 
 
 def _clip(recording: Recording, layout: Layout, up: int) -> dict:

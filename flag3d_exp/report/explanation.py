@@ -7,7 +7,8 @@ from matplotlib.figure import Figure, SubFigure
 
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.poses import shown
-from flag3d_exp.report.animation import projected, square_around, upward_axis
+from flag3d_exp.data.upright import upward_axis
+from flag3d_exp.report.animation import projected, square_around
 from flag3d_exp.report.figures import COLOURS, lighten, shorten
 from flag3d_exp.report.lettering import legible, lettering
 from flag3d_exp.results.attribution import DeletionCheck

@@ -12,8 +12,9 @@ from matplotlib.patches import Patch
 
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.poses import visible
+from flag3d_exp.data.upright import upward_axis
 from flag3d_exp.errors import visible as shown_text
-from flag3d_exp.report.animation import projected, square_around, upward_axis
+from flag3d_exp.report.animation import projected, square_around
 from flag3d_exp.report.figures import COLOURS, HATCHES, lighten, shorten
 from flag3d_exp.report.inspection.pictures import coloured_bones
 from flag3d_exp.report.lettering import legible, lettering

@@ -5,7 +5,7 @@ its figures says so. Choose settings on the source's own validation split, never
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -76,6 +76,8 @@ class Adapt:
         device, device_name = experiment.device()
         datasets = experiment.datasets(splits)
         target = datasets[self.split]
+        named = dict(experiment.config.dataset.splits)
+        check_untouched(self.split, {s: d.names for s, d in datasets.items()}, named)
         if len(target) < FEWEST:
             raise UserError(
                 f"`task.split={self.split}` has {len(target)} recordings; adapting takes at least "
@@ -165,6 +167,30 @@ def target_batches(target: ClipDataset, problem: Problem, per_batch: int, num_wo
             yield problem.test_inputs(batch.clips.reshape(-1, *batch.clips.shape[2:]))
 
     return load
+
+
+def check_untouched(
+    target: str, names: Mapping[str, Sequence[str]], splits: Mapping[str, str]
+) -> None:
+    """Refuse a target whose recordings are also in a split that reports call untouched.
+
+    Args:
+        names: of the recordings of each evaluated split.
+        splits: their names in the file, `train` among them.
+
+    Raises:
+        UserError: naming the other split.
+    """
+    if splits.get("train") == splits[target]:
+        raise UserError(f"`task.split={target}` is what the network was trained on, `train`.")
+    for split, others in names.items():
+        shared = set(names[target]) & set(others) if split != target else set()
+        if shared:
+            raise UserError(
+                f"`task.split={target}` shares {len(shared)} recordings with {split!r}, such as "
+                f"{min(shared)!r}, which reports would call untouched by adapting; leave that "
+                f"split out by `~dataset.splits.{split}`."
+            )
 
 
 def check_target(split: str, splits: list[str]) -> None:

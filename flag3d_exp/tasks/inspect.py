@@ -9,11 +9,11 @@ from typing import Annotated
 
 from flag3d_exp import bounds, console, files
 from flag3d_exp.config.experiment import Experiment
+from flag3d_exp.data import upright
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.pipeline import Pipeline
 from flag3d_exp.data.source import Dataset
 from flag3d_exp.errors import UserError, nearest
-from flag3d_exp.report.animation import upward_axis
 from flag3d_exp.report.inspection import augmentations
 from flag3d_exp.report.inspection.findings import Finding, Splits, inspect
 from flag3d_exp.report.inspection.pictures import clearest, sheets, write_gif
@@ -64,7 +64,7 @@ class Inspect:
             chosen = self.chosen(annotations.by_name, shown)
             layout = settings.layout_of(chosen)
             shown = [one for one in shown if settings.layout_of(one) == layout]
-            up = upward_axis(shown, layout)
+            up = upright.upward_axis(shown, layout)
             classes = experiment.classes
             samples = {label: clearest(members) for label, members in by_label(shown).items()}
             for number, figure in enumerate(sheets(samples, classes, layout, up), start=1):
@@ -97,6 +97,8 @@ class Inspect:
     ) -> None:
         """Write a picture of what training makes of the recording, if it changes it."""
         augment = experiment.augment()
+        for line in upright.doubts(augment.cameras, shown) if augment.cameras else ():
+            log.warning(line)
         donors = by_label(shown).get(chosen.label, [chosen])
         try:
             rows = augmentations.rows(chosen, donors, pipeline, augment)

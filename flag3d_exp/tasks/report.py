@@ -13,9 +13,10 @@ from flag3d_exp import bounds, console, files
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.config.started import command_of
 from flag3d_exp.credentials import same_place
+from flag3d_exp.data.upright import upward_axis
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.report import figures, sections
-from flag3d_exp.report.animation import animations, upward_axis
+from flag3d_exp.report.animation import animations
 from flag3d_exp.report.document import (
     Animations,
     Code,

@@ -1,7 +1,7 @@
 """`task=train`: train a model, evaluate it on every split, keep and log everything."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,6 +10,7 @@ from mindspore import nn
 
 from flag3d_exp import bounds, console
 from flag3d_exp.config.experiment import Experiment, num_parameters
+from flag3d_exp.data import upright
 from flag3d_exp.data.augment.recipe import Recipe
 from flag3d_exp.debug.updates import Debug, updates
 from flag3d_exp.devices.ranks import Ranks
@@ -113,7 +114,7 @@ class Train:
         check_splits(datasets, self.objective, problem, averaged=self.ema_decay is not None)
         train_split = datasets["train"]
         check_augment(train_split.augment, problem)
-        for line in train_split.augment.doubts(experiment.config.dataset.get("classes") or ()):
+        for line in augment_doubts(train_split, experiment.config.dataset.get("classes") or ()):
             log.warning(line)
         scored = train_split.scored
         for data in datasets.values():
@@ -273,6 +274,13 @@ def check_augment(augment: Recipe, problem: Problem) -> None:
             "`augment.mixup` mixes labels of classes, which this `problem` does not learn; set "
             "`augment.mixup.probability=0`."
         )
+
+
+def augment_doubts(train_split: "ClipDataset", classes: Sequence[str]) -> list[str]:
+    """What may be wrong with the augmentations for these recordings, a sentence each."""
+    augment = train_split.augment
+    filmed = upright.doubts(augment.cameras, train_split.recordings) if augment.cameras else []
+    return [*augment.doubts(classes), *filmed]
 
 
 def few_updates(plan: Plan) -> str | None:

@@ -5,7 +5,8 @@ import re
 import numpy as np
 
 from flag3d_exp.data.annotations import Recording
-from flag3d_exp.report.animation import animations, upward_axis
+from flag3d_exp.data.upright import upward_axis
+from flag3d_exp.report.animation import animations
 from flag3d_exp.report.document import Animations, Section, to_html
 from flag3d_exp.skeletons.layout import load_layout
 

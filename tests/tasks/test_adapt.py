@@ -8,7 +8,7 @@ from cli import TINY, metrics, refused, succeeded
 from flag3d_exp.engine.adapt.shot import Shot
 from flag3d_exp.errors import UserError
 from flag3d_exp.runs.references import open_run
-from flag3d_exp.tasks.adapt import Adapt, check_target
+from flag3d_exp.tasks.adapt import Adapt, check_target, check_untouched
 from flag3d_exp.tasks.robustness import Robustness
 
 OUT = ("dataset=demo_out_domain", "tracking=none", "device.jit=false")
@@ -97,6 +97,15 @@ def test_a_target_must_be_a_split_and_arrive_once():
         check_target("fra", ["val", "far"])
     with pytest.raises(UserError, match="set `task.method.epochs=1`"):
         Adapt("run", "val", Shot(epochs=2), online=True)
+
+
+def test_a_target_shares_no_recording_with_what_is_called_untouched():
+    splits = {"train": "a", "val": "b", "far": "c"}
+    check_untouched("far", {"val": ["1", "2"], "far": ["3"]}, splits)
+    with pytest.raises(UserError, match="shares 1 recordings with 'val', such as '2', .*untouched"):
+        check_untouched("far", {"val": ["1", "2"], "far": ["2", "3"]}, splits)
+    with pytest.raises(UserError, match="`task.split=val` is what the network was trained on"):
+        check_untouched("val", {"val": ["1"]}, {"train": "a", "val": "a"})
 
 
 def test_robustness_needs_something_to_disturb_and_shares_within_their_range():

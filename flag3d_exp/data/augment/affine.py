@@ -8,6 +8,7 @@ import numpy as np
 from flag3d_exp import bounds
 from flag3d_exp.data import transforms
 from flag3d_exp.data.augment.clip import Clip
+from flag3d_exp.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,18 @@ class Affine:
 
     def __post_init__(self) -> None:
         bounds.check(self, "augment.affine")
+
+    def check_flat(self) -> None:
+        """Refuse an angle for each axis where there are two coordinates.
+
+        Raises:
+            UserError: naming the setting.
+        """
+        if isinstance(self.rotation, list | tuple):
+            raise UserError(
+                "`augment.affine.rotation` must be one angle for 2 coordinates, in the image's "
+                f"plane; got {list(self.rotation)}."
+            )
 
     def __call__(self, clip: Clip, rng: np.random.Generator) -> Clip:
         """The clip with a linear map drawn for all of its frames."""

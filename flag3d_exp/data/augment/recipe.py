@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from flag3d_exp.data.augment.affine import Affine
 from flag3d_exp.data.augment.camera import VirtualCameras
 from flag3d_exp.data.augment.clip import Augmentation, Clip
 from flag3d_exp.data.augment.frames import Frames
@@ -69,6 +70,8 @@ class Recipe:
                     f"`augment`: {type(change).__name__} is for {wanted} coordinates; this dataset "
                     f"has {num_now}{' before the cameras' if num_now > num_coordinates else ''}."
                 )
+            if num_now == 2 and isinstance(change, Affine):
+                change.check_flat()
             if change is self.cameras:
                 num_now = 2
 

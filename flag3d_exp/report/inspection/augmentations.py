@@ -15,7 +15,7 @@ from flag3d_exp.data.augment.mixup import mixed
 from flag3d_exp.data.augment.recipe import Recipe
 from flag3d_exp.data.pipeline import GraphPipeline, Pipeline
 from flag3d_exp.data.transforms import Stream
-from flag3d_exp.report.animation import upward_axis
+from flag3d_exp.data.upright import upward_axis
 from flag3d_exp.report.figures import shorten
 from flag3d_exp.report.inspection.pictures import NUM_POSES, draw_row
 from flag3d_exp.report.lettering import lettering

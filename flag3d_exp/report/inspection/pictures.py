@@ -33,7 +33,7 @@ def sheets(
 
     Args:
         samples: a recording of each label.
-        up: the upward axis of 3D coordinates, see `report.animation.upward_axis`.
+        up: the upward axis of 3D coordinates, see `data.upright`.
     """
     labels = sorted(samples)
     for begin in range(0, len(labels), CLASSES_PER_SHEET):

@@ -25,7 +25,7 @@ def viewer(recordings: Sequence[Recording], titles: Sequence[str], layout: Layou
 
     Args:
         titles: one for each recording, for the list to choose from.
-        up: the upward axis of 3D coordinates, see `report.animation.upward_axis`.
+        up: the upward axis of 3D coordinates, see `data.upright`.
     """
     data = {
         "flat": recordings[0].keypoints.shape[-1] == 2,

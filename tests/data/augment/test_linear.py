@@ -81,6 +81,14 @@ def test_what_is_for_other_coordinates_is_refused_unless_it_is_off():
         recipe([DropAxis(0.5)]).check_fit(2)
 
 
+def test_an_angle_for_each_axis_is_refused_in_2d():
+    turned = recipe([Affine((0.1, 0.1, 3.0))])
+    turned.check_fit(3)
+    with pytest.raises(UserError, match=r"one angle for 2 coordinates.*; got \[0.1, 0.1, 3.0\]"):
+        turned.check_fit(2)
+    recipe([Affine(0.3)]).check_fit(2)
+
+
 def test_mirroring_is_doubted_where_classes_name_one_side():
     classes = ["Jump Left and Right", "Squat", "Right Leg Reverse Lunge"]
     (doubt,) = recipe([Mirror(0.5)]).doubts(classes)
