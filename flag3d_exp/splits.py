@@ -11,6 +11,7 @@ from typing import Any
 from flag3d_exp.errors import UserError
 
 AVERAGED = "_ema"
+UNSEEN = "_unseen"  # ends the name of a split of the classes of `dataset.unseen`
 NAME = re.compile(
     r"\w[\w.-]{0,99}"
 )  # what MLflow takes as well, without spaces, colons and slashes

@@ -85,8 +85,11 @@ class Experiment:
 
     @property
     def splits(self) -> list[str]:
-        """The dataset's splits, `train` among them."""
-        return [str(split) for split in self.config.dataset.splits]
+        """The dataset's splits, `train` among them, and those that `dataset.unseen` makes."""
+        from flag3d_exp.data.unseen import evaluated_splits
+
+        dataset = self.config.dataset
+        return list(evaluated_splits(dataset.splits, dataset.get("unseen")))
 
     @property
     def classes(self) -> list[str]:

@@ -9,6 +9,7 @@ from flag3d_exp.config.preprocessing import departures
 from flag3d_exp.config.untrusted import recorded_values
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.errors import UserError, blamed_on
+from flag3d_exp.problems.problem import check_provenance
 from flag3d_exp.reading.settings import selected
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ def restored_model(
         dataset.check_scores(is_scored(checkpoint))
     for line in departures(experiment, checkpoint.meta):
         log.warning(line)
+    with blamed_on("task.checkpoint"):
+        other_texts = check_provenance(experiment.problem(), checkpoint.meta)
+    if other_texts and experiment.config.task.get("classes") is None:  # else chosen on purpose
+        log.warning(other_texts)
     if weights == "ema" and not checkpoint.ema:
         raise UserError("`task.weights=ema`: the run kept no moving average (`task.ema_decay`).")
     model = experiment.model()

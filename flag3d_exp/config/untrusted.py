@@ -2,7 +2,8 @@
 
 A run folder, a checkpoint, a study or an export may come from anywhere, so what it says is data.
 Objects (`_target_`): those of this package that the files of `conf/` name for the same key, and
-Optuna's samplers and pruners in a sweeper. References: to one other value, `${dataset.layout}`.
+Optuna's samplers and pruners in a sweeper. References: to one other value, `${dataset.layout}`, or
+to a list of plain ones, `${dataset.classes}`.
 Everything else, such as another class or `${oc.env:HOME}`, is refused, unless the configuration
 that the user composed, from the command line and the folders it names, says the same for the key.
 """
@@ -21,7 +22,7 @@ from flag3d_exp.config.hydra_adapter import parse_overrides
 from flag3d_exp.errors import UserError
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.moved_settings import modern, modern_overrides
-from flag3d_exp.reading.settings import REFERENCE, leaves, referred, selected
+from flag3d_exp.reading.settings import REFERENCE, leaves, referred, referred_list, selected
 from flag3d_exp.reading.text import parsed_yaml
 
 Plain = dict[str, Any]
@@ -31,6 +32,7 @@ SPECIAL = ("_args_", "_recursive_", "_convert_", "_self_", "_group_", "_name_", 
 OPTUNA = re.compile(r"optuna\.(samplers|pruners)\.[A-Za-z]+")
 KEY = re.compile(r"[+~]{0,2}[a-zA-Z_]\w*(\.[\w-]+)*")
 MAX_TEXT, MAX_OVERRIDES = 256 << 10, 8_000  # characters
+MAX_LISTED = 10_000  # values that references to lists stand for, all together
 
 
 def recorded_values(text: str, file: str) -> Plain:
@@ -76,10 +78,16 @@ def check_values(values: Plain, file: str, own: Callable[[], Plain] | None = Non
     for path, value, refusal in suspect:
         if value is None or selected(known, path) != value:
             raise UserError(f"{file}: {refusal}")
+    num_listed = 0
     for path, value in leaves("", values):
         target = REFERENCE.fullmatch(value) if isinstance(value, str) else None
         if target and selected(values, target[1]) is not None and referred(value, values) == value:
-            raise UserError(f"{file}: `{path}={value}` must refer to one value.")
+            members = referred_list(value, values)
+            num_listed += len(members or ())
+            if members is None or num_listed > MAX_LISTED:
+                raise UserError(
+                    f"{file}: `{path}={value}` must refer to one value, or to a list of plain ones."
+                )
 
 
 def checked_overrides(lines: Any, file: str, given: Sequence[str] = ()) -> list[str]:

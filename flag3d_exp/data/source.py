@@ -17,6 +17,7 @@ from flag3d_exp.data.demo.dataset import demo_path
 from flag3d_exp.data.folds import FIELD, check_pattern, leave_out, listed
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline, Pipeline
 from flag3d_exp.data.transforms import Stream
+from flag3d_exp.data.unseen import check_unseen, evaluated_splits, of_split
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.faults import Faults
 from flag3d_exp.names import check_class_names
@@ -50,6 +51,8 @@ class Dataset:
             letters, digits, `_`, `-` and `.`, which don't end in `_ema`.
         train_share: share of each class's training recordings to train on, drawn from the seed.
         classes: names of the labels, in order.
+        unseen: names of classes to leave out of training; each evaluation split becomes two, see
+            `unseen`.
         cache: folder for the converted file; "auto": flag3d_exp in $XDG_CACHE_HOME or ~/.cache;
             null: read the file itself at each start.
         recorded_layout: the skeleton of 3D recordings that cameras (`augment=camera`) show as 2D
@@ -80,6 +83,7 @@ class Dataset:
     fold: Annotated[int, ">= 0"] | None = None
     groups: str = FIELD
     num_folds: Annotated[int, ">= 2"] | None = None
+    unseen: list[str] | None = None
 
     def __post_init__(self) -> None:
         bounds.check(self, "dataset")
@@ -99,6 +103,7 @@ class Dataset:
             )
         check_class_names(self.classes or (), "`dataset.classes`")
         check_pattern(self.groups)
+        check_unseen(self.unseen, self.classes, self.splits)
 
     @property
     def num_coordinates(self) -> int:
@@ -165,22 +170,25 @@ def build(
 
     Args:
         augment: what is changed at random in the clips of `train`.
-        splits: keys of `settings.splits` to build; None builds all.
+        splits: keys of `settings.splits` to build, or of the splits that `settings.unseen` makes;
+            None builds all.
 
     Raises:
         UserError: what is wrong with the file, or where it does not fit the settings.
     """
     settings, annotations = settings.folded(settings.open())
-    chosen = list(settings.splits) if splits is None else list(splits)
+    known = evaluated_splits(settings.splits, settings.unseen)
+    chosen = list(known) if splits is None else list(splits)
     recordings: dict[str, Sequence[Recording]] = {}
     for split in chosen:
-        if split not in settings.splits:
-            known = ", ".join(settings.splits)
-            raise UserError(f"`dataset.splits` has no {split!r}; there: {known}.")
+        if split not in known:
+            there = ", ".join(known)
+            raise UserError(f"`dataset.splits` has no {split!r}; there: {there}.")
         try:
-            recordings[split] = annotations.recordings(settings.splits[split])
+            found = annotations.recordings(known[split])
         except UserError as error:
             raise UserError(f"`dataset.splits.{split}`: {error}") from error
+        recordings[split] = of_split(found, split, settings.unseen, settings.classes or ())
     if "train" in recordings:
         recordings["train"] = share_of_each_class(recordings["train"], settings.train_share, seed)
     check_disjoint(settings, annotations)
@@ -191,7 +199,7 @@ def build(
         for recording in members:
             if error := fault(recording, settings, layout, pipeline.needs_image):
                 faults.add(reprlib.repr(recording.name), error)
-    faults.refuse(f"{annotations.path}, {_listed(settings.splits[split] for split in chosen)}")
+    faults.refuse(f"{annotations.path}, {_listed(known[split] for split in chosen)}")
     if augment.cameras is None:
         check_unfilmed(settings, [one for members in recordings.values() for one in members])
     if augment.cameras is not None and "train" in recordings:

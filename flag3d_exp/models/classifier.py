@@ -21,6 +21,7 @@ class Classifier(nn.Cell):
             `chance(clip shape, rng) -> arrays` for what it draws in training, arguments after the
             keypoints; and `auxiliary(num_classes) -> cell or None` for a loss of its own, see
             `auxiliary`. With one, `construct_with_evidence` returns features and the evidence.
+        head: (features, dropout mask or None) -> logits; None for one dense layer.
         dropout: share of the features that training drops; the caller draws the mask.
 
     Attributes:
@@ -28,10 +29,16 @@ class Classifier(nn.Cell):
             training returns (logits, evidence).
     """
 
-    def __init__(self, backbone: nn.Cell, num_classes: int, dropout: float = 0.0):
+    def __init__(
+        self,
+        backbone: nn.Cell,
+        num_classes: int,
+        dropout: float = 0.0,
+        head: nn.Cell | None = None,
+    ):
         super().__init__(auto_prefix=False)
         self.backbone = backbone
-        self.head = Head(backbone.features, num_classes)
+        self.head = Head(backbone.features, num_classes) if head is None else head
         self.head.update_parameters_name("head.")
         self.num_features, self.dropout = backbone.features, dropout
         self.auxiliary = None
@@ -70,11 +77,22 @@ class Head(nn.Cell):
         return ops.matmul(pooled, self.weight.T) + self.bias
 
     def pooled(self, features):
-        """(N, M, C, T', ...) -> (N, C): the mean over the last two axes, then over the others."""
-        n, m, c = features.shape[:3]
-        x = self.mean(features.reshape(n * m, -1, *features.shape[-2:]))
-        return x.reshape(n, m, c, -1).transpose(0, 1, 3, 2).reshape(n, -1, c).mean(1)
+        """(N, M, C, T', ...) -> (N, C)."""
+        return mean_features(features, self.mean)
 
     def multiply_adds(self, _x, out):
         """Of one pass, given the shapes of input and output."""
         return out[0] * self.weight.size
+
+
+def mean_features(features, mean):
+    """(N, M, C, T', ...) -> (N, C): the mean over the last two axes, then over the others.
+
+    Not called as the method that calls it, which the graph compiler would take it for.
+
+    Args:
+        mean: `Mean((2, 3))` of the cell that calls.
+    """
+    n, m, c = features.shape[:3]
+    x = mean(features.reshape(n * m, -1, *features.shape[-2:]))
+    return x.reshape(n, m, c, -1).transpose(0, 1, 3, 2).reshape(n, -1, c).mean(1)

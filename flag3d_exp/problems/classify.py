@@ -59,13 +59,7 @@ class Classify:
 
     def chance(self, network: "nn.Cell", shape: Sequence[int], rng: np.random.Generator) -> Arrays:
         """`dropout_mask` (N, F), then what the backbone draws; nothing for one without chance."""
-        size = (shape[0], network.num_features)
-        mask = dropout_mask(size, network.dropout, rng)
-        backbone: Any = getattr(network, "backbone", None)
-        drawn = backbone.chance(shape, rng) if hasattr(backbone, "chance") else {}
-        if mask is None and not drawn:
-            return {}
-        return {"dropout_mask": np.ones(size, np.float32) if mask is None else mask, **drawn}
+        return drawn_chance(network, shape, rng)
 
     def batch(self, clips: np.ndarray, targets: Arrays, chance: Arrays) -> tuple[Arrays, Arrays]:
         """Keypoints and what was drawn; labels (N,), and the second ones of mixed clips."""
@@ -85,16 +79,31 @@ class Classify:
 
     def metrics(self, predictions: np.ndarray, targets: Arrays) -> dict[str, float]:
         """Top-1 and top-5 in percent, and the mean negative log-likelihood."""
-        labels = targets["label"]
-        return {
-            "top1": 100 * top_k_accuracy(predictions, labels, 1),
-            "top5": 100 * top_k_accuracy(predictions, labels, 5),
-            "loss": float(log_losses(predictions, labels).mean()),
-        }
+        return score_metrics(predictions, targets["label"])
 
     def saved(self, predictions: np.ndarray, targets: Arrays) -> Arrays:
         """labels (n,), scores (n, K)."""
         return {"labels": targets["label"], "scores": predictions}
+
+
+def drawn_chance(network: "nn.Cell", shape: Sequence[int], rng: np.random.Generator) -> Arrays:
+    """As `Classify.chance`, for any `models.classifier.Classifier`."""
+    size = (shape[0], network.num_features)
+    mask = dropout_mask(size, network.dropout, rng)
+    backbone: Any = getattr(network, "backbone", None)
+    drawn = backbone.chance(shape, rng) if hasattr(backbone, "chance") else {}
+    if mask is None and not drawn:
+        return {}
+    return {"dropout_mask": np.ones(size, np.float32) if mask is None else mask, **drawn}
+
+
+def score_metrics(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Top-1 and top-5 in percent, and the mean negative log-likelihood, of scores (n, K)."""
+    return {
+        "top1": 100 * top_k_accuracy(scores, labels, 1),
+        "top5": 100 * top_k_accuracy(scores, labels, 5),
+        "loss": float(log_losses(scores, labels).mean()),
+    }
 
 
 def dropout_mask(

@@ -4,9 +4,11 @@ Sizes: n recordings of a split, N clips in a batch.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+
+from flag3d_exp.errors import UserError
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -89,3 +91,31 @@ class Problem(Protocol):
 def split_metrics(split: str, metrics: Mapping[str, float]) -> dict[str, float]:
     """The metrics of a split under the names that runs log."""
     return {f"{split}/{name}": value for name, value in metrics.items()}
+
+
+def provenance(problem: Problem) -> dict[str, Any]:
+    """What a checkpoint keeps of the problem besides its settings: `texts`, where it has some."""
+    texts = getattr(problem, "provenance", None)
+    return {} if texts is None else {"texts": texts}
+
+
+def check_provenance(problem: Problem, meta: Mapping[str, Any]) -> str | None:
+    """A warning where a problem's texts are not those that a checkpoint was trained with.
+
+    Args:
+        meta: the checkpoint's.
+
+    Raises:
+        UserError: the text vectors are of another encoder, so that nothing fits.
+    """
+    trained, now = meta.get("texts"), getattr(problem, "provenance", None)
+    if not isinstance(trained, dict) or now is None:
+        return None
+    if trained.get("encoder") != now["encoder"]:
+        raise UserError(
+            f"the checkpoint was trained with vectors of {str(trained.get('encoder'))!r}; those of "
+            f"this program are of {now['encoder']!r}."
+        )
+    if trained.get("sentences") != now["sentences"]:
+        return "The sentences about the classes are not those of the training."
+    return None

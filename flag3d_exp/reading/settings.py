@@ -51,6 +51,20 @@ def referred(value: Any, values: Mapping[str, Any]) -> Any:
     return value
 
 
+def referred_list(value: Any, values: Mapping[str, Any]) -> list[Any] | None:
+    """The list of plain values that a reference such as `${dataset.classes}` stands for.
+
+    None if it is no reference to a list, or if the list holds containers or references itself.
+    """
+    found = REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    target = selected(values, found[1]) if found else None
+    if not isinstance(target, list):
+        return None
+    return (
+        None if any(isinstance(one, dict | list) or "${" in str(one) for one in target) else target
+    )
+
+
 def within_text(value: Any, values: Mapping[str, Any]) -> Any:
     """The value; a text that holds more than one reference alone, with what they stand for."""
     if not isinstance(value, str) or REFERENCE.fullmatch(value):

@@ -20,6 +20,7 @@ from flag3d_exp.engine.step import TrainStep
 from flag3d_exp.engine.train import Plan, Progress
 from flag3d_exp.problems.problem import Arrays, Problem, split_metrics
 from flag3d_exp.results.evaluation import gap_metrics
+from flag3d_exp.results.zero_shot import harmonic_means
 from flag3d_exp.runs.run_folder import History, check_kept, inside, save_predictions
 from flag3d_exp.runs.tracking import Tracker
 
@@ -156,7 +157,7 @@ class Session:
         if self.step.ema:
             with weights_swapped(self.model, self._averages()):
                 metrics |= self._evaluate("_ema")
-        return metrics | gap_metrics(metrics)
+        return metrics | gap_metrics(metrics) | harmonic_means(metrics)
 
     def _evaluate(self, suffix: str) -> dict[str, float]:
         metrics: dict[str, float] = {}

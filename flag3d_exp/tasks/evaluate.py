@@ -26,6 +26,7 @@ from flag3d_exp.errors import UserError, blamed_on, nearest
 from flag3d_exp.problems.problem import split_metrics
 from flag3d_exp.report.run_figures import publish_predictions
 from flag3d_exp.results.evaluation import gap_metrics
+from flag3d_exp.results.zero_shot import harmonic_means
 from flag3d_exp.runs import record
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.run_folder import save_metrics, save_predictions
@@ -126,7 +127,7 @@ class Evaluate:
                 saved = problem.saved(predictions, targets)
                 save_predictions(folder, split, dataset.names[: len(predictions)], saved)
                 metrics |= split_metrics(split, problem.metrics(predictions, targets))
-            metrics |= gap_metrics(metrics)
+            metrics |= gap_metrics(metrics) | harmonic_means(metrics)
             note_transductive(folder, checkpoint.meta, tracker)
             tracker.log_report(record.final_report(metrics))
             tracker.log_artifact(save_metrics(folder, metrics))

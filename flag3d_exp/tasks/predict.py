@@ -3,11 +3,12 @@
 import csv
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from omegaconf import OmegaConf
 
 from flag3d_exp import bounds, console, files
 from flag3d_exp.config.experiment import Experiment
@@ -26,8 +27,10 @@ from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.session import Evaluator, forward_passes
 from flag3d_exp.skeletons.layout import load_layout
 from flag3d_exp.tasks.timelines import window_clips, write_timelines
+from flag3d_exp.texts.descriptions import class_descriptions, read_descriptions, text_path
 
 log = logging.getLogger(__name__)
+ALIGN = "flag3d_exp.problems.align.Align"
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Predict:
         checkpoint: a checkpoint file, a run folder (its best one) or an MLflow run id.
         input: a file of recordings (pickle, .npz, .json, .csv, .skeleton, the .yaml of a table, or
             what a pose estimator writes) or a folder of such files.
+        classes: a text file of classes to choose among instead of the checkpoint's, of a run with
+            `problem=align`; see `texts.descriptions`.
         top_k: classes per recording.
         format: of a pose estimator's files, where it is not recognised.
         layout: of the recordings' joints, where it is not the network's and the files do not say.
@@ -55,6 +60,7 @@ class Predict:
 
     checkpoint: str
     input: str
+    classes: str | None = None
     top_k: Annotated[int, ">= 1"] = 5
     format: str | None = None
     layout: str | None = None
@@ -89,6 +95,9 @@ class Predict:
             recordings = read_inputs(
                 Path(self.input).expanduser(), layout, settings.num_persons, self._how(settings)
             )
+        classes = experiment.classes
+        if self.classes is not None:
+            experiment, classes = with_classes(experiment, self.classes)
         problem = experiment.classification("predict")
         with blamed_on("task.checkpoint"):
             checkpoint = load_checkpoint(path)
@@ -114,11 +123,11 @@ class Predict:
             )
             scores, _ = evaluator.predictions("input", dataset)
         if self.window is None:
-            self._write_classes(folder, dataset.names, scores, experiment.classes)
+            self._write_classes(folder, dataset.names, scores, classes)
             return
         how = Windows(self.window, self.hop, self.confidence, self.min_length)
         made = timelines(found, scores, how)
-        write_timelines(folder, found, made, experiment.classes, layout, self.count)
+        write_timelines(folder, found, made, classes, layout, self.count)
 
     def _write_classes(
         self, folder: Path, names: Sequence[str], scores: np.ndarray, classes: Sequence[str]
@@ -139,6 +148,28 @@ class Predict:
         shape = None if self.image_shape is None else (self.image_shape[0], self.image_shape[1])
         num_coordinates = settings.num_coordinates
         return Reading(self.format, self.layout, self.unit, shape, num_coordinates)
+
+
+def with_classes(experiment: Experiment, texts: str) -> tuple[Experiment, list[str]]:
+    """The experiment with the classes of a text file to choose among, and their names.
+
+    Raises:
+        UserError: the checkpoint's network has no text vectors, or the file can't be used.
+    """
+    if experiment.config.problem._target_ != ALIGN:
+        raise UserError(
+            "`task.classes` needs a network that was trained with texts, `problem=align`; this one "
+            f"was trained with `problem={experiment.choices.get('problem')}`."
+        )
+    path = text_path(texts, "task.classes")
+    names = list(read_descriptions(path, "task.classes"))
+    if len(names) < 2:
+        raise UserError(f"`task.classes` file {path} must have at least 2 classes to choose among.")
+    class_descriptions(texts, names, "task.classes")
+    config = experiment.config.copy()
+    chosen = {"texts": texts, "classes": names, "unseen": None}
+    config.problem = OmegaConf.merge(config.problem, chosen)
+    return replace(experiment, config=config), names
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -21,11 +21,12 @@ from flag3d_exp.engine.step import Criterion, StepSettings, TrainStep
 from flag3d_exp.engine.train import NonFiniteLoss, Plan, Progress, train
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.models.layers import synchronise
-from flag3d_exp.problems.problem import Problem
+from flag3d_exp.problems.problem import Problem, provenance
 from flag3d_exp.report.run_figures import publish
 from flag3d_exp.runs import record, resume
 from flag3d_exp.runs.feed import Feed
 from flag3d_exp.runs.session import Evaluator, Session
+from flag3d_exp.splits import AVERAGED, UNSEEN
 
 if TYPE_CHECKING:
     from flag3d_exp.data.dataset import ClipDataset
@@ -130,6 +131,7 @@ class Train:
         criterion = problem.criterion(train_split.targets)
         step = self._step(experiment, model, criterion, compiled, ranks.world)
         meta = experiment.meta | {"data": train_split.digest, "scored": scored}
+        meta |= provenance(problem)
         progress = resume.restored(folder, model, step, meta) if self.resume else Progress()
         if ranks.world > 1:
             progress = resume.shared(ranks, model, step, progress)
@@ -261,6 +263,12 @@ def check_splits(
             f"`task.objective={objective}` is not a metric of this run.{nearest(objective, known)} "
             f"Metrics: {', '.join(known)}."
         )
+    split = objective.partition("/")[0]
+    if split.removesuffix(AVERAGED).endswith(UNSEEN):
+        raise UserError(
+            f"`task.objective={objective}` would choose the epoch by recordings of unseen classes; "
+            f"take a metric of `{split.removesuffix(AVERAGED).removesuffix(UNSEEN)}`."
+        )
 
 
 def check_augment(augment: Recipe, problem: Problem) -> None:
@@ -269,7 +277,7 @@ def check_augment(augment: Recipe, problem: Problem) -> None:
     Raises:
         UserError: naming the setting.
     """
-    if augment.mixup is not None and not problem.classifies:
+    if augment.mixup is not None and not getattr(problem, "mixes_labels", problem.classifies):
         raise UserError(
             "`augment.mixup` mixes labels of classes, which this `problem` does not learn; set "
             "`augment.mixup.probability=0`."

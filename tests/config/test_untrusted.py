@@ -232,6 +232,14 @@ def test_references_between_values_are_kept(tmp_path):
     check_command_line(expanded(["task=evaluate", argument]))
 
 
+def test_references_to_lists_are_kept_if_what_they_stand_for_is_plain_and_short():
+    values = {"a": ["x", "y"], "b": "${a}", "c": ["${b}"], "d": "${c}", "e": ["x"] * 6000}
+    check_values({key: values[key] for key in "ab"}, "file")
+    for wrong in (values, {"e": values["e"], "f": "${e}", "g": "${e}"}):
+        with pytest.raises(UserError, match="must refer to one value, or to a list of plain ones"):
+            check_values(wrong, "file")
+
+
 MY_MODEL = """
 defaults:
   - override /pipeline@_global_.pipeline: graph

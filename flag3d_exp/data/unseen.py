@@ -1,0 +1,86 @@
+"""Classes that are not trained on, for zero-shot recognition: `dataset.unseen`.
+
+The recordings of an evaluation split become two: `val` keeps the classes that were trained on, and
+`val_unseen` gets the others. What is chosen by `val` (the best epoch, a temperature) is so chosen
+without any recording of an unseen class.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.errors import UserError, nearest
+from flag3d_exp.splits import UNSEEN
+
+
+def evaluated_splits(splits: Mapping[str, str], unseen: Sequence[str] | None) -> dict[str, str]:
+    """`dataset.splits` with those of the unseen classes: name -> the file's name for it."""
+    if not unseen:
+        return dict(splits)
+    found: dict[str, str] = {}
+    for split, name in splits.items():
+        found[split] = name
+        if split != "train":
+            found[split + UNSEEN] = name
+    return found
+
+
+def check_unseen(
+    unseen: Sequence[str] | None, classes: Sequence[str] | None, splits: Mapping[str, str]
+) -> None:
+    """Refuse unseen classes that the dataset lacks, or that leave too few of either kind.
+
+    Raises:
+        UserError: naming them.
+    """
+    if unseen is None:
+        return
+    if not unseen:
+        raise UserError("`dataset.unseen` must name at least one class, or be null; got [].")
+    if classes is None:
+        raise UserError(
+            "`dataset.unseen` names classes of `dataset.classes`, which is null; give both."
+        )
+    for name in unseen:
+        if name not in classes:
+            raise UserError(
+                f"`dataset.unseen`: {name!r} is not in `dataset.classes`.{nearest(name, classes)}"
+            )
+    if len(set(unseen)) < len(unseen):
+        raise UserError("`dataset.unseen` names a class twice.")
+    if len(classes) - len(unseen) < 2:
+        raise UserError(
+            f"`dataset.unseen` must leave at least 2 of {len(classes)} classes to train on; it "
+            f"names {len(unseen)}."
+        )
+    for split in splits:
+        if split.endswith(UNSEEN):
+            raise UserError(
+                f"`dataset.splits` has {split!r}, but `{UNSEEN}` ends the names of the splits that "
+                "`dataset.unseen` makes; call it otherwise."
+            )
+
+
+def of_split(
+    recordings: Sequence[Recording],
+    split: str,
+    unseen: Sequence[str] | None,
+    classes: Sequence[str],
+) -> Sequence[Recording]:
+    """The recordings of a split: those of unseen classes if its name says so, else the others.
+
+    Args:
+        split: a key of `evaluated_splits`.
+
+    Raises:
+        UserError: there are none.
+    """
+    if not unseen:
+        return recordings
+    labels = {list(classes).index(name) for name in unseen}
+    wanted = split.endswith(UNSEEN)
+    found = [one for one in recordings if (one.label in labels) == wanted]
+    if not found:
+        base = split.removesuffix(UNSEEN)
+        kind = "unseen" if wanted else "other"
+        raise UserError(f"`dataset.unseen`: split {base!r} has no recording of {kind} classes.")
+    return found

@@ -1,0 +1,122 @@
+"""Classes by sentences about them: features beside text vectors, trained on or not.
+
+Sizes: n recordings, N clips in a batch, K classes, F features, W numbers of a vector.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+
+from flag3d_exp import bounds
+from flag3d_exp.problems.classify import drawn_chance, score_metrics
+from flag3d_exp.problems.problem import Arrays
+from flag3d_exp.results.metrics import average_clips
+from flag3d_exp.results.zero_shot import HARMONIC, METRICS, zero_shot_metrics
+from flag3d_exp.texts.descriptions import Description, class_descriptions
+from flag3d_exp.texts.vectors import description_vectors, digest, fingerprint
+
+if TYPE_CHECKING:
+    from mindspore import nn
+
+
+@dataclass(frozen=True)
+class Align:
+    """Settings of `problem=align`.
+
+    Args:
+        classes: names of the labels, by which sentences are found.
+        unseen: names of the classes that are not trained on.
+        texts: `auto` for the text file of this package that describes the classes, the name of one,
+            or the path of your own, see `texts.descriptions`.
+        parts: take the mean of the vectors of a class's sentences, those on parts of the body as
+            well, not that on the whole movement alone.
+        scale: factor on cosines before training, which learns it; at most 100.
+        objective: metric that decides which epoch is best, unless `task.objective` says.
+        temperature: what logits are divided by before scores are made of them, see
+            `task=calibrate`; training is not concerned.
+    """
+
+    classes: list[str] | None
+    unseen: list[str] | None = None
+    texts: str = "auto"
+    parts: bool = False
+    scale: Annotated[float, ">= 1, <= 100"] = 14.0
+    objective: Literal["top1", "top5", "loss"] = "top1"
+    temperature: Annotated[float, "> 0"] = 1.0
+
+    metric_names = ("top1", "top5", "loss", *METRICS, HARMONIC)
+    classifies = True
+    mixes_labels = False  # a mixed clip would be of two texts
+
+    def __post_init__(self) -> None:
+        bounds.check(self, "problem")
+
+    @cached_property
+    def descriptions(self) -> tuple[Description, ...]:
+        """What the text file says of each class.
+
+        Raises:
+            UserError: see `class_descriptions`.
+        """
+        return class_descriptions(self.texts, self.classes)
+
+    @cached_property
+    def vectors(self) -> np.ndarray:
+        """(K, W) unit vectors.
+
+        Raises:
+            UserError: see `description_vectors`.
+        """
+        return description_vectors(self.descriptions, self.parts)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the texts: their encoder, and the digest of the sentences."""
+        return {"encoder": fingerprint(), "sentences": digest(self.descriptions)}
+
+    def network(self, backbone: "nn.Cell") -> "nn.Cell":
+        """keypoints (N, M, T, V, C), dropout mask (N, F) or None -> logits (N, K)."""
+        from flag3d_exp.models.classifier import Classifier
+        from flag3d_exp.models.text_head import TextHead
+
+        head = TextHead(backbone.features, self.vectors, self.scale)
+        return Classifier(backbone, len(self.vectors), backbone.dropout, head)
+
+    def criterion(self, targets: Arrays) -> "nn.Cell":
+        """The contrast of clips and texts, in both directions."""
+        from flag3d_exp.problems.text_contrast import TextContrast
+
+        return TextContrast()
+
+    def chance(self, network: "nn.Cell", shape: Sequence[int], rng: np.random.Generator) -> Arrays:
+        """As in classification."""
+        return drawn_chance(network, shape, rng)
+
+    def batch(self, clips: np.ndarray, targets: Arrays, chance: Arrays) -> tuple[Arrays, Arrays]:
+        """Keypoints and what was drawn; labels (N,)."""
+        return {"keypoints": clips, **chance}, {"label": targets["label"].astype(np.int32)}
+
+    def test_inputs(self, clips: np.ndarray) -> Arrays:
+        """Keypoints."""
+        return {"keypoints": clips}
+
+    def predictions(self, outputs: np.ndarray, clips: np.ndarray) -> np.ndarray:
+        """Scores (n, K): the mean over clips of softmax."""
+        return average_clips(outputs / self.temperature)
+
+    def metrics(self, predictions: np.ndarray, targets: Arrays) -> dict[str, float]:
+        """Those of classification, and of unseen classes `zero_shot_metrics` as well."""
+        labels = targets["label"]
+        found = score_metrics(predictions, labels)
+        names = list(self.classes or ())
+        unseen = np.array([names.index(name) for name in self.unseen or ()], np.int64)
+        if len(unseen) and np.isin(labels, unseen).all():
+            found |= zero_shot_metrics(predictions, labels, unseen, self.vectors)
+        return found
+
+    def saved(self, predictions: np.ndarray, targets: Arrays) -> Arrays:
+        """labels (n,), scores (n, K)."""
+        return {"labels": targets["label"], "scores": predictions}

@@ -1,0 +1,55 @@
+"""How well classes are recognised that were never trained on, and what to hold that against.
+
+Sizes: n recordings, K classes, W numbers of a text vector.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from flag3d_exp.splits import UNSEEN
+
+METRICS = ("top1_zero_shot", "top1_nearest_text", "top1_chance")
+HARMONIC = "top1_harmonic"
+
+
+def zero_shot_metrics(
+    scores: np.ndarray, labels: np.ndarray, unseen: np.ndarray, vectors: np.ndarray
+) -> dict[str, float]:
+    """Top-1 in percent among the unseen classes alone, of recordings of such classes.
+
+    `top1_zero_shot` is the network's. `top1_nearest_text` is that of a classifier of the seen
+    classes whose answer is replaced by the unseen class with the nearest text, which any network
+    could give. `top1_chance` is that of a guess.
+
+    Args:
+        scores: (n, K).
+        labels: (n,), all among `unseen`.
+        unseen: (U,) labels that were not trained on.
+        vectors: (K, W) unit vectors of the classes' texts.
+    """
+    seen = np.setdiff1d(np.arange(scores.shape[1]), unseen)
+    chosen = unseen[scores[:, unseen].argmax(1)]
+    nearest = unseen[(vectors[seen] @ vectors[unseen].T).argmax(1)]  # of each seen class
+    borrowed = nearest[scores[:, seen].argmax(1)]
+    return {
+        "top1_zero_shot": 100 * float((chosen == labels).mean()),
+        "top1_nearest_text": 100 * float((borrowed == labels).mean()),
+        "top1_chance": 100 / len(unseen),
+    }
+
+
+def harmonic_means(metrics: Mapping[str, float]) -> dict[str, float]:
+    """`<split>_unseen/top1_harmonic`, of the top-1 on seen and on unseen classes, all competing.
+
+    Args:
+        metrics: a run's, by `<split>/<name>`.
+    """
+    found = {}
+    for key, unseen in metrics.items():
+        split, _, name = key.rpartition("/")
+        seen = metrics.get(f"{split.removesuffix(UNSEEN)}/top1")
+        if name == "top1" and split.endswith(UNSEEN) and seen is not None:
+            total = seen + unseen
+            found[f"{split}/{HARMONIC}"] = 2 * seen * unseen / total if total else 0.0
+    return found
