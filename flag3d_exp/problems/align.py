@@ -74,7 +74,7 @@ class Align:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What a checkpoint keeps of the texts: their encoder, and the digest of the sentences."""
+        """What a checkpoint keeps of the texts, their encoder and the digest of the sentences."""
         return {"encoder": fingerprint(), "sentences": digest(self.descriptions)}
 
     def network(self, backbone: "nn.Cell") -> "nn.Cell":
