@@ -12,10 +12,12 @@ from cli import TINY, succeeded
 from mindspore import Tensor
 from omegaconf import OmegaConf
 
+import flag3d_exp as f3d
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.data.augment.mixup import Mixup
 from flag3d_exp.data.augment.recipe import recipe
 from flag3d_exp.data.demo.dataset import make_demo
+from flag3d_exp.devices.device import Device
 from flag3d_exp.errors import UserError
 from flag3d_exp.export import mindir
 from flag3d_exp.export.onnx_file import onnx_model
@@ -114,6 +116,31 @@ def test_texts_that_are_not_those_of_the_training_are_noticed():
     other = {"texts": meta["texts"] | {"encoder": "other 0"}}
     with pytest.raises(UserError, match="trained with vectors of 'other 0'; those of this program"):
         check_provenance(PROBLEM, other)
+
+
+def test_training_brings_clips_near_to_the_texts_of_their_classes():
+    ms.set_seed(0)
+    rng = np.random.default_rng(0)
+    labels = np.arange(24) % 4
+    poses = rng.normal(size=(4, 1, 1, 25, 3))[labels]
+    keypoints = (poses + 0.1 * rng.normal(size=(24, 1, 8, 25, 3))).astype(np.float32)
+    train, val = (
+        f3d.clips(
+            keypoints[part], labels[part], layout="nturgb+d", training=part.stop == 16, clip_len=8
+        )
+        for part in (slice(0, 16), slice(16, 24))
+    )
+    backbone = STGCN("nturgb+d", base_channels=8, num_blocks=1)
+    trained = f3d.train(
+        *(backbone, train, {"val": val}),
+        epochs=2,
+        repeat=20,
+        batch_size=8,
+        lr=0.1,
+        problem=PROBLEM,
+        device=Device("cpu", jit=False),
+    )
+    assert trained.metrics["val/top1"] == 100
 
 
 @pytest.mark.slow
