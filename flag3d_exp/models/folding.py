@@ -17,7 +17,7 @@ from flag3d_exp.mindspore_adapter import copied, in_mixed_precision
 from flag3d_exp.models.graph import GraphConv, graph_product, spread_over
 from flag3d_exp.models.kernels import cpu, kernels
 from flag3d_exp.models.kernels.products import channel_product, repeated
-from flag3d_exp.models.layers import EPSILON, BatchNorm, Conv
+from flag3d_exp.models.layers import EPSILON, BatchNorm, Conv, SyncBatchNorm
 
 MAX_KEPT = 16  # copies of each weight, which take memory between the passes, too
 
@@ -200,8 +200,9 @@ class FoldedCopy:
 
 
 def is_pair(cell: Any) -> bool:
-    """Whether the cell's `norm` does nothing but follow its `conv`, as its class says."""
-    return getattr(cell, "norm_follows_conv", False)
+    """Whether the cell's `norm` is one of ours and only follows its `conv`, as its class says."""
+    follows = getattr(cell, "norm_follows_conv", False)
+    return follows and isinstance(cell.norm, (BatchNorm, SyncBatchNorm))
 
 
 def folded_cell(conv: Any, copied: nn.Cell, norm: Any) -> Any:
