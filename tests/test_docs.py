@@ -24,7 +24,7 @@ from flag3d_exp.config.refusals import check_command_line
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-OTHER_PROGRAMS = ("curl", "git", "make", "mlflow", "pip", "pre-commit", "source", "eval")
+OTHER_PROGRAMS = ("curl", "docker", "git", "make", "mlflow", "pip", "pre-commit", "source", "eval")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 QUICK_TASKS = {
