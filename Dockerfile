@@ -1,8 +1,8 @@
 # An image for CPUs: it runs every task, the demo if none is named.
 #
-#   docker build --tag flag3d_exp .
-#   docker run --rm --volume "$PWD:/runs" flag3d_exp
-#   docker run --rm --volume "$PWD:/runs" flag3d_exp task=export task.checkpoint=outputs/mine
+#   docker build --tag flag3d .
+#   docker run --rm --volume "$PWD:/runs" flag3d
+#   docker run --rm --volume "$PWD:/runs" flag3d task=export task.checkpoint=outputs/mine
 #
 # docs/how-to/export.md shows how to serve from it.
 FROM python:3.11-slim
