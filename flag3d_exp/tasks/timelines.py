@@ -111,7 +111,10 @@ def write_tables(
     where the person is not seen.
     """
     files.write_json(folder / "timeline.json", list(rows))
-    with files.replacing(folder / "timeline.csv") as temporary, _opened(temporary) as file:
+    with (
+        files.replacing(folder / "timeline.csv") as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
         columns = ["name", "person", "first", "last", "class", "label", "confidence"]
         writer.writerow([*columns, "count"])
@@ -121,7 +124,10 @@ def write_tables(
                 name = spreadsheet_text(row["name"])
                 facts += [one["label"], one["confidence"], one.get("count", "")]
                 writer.writerow([name, row["person"], *facts])
-    with files.replacing(folder / "timeline_scores.csv") as temporary, _opened(temporary) as file:
+    with (
+        files.replacing(folder / "timeline_scores.csv") as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
         writer.writerow(["name", "person", "first", *map(spreadsheet_text, classes)])
         for track, one in zip(found, made, strict=True):
@@ -130,7 +136,3 @@ def write_tables(
             for cell, scores in enumerate(rounded):
                 if any(scores):
                     writer.writerow([name, track.person, cell * one.hop, *scores])
-
-
-def _opened(path: Path) -> Any:
-    return open(path, "w", newline="", encoding="utf-8")
