@@ -199,7 +199,7 @@ class HeatmapPipeline:
 
     def num_channels(self, num_coordinates: int) -> int:
         """C of the clips."""
-        return num_coordinates + 1
+        return 3  # x, y and score
 
     @cached_property
     def skeleton(self) -> Layout:
