@@ -193,13 +193,9 @@ class Driver:
         if drawn is None:
             return None
         trial, point = drawn
-        lines = [*self.space.fixed, *point]
-        devices = self.sweeper.devices
-        if devices:
-            lines.append(f"device.id={devices[slot % len(devices)]}")
         folder = inside(self.folder, self.ledger.get(trial.number).user_attrs[FOLDER])
-        if "resume" in self.task and (folder / "history.jsonl").exists():
-            lines.append("task.resume=auto")
+        lines = [*self.space.fixed, *point]
+        lines += job.placing(self.sweeper.devices, slot, self.task, folder)
         ticket = self.ticket(
             number=trial.number,
             title=f"trial {folder.name}",

@@ -148,12 +148,8 @@ class Grid:
         number = self.pending.pop(0)
         point = self.points[number]
         lines = [*self.fixed, *(f"{key}={value}" for key, value in point.choices.items())]
-        devices = self.sweeper.devices
-        if devices:
-            lines.append(f"device.id={devices[slot % len(devices)]}")
         own = self.folder / point.folder
-        if "resume" in self.task and (own / "history.jsonl").exists():
-            lines.append("task.resume=auto")
+        lines += job.placing(self.sweeper.devices, slot, self.task, own)
         ticket = Ticket(tags=parent.child_tags(self.tracker, number))
         where = (slot, self.sweeper.n_jobs)
         point.state = "running"

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,6 +151,22 @@ def start(
         with suppress(ProcessLookupError):
             os.sched_setaffinity(process.pid, cores)
     return Job(number, folder, where[0], process)
+
+
+def placing(
+    devices: Sequence[int] | None, slot: int, task: Container[object], folder: Path
+) -> list[str]:
+    """The overrides of a job that its slot and its folder decide: its device, and to go on.
+
+    Args:
+        devices: ids that the slots take in turn; none: the job's own choice.
+        task: the settings of the task; one without `resume` starts again.
+        folder: of the job.
+    """
+    lines = [f"device.id={devices[slot % len(devices)]}"] if devices else []
+    if "resume" in task and (folder / "history.jsonl").exists():
+        lines.append("task.resume=auto")
+    return lines
 
 
 def _is_suspended(process: psutil.Process) -> bool:
