@@ -17,7 +17,7 @@ from flag3d_exp.mindspore_adapter import copied, in_mixed_precision
 from flag3d_exp.models.graph import GraphConv, graph_product, spread_over
 from flag3d_exp.models.kernels import cpu, kernels
 from flag3d_exp.models.kernels.products import channel_product, repeated
-from flag3d_exp.models.layers import EPSILON, BatchNorm, Conv, SyncBatchNorm
+from flag3d_exp.models.layers import EPSILON, BatchNorm, Conv, SyncBatchNorm, set_child
 
 MAX_KEPT = 16  # copies of each weight, which take memory between the passes, too
 
@@ -166,10 +166,7 @@ class FoldedCopy:
                 norm = parent.norm
                 own.norm = NoNorm()
             folded = folded_cell(conv, child(own, name), norm)
-            if isinstance(own, nn.CellList):
-                own[int(name)] = folded
-            else:
-                setattr(own, name, folded)
+            set_child(own, name, folded)
             self._folded.append((folded, conv, norm))
         for place, parameter in copy.parameters_and_names():
             parameter.name = place

@@ -186,13 +186,17 @@ def replace_cells(model: nn.Cell, makers: dict[type, Callable[[Any], nn.Cell]]) 
         for name, child in list(parent.name_cells().items()):
             if type(child) not in makers:
                 continue
-            own = makers[type(child)](child)
-            if isinstance(parent, nn.CellList):
-                parent[int(name)] = own
-            else:
-                setattr(parent, name, own)
+            set_child(parent, name, makers[type(child)](child))
     for place, parameter in model.parameters_and_names():
         parameter.name = names.get(id(parameter), place.removeprefix("backbone."))
+
+
+def set_child(parent: Any, name: str, cell: nn.Cell) -> None:
+    """Put a cell in the place of the parent's cell of this name."""
+    if isinstance(parent, nn.CellList):
+        parent[int(name)] = cell
+    else:
+        setattr(parent, name, cell)
 
 
 def tanh(x):
