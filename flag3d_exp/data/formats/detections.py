@@ -3,6 +3,7 @@
 Sizes: n detections, V joints, D coordinates.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -218,3 +219,18 @@ def entries(value: Any, what: str) -> Sequence[Any]:
 def _shape(keypoints: np.ndarray) -> str:
     joints, coordinates = keypoints.shape
     return f"{joints} joints of {coordinates} coordinates"
+
+
+def number_of(cell: str) -> float:
+    """The number in a cell of a table; NaN if it is empty.
+
+    Raises:
+        UserError: it holds something else, or no finite number.
+    """
+    try:
+        number = float(cell or "nan")
+    except ValueError:
+        raise UserError(f"{cell!r:.40} is no number.") from None
+    if math.isinf(number):
+        raise UserError(f"{cell!r:.40} is no finite number.")
+    return number

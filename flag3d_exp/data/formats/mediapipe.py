@@ -11,7 +11,6 @@ Sizes: T frames, 33 joints.
 
 import csv
 import io
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,14 @@ from typing import Any
 import numpy as np
 
 from flag3d_exp.data.formats.alphapose import frame_of
-from flag3d_exp.data.formats.detections import MAX_JOINTS, Detections, Rows, numbers, whole
+from flag3d_exp.data.formats.detections import (
+    MAX_JOINTS,
+    Detections,
+    Rows,
+    number_of,
+    numbers,
+    whole,
+)
 from flag3d_exp.errors import UserError
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.arrays import npy_array
@@ -72,7 +78,7 @@ def read_csv(name: str, text: str) -> list[Detections]:
             values = _row(cells, places)
             video, frame = "", at
             if frame_column is not None:
-                frame = int(_number(cells[frame_column]))
+                frame = int(number_of(cells[frame_column]))
             elif places is None and not _is_number(cells[0]):
                 video, frame = frame_of(cells[0])
             _add(videos.setdefault(video, Rows()), frame, values)
@@ -197,21 +203,10 @@ def _row(cells: Sequence[str], places: dict[str, list[int]] | None) -> np.ndarra
         lead = next((lead for lead in range(4) if len(cells) - lead in (99, 132)), None)
         if lead is None:
             raise UserError(f"it has {len(cells)} cells, not 99 or 132 numbers.")
-        values = [_number(cell) for cell in cells[lead:]]
+        values = [number_of(cell) for cell in cells[lead:]]
         return np.array(values).reshape(NUM_JOINTS, -1)
-    columns = [[_number(cells[at]) for at in places[axis]] for axis in places]
+    columns = [[number_of(cells[at]) for at in places[axis]] for axis in places]
     return np.array(columns).T
-
-
-def _number(cell: str) -> float:
-    """The number in a cell; NaN if it is empty."""
-    try:
-        number = float(cell or "nan")
-    except ValueError:
-        raise UserError(f"{cell!r:.40} is no number.") from None
-    if math.isinf(number):
-        raise UserError(f"{cell!r:.40} is no finite number.")
-    return number
 
 
 def _is_number(cell: str) -> bool:

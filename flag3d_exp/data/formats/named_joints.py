@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from flag3d_exp.data.formats.detections import Detections, Rows, numbers
-from flag3d_exp.data.formats.mediapipe import FRAME_COLUMNS, _number, y_down_to_y_up
+from flag3d_exp.data.formats.detections import Detections, Rows, number_of, numbers
+from flag3d_exp.data.formats.mediapipe import FRAME_COLUMNS, y_down_to_y_up
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.skeletons.layout import Layout, load_layout
 
@@ -162,13 +162,13 @@ def _wide(
     rows, identities = Rows(), {}
     for at, (line, cells) in enumerate(lines):
         try:
-            frame = at if frame_column is None else int(_number(cells[frame_column]))
+            frame = at if frame_column is None else int(number_of(cells[frame_column]))
             if not 0 <= frame <= MAX_FRAME:
                 raise UserError(f"the frame must be from 0 to {MAX_FRAME}; got {frame}.")
             values = np.full((chosen.num_joints, 4), np.nan)
             for column, joint, axis in columns:
                 if joint is not None:
-                    values[joint, axis] = _number(cells[column])
+                    values[joint, axis] = number_of(cells[column])
             person = cells[person_column].strip() if person_column is not None else ""
             identity = identities.setdefault(person, len(identities)) if person else -1
             rows.seen.append(frame)
@@ -192,7 +192,7 @@ def _long(
     poses: dict[tuple[int, str], np.ndarray] = {}
     for line, cells in lines:
         try:
-            frame = int(_number(cells[frame_column]))
+            frame = int(number_of(cells[frame_column]))
             if not 0 <= frame <= MAX_FRAME:
                 raise UserError(f"the frame must be from 0 to {MAX_FRAME}; got {frame}.")
             person = cells[person_column].strip() if person_column is not None else ""
@@ -205,7 +205,7 @@ def _long(
                 poses[frame, person] = np.full((chosen.num_joints, 4), np.nan)
             values = poses[frame, person]
             for column, at in axes:
-                values[joint, at] = _number(cells[column])
+                values[joint, at] = number_of(cells[column])
         except (UserError, ValueError, IndexError) as error:
             raise UserError(f"{name!r}, line {line}: {error}") from error
     rows, identities = Rows(), {}
