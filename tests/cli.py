@@ -1,6 +1,7 @@
 """Running the program as a user does, on a network and a share of the data that take seconds."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -29,6 +30,29 @@ LONG = (
     "task.keep_last=2",
     "model.dropout=0.3",
 )
+
+KILLED = """
+import os, signal, sys
+
+place, name, number = sys.argv.pop(1), sys.argv.pop(1), int(sys.argv.pop(1))
+rename, left = os.replace, number
+
+
+def replace(source, target):
+    global left
+    left -= os.path.basename(target) == name
+    if left == 0 and place == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    rename(source, target)
+    if left == 0 and place == "after":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+os.replace = replace
+from flag3d_exp.main import main
+
+main()
+"""
 
 
 def command(*arguments: str) -> list[str]:
@@ -68,6 +92,17 @@ def started(folder: Path, *arguments: str, output: Path) -> subprocess.Popen[byt
         return subprocess.Popen(
             command(*arguments, "hydra.run.dir=run"), cwd=folder, stdout=file, stderr=file
         )
+
+
+def killed(folder: Path, *arguments: str, place: str, name: str, number: int) -> None:
+    """A run that is killed `before` or `after` a file of this `name` is put in place.
+
+    Args:
+        number: which one of that name, from 1 on.
+    """
+    line = [sys.executable, "-c", KILLED, place, name, str(number), *arguments]
+    done = subprocess.run(line, cwd=folder, capture_output=True, timeout=600)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
 
 
 def wait_for(path: Path, process: subprocess.Popen, text: str = "", seconds: float = 120) -> None:

@@ -4,7 +4,6 @@ import pickle
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from cli import (
     LONG,
     TINY,
     kept_series,
+    killed,
     metrics,
     refused,
     runs,
@@ -69,30 +69,6 @@ def test_a_run_whose_folder_is_deleted_ends_with_a_line(tmp_path):
     assert line.startswith(f"error: the run folder `{tmp_path}/run` was deleted")
 
 
-KILLED = """
-import os, signal, sys
-
-place, name, number = sys.argv.pop(1), sys.argv.pop(1), int(sys.argv.pop(1))
-rename, left = os.replace, number
-
-
-def replace(source, target):
-    global left
-    left -= os.path.basename(target) == name
-    if left == 0 and place == "before":
-        os.kill(os.getpid(), signal.SIGKILL)
-    rename(source, target)
-    if left == 0 and place == "after":
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-os.replace = replace
-from flag3d_exp.main import main
-
-main()
-"""
-
-
 @pytest.mark.parametrize(
     ("place", "name", "number"),
     [
@@ -108,9 +84,7 @@ def test_killed_where_it_matters_a_run_still_ends_as_the_uninterrupted_one(
     tmp_path, uninterrupted, place, name, number
 ):
     line = [*LONG, "task.resume=auto", "hydra.run.dir=run"]
-    killer = [sys.executable, "-c", KILLED, place, name, str(number), *line]
-    done = subprocess.run(killer, cwd=tmp_path, capture_output=True, timeout=600)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    killed(tmp_path, *line, place=place, name=name, number=number)
     succeeded(tmp_path, *line)
     assert metrics(tmp_path / "run") == uninterrupted
     (run,) = runs(tmp_path)
