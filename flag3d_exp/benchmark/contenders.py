@@ -17,6 +17,7 @@ from typing import Any
 from flag3d_exp.errors import UserError
 
 log = logging.getLogger(__name__)
+NETWORKS = Path(__file__).resolve().parents[2] / "benchmarks"  # in a checkout, not in the wheel
 PHASES = ("train", "infer")
 
 
@@ -29,7 +30,8 @@ class Contender:
 
     def __init__(self, kind: str, folder: Path, warmup: int):
         command = [sys.executable, "-m", "flag3d_exp.benchmark.worker", kind, str(folder)]
-        environment = os.environ | {"GLOG_v": "3"}
+        path = os.pathsep.join(filter(None, [str(NETWORKS), os.environ.get("PYTHONPATH")]))
+        environment = os.environ | {"GLOG_v": "3", "PYTHONPATH": path}
         self.kind, self.log = kind, folder / f"{kind}.log"
         with open(self.log, "w", encoding="utf-8") as errors:
             self.process = subprocess.Popen(
@@ -83,7 +85,13 @@ class Contender:
 
 
 def started(kind: str, folder: Path, warmup: int) -> Contender | None:
-    """A contender that is ready; None, with a line that says why, where PyTorch is missing."""
+    """A contender that is ready; None, with a line that says what is missing for it."""
+    if kind != "ours" and not NETWORKS.is_dir():
+        log.warning(
+            f"`task.against={kind}`: the networks to time against are in benchmarks/ of a checkout "
+            "of the project, and not in what is installed."
+        )
+        return None
     if kind == "torch" and find_spec("torch") is None:
         log.warning(
             '`task.against=torch`: PyTorch is not installed; `pip install "flag3d-exp[benchmark]"` '

@@ -11,9 +11,8 @@ from mindspore import Tensor, nn
 from omegaconf import DictConfig
 
 from flag3d_exp import files
-from flag3d_exp.benchmark.naive import in_own_layers
+from flag3d_exp.benchmark.memory import peak_memory
 from flag3d_exp.benchmark.profile import profiled
-from flag3d_exp.benchmark.worker import peak_memory
 from flag3d_exp.config.experiment import Experiment, instantiated, num_parameters
 from flag3d_exp.data.loader import batches, training_shares
 from flag3d_exp.engine.optimizer import parameter_groups
@@ -40,6 +39,8 @@ def prepare(
     model = experiment.model()
     clips = made_up_clips(experiment.config)
     if naive:
+        from naive import in_own_layers  # in a checkout only
+
         in_own_layers(model)
     else:
         files.write_arrays(folder / "clips.npz", {**clips, **heatmaps(model, clips)})

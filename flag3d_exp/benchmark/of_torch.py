@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch.nn import functional as F
+from torch_networks import network  # of a checkout
 
-from flag3d_exp.benchmark.torch_networks import network
 from flag3d_exp.config.experiment import class_name
 from flag3d_exp.errors import UserError
 

@@ -5,7 +5,6 @@ leave as JSON, one line each.
 """
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from flag3d_exp.benchmark.memory import peak_memory
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.devices.device import set_environment
 from flag3d_exp.errors import UserError
@@ -64,11 +64,6 @@ def serve(answers: dict[str, Callable[[], Any]], facts: dict[str, Any], warmup: 
         else:
             found = answers[request]()
         print(json.dumps({"answer": found}), flush=True)
-
-
-def peak_memory() -> int:
-    """The most bytes of the machine's memory that this process has had so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def turn(step: Callable[[], Any]) -> float:

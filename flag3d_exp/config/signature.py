@@ -3,6 +3,12 @@
 A config node names its object in `_target_`; the object's signature is the node's schema. Reading
 the source keeps MindSpore and MLflow out of the process until the configuration is accepted.
 
+By hand, where pydantic or Hydra's structured configs would validate dataclasses: both check an
+object when its module is imported, which for half of the groups (models, optimizers, tasks) brings
+MindSpore in, seconds before a misspelt number is refused; and pydantic's own import takes 0.12 s of
+the half second that a refusal takes. One way for all groups, also for a class of one's own, is less
+than two.
+
 A class whose settings have narrower ranges than its constructor says names them in `bounds`, a
 mapping of arguments to ranges (see `flag3d_exp.bounds`).
 """

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import psutil
@@ -51,11 +51,9 @@ from flag3d_exp.sweep.settings import (
 )
 from flag3d_exp.sweep.space import Space, choices_or_range, parse_space
 from flag3d_exp.sweep.storage import open_study
+from flag3d_exp.sweep.sweepers import StudySettings
 from flag3d_exp.sweep.table import Table
 from flag3d_exp.sweep.trial import Ticket
-
-if TYPE_CHECKING:
-    from hydra_plugins.flag3d_exp_sweeper import OptunaSweeper
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +61,7 @@ OWNERLESS_SECONDS = 30.0  # a claimed trial gets its owner within milliseconds
 
 
 def search(
-    sweeper: "OptunaSweeper", config: DictConfig, loader: ConfigLoader, overrides: list[str]
+    sweeper: StudySettings, config: DictConfig, loader: ConfigLoader, overrides: list[str]
 ) -> None:
     """Run the study that the sweeper describes.
 
@@ -157,7 +155,7 @@ class Driver:
 
     def __init__(
         self,
-        sweeper: "OptunaSweeper",
+        sweeper: StudySettings,
         task: DictConfig,
         ledger: Ledger,
         space: Space,

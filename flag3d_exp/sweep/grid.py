@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from filelock import FileLock
 from hydra.core.config_loader import ConfigLoader
@@ -33,16 +32,14 @@ from flag3d_exp.sweep.points import (
     save,
     title,
 )
+from flag3d_exp.sweep.sweepers import GridSettings
 from flag3d_exp.sweep.trial import Ticket
-
-if TYPE_CHECKING:
-    from hydra_plugins.flag3d_exp_sweeper import GridSweeper
 
 log = logging.getLogger(__name__)
 
 
 def run(
-    sweeper: "GridSweeper", config: DictConfig, loader: ConfigLoader, overrides: list[str]
+    sweeper: GridSettings, config: DictConfig, loader: ConfigLoader, overrides: list[str]
 ) -> None:
     """Run every combination and say what came of it.
 
@@ -58,7 +55,7 @@ def run(
 
 
 def _run(
-    sweeper: "GridSweeper",
+    sweeper: GridSettings,
     config: DictConfig,
     fixed: Sequence[str],
     points: Sequence[Point],
@@ -125,7 +122,7 @@ class Grid:
 
     def __init__(
         self,
-        sweeper: "GridSweeper",
+        sweeper: GridSettings,
         config: DictConfig,
         fixed: Sequence[str],
         points: Sequence[Point],

@@ -4,9 +4,9 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor
+from naive import in_own_layers
 from networks import classifier
 
-from flag3d_exp.benchmark.naive import in_own_layers
 from flag3d_exp.engine.parameters import assign_parameters, parameter_values
 from flag3d_exp.models.aagcn import AAGCN
 from flag3d_exp.models.ctrgcn import CTRGCN

@@ -15,7 +15,7 @@ from flag3d_exp.models.classifier import Classifier
 torch = pytest.importorskip(
     "torch", reason="PYTORCH IS ABSENT: the networks to time against were not tested"
 )
-from flag3d_exp.benchmark.torch_networks import network  # noqa: E402  only where there is torch
+from torch_networks import network  # noqa: E402  only where there is torch
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 NARROW = {

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from flag3d_exp.benchmark.torch_networks.layers import (
+from flag3d_exp.skeletons.layout import adjacency, load_layout
+from torch_networks.layers import (
     Block,
     Branches,
     KeypointNorm,
@@ -19,7 +20,6 @@ from flag3d_exp.benchmark.torch_networks.layers import (
     conv_norm,
     shortcut,
 )
-from flag3d_exp.skeletons.layout import adjacency, load_layout
 
 Unit = Callable[[int, int], nn.Module]
 

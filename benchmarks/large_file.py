@@ -1,6 +1,6 @@
 """Time and memory on a made file of the size and shape of FLAG3D's `flag2d.pkl`.
 
-    python tests/bench/large_file.py [--recordings 28800] [--folder DIR]
+    python benchmarks/large_file.py [--recordings 28800] [--folder DIR]
 
 The file (about 2.4 GB) and its converted form are made in a temporary folder and removed. Each step
 runs in a process of its own. `own memory` is the peak of memory that only the process can hold;

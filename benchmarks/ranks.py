@@ -1,6 +1,6 @@
 """The epoch time of two ranks beside that of one process, on the processor.
 
-    python tests/bench/ranks.py [--rounds 3]
+    python benchmarks/ranks.py [--rounds 3]
 
 The same updates three ways, in turns: one process on one core, one process on two cores, and two
 ranks under msrun with a core and half the batch each. A figure is the median training rate of a

@@ -1,6 +1,6 @@
 """Training clips per second, by family and number of workers, and what drawing heatmaps would cost.
 
-    python tests/bench/loader.py [--seconds 3]
+    python benchmarks/loader.py [--seconds 3]
 
 The recordings are made up, of FLAG3D's and NTU RGB+D's lengths. The last line compares the host's
 work for a PoseC3D clip here (joints in pixels, heatmaps are drawn in the network) with the same

@@ -8,14 +8,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from flag3d_exp.benchmark.torch_networks.layers import (
+from flag3d_exp.skeletons.layout import adjacency, load_layout, multi_scale, over_window
+from torch_networks.layers import (
     Branches,
     KeypointNorm,
     added,
     conv_norm,
     shortcut,
 )
-from flag3d_exp.skeletons.layout import adjacency, load_layout, multi_scale, over_window
 
 
 class ScaleConv(nn.Module):

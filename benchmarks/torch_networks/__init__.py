@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from flag3d_exp.benchmark.torch_networks import graph, volume
-from flag3d_exp.benchmark.torch_networks.msg3d import MSG3D
 from flag3d_exp.engine.checkpoint import Arrays
 from flag3d_exp.errors import UserError
+from torch_networks import graph, volume
+from torch_networks.msg3d import MSG3D
 
 NETWORKS: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
     "STGCN": graph.stgcn,
@@ -45,7 +45,7 @@ def network(class_name: str, settings: Mapping[str, Any], weights: Arrays) -> nn
     if class_name not in NETWORKS:
         raise UserError(
             f"`task.against=torch` knows no network for {class_name}; it knows "
-            f"{', '.join(NETWORKS)}. Add one in benchmark/torch_networks, or leave it out."
+            f"{', '.join(NETWORKS)}. Add one in benchmarks/torch_networks, or leave it out."
         )
     found = NETWORKS[class_name](settings)
     state = {name: torch.tensor(array) for name, array in weights.items()}

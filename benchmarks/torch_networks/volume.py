@@ -7,8 +7,8 @@ from typing import Any
 from torch import nn
 from torch.nn import functional as F
 
-from flag3d_exp.benchmark.torch_networks.layers import added
 from flag3d_exp.skeletons.layout import load_layout
+from torch_networks.layers import added
 
 Sizes = tuple[int, int, int]  # of frames, rows, columns
 

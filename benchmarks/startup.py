@@ -1,6 +1,6 @@
 """How long until something happens: help, refusal, first training step; and what tracking costs.
 
-    python tests/bench/startup.py [--rounds 3]
+    python benchmarks/startup.py [--rounds 3]
 
 Every figure is the median over rounds of a process of its own, as a user starts it. What tracking
 costs is the processor time of the thread that delivers, as a share of the time between the ends of
