@@ -14,6 +14,7 @@ from flag3d_exp.models.protogcn import ProtoGCN
 from flag3d_exp.models.skateformer import SkateFormer
 from flag3d_exp.models.stgcn import STGCN
 from flag3d_exp.models.stgcnpp import STGCNPP
+from flag3d_exp.models.videopose import VideoPose
 from flag3d_exp.models.x3d_shallow import X3DShallow
 
 SMALL_GRAPH = {"base_channels": 8, "num_blocks": 2, "widen_at": (2,)}
@@ -29,7 +30,7 @@ GRAPH = {
     BlockGCN: SMALL_GRAPH | {"halve_at": (2,), "num_groups": 1},
     MSG3D: {"base_channels": 12, "num_stages": 2, "num_scales": 3, "num_window_scales": 2},
 }
-TRANSFORMER = {
+OTHERS = {  # of joints as well
     SkateFormer: {
         "stage_channels": (32, 32),
         "stage_blocks": (1, 1),
@@ -37,7 +38,8 @@ TRANSFORMER = {
         "clip_len": 8,
         "attention_dropout": 0.1,
         "drop_path": 0.1,
-    }
+    },
+    VideoPose: {"channels": 16, "dilations": (1, 3)},
 }
 HEATMAP = {
     PoseC3D: {"base_channels": 4, "stage_blocks": (1, 1, 1)},

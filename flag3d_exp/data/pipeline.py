@@ -19,7 +19,7 @@ from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.augment.clip import Clip
 from flag3d_exp.data.augment.recipe import NOTHING, Recipe
 from flag3d_exp.data.poses import Poses, poses_of
-from flag3d_exp.data.sampling import fixed_indices
+from flag3d_exp.data.sampling import even_starts, fixed_indices, successive_indices
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError
 from flag3d_exp.skeletons.layout import Layout, load_layout
@@ -45,6 +45,8 @@ class GraphPipeline:
             the stream is.
         time_channel: the last channel is the time of the frame, from -1 where the recording begins
             towards 1 where it ends, also of missing joints.
+        successive: clips are of successive frames, at the recording's own rate, instead of frames
+            spread over it; a test's begin at even distances, and `test_part` does not matter.
     """
 
     layout: str
@@ -59,6 +61,7 @@ class GraphPipeline:
     test_part: tuple[float, float] = (1.0, 1.0)
     joint_channels: bool = False
     time_channel: bool = False
+    successive: bool = False
 
     def __post_init__(self) -> None:
         bounds.check(self, "pipeline")
@@ -96,7 +99,7 @@ class GraphPipeline:
         clip = augment.recorded(self._recorded(recording, donors), rng)
         joints = self._prepared(clip, recording.name)
         num_frames = joints.visible.shape[1]
-        indices = augment.frames(num_frames, self.clip_len, rng)
+        indices = self._train_indices(num_frames, augment, rng)
         places = None
         if self.joint_channels:
             same = deepcopy(rng)  # draws what changes the stream
@@ -109,7 +112,7 @@ class GraphPipeline:
         """(num_clips, M, T, V, C) float32, the mirrored ones after the others."""
         joints = self._prepared(self._recorded(recording), recording.name)
         num_frames = joints.visible.shape[1]
-        indices = fixed_indices(num_frames, self.clip_len, self.num_clips, self.test_part)
+        indices = self._test_indices(num_frames)
         poses = stream(joints, self.skeleton).with_persons(self.num_persons).frames(indices)
         places = joints.frames(indices) if self.joint_channels else None  # (M, num_clips, T, V)
         times = 2 * indices / num_frames - 1
@@ -119,6 +122,22 @@ class GraphPipeline:
             places = None if places is None else transforms.mirrored(places, order)
             clips.append(self._array(transforms.mirrored(poses, order), places, times))
         return _stacked(clips)
+
+    def _train_indices(
+        self, num_frames: int, augment: Recipe, rng: np.random.Generator
+    ) -> np.ndarray:
+        """(T,) frames of a random clip."""
+        if not self.successive:
+            return augment.frames(num_frames, self.clip_len, rng)
+        start = np.asarray(rng.integers(max(num_frames - self.clip_len, 0) + 1))
+        return successive_indices(num_frames, self.clip_len, start)
+
+    def _test_indices(self, num_frames: int) -> np.ndarray:
+        """(num_clips, T) frames of the clips of a test."""
+        if not self.successive:
+            return fixed_indices(num_frames, self.clip_len, self.num_clips, self.test_part)
+        starts = even_starts(num_frames, self.clip_len, self.num_clips)
+        return successive_indices(num_frames, self.clip_len, starts)
 
     def _recorded(self, recording: Recording, donors: Sequence[Recording] = ()) -> Clip:
         """The whole recording (M, T0, V)."""

@@ -55,6 +55,16 @@ def clip_indices(
     return first + edges[:-1] + integers(np.diff(edges))
 
 
+def successive_indices(num_frames: int, clip_len: int, starts: np.ndarray) -> np.ndarray:
+    """(..., T) successive frames from each of `starts` (...); the last one repeated at the end."""
+    return np.minimum(starts[..., None] + np.arange(clip_len), num_frames - 1)
+
+
+def even_starts(num_frames: int, clip_len: int, num_clips: int) -> np.ndarray:
+    """(num_clips,) first frames of clips of successive frames, spread evenly over a recording."""
+    return np.rint(np.linspace(0, max(num_frames - clip_len, 0), num_clips)).astype(np.int64)
+
+
 def warped(indices: np.ndarray, num_frames: int, strength: float) -> np.ndarray:
     """The frames after a smooth change of tempo that leaves the first and last frame in place.
 

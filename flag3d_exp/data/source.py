@@ -51,6 +51,7 @@ class Dataset:
             letters, digits, `_`, `-` and `.`, which don't end in `_ema`.
         train_share: share of each class's training recordings to train on, drawn from the seed.
         classes: names of the labels, in order.
+        unit: of 3D coordinates; null: not known, or they are pixels.
         unseen: names of classes to leave out of training; each evaluation split becomes two, see
             `unseen`.
         cache: folder for the converted file; "auto": flag3d_exp in $XDG_CACHE_HOME or ~/.cache;
@@ -84,6 +85,7 @@ class Dataset:
     groups: str = FIELD
     num_folds: Annotated[int, ">= 2"] | None = None
     unseen: list[str] | None = None
+    unit: Literal["metres", "centimetres", "millimetres"] | None = None
 
     def __post_init__(self) -> None:
         bounds.check(self, "dataset")

@@ -52,10 +52,15 @@ def person_size(recordings: Sequence[Recording]) -> float:
     return float(np.median(sizes)) if sizes else 0.0
 
 
-def doubts(cameras: VirtualCameras, recordings: Sequence[Recording]) -> list[str]:
+def doubts(
+    cameras: VirtualCameras, recordings: Sequence[Recording], metres: float = 1.0
+) -> list[str]:
     """What may be wrong with cameras for these recordings, a sentence each.
 
     Cameras turn about the upward axis and stand some metres away.
+
+    Args:
+        metres: what coordinates are multiplied with to give metres.
     """
     solid = [one for one in recordings if one.keypoints.shape[-1] == 3]
     some = solid[:: max(1, len(solid) // NUM_LOOKED_AT)]
@@ -70,13 +75,13 @@ def doubts(cameras: VirtualCameras, recordings: Sequence[Recording]) -> list[str
         )
     elif AXES[axis] != cameras.up:
         found.append(
-            f"`augment.camera.up={cameras.up}`, but persons stand along {AXES[axis]}, and so "
-            f"cameras see them lying; set `augment.camera.up={AXES[axis]}`."
+            f"`{cameras.key}.up={cameras.up}`, but persons stand along {AXES[axis]}, and so "
+            f"cameras see them lying; set `{cameras.key}.up={AXES[axis]}`."
         )
-    size = person_size(some)
+    size = person_size(some) * metres
     if size and not SIZES[0] <= size <= SIZES[1]:
         found.append(
-            f"`augment.camera` takes coordinates for metres, but persons are {size:.3g} long in "
+            f"`{cameras.key}` takes coordinates for metres, but persons are {size:.3g} long in "
             "the median; bring the recordings to metres."
         )
     return found

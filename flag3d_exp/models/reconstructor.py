@@ -1,6 +1,7 @@
 """A backbone with a head that predicts coordinates.
 
-Sizes: N clips, M persons, T frames, V joints, C channels; features (N, M, C', T', V).
+Sizes: N clips, M persons, T frames, V joints, C channels; features (N, M, C', T', V') of each
+joint, V' = V, or of the whole body, V' = 1.
 """
 
 from collections.abc import Sequence
@@ -18,49 +19,59 @@ class Reconstructor(nn.Cell):
     A parameter of the backbone is called as in the backbone alone, one of the head `head.<name>`.
 
     Args:
-        backbone: returns features of joints.
+        backbone: returns features of joints, or of persons as a whole. It may have a method
+            `chance(clip shape, rng) -> arrays` for what it draws in training, arguments after the
+            keypoints.
         shape: (1, M, T, V, C) of one clip.
         num_coordinates: D.
 
     Raises:
-        UserError: the backbone's features are not of joints.
+        UserError: the backbone's features are not of persons.
     """
 
     def __init__(self, backbone: nn.Cell, shape: Sequence[int], num_coordinates: int):
         super().__init__(auto_prefix=False)
         found = backbone.set_train(False)(ops.zeros(tuple(shape), ms.float32)).shape
         _, num_persons, num_frames, num_joints, _ = shape
-        if len(found) != 5 or (found[1], found[4]) != (num_persons, num_joints):
+        if len(found) != 5 or found[1] != num_persons or found[4] not in (num_joints, 1):
             raise UserError(
-                "`problem=reconstruct` needs a network whose features are of persons and joints, "
+                "this `problem` needs a network whose features are of persons and joints, "
                 f"such as `model=stgcn`; {type(backbone).__name__} gives an array of {found}."
             )
         self.backbone = backbone
-        self.head = PlaceHead(backbone.features, -(-num_frames // found[3]), num_coordinates)
+        ratio, size = -(-num_frames // found[3]), num_joints // found[4] * num_coordinates
+        self.head = PlaceHead(backbone.features, ratio, size, num_coordinates)
         self.head.update_parameters_name("head.")
 
-    def construct(self, keypoints):
-        """keypoints (N, M, T, V, C)."""
-        predicted = self.head(self.backbone(keypoints))
+    def construct(self, keypoints, *drawn):
+        """keypoints (N, M, T, V, C); drawn: what `backbone.chance` drew."""
+        predicted = self.head(self.backbone(keypoints, *drawn))
         return ops.narrow(predicted, 2, 0, keypoints.shape[2])
 
 
 class PlaceHead(nn.Cell):
-    """One dense layer, which unfolds each frame of features into `ratio` frames of coordinates."""
+    """One dense layer, which unfolds features into coordinates.
 
-    def __init__(self, num_features: int, ratio: int, num_coordinates: int):
+    Args:
+        ratio: frames that one frame of features becomes.
+        place_size: coordinates that one place of features has in a frame: those of one joint, or of
+            all.
+        num_coordinates: D.
+    """
+
+    def __init__(self, num_features: int, ratio: int, place_size: int, num_coordinates: int):
         super().__init__()
-        size = ratio * num_coordinates
-        self.ratio = ratio
+        size = ratio * place_size
+        self.ratio, self.num_coordinates = ratio, num_coordinates
         self.weight = Parameter(initializer(Normal(0.01), (size, num_features)), name="weight")
         self.bias = Parameter(initializer("zeros", size), name="bias")
 
     def construct(self, features):
-        """features (N, M, C', T', V) -> (N, M, ratio * T', V, D)."""
+        """features (N, M, C', T', V') -> (N, M, ratio * T', V, D)."""
         n, m, _, t, v = features.shape
         x = ops.matmul(features.transpose(0, 1, 3, 4, 2), self.weight.T) + self.bias
         x = x.reshape(n, m, t, v, self.ratio, -1).transpose(0, 1, 2, 4, 3, 5)
-        return x.reshape(n, m, t * self.ratio, v, -1)
+        return x.reshape(n, m, t * self.ratio, -1, self.num_coordinates)
 
     def multiply_adds(self, x, _out):
         """Of one pass, given the shapes of input and output."""

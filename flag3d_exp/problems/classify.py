@@ -5,12 +5,12 @@ Sizes: n recordings, N clips in a batch, K classes, F features.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 
 from flag3d_exp import bounds
-from flag3d_exp.problems.problem import Arrays
+from flag3d_exp.problems.problem import Arrays, backbone_chance
 from flag3d_exp.results.metrics import average_clips, log_losses, top_k_accuracy
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ def drawn_chance(network: "nn.Cell", shape: Sequence[int], rng: np.random.Genera
     """As `Classify.chance`, for any `models.classifier.Classifier`."""
     size = (shape[0], network.num_features)
     mask = dropout_mask(size, network.dropout, rng)
-    backbone: Any = getattr(network, "backbone", None)
-    drawn = backbone.chance(shape, rng) if hasattr(backbone, "chance") else {}
+    drawn = backbone_chance(network, shape, rng)
     if mask is None and not drawn:
         return {}
     return {"dropout_mask": np.ones(size, np.float32) if mask is None else mask, **drawn}

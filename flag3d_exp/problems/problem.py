@@ -88,9 +88,25 @@ class Problem(Protocol):
         ...
 
 
+def backbone_chance(network: "nn.Cell", shape: Sequence[int], rng: np.random.Generator) -> Arrays:
+    """What the backbone of a network with a head draws in training; {} for one without chance.
+
+    Args:
+        shape: of the clips, (N, M, T, V, C).
+    """
+    backbone: Any = getattr(network, "backbone", None)
+    return backbone.chance(shape, rng) if hasattr(backbone, "chance") else {}
+
+
 def split_metrics(split: str, metrics: Mapping[str, float]) -> dict[str, float]:
     """The metrics of a split under the names that runs log."""
     return {f"{split}/{name}": value for name, value in metrics.items()}
+
+
+def problem_doubts(problem: Problem, recordings: Sequence[Any]) -> list[str]:
+    """What may be wrong with the train split's recordings for a problem that looks at them."""
+    doubts = getattr(problem, "doubts", None)
+    return [] if doubts is None else doubts(recordings)
 
 
 def provenance(problem: Problem) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from flag3d_exp import bounds
 from flag3d_exp.errors import UserError
-from flag3d_exp.problems.problem import Arrays
+from flag3d_exp.problems.problem import Arrays, backbone_chance
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -82,8 +82,8 @@ class Reconstruct:
         return HiddenError()
 
     def chance(self, network: "nn.Cell", shape: Sequence[int], rng: np.random.Generator) -> Arrays:
-        """`hidden` (N, M, T, V), bool."""
-        return {"hidden": self.hidden(shape, rng)}
+        """`hidden` (N, M, T, V), bool, then what the backbone draws."""
+        return {"hidden": self.hidden(shape, rng), **backbone_chance(network, shape, rng)}
 
     def hidden(self, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray:
         """What is hidden of clips of a shape (N, M, T, V, C): (N, M, T, V), bool."""
@@ -98,11 +98,12 @@ class Reconstruct:
 
         A joint that is missing in the data is neither hidden nor to be predicted.
         """
-        hidden = chance["hidden"]
+        drawn = dict(chance)
+        hidden = drawn.pop("hidden")
         coordinates = clips[..., : self.num_coordinates]
         counted = (hidden & coordinates.any(-1)).astype(np.float32)
         return (
-            {"keypoints": clips * ~hidden[..., None]},
+            {"keypoints": clips * ~hidden[..., None], **drawn},
             {"coordinates": coordinates, "counted": counted},
         )
 

@@ -21,7 +21,7 @@ from flag3d_exp.engine.step import Criterion, StepSettings, TrainStep
 from flag3d_exp.engine.train import NonFiniteLoss, Plan, Progress, train
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.models.layers import synchronise
-from flag3d_exp.problems.problem import Problem, provenance
+from flag3d_exp.problems.problem import Problem, problem_doubts, provenance
 from flag3d_exp.report.run_figures import publish
 from flag3d_exp.runs import record, resume
 from flag3d_exp.runs.feed import Feed
@@ -115,7 +115,11 @@ class Train:
         check_splits(datasets, self.objective, problem, averaged=self.ema_decay is not None)
         train_split = datasets["train"]
         check_augment(train_split.augment, problem)
-        for line in augment_doubts(train_split, experiment.config.dataset.get("classes") or ()):
+        classes = experiment.config.dataset.get("classes") or ()
+        for line in [
+            *augment_doubts(train_split, classes),
+            *problem_doubts(problem, train_split.recordings),
+        ]:
             log.warning(line)
         scored = train_split.scored
         for data in datasets.values():

@@ -15,6 +15,11 @@ FACTS = {"dataset", "stream", "experiment"}
 # Choices that are variants of another, and the settings in which they differ from the code.
 VARIANTS = {
     "model/posec3d_346.yaml": {"stage_blocks"},
+    "problem/lift.yaml": {
+        "camera",
+        "bodies",
+        "key",
+    },  # objects of their own, compared by themselves
 }
 
 

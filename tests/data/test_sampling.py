@@ -5,8 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.augment.frames import Frames
-from flag3d_exp.data.sampling import clip_indices, fixed_indices, warped
+from flag3d_exp.data.pipeline import GraphPipeline
+from flag3d_exp.data.sampling import (
+    clip_indices,
+    even_starts,
+    fixed_indices,
+    successive_indices,
+    warped,
+)
+from flag3d_exp.data.transforms import Stream
 
 frames = st.integers(1, 2000)
 lengths = st.integers(1, 600)
@@ -75,3 +84,26 @@ def test_a_change_of_tempo_keeps_the_ends_and_moves_the_middle(strength):
     assert (changed[0], changed[-1]) == (0, 100)
     assert (changed[50] > 50) == (strength > 0)
     assert changed[50] == round(50 + 25 * strength)
+
+
+def test_successive_frames_are_in_a_row_and_end_with_the_last_one():
+    starts = even_starts(20, 8, 3)
+    np.testing.assert_array_equal(starts, [0, 6, 12])
+    found = successive_indices(20, 8, starts)
+    np.testing.assert_array_equal(found, starts[:, None] + np.arange(8))
+    short = successive_indices(5, 8, even_starts(5, 8, 2))
+    np.testing.assert_array_equal(short, [[0, 1, 2, 3, 4, 4, 4, 4]] * 2)
+
+
+def test_a_pipeline_of_successive_frames_draws_and_tests_frames_in_a_row():
+    frames = np.arange(20.0).reshape(1, 20, 1, 1) + np.ones((1, 1, 17, 2))
+    recording = Recording("x", 0, frames)
+    pipeline = GraphPipeline("coco", clip_len=8, num_clips=3, successive=True)
+    test = pipeline.test_clips(recording, Stream("joint"))[:, 0, :, 0, 0] - 1
+    np.testing.assert_array_equal(test, np.array([[0], [6], [12]]) + np.arange(8))
+    drawn = [
+        pipeline.train_clips(recording, Stream("joint"), np.random.default_rng(seed))[0, 0, :, 0, 0]
+        for seed in range(40)
+    ]
+    assert all((np.diff(one) == 1).all() for one in drawn)
+    assert {one[0] - 1 for one in drawn} >= {0, 12}

@@ -5,7 +5,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from mindspore import Tensor
-from networks import GRAPH, HEATMAP, TINY_HEATMAP, TRANSFORMER, classifier
+from networks import GRAPH, HEATMAP, OTHERS, TINY_HEATMAP, classifier
 
 from flag3d_exp.engine.parameters import assign_parameters, parameter_values
 from flag3d_exp.errors import UserError
@@ -16,7 +16,7 @@ from flag3d_exp.models.posec3d import PoseC3D
 from flag3d_exp.models.stgcn import STGCN
 
 NUM_CLASSES, NUM_FRAMES = 5, 8
-CASES = [(kind, 1, False) for kind in (*GRAPH, *TRANSFORMER, *HEATMAP)] + [
+CASES = [(kind, 1, False) for kind in (*GRAPH, *OTHERS, *HEATMAP)] + [
     (STGCN, 2, False),
     (PoseC3D, 2, True),
 ]
@@ -25,7 +25,7 @@ CASES = [(kind, 1, False) for kind in (*GRAPH, *TRANSFORMER, *HEATMAP)] + [
 def network(kind, num_persons: int, limbs: bool):
     """A small network none of whose layers is without effect, and the shape of its clips."""
     if kind not in HEATMAP:
-        settings = (GRAPH | TRANSFORMER)[kind]
+        settings = (GRAPH | OTHERS)[kind]
         model = classifier(kind, NUM_CLASSES, "nturgb+d", num_persons=num_persons, **settings)
         shape = (num_persons, NUM_FRAMES, 25, 3)
     else:

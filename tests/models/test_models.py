@@ -6,7 +6,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
-from networks import GRAPH, HEATMAP, SMALL_GRAPH, TINY_HEATMAP, TRANSFORMER, classifier
+from networks import GRAPH, HEATMAP, OTHERS, SMALL_GRAPH, TINY_HEATMAP, classifier
 
 from flag3d_exp.engine.optimizer import adamw, parameter_groups
 from flag3d_exp.engine.step import MicroBatch, StepSettings, TrainStep
@@ -26,6 +26,7 @@ from flag3d_exp.models.skateformer import SkateFormer
 from flag3d_exp.models.stgcn import STGCN
 from flag3d_exp.models.stgcnpp import STGCNPP
 from flag3d_exp.models.summary import layers
+from flag3d_exp.models.videopose import VideoPose
 from flag3d_exp.models.x3d_shallow import X3DShallow
 from flag3d_exp.problems.classify import Classify
 from flag3d_exp.problems.cross_entropy import CrossEntropy
@@ -95,12 +96,12 @@ def test_heatmap_networks_take_any_layout_clip_length_and_number_of_persons(kind
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [*GRAPH, *TRANSFORMER, *HEATMAP])
+@pytest.mark.parametrize("kind", [*GRAPH, *OTHERS, *HEATMAP])
 def test_every_network_learns_one_batch_by_heart(kind):
     ms.set_seed(0)
     rng = np.random.default_rng(0)
     graph = kind not in HEATMAP
-    settings = (GRAPH | TRANSFORMER)[kind] if graph else HEATMAP[kind] | TINY_HEATMAP
+    settings = (GRAPH | OTHERS)[kind] if graph else HEATMAP[kind] | TINY_HEATMAP
     layout = "nturgb+d" if graph else "coco"
     model = classifier(kind, 4, layout, **settings)
     shape = (8, 1, 8, 25 if graph else 17, 3)
@@ -120,9 +121,9 @@ def test_every_network_learns_one_batch_by_heart(kind):
     assert int(num_correct.asnumpy()) == 8
 
 
-@pytest.mark.parametrize("kind", [SkateFormer, ProtoGCN])
+@pytest.mark.parametrize("kind", [SkateFormer, ProtoGCN, VideoPose])
 def test_a_network_that_draws_at_random_goes_on_from_its_state_as_if_never_stopped(kind):
-    settings = (GRAPH | TRANSFORMER)[kind]
+    settings = (GRAPH | OTHERS)[kind]
     rng = np.random.default_rng(0)
     clips = rng.standard_normal((4, 1, 8, 25, 3)).astype(np.float32)
     labels = np.arange(4, dtype=np.int32)

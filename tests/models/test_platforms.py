@@ -9,7 +9,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import ops
-from networks import GRAPH, HEATMAP, TINY_HEATMAP, TRANSFORMER, classifier
+from networks import GRAPH, HEATMAP, OTHERS, TINY_HEATMAP, classifier
 
 from flag3d_exp.mindspore_adapter import ModelProto
 from flag3d_exp.models.kernels import cpu, native, using
@@ -79,7 +79,7 @@ STRUCTURE = {
     "UpdateState",
     "make_list",
 }
-NETWORKS = GRAPH | TRANSFORMER | {kind: sizes | TINY_HEATMAP for kind, sizes in HEATMAP.items()}
+NETWORKS = GRAPH | OTHERS | {kind: sizes | TINY_HEATMAP for kind, sizes in HEATMAP.items()}
 
 
 def documented_platforms(name: str) -> set[str]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 from models.oracle import Oracle
-from networks import TRANSFORMER, classifier
+from networks import OTHERS, classifier
 
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.pipeline import GraphPipeline
@@ -16,7 +16,7 @@ from flag3d_exp.models.skateformer import LIMBS, SkateFormer
 from flag3d_exp.problems.classify import Classify
 from flag3d_exp.problems.cross_entropy import CrossEntropy
 
-SMALL = TRANSFORMER[SkateFormer]
+SMALL = OTHERS[SkateFormer]
 SHAPE = (2, 1, 8, 25, 3)
 
 

@@ -54,6 +54,7 @@ class VirtualCameras:
         azimuth: range of the direction from which the camera looks, degrees.
         roll: largest turn of the camera about its axis, degrees.
         hidden: names of joints that the estimators of the target do not report.
+        key: what refusals call these settings.
     """
 
     recorded: str | None
@@ -66,33 +67,34 @@ class VirtualCameras:
     azimuth: tuple[float, float] = (0.0, 360.0)
     roll: Annotated[float, ">= 0, <= 180"] = 5.0
     hidden: list[str] = field(default_factory=list)
+    key: str = "augment.camera"
 
     stage = "recording"
     dimensions = 3
 
     def __post_init__(self) -> None:
-        bounds.check(self, "augment.camera")
+        bounds.check(self, self.key)
         for name in ("focal", "distance", "height"):
             pair = getattr(self, name)
             if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
                 raise UserError(
-                    f"`augment.camera.{name}` must be two rising numbers above 0; got {list(pair)}."
+                    f"`{self.key}.{name}` must be two rising numbers above 0; got {list(pair)}."
                 )
         if len(self.azimuth) != 2 or self.azimuth[0] > self.azimuth[1]:
             raise UserError(
-                f"`augment.camera.azimuth` must be two rising numbers; got {list(self.azimuth)}."
+                f"`{self.key}.azimuth` must be two rising numbers; got {list(self.azimuth)}."
             )
-        seen = load_layout(self.layout, "augment.camera.layout")
+        seen = load_layout(self.layout, f"{self.key}.layout")
         for joint in self.hidden:
             if seen.joint_number(joint) is None:
                 raise UserError(
-                    f"`augment.camera.hidden` names {joint!r}, which is no joint of {seen.name}."
+                    f"`{self.key}.hidden` names {joint!r}, which is no joint of {seen.name}."
                 )
 
     @cached_property
     def skeleton(self) -> Layout:
         """The layout of the 3D joints."""
-        return load_layout(str(self.recorded), "augment.camera.recorded")
+        return load_layout(str(self.recorded), f"{self.key}.recorded")
 
     @cached_property
     def seen(self) -> Layout:
@@ -132,21 +134,50 @@ class VirtualCameras:
     def pixels(self, poses: Poses, rng: np.random.Generator) -> np.ndarray:
         """(M, T, V, 2) float32 of 3D poses, x to the right and y down."""
         points = poses.keypoints[..., UPWARD[self.up]]
-        there = points[poses.visible]
-        if not len(there):
+        if not poses.visible.any():
             return np.zeros((*points.shape[:-1], 2), np.float32)
-        low, high = there.min(0), there.max(0)
+        return self.view(points[poses.visible], rng).pixels(points)
+
+    def view(self, points: np.ndarray, rng: np.random.Generator) -> "View":
+        """A camera that looks at the middle of some points (n, 3), whose last axis points up."""
+        low, high = points.min(0), points.max(0)
         target = (low + high) / 2
         azimuth = np.radians(rng.uniform(*self.azimuth))
         distance, height = rng.uniform(*self.distance), rng.uniform(*self.height)
         place = target + distance * np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
         place[2] = low[2] + height
         axes = looking(place, target, np.radians(rng.uniform(-self.roll, self.roll)))
-        seen = (points - place.astype(np.float32)) @ axes.T.astype(np.float32)  # (M, T, V, 3)
+        focal = np.float32(rng.uniform(*self.focal) / SENSOR * self.image_shape[1])
+        shape = (self.image_shape[0], self.image_shape[1])
+        return View(place.astype(np.float32), axes.astype(np.float32), focal, shape)
+
+
+@dataclass(frozen=True)
+class View:
+    """A camera.
+
+    Args:
+        place: (3,) float32, metres.
+        axes: (3, 3) float32, rows: right, down and ahead.
+        focal: focal length in pixels.
+        image_shape: height and width in pixels.
+    """
+
+    place: np.ndarray
+    axes: np.ndarray
+    focal: np.float32
+    image_shape: tuple[int, int]
+
+    def coordinates(self, points: np.ndarray) -> np.ndarray:
+        """Points (..., 3) as metres to the right, down and ahead of the camera."""
+        return (points - self.place) @ self.axes.T
+
+    def pixels(self, points: np.ndarray) -> np.ndarray:
+        """(..., 2) float32 of points (..., 3), x to the right and y down."""
+        seen = self.coordinates(points)
         depth = np.maximum(seen[..., 2:], NEAREST)
         rows, columns = self.image_shape
-        focal = np.float32(rng.uniform(*self.focal) / SENSOR * columns)
-        return focal * seen[..., :2] / depth + np.array([columns / 2, rows / 2], np.float32)
+        return self.focal * seen[..., :2] / depth + np.array([columns / 2, rows / 2], np.float32)
 
 
 def looking(place: np.ndarray, target: np.ndarray, roll: float) -> np.ndarray:

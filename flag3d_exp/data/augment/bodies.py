@@ -1,0 +1,131 @@
+"""Bodies and poses that were not recorded, made of those that were; for learning 3D from 2D.
+
+A network that lifts 2D joints learns the exercises of its training by heart, and their combinations
+of limbs. Arms and legs that are exchanged between clips leave it the body to learn, as do other
+lengths (Gong et al., PoseAug, CVPR 2021, learns such changes).
+
+Sizes: N clips, M persons, T frames, V joints.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated
+
+import numpy as np
+
+from flag3d_exp import bounds
+from flag3d_exp.data.augment.bones import MAX_RATIO, outwards
+from flag3d_exp.skeletons.layout import Layout
+
+# Joints from which limbs hang, and those within a limb from which its lower part does.
+ATTACHED = ("left shoulder", "right shoulder", "left hip", "right hip")
+BENDING = ("left elbow", "right elbow", "left knee", "right knee")
+
+
+@dataclass(frozen=True)
+class Bodies:
+    """Random changes of the 3D joints of a batch, constant over each clip.
+
+    Args:
+        limbs: probability that an arm or a leg of a clip is that of another clip of the batch.
+        lengths: probability that a clip has the bone lengths of another one.
+        turn: standard deviation of the angle by which each limb, and its lower part, is turned
+            about a random axis, degrees.
+        tilt: standard deviation of the angle by which the body is tilted, degrees.
+        mirror: probability of the mirror image.
+    """
+
+    limbs: Annotated[float, ">= 0, <= 1"] = 0.5
+    lengths: Annotated[float, ">= 0, <= 1"] = 0.5
+    turn: Annotated[float, ">= 0, <= 180"] = 20.0
+    tilt: Annotated[float, ">= 0, <= 180"] = 10.0
+    mirror: Annotated[float, ">= 0, <= 1"] = 0.5
+
+    def __post_init__(self) -> None:
+        bounds.check(self, "problem.bodies")
+
+    def __call__(
+        self, joints: np.ndarray, there: np.ndarray, layout: Layout, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Joints (N, M, T, V, 3) float32, the last axis pointing up, and which are there (N, M, T,
+        V).
+
+        A joint is lost where the way to it from the root is.
+        """
+        starts = np.array([p if p >= 0 else joint for joint, p in enumerate(layout.parents)])
+        bones = joints - joints[..., starts, :]
+        known = there & there[..., starts]
+        num_clips = len(joints)
+        for limb in parts(layout, ATTACHED):
+            others = rng.permutation(num_clips)
+            taken = rng.random(num_clips) < self.limbs
+            taken &= known[others][..., limb].any((1, 2, 3))
+            source = np.where(taken, others, np.arange(num_clips))
+            bones[..., limb, :] = bones[source][..., limb, :]
+            known[..., limb] = known[source][..., limb]
+            bones[..., limb, :] = turned(bones[..., limb, :], self._turns(num_clips, rng))
+        for part in parts(layout, BENDING):
+            bones[..., part, :] = turned(bones[..., part, :], self._turns(num_clips, rng))
+        bones *= self._ratios(bones, known, rng)[:, None, None, :, None]
+        built, found = joints.copy(), there.copy()
+        for joint in outwards(layout):
+            parent = layout.parents[joint]
+            if parent >= 0:
+                built[..., joint, :] = built[..., parent, :] + bones[..., joint, :]
+                found[..., joint] = found[..., parent] & known[..., joint]
+        angles = rng.uniform(0, 2 * np.pi, num_clips)
+        axes = np.stack([np.cos(angles), np.sin(angles), np.zeros(num_clips)], axis=-1)
+        tilts = np.radians(self.tilt) * rng.standard_normal(num_clips)
+        built = turned(built, rotations(axes, tilts))
+        chosen = rng.random(num_clips) < self.mirror
+        order = layout.mirror_order
+        built[chosen] = built[chosen][..., order, :] * np.array([-1, 1, 1], np.float32)
+        found[chosen] = found[chosen][..., order]
+        return built * found[..., None], found
+
+    def _turns(self, num_clips: int, rng: np.random.Generator) -> np.ndarray:
+        """(N, 3, 3) rotations of a limb."""
+        axes = rng.standard_normal((num_clips, 3))
+        axes /= np.maximum(np.linalg.norm(axes, axis=-1, keepdims=True), 1e-9)
+        return rotations(axes, np.radians(self.turn) * rng.standard_normal(num_clips))
+
+    def _ratios(self, bones: np.ndarray, known: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(N, V) float32 of new lengths to old ones."""
+        lengths = np.linalg.norm(bones, axis=-1) * known
+        means = lengths.sum((1, 2)) / np.maximum(known.sum((1, 2)), 1)  # (N, V)
+        theirs = means[rng.permutation(len(bones))]
+        usable = (means > 0) & (theirs > 0) & (rng.random((len(bones), 1)) < self.lengths)
+        ratios = np.where(usable, theirs / np.where(means > 0, means, 1), 1.0)
+        return np.clip(ratios, 1 / MAX_RATIO, MAX_RATIO).astype(np.float32)
+
+
+def turned(vectors: np.ndarray, matrices: np.ndarray) -> np.ndarray:
+    """(N, ..., 3) vectors of each clip turned by its matrix (N, 3, 3)."""
+    shape = vectors.shape
+    flat = vectors.reshape(shape[0], -1, 3)
+    return (flat @ matrices.swapaxes(1, 2).astype(vectors.dtype)).reshape(shape)
+
+
+def rotations(axes: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """(N, 3, 3) by angles (N,), radians, about unit axes (N, 3) (Rodrigues)."""
+    x, y, z = axes.T
+    zero = np.zeros_like(x)
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(-1, 3, 3)
+    sines, cosines = np.sin(angles)[:, None, None], np.cos(angles)[:, None, None]
+    return np.eye(3) + sines * cross + (1 - cosines) * cross @ cross
+
+
+@cache
+def parts(layout: Layout, names: tuple[str, ...]) -> tuple[list[int], ...]:
+    """For each of these joints that the layout has, the joints whose way to the root leads over it;
+    itself not."""
+    found = []
+    for name in names:
+        top = layout.joint_number(name)
+        below: list[int] = []
+        for joint in outwards(layout):
+            if layout.parents[joint] in (*below, top) and joint != top:
+                below.append(joint)
+        if top is not None and below:
+            found.append(below)
+    return tuple(found)

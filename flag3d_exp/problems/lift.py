@@ -1,0 +1,321 @@
+"""3D joints from 2D keypoints, learned from motion capture that virtual cameras look at.
+
+As VideoPose3D (Pavllo et al., CVPR 2019), without any image: each clip of 3D joints gets another
+body (see `augment.bodies`), a camera of its own and the errors of a pose estimator; the network
+gets what the camera sees and predicts where the joints are in the camera's frame, from the root.
+
+A network gets the joints of `layout`, x and y from the root in sizes of the person, and 1 where the
+joint is seen. It predicts metres to the right, down and ahead. What the camera's layout lacks is
+predicted as well.
+
+Sizes: n recordings, N clips in a batch, M persons, T frames, V joints, C channels.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+
+from flag3d_exp import bounds
+from flag3d_exp.data import upright
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.augment.bodies import Bodies
+from flag3d_exp.data.augment.camera import UPWARD, View, VirtualCameras
+from flag3d_exp.data.augment.camera import relaid as relaid_in_3d
+from flag3d_exp.data.poses import Poses
+from flag3d_exp.errors import UserError
+from flag3d_exp.problems.problem import Arrays, backbone_chance
+from flag3d_exp.results import lifting
+from flag3d_exp.skeletons.layout import Layout, load_layout
+from flag3d_exp.skeletons.mapping import Sources, joint_sources, relaid
+
+if TYPE_CHECKING:
+    from mindspore import nn
+
+METRES = {"metres": 1.0, "centimetres": 0.01, "millimetres": 0.001}
+ROOT = (("base of spine",), ("left hip", "right hip"))  # joints whose mean is the root
+SPAN = 8  # frames for which a joint is hidden together
+
+
+@dataclass(frozen=True)
+class Lift:
+    """Settings of `problem=lift`.
+
+    Args:
+        layout, num_persons, num_channels, score_channel, clip_len: of the clips, as in `dataset`.
+        unit: of the recordings; None: they are taken for metres, and errors are in their unit.
+        stream: name of the clips' stream, which must be joints.
+        camera: what looks at the recordings; its `layout` is that of the 2D keypoints.
+        bodies: changes of the bodies in training; None: none.
+        noise: standard deviation of the errors of 2D keypoints in training, in sizes of the person:
+            root mean squares of the joints' distances to the root.
+        missing: probability that training hides a 2D joint for 8 frames.
+        objective: metric that decides which epoch is best, unless `task.objective` says.
+    """
+
+    layout: str
+    num_channels: int = 3
+    num_persons: Annotated[int, ">= 1"] = 1
+    score_channel: bool = False
+    clip_len: Annotated[int, ">= 1, <= 100000"] = 32
+    unit: Literal["metres", "centimetres", "millimetres"] | None = "metres"
+    stream: str = "joint"
+    camera: VirtualCameras | None = None
+    bodies: Bodies | None = field(default_factory=Bodies)
+    noise: Annotated[float, ">= 0"] = 0.01
+    missing: Annotated[float, ">= 0, < 1"] = 0.05
+    objective: Literal["loss"] = "loss"
+
+    metric_names = (*lifting.METRICS, "loss")
+    classifies = False
+
+    def __post_init__(self) -> None:
+        bounds.check(self, "problem")
+        if (self.num_channels, self.score_channel) != (3, False):
+            flat = "2" if self.num_channels - self.score_channel == 2 else "no such"
+            raise UserError(
+                "`problem=lift` learns from recordings in 3D, `dataset.num_channels=3` and "
+                f"`dataset.score_channel=false`; this dataset has {flat} coordinates."
+            )
+        if self.stream != "joint":
+            raise UserError(f"`problem=lift` needs `stream=joint`; got {self.stream}.")
+        root_weights(self.skeleton)
+        self.check_seen(self.cameras.seen, f"{self.cameras.key}.layout")
+
+    @cached_property
+    def skeleton(self) -> Layout:
+        """The layout of the 3D joints."""
+        return load_layout(self.layout)
+
+    @cached_property
+    def cameras(self) -> VirtualCameras:
+        """What looks at the recordings."""
+        if self.camera is not None:
+            return self.camera
+        return VirtualCameras(self.layout, self.layout, key="problem.camera")
+
+    @cached_property
+    def sources(self) -> Sources:
+        """For each 3D joint, the joints of the camera's layout whose mean it is in 2D."""
+        return joint_sources(self.cameras.seen, self.skeleton)
+
+    @cached_property
+    def known(self) -> np.ndarray:
+        """(V,) bool: the joints whose 2D place the network is given."""
+        hidden = {self.cameras.seen.joint_number(name) for name in self.cameras.hidden}
+        return np.array([bool(ones) and not hidden & set(ones) for ones in self.sources])
+
+    @property
+    def metres(self) -> float:
+        """What a coordinate is multiplied with to give metres."""
+        return METRES[self.unit or "metres"]
+
+    def check_seen(self, seen: Layout, key: str) -> None:
+        """Refuse a layout of 2D keypoints without a root, from which all else is measured.
+
+        Raises:
+            UserError: naming the joints.
+        """
+        sources = joint_sources(seen, self.skeleton)
+        lacking = [
+            name
+            for name, ones, weight in zip(
+                self.skeleton.joints, sources, root_weights(self.skeleton), strict=True
+            )
+            if weight and not ones
+        ]
+        if lacking:
+            raise UserError(
+                f"`{key}={seen.name}` lacks {' and '.join(lacking)}, from which 3D joints are "
+                "measured; a layout with hips, such as coco, is needed."
+            )
+
+    def doubts(self, recordings: Sequence[Recording]) -> list[str]:
+        """What may be wrong with the recordings of a training, a sentence each."""
+        found = upright.doubts(self.cameras, recordings, self.metres)
+        if self.unit is None:
+            found.append(
+                "`dataset.unit` is null: coordinates are taken for metres, and errors are in the "
+                "unit of the recordings."
+            )
+        return found
+
+    def network(self, backbone: "nn.Cell") -> "nn.Cell":
+        """keypoints (N, M, T, V, 3) -> joints (N, M, T, V, 3).
+
+        Raises:
+            UserError: the backbone's features are not of persons.
+        """
+        from flag3d_exp.models.reconstructor import Reconstructor
+
+        shape = (1, self.num_persons, self.clip_len, self.skeleton.num_joints, 3)
+        return Reconstructor(backbone, shape, 3)
+
+    def criterion(self, targets: Arrays) -> "nn.Cell":
+        """The mean distance of a joint in metres."""
+        from flag3d_exp.problems.lift_error import LiftError
+
+        return LiftError()
+
+    def chance(self, network: "nn.Cell", shape: Sequence[int], rng: np.random.Generator) -> Arrays:
+        """`seed` (1,) of bodies, cameras and errors, then what the backbone draws."""
+        return {"seed": rng.integers(2**63, size=1), **backbone_chance(network, shape, rng)}
+
+    def batch(self, clips: np.ndarray, targets: Arrays, chance: Arrays) -> tuple[Arrays, Arrays]:
+        """What cameras see of changed bodies; the joints in their frames, and which count."""
+        drawn = dict(chance)
+        rng = np.random.default_rng(drawn.pop("seed"))
+        joints, there = self._upward(clips)
+        if self.bodies is not None:
+            joints, there = self.bodies(joints, there, self.skeleton, rng)
+        pairs = [self._filmed(one, own, rng) for one, own in zip(joints, there, strict=True)]
+        keypoints = np.stack([one for one, _ in pairs])
+        keypoints = with_errors(keypoints, self.noise, self.missing, rng)
+        root = root_weights(self.skeleton)
+        counted = there & there[..., root > 0].all(-1, keepdims=True)
+        places = np.stack(
+            [view.coordinates(one) for (_, view), one in zip(pairs, joints, strict=True)]
+        )
+        places = lifting.relative(places, root).astype(np.float32) * counted[..., None]
+        return (
+            {"keypoints": keypoints, **drawn},
+            {"places": places, "counted": counted.astype(np.float32)},
+        )
+
+    def test_inputs(self, clips: np.ndarray) -> Arrays:
+        """What a clip's own camera sees, without errors."""
+        return {"keypoints": np.stack([self._seen_in_test(clip)[0] for clip in clips])}
+
+    def predictions(self, outputs: np.ndarray, clips: np.ndarray) -> np.ndarray:
+        """(n, V, 8): see `lifting.sums`; millimetres where the unit is known, else that unit.
+
+        Args:
+            outputs: (n, num_clips, M, T, V, 3).
+        """
+        joints, there = self._upward(clips)
+        flat = clips.reshape(-1, *clips.shape[2:])
+        views = [self._seen_in_test(clip)[1] for clip in flat]
+        joints = joints.reshape(flat.shape)
+        true = np.stack([view.coordinates(one) for view, one in zip(views, joints, strict=True)])
+        root = root_weights(self.skeleton)
+        errors = lifting.joint_errors(outputs, true.reshape(outputs.shape), there, root)
+        return lifting.sums(errors * (1000 if self.unit else 1))
+
+    def metrics(self, predictions: np.ndarray, targets: Arrays) -> dict[str, float]:
+        """The means over all joints, and `loss`, the MPJPE in metres."""
+        found = lifting.means(predictions.sum((0, 1), dtype=np.float64))
+        named = dict(zip(lifting.METRICS, found.tolist(), strict=True))
+        return {**named, "loss": named["mpjpe"] / (1000 if self.unit else 1)}
+
+    def saved(self, predictions: np.ndarray, targets: Arrays) -> Arrays:
+        """`joint_errors` (n, V, 4), the metrics; `labels` (n,), `joints` (V,), `measures` (4,)."""
+        return {
+            "joint_errors": lifting.means(predictions).astype(np.float32),
+            "labels": targets["label"],
+            "joints": np.array(self.skeleton.joints),
+            "measures": np.array(lifting.METRICS),
+        }
+
+    def keypoints(self, pixels: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """What the network gets (M, T, V, 3) of 2D joints (M, T, V, 2) and which are seen."""
+        return measured_from_root(pixels, seen & self.known, root_weights(self.skeleton))
+
+    def _upward(self, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Joints (..., V, 3) in metres, the last axis pointing up, and which are there (..., V)."""
+        joints = clips[..., UPWARD[self.cameras.up]] * np.float32(self.metres)
+        return joints, clips.any(-1)
+
+    def _seen_in_test(self, clip: np.ndarray) -> tuple[np.ndarray, View]:
+        """As `_filmed`, by a camera that the clip (M, T, V, 3) itself decides."""
+        rng = np.random.default_rng(zlib.crc32(np.ascontiguousarray(clip).tobytes()))
+        return self._filmed(*self._upward(clip), rng)
+
+    def _filmed(
+        self, joints: np.ndarray, there: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, View]:
+        """What the network gets (M, T, V, 3) of a clip, and the camera that has seen it."""
+        points = joints[there] if there.any() else np.zeros((1, 3), np.float32)
+        view = self.cameras.view(points, rng)
+        seen = self.cameras.seen
+        if seen.joints == self.skeleton.joints:
+            return self.keypoints(view.pixels(joints), there), view
+        poses = relaid_in_3d(Poses(joints, there), self.skeleton, seen)
+        pixels = view.pixels(poses.keypoints) * poses.visible[..., None]
+        pixels, _ = relaid(pixels, None, self.sources)
+        return self.keypoints(pixels, pixels.any(-1)), view
+
+
+def root_weights(layout: Layout) -> np.ndarray:
+    """(V,) weights of the joints whose mean is the root.
+
+    Raises:
+        UserError: the layout has no such joints.
+    """
+    for names in ROOT:
+        sources = [layout.joint_number(name) for name in names]
+        if None not in sources:
+            weights = np.zeros(layout.num_joints)
+            weights[sources] = 1 / len(sources)
+            return weights
+    found = dict(layout.places).get(ROOT[0][0])
+    if found is not None:
+        weights = np.zeros(layout.num_joints)
+        weights[list(found)] = 1 / len(found)
+        return weights
+    raise UserError(
+        f"layout {layout.name} has neither a base of the spine nor two hips, from which "
+        "`problem=lift` measures joints."
+    )
+
+
+def measured_from_root(pixels: np.ndarray, seen: np.ndarray, root: np.ndarray) -> np.ndarray:
+    """(M, T, V, 3) float32: x and y from the root in sizes of the person, and 1 where seen.
+
+    The size of a person is the root mean square of the distances of joints to the root, in all
+    frames. Where the root is not seen it lies between where it is; if it never is, it is the mean
+    of the joints.
+
+    Args:
+        pixels: (M, T, V, 2).
+        seen: (M, T, V) bool.
+        root: (V,) weights of the joints whose mean is the root.
+    """
+    made = np.zeros((*seen.shape, 3), np.float32)
+    for person, (places, there) in enumerate(zip(pixels, seen, strict=True)):
+        if not there.any():
+            continue
+        from_root = places - root_path(places, there, root)[:, None]
+        size = np.sqrt(np.square(from_root[there]).sum(-1).mean())
+        made[person, ..., :2] = from_root / max(size, 1e-9) * there[..., None]
+        made[person, ..., 2] = there
+    return made
+
+
+def root_path(places: np.ndarray, there: np.ndarray, root: np.ndarray) -> np.ndarray:
+    """(T, 2) where the root of a person is, see `measured_from_root`."""
+    found = there[:, root > 0].all(-1)
+    weights = np.where(found.any(), root, there)  # (V,) or (T, V)
+    if not found.any():
+        found = there.any(-1)
+    weights = np.broadcast_to(weights, there.shape)
+    total = np.maximum(weights.sum(-1, keepdims=True), 1e-9)
+    path = (weights[..., None] * places).sum(-2) / total
+    frames = np.arange(len(places))
+    return np.stack([np.interp(frames, frames[found], axis[found]) for axis in path.T], axis=-1)
+
+
+def with_errors(
+    keypoints: np.ndarray, noise: float, missing: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Keypoints (N, M, T, V, 3) with normal errors and with joints hidden for `SPAN` frames."""
+    n, m, t, v, _ = keypoints.shape
+    errors = np.float32(noise) * rng.standard_normal((n, m, t, v, 2), np.float32)
+    hidden = rng.random((n, m, -(-t // SPAN), v)) < missing
+    hidden = np.repeat(hidden, SPAN, axis=2)[:, :, :t]
+    made = keypoints.copy()
+    made[..., :2] += errors
+    made *= (keypoints[..., 2:] > 0) & ~hidden[..., None]
+    return made
