@@ -25,7 +25,12 @@ from flag3d_exp.skeletons.layout import Layout, load_layout
 from flag3d_exp.splits import check_split_names
 
 log = logging.getLogger(__name__)
-DEMOS = {"demo_in_domain": "in_domain", "demo_out_domain": "out_domain"}
+DEMOS = {  # domain and number of classes
+    "demo_in_domain": ("in_domain", 16),
+    "demo_out_domain": ("out_domain", 16),
+    "demo60_in_domain": ("in_domain", 60),
+    "demo60_out_domain": ("out_domain", 60),
+}
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,8 @@ class Dataset:
 
     Args:
         name: what logs and reports call it.
-        path: the annotation file, see `annotations`; `demo_in_domain` and `demo_out_domain` are the
-            synthetic data, made on first use.
+        path: the annotation file, see `annotations`; `demo_in_domain`, `demo_out_domain`,
+            `demo60_in_domain` and `demo60_out_domain` are the synthetic data, made on first use.
         layout: the skeleton: one of `skeletons/layouts/`, or the path of a YAML file.
         num_classes: labels are 0 to num_classes - 1.
         num_persons: persons a network sees; further ones in a recording are left out, missing ones
@@ -152,7 +157,7 @@ class Dataset:
 
 def opened(path: str, cache: str | None = "auto") -> Annotations:
     """The annotation file that a `dataset.path` names."""
-    return open_annotations(demo_path(DEMOS[path]) if path in DEMOS else path, cache)
+    return open_annotations(demo_path(*DEMOS[path]) if path in DEMOS else path, cache)
 
 
 def digest(path: str, cache: str | None = "auto") -> str | None:

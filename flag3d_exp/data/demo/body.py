@@ -15,6 +15,8 @@ SIDES = ("left", "right")
 TRUNK = ("pitch", "roll", "bend", "side", "twist", "nod", "turn")
 LIMBS = ("arm", "arm_plane", "arm_twist", "elbow", "wrist", "leg", "leg_plane", "knee", "ankle")
 ANGLES = TRUNK + tuple(f"{side}_{angle}" for side in SIDES for angle in LIMBS)
+# Angles that a pose may leave out: people don't vary in them, see `performers`.
+RARE_ANGLES = ("tilt", "left_shrug", "right_shrug")
 Length = float | np.ndarray
 NUM_NTU_JOINTS = 25
 NUM_POINTS = 30
@@ -46,7 +48,8 @@ def pose_body(angles: Mapping[str, np.ndarray], bones: Bones, flat_feet: np.ndar
             `pitch`, `bend`, `nod` lean pelvis, chest and head forward; `roll`, `side` to the right;
             `twist`, `turn` to the left. `arm` and `leg` raise a limb within the vertical plane
             `arm_plane`, `leg_plane`: 0 sideways, 90 forward. `arm_twist` turns it about itself.
-            `elbow`, `wrist` and `knee` bend, `ankle` points the foot.
+            `elbow`, `wrist` and `knee` bend, `ankle` points the foot. Those of `RARE_ANGLES` may be
+            absent: `tilt` leans the head to the right, `shrug` lifts a shoulder.
         bones: lengths.
         flat_feet: (F,) 1 where feet stay flat on the ground, 0 where they follow the shank.
 
@@ -58,7 +61,10 @@ def pose_body(angles: Mapping[str, np.ndarray], bones: Bones, flat_feet: np.ndar
     pelvis = _rotation("x", -angles["pitch"]) @ _rotation("y", angles["roll"])
     chest = pelvis @ _rotation("x", -angles["bend"]) @ _rotation("y", angles["side"])
     chest = chest @ _rotation("z", angles["twist"])
-    head = chest @ _rotation("x", -angles["nod"]) @ _rotation("z", angles["turn"])
+    neck = chest @ _rotation("x", -angles["nod"])
+    if "tilt" in angles:
+        neck = neck @ _rotation("y", angles["tilt"])
+    head = neck @ _rotation("z", angles["turn"])
 
     points[:, 1] = _along(pelvis, up=bones.lower_spine)
     points[:, 20] = points[:, 1] + _along(chest, up=bones.upper_spine)
@@ -77,8 +83,11 @@ def pose_body(angles: Mapping[str, np.ndarray], bones: Bones, flat_feet: np.ndar
         upper = chest @ _swing(sign * plane, sign * angles[f"{side}_arm"], sign * twist)
         lower = upper @ _rotation("x", np.maximum(angles[f"{side}_elbow"], 0))
         palm = lower @ _rotation("x", angles[f"{side}_wrist"])
+        clavicle = chest
+        if f"{side}_shrug" in angles:
+            clavicle = chest @ _rotation("y", -sign * angles[f"{side}_shrug"])
         points[:, shoulder] = points[:, 20] + _along(
-            chest, sign * np.asarray(bones.shoulder), 0, -0.03
+            clavicle, sign * np.asarray(bones.shoulder), 0, -0.03
         )
         points[:, elbow] = points[:, shoulder] - _along(upper, up=bones.upper_arm)
         points[:, wrist] = points[:, elbow] - _along(lower, up=bones.forearm)
@@ -110,6 +119,13 @@ def level(points: np.ndarray, front: tuple[int, ...], rear: tuple[int, ...]) -> 
     return points @ _rotation("x", -angle).swapaxes(-1, -2)
 
 
+def level_across(points: np.ndarray, right: tuple[int, ...], left: tuple[int, ...]) -> np.ndarray:
+    """The body turned about its y axis until `right` and `left` points are at the same height."""
+    across = points[:, right].mean(axis=1) - points[:, left].mean(axis=1)  # (F, 3)
+    angle = np.degrees(np.arctan2(across[:, 2], across[:, 0]))
+    return points @ _rotation("y", angle).swapaxes(-1, -2)
+
+
 def stand(points: np.ndarray, support: tuple[int, ...], hop: np.ndarray) -> np.ndarray:
     """The body put on the ground (z = 0) with the lowest of its `support` points, which rest.
 
@@ -125,6 +141,33 @@ def stand(points: np.ndarray, support: tuple[int, ...], hop: np.ndarray) -> np.n
     contact = np.einsum("fs,fsc->fc", weight, points[:, support])
     contact[:, 2] -= hop
     return points - contact[:, None]
+
+
+def plant(
+    points: np.ndarray,
+    support: tuple[int, ...],
+    rest: np.ndarray,
+    hop: np.ndarray,
+    foremost: bool = False,
+) -> np.ndarray:
+    """The body with its lowest point on the ground (z = 0), while its `support` stays where it is.
+
+    Args:
+        points: (F, 30, 3)
+        support: points that may carry the body.
+        rest: (S, 3) where these are while the body rests.
+        hop: (F,) height above the ground in metres.
+        foremost: which point of the support bears the weight: the foremost, as in a lunge, or the
+            lowest.
+    """
+    moved = points[:, support] - rest  # (F, S, 3)
+    height = -moved[..., 1] if foremost else points[:, support, 2]
+    # A soft minimum, as in `stand`.
+    weight = np.exp(-(height - height.min(axis=1, keepdims=True)) / 0.05)
+    weight /= weight.sum(axis=1, keepdims=True)
+    shift = np.einsum("fs,fsc->fc", weight, moved)
+    shift[:, 2] = points[..., 2].min(axis=1) - hop
+    return points - shift[:, None]
 
 
 def heading(points: np.ndarray, yaw: np.ndarray) -> np.ndarray:

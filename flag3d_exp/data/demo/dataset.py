@@ -2,12 +2,15 @@
 
 In-domain: 3D joints in metres (z up, joint 0 of the first frame at the origin), subjects split as
 in FLAG3D. Out-domain: clean rendered 2D views to train on; other people, other views and a faulty
-detector to test on. Nothing in it was recorded from a person.
+detector to test on. Nothing in it was recorded from a person. There are sixteen of FLAG3D's
+actions, or all sixty with fewer recordings of each.
 """
 
 import hashlib
 import os
 import pickle
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -15,21 +18,47 @@ import numpy as np
 from filelock import FileLock
 
 from flag3d_exp import files
-from flag3d_exp.data.demo import body, cameras, motions, performers
+from flag3d_exp.data.demo import actions, body, cameras, motions, performers
 from flag3d_exp.data.demo.performers import Take, perform
 from flag3d_exp.errors import UserError
 
 DOMAINS = ("in_domain", "out_domain")
-NUM_CLASSES = len(motions.ACTIONS)
+
+
+@dataclass(frozen=True)
+class Programme:
+    """What everyone does, and how often.
+
+    Attributes:
+        actions: the classes.
+        avatars: bodies of each person in motion capture, numbered.
+        repeats: recordings of each of them, numbered.
+        videos: performances of each person before the cameras, numbered.
+    """
+
+    actions: Sequence[motions.Action]
+    avatars: tuple[int, ...]
+    repeats: tuple[int, ...]
+    videos: tuple[int, ...]
+
+
+PROGRAMMES = {  # by the number of classes
+    16: Programme(motions.ACTIONS, (1, 2), (1, 2, 3), (1, 2)),
+    60: Programme(actions.ACTIONS, (1,), (1, 2, 3), (1,)),
+}
 # FLAG3D's cross-subject split.
 TRAIN_PERSONS = (2, 3, 4, 6, 7, 8, 9)
 VAL_PERSONS = (1, 5, 10)
+SUBJECTS = {"train": TRAIN_PERSONS, "val": VAL_PERSONS}
 # Subjects of the out-domain test; like FLAG3D's real-world videos named by a prefix.
 FILMED_PERSONS = {"PSYA": 21, "PSYB": 22, "PSYC": 23, "PSYD": 24, "PSYE": 25, "PSYF": 26}
 
 
-def demo_path(domain: str) -> Path:
+def demo_path(domain: str, num_classes: int = 16) -> Path:
     """The pickle of a domain, `in_domain` or `out_domain`, in the user's cache; made if absent.
+
+    Args:
+        num_classes: 16 or 60.
 
     Raises:
         UserError: the domain is unknown, or the cache folder cannot be written.
@@ -37,10 +66,10 @@ def demo_path(domain: str) -> Path:
     if domain not in DOMAINS:
         raise UserError(f"the demo data has no domain `{domain}`; accepted: {', '.join(DOMAINS)}.")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flag3d_exp"
-    path = cache / f"synthetic_{domain}_{_version()}.pkl"
+    path = cache / f"synthetic_{domain}_{num_classes}_{_version()}.pkl"
     try:
         if not path.exists():
-            _write_once(path, domain)
+            _write_once(path, domain, num_classes)
     except OSError as error:
         raise UserError(
             f"the synthetic demo data cannot be written to {cache}: {error.strerror}; "
@@ -49,53 +78,53 @@ def demo_path(domain: str) -> Path:
     return path
 
 
-def make_demo(domain: str) -> dict:
+def make_demo(domain: str, num_classes: int = 16) -> dict:
     """The synthetic data of a domain in PYSKL's form: named splits and a list of annotations."""
+    programme = PROGRAMMES[num_classes]
     if domain == "in_domain":
-        takes = {"train": _captured(TRAIN_PERSONS), "val": _captured(VAL_PERSONS)}
-        annotations = [_annotation_3d(*pair) for pair in _performed(takes)]
+        takes = {name: _captured(programme, persons) for name, persons in SUBJECTS.items()}
+        annotate = _annotation_3d
     else:
-        takes = {"train": _rendered(TRAIN_PERSONS + VAL_PERSONS), "val": _filmed()}
-        annotations = [_annotation_2d(*pair) for pair in _performed(takes)]
+        train = _rendered(programme, TRAIN_PERSONS + VAL_PERSONS)
+        takes = {"train": train, "val": _filmed(programme)}
+        annotate = _annotation_2d
+    everything = [take for chosen in takes.values() for take in chosen]
+    performed = perform(everything, programme.actions)
     split = {name: [take.name for take in chosen] for name, chosen in takes.items()}
-    return {"split": split, "annotations": annotations}
+    pairs = zip(everything, performed, strict=True)
+    return {"split": split, "annotations": [annotate(*pair) for pair in pairs]}
 
 
-def _captured(persons: tuple[int, ...]) -> list[Take]:
-    """Motion capture: two avatars and three repeats of every person and class."""
+def _captured(programme: Programme, persons: Iterable[int]) -> list[Take]:
+    """Motion capture: each repeat of each class by every avatar of a person."""
     takes = []
-    for person, avatar, label, repeat in product(persons, (1, 2), range(NUM_CLASSES), (1, 2, 3)):
-        action = motions.ACTIONS[label].number
-        name = f"S002C002M{avatar:03}P{person:03}A{action:03}R{repeat:03}"
+    every = product(persons, programme.avatars, enumerate(programme.actions), programme.repeats)
+    for person, avatar, (label, action), repeat in every:
+        name = f"S002C002M{avatar:03}P{person:03}A{action.number:03}R{repeat:03}"
         takes.append(Take(name, label, person, avatar, repeat))
     return takes
 
 
-def _rendered(persons: tuple[int, ...]) -> list[Take]:
-    """Rendered video: two repeats of every person and class, each seen by three cameras."""
+def _rendered(programme: Programme, persons: Iterable[int]) -> list[Take]:
+    """Rendered video: each performance of every person and class, seen by three cameras."""
     takes = []
-    for person, label, repeat in product(persons, range(NUM_CLASSES), (1, 2)):
-        action = motions.ACTIONS[label].number
+    every = product(persons, enumerate(programme.actions), programme.videos)
+    for person, (label, action), repeat in every:
         for camera in cameras.RENDERED:
-            name = f"S001C{camera:03}M001P{person:03}A{action:03}R{repeat:03}"
+            name = f"S001C{camera:03}M001P{person:03}A{action.number:03}R{repeat:03}"
             takes.append(Take(name, label, person, 1, repeat, camera))
     return takes
 
 
-def _filmed() -> list[Take]:
-    """Video of other people: two repeats of every person and class, each seen by two cameras."""
+def _filmed(programme: Programme) -> list[Take]:
+    """Video of other people: each performance of every person and class, seen by two cameras."""
     takes = []
-    for prefix, label, repeat in product(FILMED_PERSONS, range(NUM_CLASSES), (1, 2)):
-        action = motions.ACTIONS[label].number
+    every = product(FILMED_PERSONS, enumerate(programme.actions), programme.videos)
+    for prefix, (label, action), repeat in every:
         for view, camera in enumerate(cameras.FILMED, start=1):
-            name = f"{prefix}_A{action:03}_V{view:03}_R{repeat:03}_S001"
+            name = f"{prefix}_A{action.number:03}_V{view:03}_R{repeat:03}_S001"
             takes.append(Take(name, label, FILMED_PERSONS[prefix], 1, repeat, camera))
     return takes
-
-
-def _performed(takes: dict[str, list[Take]]) -> list[tuple[Take, np.ndarray]]:
-    everything = [take for chosen in takes.values() for take in chosen]
-    return list(zip(everything, perform(everything), strict=True))
 
 
 def _annotation_3d(take: Take, points: np.ndarray) -> dict:
@@ -126,17 +155,17 @@ def _annotation_2d(take: Take, points: np.ndarray) -> dict:
     }
 
 
-def _write_once(path: Path, domain: str) -> None:
+def _write_once(path: Path, domain: str, num_classes: int) -> None:
     """Write the file; of several processes one writes and the others wait for it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
-            files.write_bytes(path, pickle.dumps(make_demo(domain), protocol=4))
+            files.write_bytes(path, pickle.dumps(make_demo(domain, num_classes), protocol=4))
 
 
 def _version() -> str:
     """Eight digits that change with the code that makes the data."""
     digest = hashlib.sha256()
-    for name in ("dataset", "body", "cameras", "motions", "performers"):
-        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    for module in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(module.read_bytes())
     return digest.hexdigest()[:8]

@@ -20,7 +20,13 @@ TOES = (15, 19)
 
 @dataclass(frozen=True)
 class Action:
-    """One class: FLAG3D's number and name, and how the body moves and rests."""
+    """One class: FLAG3D's number and name, and how the body moves and rests.
+
+    Attributes:
+        support, level, flat_feet, across, facing, foremost: see `poses.Posture`.
+        rest: (S, 3) where the support is at rest, see `body.plant`; None: what bears the weight
+            is always in the middle, see `body.stand`.
+    """
 
     number: int
     name: str
@@ -29,6 +35,10 @@ class Action:
     support: tuple[int, ...] = FEET
     level: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     flat_feet: float = 1.0
+    across: bool = False
+    facing: float = 0.0
+    foremost: bool = False
+    rest: np.ndarray | None = None
 
 
 def _squat_with_arm_lift(phase: np.ndarray, reach: np.ndarray) -> Angles:

@@ -1,6 +1,7 @@
 """People who do the synthetic motions, each with a body, a tempo, a range and habits."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -26,18 +27,25 @@ class Take:
     camera: int = 0
 
 
-def perform(takes: list[Take]) -> list[np.ndarray]:
-    """The points of each take, (F, 30, 3): its own body doing repetitions in its own manner."""
-    plans = [_plan(take) for take in takes]
-    lengths = [len(plan["phase"]) for plan in plans]
-    columns = {name: np.concatenate([plan[name] for plan in plans]) for name in plans[0]}
-    labels = np.repeat([take.label for take in takes], lengths)
-    points = np.empty((len(labels), body.NUM_POINTS, 3))
-    for label, action in enumerate(motions.ACTIONS):
-        chosen = labels == label
-        if chosen.any():
-            points[chosen] = _move(action, {name: x[chosen] for name, x in columns.items()})
-    return np.split(points, np.cumsum(lengths)[:-1])
+def perform(
+    takes: list[Take], actions: Sequence[motions.Action] = motions.ACTIONS
+) -> list[np.ndarray]:
+    """The points of each take, (F, 30, 3): its own body doing repetitions in its own manner.
+
+    Args:
+        actions: what the takes' labels stand for.
+    """
+    found: dict[Take, np.ndarray] = {}
+    performances = dict.fromkeys(replace(take, name="", camera=0) for take in takes)
+    for label, action in enumerate(actions):
+        chosen = [take for take in performances if take.label == label]
+        if chosen:
+            plans = [_plan(take, action.seconds) for take in chosen]
+            ends = np.cumsum([len(plan["phase"]) for plan in plans])
+            plan = {name: np.concatenate([plan[name] for plan in plans]) for name in plans[0]}
+            points = np.split(_move(action, plan), ends[:-1])
+            found.update(zip(chosen, points, strict=True))
+    return [found[replace(take, name="", camera=0)] for take in takes]
 
 
 def generator(take: Take, stage: int) -> np.random.Generator:
@@ -47,13 +55,13 @@ def generator(take: Take, stage: int) -> np.random.Generator:
     )
 
 
-def _plan(take: Take) -> dict[str, np.ndarray]:
+def _plan(take: Take, seconds: float) -> dict[str, np.ndarray]:
     """What happens in each frame of a take: arrays whose first size is F."""
     person = np.random.default_rng((SEED, 1, take.person))
     habit = np.random.default_rng((SEED, 2, take.person, take.label))
     rng = np.random.default_rng((SEED, 3, take.person, take.label, take.avatar, take.repeat))
     tempo = person.uniform(0.8, 1.25) * habit.uniform(0.85, 1.15) * rng.uniform(0.93, 1.07)
-    phase = _phase(motions.ACTIONS[take.label].seconds * tempo, habit, rng)
+    phase = _phase(seconds * tempo, habit, rng)
     num_frames, num_angles = len(phase), len(body.ANGLES)
     reach = np.clip(habit.normal(0.92, 0.12) + _drift(rng, num_frames, 0.05), 0.5, 1.12)
     posture = person.normal(0, 3.0, num_angles) + habit.normal(0, 4.0, num_angles)
@@ -73,20 +81,32 @@ def _move(action: motions.Action, plan: dict[str, np.ndarray]) -> np.ndarray:
     """The points (F, 30, 3) of frames of one class."""
     motion = action.motion(plan["phase"], plan["reach"])
     hop = motion.pop("hop", 0.0) * plan["spring"]
+    slide = motion.pop("slide", None)
     angles = {
         name: motion.get(name, 0.0) + plan["posture"][:, column]
         for column, name in enumerate(body.ANGLES)
     }
+    angles |= {name: motion[name] for name in body.RARE_ANGLES if name in motion}
     bones = body.Bones(*plan["bones"].T)
     points = body.pose_body(angles, bones, np.full(len(hop), action.flat_feet))
     if action.level:
-        points = body.level(points, *action.level)
-    return body.heading(body.stand(points, action.support, hop), plan["yaw"])
+        turned = body.level_across if action.across else body.level
+        points = turned(points, *action.level)
+    if action.rest is None:
+        points = body.stand(points, action.support, hop)
+    else:
+        points = body.plant(points, action.support, action.rest, hop, action.foremost)
+    if slide is not None:
+        points[..., 0] += np.reshape(slide, (-1, 1))
+    return body.heading(points, plan["yaw"] + action.facing)
 
 
 def _phase(seconds: float, habit: np.random.Generator, rng: np.random.Generator) -> np.ndarray:
     """Phase (F,) over two to five repetitions that start anywhere, uneven in pace."""
-    repetitions = rng.uniform(2.0, 4.0) if seconds > 1.5 else rng.uniform(3.0, 6.0)
+    if seconds > 4.4:
+        repetitions = rng.uniform(1.3, 2.3)
+    else:
+        repetitions = rng.uniform(2.0, 4.0) if seconds > 1.5 else rng.uniform(3.0, 6.0)
     num_frames = max(40, round(repetitions * seconds * FRAME_RATE))
     pace = np.exp(_drift(rng, num_frames, 0.12))
     phase = np.cumsum(pace) / pace.sum() * repetitions * 2 * np.pi + rng.uniform(0, 2 * np.pi)
