@@ -26,6 +26,7 @@ from flag3d_exp.data.augment.bodies import Bodies
 from flag3d_exp.data.augment.camera import UPWARD, View, VirtualCameras
 from flag3d_exp.data.augment.camera import relaid as relaid_in_3d
 from flag3d_exp.data.poses import Poses
+from flag3d_exp.data.roots import measured_from_root, root_weights
 from flag3d_exp.errors import UserError
 from flag3d_exp.problems.problem import Arrays, backbone_chance
 from flag3d_exp.results import lifting
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from mindspore import nn
 
 METRES = {"metres": 1.0, "centimetres": 0.01, "millimetres": 0.001}
-ROOT = (("base of spine",), ("left hip", "right hip"))  # joints whose mean is the root
 SPAN = 8  # frames for which a joint is hidden together
 
 
@@ -131,6 +131,23 @@ class Lift:
             raise UserError(
                 f"`{key}={seen.name}` lacks {' and '.join(lacking)}, from which 3D joints are "
                 "measured; a layout with hips, such as coco, is needed."
+            )
+
+    def check_input(self, layout: Layout) -> None:
+        """Refuse 2D keypoints of a layout without joints that the network was trained with.
+
+        Raises:
+            UserError: naming them.
+        """
+        self.check_seen(layout, "task.layout")
+        sources = joint_sources(layout, self.skeleton)
+        pairs = zip(self.skeleton.joints, sources, self.known, strict=True)
+        lacking = [name for name, ones, needed in pairs if needed and not ones]
+        if lacking:
+            more = ", ..." if len(lacking) > 4 else ""
+            raise UserError(
+                f"layout {layout.name} lacks {', '.join(lacking[:4])}{more}, whose 2D places the "
+                f"network was trained with; train one with `problem.camera.layout={layout.name}`."
             )
 
     def doubts(self, recordings: Sequence[Recording]) -> list[str]:
@@ -246,65 +263,6 @@ class Lift:
         pixels = view.pixels(poses.keypoints) * poses.visible[..., None]
         pixels, _ = relaid(pixels, None, self.sources)
         return self.keypoints(pixels, pixels.any(-1)), view
-
-
-def root_weights(layout: Layout) -> np.ndarray:
-    """(V,) weights of the joints whose mean is the root.
-
-    Raises:
-        UserError: the layout has no such joints.
-    """
-    for names in ROOT:
-        sources = [layout.joint_number(name) for name in names]
-        if None not in sources:
-            weights = np.zeros(layout.num_joints)
-            weights[sources] = 1 / len(sources)
-            return weights
-    found = dict(layout.places).get(ROOT[0][0])
-    if found is not None:
-        weights = np.zeros(layout.num_joints)
-        weights[list(found)] = 1 / len(found)
-        return weights
-    raise UserError(
-        f"layout {layout.name} has neither a base of the spine nor two hips, from which "
-        "`problem=lift` measures joints."
-    )
-
-
-def measured_from_root(pixels: np.ndarray, seen: np.ndarray, root: np.ndarray) -> np.ndarray:
-    """(M, T, V, 3) float32: x and y from the root in sizes of the person, and 1 where seen.
-
-    The size of a person is the root mean square of the distances of joints to the root, in all
-    frames. Where the root is not seen it lies between where it is; if it never is, it is the mean
-    of the joints.
-
-    Args:
-        pixels: (M, T, V, 2).
-        seen: (M, T, V) bool.
-        root: (V,) weights of the joints whose mean is the root.
-    """
-    made = np.zeros((*seen.shape, 3), np.float32)
-    for person, (places, there) in enumerate(zip(pixels, seen, strict=True)):
-        if not there.any():
-            continue
-        from_root = places - root_path(places, there, root)[:, None]
-        size = np.sqrt(np.square(from_root[there]).sum(-1).mean())
-        made[person, ..., :2] = from_root / max(size, 1e-9) * there[..., None]
-        made[person, ..., 2] = there
-    return made
-
-
-def root_path(places: np.ndarray, there: np.ndarray, root: np.ndarray) -> np.ndarray:
-    """(T, 2) where the root of a person is, see `measured_from_root`."""
-    found = there[:, root > 0].all(-1)
-    weights = np.where(found.any(), root, there)  # (V,) or (T, V)
-    if not found.any():
-        found = there.any(-1)
-    weights = np.broadcast_to(weights, there.shape)
-    total = np.maximum(weights.sum(-1, keepdims=True), 1e-9)
-    path = (weights[..., None] * places).sum(-2) / total
-    frames = np.arange(len(places))
-    return np.stack([np.interp(frames, frames[found], axis[found]) for axis in path.T], axis=-1)
 
 
 def with_errors(

@@ -27,6 +27,7 @@ class Bodies:
     """Random changes of the 3D joints of a batch, constant over each clip.
 
     Args:
+        probability: of changing a clip; the mirror image has its own.
         limbs: probability that an arm or a leg of a clip is that of another clip of the batch.
         lengths: probability that a clip has the bone lengths of another one.
         turn: standard deviation of the angle by which each limb, and its lower part, is turned
@@ -35,6 +36,7 @@ class Bodies:
         mirror: probability of the mirror image.
     """
 
+    probability: Annotated[float, ">= 0, <= 1"] = 0.5
     limbs: Annotated[float, ">= 0, <= 1"] = 0.5
     lengths: Annotated[float, ">= 0, <= 1"] = 0.5
     turn: Annotated[float, ">= 0, <= 180"] = 20.0
@@ -50,8 +52,22 @@ class Bodies:
         """Joints (N, M, T, V, 3) float32, the last axis pointing up, and which are there (N, M, T,
         V).
 
-        A joint is lost where the way to it from the root is.
+        In a changed clip, a joint is lost where the way to it from the root is.
         """
+        changed = rng.random(len(joints)) < self.probability
+        made, found = self._changed(joints, there, layout, rng)
+        made = np.where(changed[:, None, None, None, None], made, joints)
+        found = np.where(changed[:, None, None, None], found, there)
+        mirrored = rng.random(len(joints)) < self.mirror
+        order = layout.mirror_order
+        made[mirrored] = made[mirrored][..., order, :] * np.array([-1, 1, 1], np.float32)
+        found[mirrored] = found[mirrored][..., order]
+        return made * found[..., None], found
+
+    def _changed(
+        self, joints: np.ndarray, there: np.ndarray, layout: Layout, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """All clips with other limbs, lengths and turns."""
         starts = np.array([p if p >= 0 else joint for joint, p in enumerate(layout.parents)])
         bones = joints - joints[..., starts, :]
         known = there & there[..., starts]
@@ -76,12 +92,7 @@ class Bodies:
         angles = rng.uniform(0, 2 * np.pi, num_clips)
         axes = np.stack([np.cos(angles), np.sin(angles), np.zeros(num_clips)], axis=-1)
         tilts = np.radians(self.tilt) * rng.standard_normal(num_clips)
-        built = turned(built, rotations(axes, tilts))
-        chosen = rng.random(num_clips) < self.mirror
-        order = layout.mirror_order
-        built[chosen] = built[chosen][..., order, :] * np.array([-1, 1, 1], np.float32)
-        found[chosen] = found[chosen][..., order]
-        return built * found[..., None], found
+        return turned(built, rotations(axes, tilts)), found
 
     def _turns(self, num_clips: int, rng: np.random.Generator) -> np.ndarray:
         """(N, 3, 3) rotations of a limb."""

@@ -44,6 +44,7 @@ def converted(
     num_persons: int = 2,
     missing: frozenset[str] = frozenset(),
     how: Reading | None = None,
+    key: str = "task.source",
 ) -> Converted:
     """What the source holds.
 
@@ -54,13 +55,14 @@ def converted(
         num_persons: the most persons to keep of an NTU RGB+D skeleton file, or of a video.
         missing: names to leave out.
         how: what the files leave open; None: nothing.
+        key: what refusals call the source.
 
     Raises:
         UserError: the source is not there, of another form, or what is wrong in it.
     """
     how = how or Reading(num_persons=num_persons)
     if not os.path.exists(source):
-        raise UserError(f"`task.source`: {source} is not there.")
+        raise UserError(f"`{key}`: {source} is not there.")
     check_format(how.format)
     suffix = source.suffix.lower()
     if suffix in (".yaml", ".yml"):
@@ -80,7 +82,7 @@ def converted(
     if suffix in PICKLES:
         return _of_pickle(source, missing, how.layout)
     raise UserError(
-        f"`task.source` must be a folder of .skeleton files or of poses, or end in .skeleton, "
+        f"`{key}` must be a folder of .skeleton files or of poses, or end in .skeleton, "
         f".pkl, .yaml, .json, .csv, .npy or .bvh; got {source.name}."
     )
 

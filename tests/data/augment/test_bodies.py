@@ -7,7 +7,8 @@ from flag3d_exp.data.augment.bodies import ATTACHED, BENDING, Bodies, parts, rot
 from flag3d_exp.skeletons.layout import load_layout
 
 LAYOUT = load_layout("nturgb+d")
-NONE = Bodies(limbs=0, lengths=0, turn=0, tilt=0, mirror=0)
+OFF = {"probability": 1, "limbs": 0, "lengths": 0, "turn": 0, "tilt": 0, "mirror": 0}
+NONE = Bodies(**OFF)
 
 
 def batch(num_clips: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -38,7 +39,7 @@ def test_limbs_are_those_below_shoulders_and_hips():
 
 def test_an_exchanged_limb_is_another_clip_s_from_the_own_shoulder_on():
     joints, there = batch(2)
-    changed = Bodies(limbs=1, lengths=0, turn=0, tilt=0, mirror=0)
+    changed = Bodies(**OFF | {"limbs": 1})
     made, _ = changed(joints, there, LAYOUT, np.random.default_rng(1))
     arm, shoulder = parts(LAYOUT, ATTACHED)[0], LAYOUT.joint_number("left shoulder")
     np.testing.assert_allclose(made[..., shoulder, :], joints[..., shoulder, :], atol=1e-5)
@@ -50,8 +51,7 @@ def test_an_exchanged_limb_is_another_clip_s_from_the_own_shoulder_on():
 @pytest.mark.parametrize("settings", [{"turn": 40}, {"tilt": 40}, {"mirror": 1}])
 def test_turns_and_mirrors_keep_lengths(settings):
     joints, there = batch()
-    off = {"limbs": 0, "lengths": 0, "turn": 0, "tilt": 0, "mirror": 0}
-    made, found = Bodies(**off | settings)(joints, there, LAYOUT, np.random.default_rng(0))
+    made, found = Bodies(**OFF | settings)(joints, there, LAYOUT, np.random.default_rng(0))
     order = LAYOUT.mirror_order if "mirror" in settings else np.arange(25)
     np.testing.assert_allclose(lengths(made), lengths(joints)[..., order], rtol=1e-3, atol=1e-4)
     assert np.abs(made - joints).max() > 0.1 and found.all()
@@ -59,7 +59,7 @@ def test_turns_and_mirrors_keep_lengths(settings):
 
 def test_lengths_change_by_one_ratio_over_a_clip_and_directions_stay():
     joints, there = batch()
-    changed = Bodies(limbs=0, lengths=1, turn=0, tilt=0, mirror=0)
+    changed = Bodies(**OFF | {"lengths": 1})
     made, _ = changed(joints, there, LAYOUT, np.random.default_rng(0))
     with np.errstate(invalid="ignore"):
         ratios = lengths(made) / lengths(joints)  # (N, 1, 5, V)
@@ -88,3 +88,10 @@ def test_rotations_turn_by_the_angle_about_the_axis():
     matrices = rotations(np.array([[0.0, 0, 1], [1, 0, 0]]), np.radians([90, 180]))
     vectors = np.array([[[1.0, 0, 0]], [[0, 1, 0]]])
     np.testing.assert_allclose(turned(vectors, matrices), [[[0, 1, 0]], [[0, -1, 0]]], atol=1e-12)
+
+
+def test_so_many_clips_are_changed_as_asked_for():
+    joints, there = batch(400)
+    made, _ = Bodies(probability=0.3, mirror=0)(joints, there, LAYOUT, np.random.default_rng(0))
+    same = (np.abs(made - joints).max((1, 2, 3, 4)) == 0).mean()
+    assert abs(same - 0.7) < 0.07

@@ -1,0 +1,183 @@
+"""`task=lift`: a dataset of 2D keypoints becomes one of 3D joints."""
+
+import logging
+import reprlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+
+from flag3d_exp import bounds, console
+from flag3d_exp.config.command_line import assignment, shell_command
+from flag3d_exp.config.experiment import Experiment, class_name
+from flag3d_exp.config.restore import restored_model
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.demo.dataset import demo_path
+from flag3d_exp.data.formats.convert import Converted, converted, write_annotations
+from flag3d_exp.data.formats.detections import Reading, check_image_shape
+from flag3d_exp.data.source import DEMOS
+from flag3d_exp.engine.checkpoint import load_checkpoint
+from flag3d_exp.engine.predict import Predictor
+from flag3d_exp.errors import UserError, blamed_on
+from flag3d_exp.faults import Faults
+from flag3d_exp.problems import lifted
+from flag3d_exp.problems.lift import Lift as Problem
+from flag3d_exp.runs.references import find_checkpoint
+from flag3d_exp.skeletons.layout import Layout, load_layout
+from flag3d_exp.tasks.convert import dataset_settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Lift:
+    """Settings of `task=lift`.
+
+    Args:
+        checkpoint: a checkpoint file, a run folder (its best one) or an MLflow run id, of a run
+            with `problem=lift`.
+        input: recordings in 2D, as `task=convert` takes them, or `demo_out_domain`. Splits, labels
+            and subjects of an annotation file are kept.
+        output: the annotation file to write; None: `lifted.pkl` in the run folder.
+        format: of a pose estimator's files, where it is not recognised.
+        layout: of the recordings' joints, where the files leave it open.
+        unit: of a pose estimator's coordinates, where their size leaves it open.
+        image_shape: (height, width) of the videos, for coordinates that are shares of it.
+        num_persons: the most persons to keep of a video.
+        score_threshold: joints with a score of at most this are missing; None: of at most 0.
+        hop: frames from one window to the next; each frame is the mean of the windows over it.
+        batch_size: windows per forward pass.
+    """
+
+    checkpoint: str
+    input: str
+    output: str | None = None
+    format: str | None = None
+    layout: str | None = None
+    unit: Literal["pixels", "share", "signed"] | None = None
+    image_shape: tuple[int, int] | None = None
+    num_persons: Annotated[int, ">= 1"] = 2
+    score_threshold: Annotated[float, ">= 0, < 1"] | None = None
+    hop: Annotated[int, ">= 1, <= 100000"] = 8
+    batch_size: Annotated[int, ">= 1, <= 65536"] = 32
+
+    def __post_init__(self) -> None:
+        bounds.check(self, "task")
+        check_image_shape(self.image_shape)
+
+    def __call__(self, experiment: Experiment) -> None:
+        """Lift, write the annotation file, and print the command that looks at it."""
+        path = find_checkpoint(self.checkpoint, "task.checkpoint", experiment.tracking_uri)
+        problem = lifting_problem(experiment)
+        with blamed_on("task.input"):
+            found = self._read()
+            layout = load_layout(found.layout, "task.layout")
+            problem.check_input(layout)
+            check_flat(found.recordings, layout)
+        with blamed_on("task.checkpoint"):
+            checkpoint = load_checkpoint(path)
+        device, _ = experiment.device()
+        model = restored_model(experiment, checkpoint, [])
+        predict = Predictor(model, device.compiles())
+        made = []
+        with console.progress_bar() as bar:
+            for number, one in enumerate(found.recordings):
+                bar.show("lifting", number, len(found.recordings))
+                network = Windowed(predict, problem.num_persons, self.batch_size)
+                made.append(
+                    lifted.lifted(one, layout, problem, network, self.hop, self.score_threshold)
+                )
+        output = self._output(experiment.folder)
+        write_annotations(output, found.splits, made)
+        console.say(f"{len(made)} recordings in 3D: {output}")
+        done = Converted(found.splits, made, problem.layout, [])
+        settings = dataset_settings(done, output)
+        given = [assignment(f"dataset.{name}", value) for name, value in settings.items()]
+        console.say("To look at them:")
+        console.say("  " + shell_command(["task=inspect", "dataset=custom", *given], []))
+
+    def _read(self) -> Converted:
+        """What the input holds.
+
+        Raises:
+            UserError: it is not there or can't be read.
+        """
+        demo = self.input in DEMOS
+        source = demo_path(DEMOS[self.input]) if demo else Path(self.input).expanduser()
+        shape = None if self.image_shape is None else (self.image_shape[0], self.image_shape[1])
+        how = Reading(self.format, self.layout, self.unit, shape, 2, self.num_persons)
+        return converted(source, self.num_persons, how=how, key="task.input")
+
+    def _output(self, folder: Path) -> Path:
+        """Where to write.
+
+        Raises:
+            UserError: that is the input.
+        """
+        if self.output is None:
+            return folder / "lifted.pkl"
+        output = Path(self.output).expanduser()
+        if output.exists() and output.samefile(Path(self.input).expanduser()):
+            raise UserError("`task.output` must be another file than `task.input`.")
+        return output
+
+
+@dataclass(frozen=True)
+class Windowed:
+    """keypoints (W, L, V, 3) of windows -> joints (W, L, V, 3), so many windows at a time.
+
+    Args:
+        num_persons: that the network takes; the others are missing.
+    """
+
+    predict: Predictor
+    num_persons: int
+    batch_size: int
+
+    def __call__(self, keypoints: np.ndarray) -> np.ndarray:
+        """The joints."""
+        parts = []
+        for start in range(0, len(keypoints), self.batch_size):
+            part = keypoints[start : start + self.batch_size]
+            shape = (self.batch_size, self.num_persons, *part.shape[1:])
+            clips = np.zeros(shape, np.float32)  # of one size, so that one shape is compiled
+            clips[: len(part), 0] = part
+            parts.append(self.predict(clips)[: len(part), 0])
+        return np.concatenate(parts)
+
+
+def lifting_problem(experiment: Experiment) -> Problem:
+    """What the network has learned.
+
+    Raises:
+        UserError: it does not lift.
+    """
+    problem = experiment.problem()
+    if not isinstance(problem, Problem):
+        chosen = experiment.choices.get("problem", class_name(experiment.config.problem))
+        raise UserError(
+            "`task=lift` needs a network that was trained with `problem=lift`; this one was "
+            f"trained with `problem={chosen}`."
+        )
+    return problem
+
+
+def check_flat(recordings: Sequence[Recording], layout: Layout) -> None:
+    """Refuse recordings that are in 3D already, that are no numbers, or of other joints.
+
+    Raises:
+        UserError: naming them.
+    """
+    faults = Faults()
+    for one in recordings:
+        num_joints, num_coordinates = one.keypoints.shape[2:]
+        if num_coordinates != 2:
+            faults.add(reprlib.repr(one.name), "it is in 3D already; 2D keypoints are lifted.")
+        elif num_joints != layout.num_joints:
+            reason = f"it has {num_joints} joints, but layout {layout.name} has "
+            faults.add(reprlib.repr(one.name), f"{reason}{layout.num_joints}; set `task.layout`.")
+        elif not one.finite:
+            faults.add(reprlib.repr(one.name), "it holds NaN or infinite values.")
+    faults.refuse("")
