@@ -5,13 +5,14 @@ A writer holds an advisory lock on its temporary file, so that those of killed w
 from those still being written, by any process on any machine.
 """
 
+import csv
 import errno
 import fcntl
 import json
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 PREFIX = ".tmp-"  # of temporary files; the process id and a random number follow
 FULL = (errno.ENOSPC, errno.EDQUOT)
+FORMULA_STARTS = (*"=+-@\t\r\n", *"＝＋－＠")  # the last four: for spreadsheets in Japanese
 _cleaned: set[Path] = set()  # folders whose abandoned files this process has removed
 UNNAMED = (*FULL, errno.EFBIG, errno.EIO)  # what `write` raises, without the file's name
 
@@ -73,6 +75,22 @@ def write_json(path: Path, value: Any, private: bool = False) -> None:
         if private:
             temporary.chmod(0o600)
         temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Replace `path` by a CSV file; see `replacing`.
+
+    Every text is quoted, whatever separates the columns where it is opened, and behind an
+    apostrophe where a spreadsheet would take it for a formula.
+    """
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
+        for row in (columns, *rows):
+            writer.writerow([_spreadsheet_text(v) if isinstance(v, str) else v for v in row])
+
+
+def _spreadsheet_text(text: str) -> str:
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def write_arrays(path: Path, arrays: "Mapping[str, np.ndarray]", keep: int = 1) -> None:

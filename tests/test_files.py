@@ -1,4 +1,5 @@
 import ast
+import csv
 import errno
 import json
 import os
@@ -172,6 +173,16 @@ def writes_in_place(node: ast.AST) -> bool:
     if name == "open" and any(mode in ("'w'", "'wb'", "'a'", "'ab'", "'x'") for mode in given):
         return "temporary" not in (called, given[0])
     return (called, name) == ("os", "replace")
+
+
+@pytest.mark.parametrize("start", "=+-@\t\r\n＝＋－＠")
+def test_no_text_is_a_formula_in_a_spreadsheet(tmp_path, start):
+    name = f"{start}cmd|' /C calc'!A0;=1+1"
+    files.write_rows(tmp_path / "table.csv", ["name", "rank"], [[name, -1], ["a", 0.5]])
+    with open(tmp_path / "table.csv", newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [["name", "rank"], [f"'{name}", "-1"], ["a", "0.5"]]
+    text = (tmp_path / "table.csv").read_bytes().decode().partition("\r\n")[2]
+    assert text.startswith(f'"\'{name}",')  # in quotes, so that no other separator splits it
 
 
 def test_a_user_without_a_home_gets_one_of_his_own(tmp_path, monkeypatch):

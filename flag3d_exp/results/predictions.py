@@ -13,8 +13,6 @@ from flag3d_exp.names import check_names
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.arrays import npz_arrays
 
-FORMULA_STARTS = (*"=+-@\t\r\n", *"＝＋－＠")  # the last four: for spreadsheets in Japanese
-
 
 @dataclass(frozen=True)
 class Predictions:
@@ -66,11 +64,6 @@ def likeliest(
         }
         for name, row_scores, row_order in zip(names, scores, order, strict=True)
     ]
-
-
-def spreadsheet_text(name: str) -> str:
-    """The name, behind an apostrophe where a spreadsheet would take it for a formula."""
-    return f"'{name}" if name.startswith(FORMULA_STARTS) else name
 
 
 def load_predictions(path: Path) -> Predictions:

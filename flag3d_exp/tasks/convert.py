@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 
 import yaml
 
-from flag3d_exp import bounds, console, files
+from flag3d_exp import console, files
 from flag3d_exp.config.command_line import assignment, shell_command
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.data.formats.convert import Converted, converted, write_annotations
-from flag3d_exp.data.formats.detections import Reading, check_image_shape
+from flag3d_exp.data.formats.detections import OpenFacts
 from flag3d_exp.data.formats.ntu import read_missing
 from flag3d_exp.data.inputs import mapped_to
 from flag3d_exp.errors import UserError, blamed_on
@@ -23,8 +23,8 @@ EPOCHS, BATCH_SIZE, UPDATES = 10, 8, 200  # that suit a dataset of some tens to 
 
 
 @dataclass(frozen=True)
-class Convert:
-    """Settings of `task=convert`.
+class Convert(OpenFacts):
+    """Settings of `task=convert`, besides those of `OpenFacts`.
 
     Args:
         source: files of a pose estimator (see `data.formats.poses`), NTU RGB+D `.skeleton` files
@@ -35,10 +35,6 @@ class Convert:
         num_persons: the most persons to keep of a video or an NTU RGB+D skeleton file.
         missing: a list of NTU RGB+D recordings to leave out, as its authors give it; None: none.
         to_layout: layout to map the joints to; joints that the source has not are missing.
-        format: of the source, where it is not recognised.
-        layout: of the source's joints, where the files leave it open.
-        unit: of the source's coordinates, where their size leaves it open.
-        image_shape: (height, width) of the videos, for coordinates that are shares of it.
         num_coordinates: 2 leaves out the depth beside pixels, 3 keeps it; None: as the unit says.
     """
 
@@ -48,18 +44,10 @@ class Convert:
     num_persons: Annotated[int, ">= 1"] = 2
     missing: str | None = None
     to_layout: str | None = None
-    format: str | None = None
-    layout: str | None = None
-    unit: (
-        Literal["pixels", "share", "signed", "metres", "millimetres", "centimetres", "inches"]
-        | None
-    ) = None
-    image_shape: tuple[int, int] | None = None
     num_coordinates: Literal[2, 3] | None = None
 
     def __post_init__(self) -> None:
-        bounds.check(self, "task")
-        check_image_shape(self.image_shape)
+        super().__post_init__()
         if self.to_layout is not None:
             load_layout(self.to_layout, "task.to_layout")
 
@@ -71,7 +59,8 @@ class Convert:
             raise UserError("`task.output` must be another file than `task.source`.")
         missing = frozenset() if self.missing is None else read_missing(Path(self.missing))
         with blamed_on("task.source"):
-            found = converted(source, self.num_persons, missing, self._how)
+            how = self.reading(self.num_coordinates, self.num_persons)
+            found = converted(source, self.num_persons, missing, how)
             if self.to_layout is not None:
                 target = load_layout(self.to_layout)
                 recordings = mapped_to(target, load_layout(found.layout), found.recordings)
@@ -100,19 +89,6 @@ class Convert:
             console.say("To train on them:")
             num_recordings = len(found.splits[settings["splits"]["train"]])
             console.say("  " + shell_command([*given, *training(num_recordings)], flags))
-
-    @property
-    def _how(self) -> Reading:
-        shape = self.image_shape
-        image_shape = None if shape is None else (shape[0], shape[1])
-        return Reading(
-            self.format,
-            self.layout,
-            self.unit,
-            image_shape,
-            self.num_coordinates,
-            num_persons=self.num_persons,
-        )
 
 
 def dataset_settings(found: Converted, output: Path) -> dict[str, Any]:

@@ -3,15 +3,15 @@
 import csv
 import io
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from flag3d_exp import bounds, console, files
+from flag3d_exp import console, files
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.data.annotations import Recording
-from flag3d_exp.data.formats.detections import Reading, check_image_shape
+from flag3d_exp.data.formats.detections import OpenFacts
 from flag3d_exp.data.inputs import read_any
 from flag3d_exp.data.poses import visible
 from flag3d_exp.errors import UserError, blamed_on, nearest
@@ -19,7 +19,6 @@ from flag3d_exp.faults import Faults
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.text import file_text
 from flag3d_exp.results.intervals import Estimate
-from flag3d_exp.results.predictions import spreadsheet_text
 from flag3d_exp.results.repetitions import autocorrelation_count, count_metrics, repetitions
 
 log = logging.getLogger(__name__)
@@ -27,43 +26,27 @@ MAX_TOLD, MAX_COUNT = 20, 100_000
 
 
 @dataclass(frozen=True)
-class Count:
-    """Settings of `task=count`.
+class Count(OpenFacts):
+    """Settings of `task=count`, besides those of `OpenFacts`.
 
     Args:
         input: recordings, as `task=predict` takes them.
         truth: a CSV file of true counts (name, count, and optional person); None: none is known.
-        format: of a pose estimator's files, where it is not recognised.
-        layout: of the recordings' joints, where the files do not say.
-        unit: of the coordinates, where their size leaves it open.
-        image_shape: (height, width) of the videos, for coordinates that are shares of it.
         num_persons: the most persons to keep of a video.
         score_threshold: joints with a score of at most this are missing.
     """
 
     input: str
     truth: str | None = None
-    format: str | None = None
-    layout: str | None = None
-    unit: (
-        Literal["pixels", "share", "signed", "metres", "millimetres", "centimetres", "inches"]
-        | None
-    ) = None
-    image_shape: tuple[int, int] | None = None
     num_persons: Annotated[int, ">= 1, <= 200"] = 8
     score_threshold: Annotated[float, ">= 0, < 1"] = 0.1
-
-    def __post_init__(self) -> None:
-        bounds.check(self, "task")
-        check_image_shape(self.image_shape)
 
     def __call__(self, experiment: Experiment) -> None:
         """Count, write tables and the player, and compare with the truth if it is given."""
         from flag3d_exp.report.timeline import player, timeline_figure
 
         folder = experiment.folder
-        shape = None if self.image_shape is None else (self.image_shape[0], self.image_shape[1])
-        how = Reading(self.format, self.layout, self.unit, shape, None, self.num_persons)
+        how = self.reading(num_persons=self.num_persons)
         with blamed_on("task.input"):
             layout, recordings = read_any(
                 Path(self.input).expanduser(), how, num_persons=self.num_persons
@@ -73,7 +56,8 @@ class Count:
         rows = [row for one in recordings for row in self._counted(one)]
         found = None if truth is None else judged(rows, truth)
         files.write_json(folder / "counts.json", rows)
-        write_counts(folder / "counts.csv", rows)
+        columns = ["name", "person", "count", "repetition", "first", "last"]
+        files.write_rows(folder / "counts.csv", columns, count_rows(rows))
         files.write_figure(folder / "timeline.png", timeline_figure(rows), 120)
         files.write_text(folder / "timeline.html", player(recordings, rows, layout, 10))
         for row in rows[:MAX_TOLD]:
@@ -188,21 +172,13 @@ def write_metrics(path: Path, found: Mapping[str, Mapping[str, Estimate]]) -> No
         log.info("%s: %s", {"count": "counted"}.get(key, key), ", ".join(parts))
 
 
-def write_counts(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def count_rows(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Any]]:
     """A row for each repetition: name, person, count of the person, number, first, last frame.
 
     A person without a repetition has one row, with a count of 0.
     """
-    with (
-        files.replacing(path) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
-        writer.writerow(["name", "person", "count", "repetition", "first", "last"])
-        for row in rows:
-            name = spreadsheet_text(row["name"])
-            for number, one in enumerate(row["repetitions"], start=1):
-                facts = [number, one["first"], one["last"]]
-                writer.writerow([name, row["person"], row["count"], *facts])
-            if not row["count"]:
-                writer.writerow([name, row["person"], 0, "", "", ""])
+    for row in rows:
+        for number, one in enumerate(row["repetitions"], start=1):
+            yield [row["name"], row["person"], row["count"], number, one["first"], one["last"]]
+        if not row["count"]:
+            yield [row["name"], row["person"], 0, "", "", ""]

@@ -1,19 +1,18 @@
 """`task=predict`: classes for recordings that need no labels, whole or over time."""
 
-import csv
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import numpy as np
 from omegaconf import OmegaConf
 
-from flag3d_exp import bounds, console, files
+from flag3d_exp import console, files
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.config.restore import restored_model
-from flag3d_exp.data.formats.detections import Reading, check_image_shape
+from flag3d_exp.data.formats.detections import OpenFacts
 from flag3d_exp.data.inputs import input_clips, read_inputs
 from flag3d_exp.data.source import Dataset
 from flag3d_exp.data.timelines import Windows, timelines
@@ -22,7 +21,7 @@ from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import UserError, blamed_on
-from flag3d_exp.results.predictions import likeliest, spreadsheet_text
+from flag3d_exp.results.predictions import likeliest
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.session import Evaluator, forward_passes
 from flag3d_exp.skeletons.layout import load_layout
@@ -34,8 +33,8 @@ ALIGN = "flag3d_exp.problems.align.Align"
 
 
 @dataclass(frozen=True)
-class Predict:
-    """Settings of `task=predict`.
+class Predict(OpenFacts):
+    """Settings of `task=predict`, besides those of `OpenFacts`.
 
     Args:
         checkpoint: a checkpoint file, a run folder (its best one) or an MLflow run id.
@@ -44,10 +43,6 @@ class Predict:
         classes: a text file of classes to choose among instead of the checkpoint's, of a run with
             `problem=align`; see `texts.descriptions`.
         top_k: classes per recording.
-        format: of a pose estimator's files, where it is not recognised.
-        layout: of the recordings' joints, where it is not the network's and the files do not say.
-        unit: of the coordinates, where their size leaves it open.
-        image_shape: (height, width) of the videos, for coordinates that are shares of it.
         window: frames that are predicted at once, for a timeline of each person; None: a recording
             is predicted as a whole.
         hop: frames from one window to the next.
@@ -62,13 +57,6 @@ class Predict:
     input: str
     classes: str | None = None
     top_k: Annotated[int, ">= 1"] = 5
-    format: str | None = None
-    layout: str | None = None
-    unit: (
-        Literal["pixels", "share", "signed", "metres", "millimetres", "centimetres", "inches"]
-        | None
-    ) = None
-    image_shape: tuple[int, int] | None = None
     window: Annotated[int, ">= 2, <= 100000"] | None = None
     hop: Annotated[int, ">= 1, <= 100000"] = 10
     confidence: Annotated[float, ">= 0, <= 1"] = 0.4
@@ -78,8 +66,7 @@ class Predict:
     num_workers: Annotated[int, ">= 1"] = 1
 
     def __post_init__(self) -> None:
-        bounds.check(self, "task")
-        check_image_shape(self.image_shape)
+        super().__post_init__()
         if self.count and self.window is None:
             raise UserError("`task.count` is of a timeline's segments: set `task.window`, too.")
         if self.window is not None:
@@ -93,7 +80,10 @@ class Predict:
         with blamed_on("task.input"):
             layout = load_layout(settings.layout)
             recordings = read_inputs(
-                Path(self.input).expanduser(), layout, settings.num_persons, self._how(settings)
+                Path(self.input).expanduser(),
+                layout,
+                settings.num_persons,
+                self.reading(settings.num_coordinates),  # as many as the network was trained on
             )
         classes = experiment.classes
         if self.classes is not None:
@@ -134,7 +124,13 @@ class Predict:
     ) -> None:
         """Write and print the likeliest classes of each recording."""
         rows = likeliest(names, scores, classes, self.top_k)
-        write_csv(folder / "predicted.csv", rows)
+        table = (
+            [row["name"], rank, one["label"], one["class"], one["probability"]]
+            for row in rows
+            for rank, one in enumerate(row["classes"], start=1)
+        )
+        columns = ["name", "rank", "label", "class", "probability"]
+        files.write_rows(folder / "predicted.csv", columns, table)
         files.write_json(folder / "predicted.json", rows)
         for row in rows[:10]:
             first = row["classes"][0]
@@ -142,12 +138,6 @@ class Predict:
         if len(rows) > 10:
             log.info("and %d more", len(rows) - 10)
         console.say(f"predictions: {folder / 'predicted.csv'}")
-
-    def _how(self, settings: Dataset) -> Reading:
-        """What the files leave open; the network takes as many coordinates as it was trained on."""
-        shape = None if self.image_shape is None else (self.image_shape[0], self.image_shape[1])
-        num_coordinates = settings.num_coordinates
-        return Reading(self.format, self.layout, self.unit, shape, num_coordinates)
 
 
 def with_classes(experiment: Experiment, texts: str) -> tuple[Experiment, list[str]]:
@@ -170,20 +160,3 @@ def with_classes(experiment: Experiment, texts: str) -> tuple[Experiment, list[s
     chosen = {"texts": texts, "classes": names, "unseen": None}
     config.problem = OmegaConf.merge(config.problem, chosen)
     return replace(experiment, config=config), names
-
-
-def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """One line per recording and rank: name, rank, label, class, probability.
-
-    Names stand as a spreadsheet may read them (`spreadsheet_text`).
-    """
-    with (
-        files.replacing(path) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)  # all texts, whatever separates
-        writer.writerow(["name", "rank", "label", "class", "probability"])
-        for row in rows:
-            for rank, one in enumerate(row["classes"], start=1):
-                name, known = spreadsheet_text(row["name"]), spreadsheet_text(one["class"])
-                writer.writerow([name, rank, one["label"], known, one["probability"]])

@@ -3,7 +3,6 @@
 What `task=predict` and `task=evaluate` share when `task.window` is given.
 """
 
-import csv
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,6 @@ from flag3d_exp.data.inputs import input_clips
 from flag3d_exp.data.timelines import rows_of
 from flag3d_exp.data.windows import Track, windows
 from flag3d_exp.errors import UserError, nearest
-from flag3d_exp.results.predictions import spreadsheet_text
 from flag3d_exp.results.segmentation import segmentation_metrics
 from flag3d_exp.results.timeline import UNKNOWN, Timeline
 from flag3d_exp.skeletons.layout import Layout
@@ -111,28 +109,18 @@ def write_tables(
     where the person is not seen.
     """
     files.write_json(folder / "timeline.json", list(rows))
-    with (
-        files.replacing(folder / "timeline.csv") as temporary,
-        open(temporary, "w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
-        columns = ["name", "person", "first", "last", "class", "label", "confidence"]
-        writer.writerow([*columns, "count"])
-        for row in rows:
-            for one in row["segments"]:
-                facts = [one["first"], one["last"], spreadsheet_text(one["class"])]
-                name = spreadsheet_text(row["name"])
-                facts += [one["label"], one["confidence"], one.get("count", "")]
-                writer.writerow([name, row["person"], *facts])
-    with (
-        files.replacing(folder / "timeline_scores.csv") as temporary,
-        open(temporary, "w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
-        writer.writerow(["name", "person", "first", *map(spreadsheet_text, classes)])
-        for track, one in zip(found, made, strict=True):
-            name = spreadsheet_text(track.recording.name)
-            rounded = np.round(one.scores, 4).tolist()
-            for cell, scores in enumerate(rounded):
-                if any(scores):
-                    writer.writerow([name, track.person, cell * one.hop, *scores])
+    facts = ["first", "last", "class", "label", "confidence"]
+    segments = (
+        [row["name"], row["person"], *(one[key] for key in facts), one.get("count", "")]
+        for row in rows
+        for one in row["segments"]
+    )
+    files.write_rows(folder / "timeline.csv", ["name", "person", *facts, "count"], segments)
+    cells = (
+        [track.recording.name, track.person, cell * one.hop, *scores]
+        for track, one in zip(found, made, strict=True)
+        for cell, scores in enumerate(np.round(one.scores, 4).tolist())
+        if any(scores)
+    )
+    columns = ["name", "person", "first", *classes]
+    files.write_rows(folder / "timeline_scores.csv", columns, cells)

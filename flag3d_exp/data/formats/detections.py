@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from flag3d_exp import bounds
 from flag3d_exp.errors import UserError
 
 MAX_VALUE = 1e7  # of a coordinate: whatever the unit, more is no place of a joint
@@ -37,6 +38,35 @@ class Reading:
     image_shape: tuple[int, int] | None = None
     num_coordinates: int | None = None
     num_persons: int = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenFacts:
+    """Settings of every task that reads files of poses: what a user says where they leave it open.
+
+    Args:
+        format: of a pose estimator's files, where it is not recognised.
+        layout: of the recordings' joints, where the files do not say.
+        unit: of the coordinates, where their size leaves it open.
+        image_shape: (height, width) of the videos, for coordinates that are shares of it.
+    """
+
+    format: str | None = None
+    layout: str | None = None
+    unit: (
+        Literal["pixels", "share", "signed", "metres", "millimetres", "centimetres", "inches"]
+        | None
+    ) = None
+    image_shape: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        bounds.check(self, "task")
+        check_image_shape(self.image_shape)
+
+    def reading(self, num_coordinates: int | None = None, num_persons: int = 8) -> Reading:
+        """These facts, and what the task itself asks of the files."""
+        shape = None if self.image_shape is None else (self.image_shape[0], self.image_shape[1])
+        return Reading(self.format, self.layout, self.unit, shape, num_coordinates, num_persons)
 
 
 @dataclass(frozen=True)
