@@ -57,8 +57,8 @@ class Dataset:
         train_share: share of each class's training recordings to train on, drawn from the seed.
         classes: names of the labels, in order.
         unit: of 3D coordinates; null: not known, or they are pixels.
-        unseen: names of classes to leave out of training; each evaluation split becomes two, see
-            `unseen`.
+        unseen: names of classes to leave out of training, or the name of a choice of classes; each
+            evaluation split becomes two, see `unseen`.
         cache: folder for the converted file; "auto": flag3d_exp in $XDG_CACHE_HOME or ~/.cache;
             null: read the file itself at each start.
         recorded_layout: the skeleton of 3D recordings that cameras (`augment=camera`) show as 2D
@@ -89,7 +89,7 @@ class Dataset:
     fold: Annotated[int, ">= 0"] | None = None
     groups: str = FIELD
     num_folds: Annotated[int, ">= 2"] | None = None
-    unseen: list[str] | None = None
+    unseen: list[str] | str | None = None
     unit: Literal["metres", "centimetres", "millimetres"] | None = None
 
     def __post_init__(self) -> None:

@@ -1,18 +1,50 @@
 """Classes that are not trained on, for zero-shot recognition: `dataset.unseen`.
 
+They are listed there, or it names a choice of `class_splits.yaml`.
+
 The recordings of an evaluation split become two: `val` keeps the classes that were trained on, and
 `val_unseen` gets the others. What is chosen by `val` (the best epoch, a temperature) is so chosen
 without any recording of an unseen class.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.errors import UserError, nearest
+from flag3d_exp.reading.text import file_text, parsed_yaml
 from flag3d_exp.splits import UNSEEN
 
+CHOICES = Path(__file__).with_name("class_splits.yaml")
 
-def evaluated_splits(splits: Mapping[str, str], unseen: Sequence[str] | None) -> dict[str, str]:
+
+@cache
+def named_choices() -> dict[str, list[str]]:
+    """The classes of each choice that `dataset.unseen` may name."""
+    return parsed_yaml(file_text(CHOICES))
+
+
+def unseen_classes(unseen: Sequence[str] | str | None) -> list[str]:
+    """The classes that `dataset.unseen` lists, or those of the choice that it names.
+
+    Raises:
+        UserError: there is no choice of this name.
+    """
+    if not isinstance(unseen, str):
+        return list(unseen or ())
+    known = named_choices()
+    if unseen not in known:
+        raise UserError(
+            f"`dataset.unseen={unseen}` names no choice of classes; accepted: a list of classes, "
+            f"such as `dataset.unseen=[Sit-ups]`, or one of {', '.join(known)}."
+        )
+    return list(known[unseen])
+
+
+def evaluated_splits(
+    splits: Mapping[str, str], unseen: Sequence[str] | str | None
+) -> dict[str, str]:
     """`dataset.splits` with those of the unseen classes: name -> the file's name for it."""
     if not unseen:
         return dict(splits)
@@ -25,7 +57,9 @@ def evaluated_splits(splits: Mapping[str, str], unseen: Sequence[str] | None) ->
 
 
 def check_unseen(
-    unseen: Sequence[str] | None, classes: Sequence[str] | None, splits: Mapping[str, str]
+    unseen: Sequence[str] | str | None,
+    classes: Sequence[str] | None,
+    splits: Mapping[str, str],
 ) -> None:
     """Refuse unseen classes that the dataset lacks, or that leave too few of either kind.
 
@@ -40,17 +74,19 @@ def check_unseen(
         raise UserError(
             "`dataset.unseen` names classes of `dataset.classes`, which is null; give both."
         )
-    for name in unseen:
+    names = unseen_classes(unseen)
+    key = f"dataset.unseen={unseen}" if isinstance(unseen, str) else "dataset.unseen"
+    for name in names:
         if name not in classes:
             raise UserError(
-                f"`dataset.unseen`: {name!r} is not in `dataset.classes`.{nearest(name, classes)}"
+                f"`{key}`: {name!r} is not in `dataset.classes`.{nearest(name, classes)}"
             )
-    if len(set(unseen)) < len(unseen):
+    if len(set(names)) < len(names):
         raise UserError("`dataset.unseen` names a class twice.")
-    if len(classes) - len(unseen) < 2:
+    if len(classes) - len(names) < 2:
         raise UserError(
             f"`dataset.unseen` must leave at least 2 of {len(classes)} classes to train on; it "
-            f"names {len(unseen)}."
+            f"names {len(names)}."
         )
     for split in splits:
         if split.endswith(UNSEEN):
@@ -63,7 +99,7 @@ def check_unseen(
 def of_split(
     recordings: Sequence[Recording],
     split: str,
-    unseen: Sequence[str] | None,
+    unseen: Sequence[str] | str | None,
     classes: Sequence[str],
 ) -> Sequence[Recording]:
     """The recordings of a split: those of unseen classes if its name says so, else the others.
@@ -76,7 +112,7 @@ def of_split(
     """
     if not unseen:
         return recordings
-    labels = {list(classes).index(name) for name in unseen}
+    labels = {list(classes).index(name) for name in unseen_classes(unseen)}
     wanted = split.endswith(UNSEEN)
     found = [one for one in recordings if (one.label in labels) == wanted]
     if not found:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from flag3d_exp import bounds
+from flag3d_exp.data.unseen import unseen_classes
 from flag3d_exp.problems.classify import drawn_chance, score_metrics
 from flag3d_exp.problems.problem import Arrays
 from flag3d_exp.results.metrics import average_clips
@@ -28,7 +29,7 @@ class Align:
 
     Args:
         classes: names of the labels, by which sentences are found.
-        unseen: names of the classes that are not trained on.
+        unseen: names of the classes that are not trained on, see `dataset.unseen`.
         texts: `auto` for the text file of this package that describes the classes, the name of one,
             or the path of your own, see `texts.descriptions`.
         parts: take the mean of the vectors of a class's sentences, those on parts of the body as
@@ -40,7 +41,7 @@ class Align:
     """
 
     classes: list[str] | None
-    unseen: list[str] | None = None
+    unseen: list[str] | str | None = None
     texts: str = "auto"
     parts: bool = False
     scale: Annotated[float, ">= 1, <= 100"] = 14.0
@@ -112,7 +113,7 @@ class Align:
         labels = targets["label"]
         found = score_metrics(predictions, labels)
         names = list(self.classes or ())
-        unseen = np.array([names.index(name) for name in self.unseen or ()], np.int64)
+        unseen = np.array([names.index(name) for name in unseen_classes(self.unseen)], np.int64)
         if len(unseen) and np.isin(labels, unseen).all():
             found |= zero_shot_metrics(predictions, labels, unseen, self.vectors)
         return found

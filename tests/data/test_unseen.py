@@ -1,6 +1,8 @@
 """`dataset.unseen`: what is trained on, what is evaluated, and that nothing else is chosen by."""
 
 import pickle
+from collections import Counter
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -8,11 +10,23 @@ import pytest
 from flag3d_exp.data.pipeline import GraphPipeline
 from flag3d_exp.data.source import Dataset, build
 from flag3d_exp.data.transforms import Stream
-from flag3d_exp.data.unseen import evaluated_splits
+from flag3d_exp.data.unseen import evaluated_splits, named_choices, unseen_classes
 from flag3d_exp.errors import UserError
+from flag3d_exp.results.published import BODY_PART_OF, BODY_PARTS
+from flag3d_exp.results.published import CLASSES as FLAG3D
 
 CLASSES = ["walk", "run", "jump", "wave"]
 SPLITS = {"train": "one", "val": "two", "test": "three"}
+TWINS = [
+    ("Lateral Raise Forward Circles", "Lateral Raise Backward Circles"),
+    ("Lying Shoulder Joint Upward Round", "Lying Shoulder Joint Downward Round"),
+    ("Dumbbell Curls", "Alternate Dumbbell Curls"),
+    (
+        "Right-side Bent-over Tricep Extension With Resistance Band",
+        "Bent-over Dumbbell Tricep Extension",
+    ),
+    ("Right Leg Reverse Lunge", "Alternate Reverse Lunge"),
+]
 
 
 def settings(path, **changes) -> Dataset:
@@ -104,3 +118,57 @@ def test_a_split_of_the_name_that_unseen_classes_take_is_refused():
 def test_a_split_without_recordings_of_unseen_classes_is_refused(tmp_path):
     with pytest.raises(UserError, match="split 'val' has no recording of unseen classes"):
         names(written(tmp_path / "z.pkl", [0, 1, 1, 0]))
+
+
+@pytest.mark.parametrize(
+    ("drawn", "num_unseen", "per_part"),
+    [("flag3d_50_10", 10, {1}), ("flag3d_55_5", 5, {0, 1}), ("flag3d_48_12", 12, {1, 2})],
+)
+def test_choices_of_flag3d_s_classes_are_even_over_the_body_and_keep_twins(
+    drawn, num_unseen, per_part
+):
+    choices = [unseen_classes(f"{drawn}_seed{seed}") for seed in (1, 2, 3)]
+    for chosen in choices:
+        assert len(set(chosen)) == len(chosen) == num_unseen
+        counts = Counter(BODY_PART_OF[name] for name in chosen)
+        assert {counts[part] for part in BODY_PARTS} == per_part
+        for twins in TWINS:
+            assert len(set(twins) & set(chosen)) in (0, 2)
+    assert all(len(set(a) & set(b)) < num_unseen / 2 for a, b in combinations(choices, 2))
+
+
+def test_a_part_of_the_body_can_be_left_out():
+    for part, names in BODY_PARTS.items():
+        assert unseen_classes(f"flag3d_without_{part.replace(' ', '_')}") == list(names)
+
+
+def test_there_are_no_other_choices_and_a_copy_is_given():
+    assert len(named_choices()) == 3 * 3 + len(BODY_PARTS)
+    unseen_classes("flag3d_55_5_seed1").clear()
+    assert len(unseen_classes("flag3d_55_5_seed1")) == 5
+
+
+def test_a_choice_does_what_the_list_of_its_classes_does(path):
+    """Labels 0 to 3 of the file are the first classes, of which one is unseen."""
+    choice = "flag3d_50_10_seed1"
+    listed = unseen_classes(choice)
+    assert [name in listed for name in FLAG3D[:4]] == [False, False, False, True]
+    made = []
+    for unseen in (choice, listed):
+        changed = Dataset(
+            "x", str(path), "nturgb+d", 60, SPLITS, classes=list(FLAG3D), unseen=unseen, cache=None
+        )
+        clips = build(changed, GraphPipeline("nturgb+d", clip_len=4), Stream("j"), 0)
+        made.append({split: one.names for split, one in clips.items()})
+    assert made[0] == made[1]
+    assert made[0]["val_unseen"] == ("r7",)
+
+
+def test_a_choice_of_classes_that_the_dataset_lacks_is_refused():
+    with pytest.raises(UserError, match="`dataset.unseen=flag3d_55_5_seed1`: 'Fortune Cat' is not"):
+        settings("x.pkl", unseen="flag3d_55_5_seed1")
+
+
+def test_an_unknown_choice_is_refused_with_those_there_are():
+    with pytest.raises(UserError, match="accepted: a list of classes.*flag3d_50_10_seed1, .*_hip"):
+        settings("x.pkl", unseen="flag3d_55_5_seed4")
