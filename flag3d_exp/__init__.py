@@ -1,7 +1,6 @@
 """flag3d_exp: skeleton action recognition on FLAG3D with Hydra, MindSpore, MLflow and Optuna.
 
-What it offers to Python is in `flag3d_exp.interface` and `flag3d_exp.streaming`, which are imported
-when they are asked for.
+The Python API is in `flag3d_exp.interface` and `flag3d_exp.streaming`. Both are imported lazily.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -4,7 +4,7 @@ from flag3d_exp.engine.interrupt import end_on_sigterm
 
 
 def main() -> None:
-    """Run the program; SIGTERM ends it in one line while it is still being imported, too."""
+    """Run the program; SIGTERM ends it with one line, even during the imports."""
     end_on_sigterm()
     from flag3d_exp.main import main as program
 

@@ -1,4 +1,4 @@
-"""The range of a setting, written once, in its annotation: `Annotated[float, ">= 0, < 1"]`.
+"""The range of a setting, written once in its annotation: `Annotated[float, ">= 0, < 1"]`.
 
 A range is a list of conditions, separated by commas:
 
@@ -7,8 +7,8 @@ A range is a list of conditions, separated by commas:
     not empty               a list
     as long as other        a list, compared with the setting `other`
 
-A configuration is checked against it before the run starts (see `signature`); an object that is
-made in Python checks itself with `check`.
+The settings of a configuration are checked against their ranges before the run starts (see
+`signature`). An object that is made in Python checks its own settings with `check`.
 """
 
 import operator
@@ -25,10 +25,10 @@ NOTHING: Mapping[str, Any] = {}
 
 
 def within(bounds: str, value: Any, others: Mapping[str, Any] = NOTHING) -> bool:
-    """Whether a value is in a range such as `>= 0, < 1`; no range holds NaN or infinity.
+    """Whether a value is in a range such as `>= 0, < 1`; NaN and infinity are in no range.
 
     Args:
-        others: the settings that the range may name; a condition on an absent one is met.
+        others: the settings that the range may name; a condition on an absent setting is met.
     """
     if isinstance(value, float) and not isfinite(value):
         return False
@@ -47,7 +47,7 @@ def check(settings: Any, group: str) -> None:
     """Check the fields of a dataclass against the ranges in their annotations.
 
     Raises:
-        UserError: naming the field as `group.field`, its value and the range.
+        UserError: a value is out of range; the message names `group.field`, value and range.
     """
     for field in fields(settings):
         value = getattr(settings, field.name)
@@ -58,7 +58,7 @@ def check(settings: Any, group: str) -> None:
 
 
 def _conditions(bounds: str) -> list[list[str]]:
-    """The words of each condition."""
+    """The conditions of a range, each split into words."""
     return [condition.split() for condition in bounds.split(",")]
 
 
@@ -94,7 +94,10 @@ def _in_words(condition: list[str]) -> str:
 
 
 def _violated(annotation: Any, value: Any, others: Mapping[str, Any]) -> str | None:
-    """The range that the value, of whichever type of a union, or an element of it is outside of."""
+    """The range that a value or one of its elements violates; None if every range holds.
+
+    The annotation may be a union, in which each type has its own range.
+    """
     kind, parts = get_origin(annotation), get_args(annotation)
     if kind is Annotated:
         inner = _violated(parts[0], value, others)

@@ -1,4 +1,4 @@
-"""What a run says on the terminal: a header, a progress bar, one line an epoch, tables."""
+"""Terminal output of a run: a header, a progress bar, one line per epoch, tables."""
 
 import logging
 import os
@@ -27,9 +27,9 @@ PERCENT = ("top1", "top5")
 
 
 class PrintableFormatter(logging.Formatter):
-    """Log lines that are safe to print, whatever names from files they hold.
+    """Format log lines that are safe to print, even if they hold names from files.
 
-    Further lines of a message are indented, so that a name can't imitate a line of the log.
+    The second and later lines of a message are indented, so that a name can't imitate a log line.
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
@@ -42,7 +42,7 @@ class PrintableFormatter(logging.Formatter):
 
 
 class StdoutHandler(logging.Handler):
-    """Log lines on `sys.stdout` as it is at the time, for a bar that is drawn there to make way."""
+    """Write log lines to the current `sys.stdout`, so that a progress bar there can move aside."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the record."""
@@ -53,10 +53,10 @@ class StdoutHandler(logging.Handler):
 
 
 class ProgressBar:
-    """A bar with time left, loss, accuracy and clips/s on a terminal; nothing elsewhere.
+    """A bar with time left, loss, accuracy and clips/s; invisible if stdout is not a terminal.
 
     Args:
-        first: what is said until there is something to count.
+        first: the text before the first count is known.
     """
 
     def __init__(self, bar: Progress | None, first: str):
@@ -64,14 +64,14 @@ class ProgressBar:
         self._task = bar.add_task(first, total=None, count="", left="", note="") if bar else None
 
     def show(self, title: str, done: int, total: int, note: str = "", left: str = "") -> None:
-        """Draw `done` of `total` with a title before and a note behind.
+        """Draw `done` of `total`, with a title before the bar and a note after it.
 
         Args:
-            left: how long the whole run will take yet.
+            left: the time that the rest of the whole run will take.
         """
         if self._bar is None or self._task is None:
             return
-        if title != self._title:  # else the time left is 0 for ever once the bar was full
+        if title != self._title:  # a bar that was full once would show 0 time left for ever
             self._bar.reset(self._task, total=total)
             self._title = title
         self._bar.update(
@@ -86,14 +86,14 @@ class ProgressBar:
 
 
 class TimeLeft:
-    """How long work will take yet, by the mean time of what has been done since the first call."""
+    """The time that work will still take, from the mean time per item since the first call."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
         self._first: tuple[int, float] | None = None
 
     def text(self, done: int, total: int) -> str:
-        """`1:02:03` or `02:03`; empty as long as it cannot be told."""
+        """`1:02:03` or `02:03`; empty while there is nothing to estimate it from."""
         now = self._clock()
         if self._first is None:
             self._first = (done, now)
@@ -108,10 +108,10 @@ class TimeLeft:
 
 @contextmanager
 def progress_bar(first: str = "starting") -> Iterator[ProgressBar]:
-    """A bar for the time of the block; log lines appear above it.
+    """Show a bar during the block; log lines appear above it.
 
     Args:
-        first: what is said until there is something to count.
+        first: the text before the first count is known.
     """
     if not sys.stdout.isatty():
         yield ProgressBar(None, first)
@@ -123,7 +123,7 @@ def progress_bar(first: str = "starting") -> Iterator[ProgressBar]:
         TextColumn("{task.fields[count]}", table_column=Column(no_wrap=True)),
         TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
         TextColumn("{task.fields[left]}", table_column=Column(no_wrap=True)),
-        # The one that gives way on a narrow terminal.
+        # This column shrinks on a narrow terminal.
         TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, ratio=1)),
     )
     with Progress(*columns, console=console, transient=True, expand=True) as bar:
@@ -131,16 +131,17 @@ def progress_bar(first: str = "starting") -> Iterator[ProgressBar]:
 
 
 def open_streams() -> None:
-    """Make stdout and stderr take every line.
+    """Make stdout and stderr accept every line.
 
-    A closed one swallows it: otherwise the next file that is opened would get its number, and what
-    is printed. One that cannot encode a letter, such as an ASCII console, gets it escaped.
+    A closed stream is opened on the null device. Otherwise the next file that is opened would get
+    its file descriptor and receive what is printed. A stream that cannot encode a letter, such as
+    an ASCII console, gets the letter escaped.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free file descriptor
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
         if stream is None:
@@ -150,12 +151,12 @@ def open_streams() -> None:
 
 
 def say(text: str) -> None:
-    """Print one line, safe for a terminal whatever names from files it holds."""
+    """Print one line, made safe for a terminal even if it holds names from files."""
     print(printable(text), flush=True)
 
 
 def show(text: str) -> None:
-    """Print Markdown: as it stands, but on a terminal with its tables drawn within the width."""
+    """Print Markdown unchanged; on a terminal, draw its tables within the terminal's width."""
     text = printable_lines(text)
     if not sys.stdout.isatty():
         print(text)
@@ -212,7 +213,7 @@ def summary_lines(
 
 
 def browse_line(uri: str, page: str) -> str:
-    """The one line that opens the MLflow UI on a run, `page` being its address within the UI."""
+    """The line that tells how to open a run in the MLflow UI; `page` is its address in the UI."""
     if uri.startswith("http"):
         return f"browse the run: {without_user(uri)}/{page}"
     python = Path(sys.executable)

@@ -1,9 +1,9 @@
-"""Credentials in URIs: masked where they enter the program, given back to what connects.
+"""Credentials in URIs: masked where they enter the program, restored when a library connects.
 
-`hidden` puts `***` in their place and keeps the URI in an environment variable, which only the
-processes that this one starts inherit; so no configuration, file, page, command line or message has
-them. `opened` gives the URI back to the library that connects. Without a kept URI, as in a run that
-is resumed, the library finds them itself: MLflow in MLFLOW_TRACKING_USERNAME and
+`hidden` replaces the credentials by `***` and keeps the URI in an environment variable, which only
+child processes inherit. So no configuration, file, page, command line or message holds credentials.
+`opened` returns the full URI for the library that connects. Without a kept URI, as in a resumed
+run, the library finds the credentials itself: MLflow in MLFLOW_TRACKING_USERNAME and
 MLFLOW_TRACKING_PASSWORD, PostgreSQL in PGPASSWORD or ~/.pgpass.
 """
 
@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 MASK = "***"
 KEPT = "FLAG3D_EXP_CREDENTIALS"  # environment variable: masked URI -> URI, as JSON
-MIN_SECRET = 6  # characters of a password that is masked outside of its URI, too
+MIN_SECRET = 6  # shorter passwords are masked only within their URI
 SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*://"
 # Up to the last @, because a password may hold any character. After a web server's name, digits
 # before a slash are a port.
@@ -41,7 +41,7 @@ def masked(text: str) -> str:
 
 
 def hidden(uri: str) -> str:
-    """The URI masked; it is kept for `opened`, in this process and those that it starts."""
+    """The masked URI; the full one is kept for `opened` in this process and its children."""
     safe = masked(uri)
     if safe != uri:
         kept = _kept(os.environ.get(KEPT, "")) | {safe: uri}
@@ -50,10 +50,10 @@ def hidden(uri: str) -> str:
 
 
 def opened(uri: str) -> str:
-    """What to connect to for a URI that may be masked.
+    """The URI to connect to, for a URI that may be masked.
 
-    The user and password of a web server go to MLflow's environment variables, so that MLflow,
-    which repeats URIs in its messages, never sees them in one.
+    The user and password of a web server are put into MLflow's environment variables instead,
+    because MLflow repeats URIs in its messages.
     """
     uri = _kept(os.environ.get(KEPT, "")).get(uri, uri)
     if not uri.startswith(("http://", "https://")):
@@ -67,13 +67,13 @@ def opened(uri: str) -> str:
 
 
 def without_user(uri: str) -> str:
-    """The URI without user and password, for a browser and to compare places."""
+    """The URI without user and password, for a browser and for comparing stores."""
     safe = masked(uri)
     return re.sub(rf"^({SCHEME})[^/?#@]*@", r"\1", safe)
 
 
 def same_place(uri: str | None, other: str | None) -> bool:
-    """Whether two URIs differ in nothing but the user who connects."""
+    """Whether two URIs differ at most in their user and password."""
     if uri is None or other is None:
         return uri is other
     return without_user(uri) == without_user(other)
@@ -90,9 +90,10 @@ def _kept(text: str) -> dict[str, str]:
 
 @lru_cache(maxsize=8)
 def _secrets(text: str) -> tuple[str, ...]:
-    """The kept passwords themselves, as they stand in the URI and as they are meant; long first.
+    """The kept passwords, percent-encoded as in the URI and decoded, the longest first.
 
-    Short ones and those of letters alone are left out: `mlflow` and `postgres` are words as well.
+    Short passwords and passwords of letters only are left out: `mlflow` and `postgres` are also
+    ordinary words.
     """
     found: set[str] = set()
     for uri in _kept(text).values():

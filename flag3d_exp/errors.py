@@ -1,4 +1,4 @@
-"""What a user is told when something they gave cannot be used."""
+"""The error for a user's mistake, and the functions that make its message safe to print."""
 
 import os
 import re
@@ -13,8 +13,8 @@ WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 MAX_WORD, MAX_LINE, MAX_NAME = 400, 2000, 200  # characters of a message, and of a name compared
-# Control characters, lone surrogates, separators of lines, and marks that reverse the direction of
-# text: what a terminal obeys instead of showing it. Tabs are harmless.
+# Characters that a terminal obeys instead of showing: control characters, lone surrogates, line
+# separators, and marks that reverse the direction of text. Tabs are harmless.
 UNPRINTABLE = re.compile(
     "[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
@@ -23,7 +23,7 @@ UNPRINTABLE = re.compile(
 class UserError(Exception):
     """A user's mistake; the message is the one line they see: key, value, what is accepted.
 
-    Names from files are part of it, so it is made safe to print (`printable`).
+    It may contain names from files, so it is made safe to print (`printable`).
     """
 
     def __str__(self) -> str:
@@ -33,17 +33,17 @@ class UserError(Exception):
 def printable(text: str) -> str:
     r"""The text as one line of bounded length that a terminal shows as it is.
 
-    Control characters and terminal escapes become `\x1b` and the like, as in a Python literal; the
-    middle of long words and of a long line is left out.
+    Control characters and terminal escapes are written as in a Python literal (`\x1b`). The middle
+    of long words and of a long line is left out.
     """
-    text = masked(text)  # before anything is left out of it
+    text = masked(text)  # first: a password of which the middle is left out is not recognised
     words = re.sub(rf"\S{{{MAX_WORD + 1},}}", lambda word: _middle_out(word[0], 200, 60), text)
     line = _middle_out(words, MAX_LINE - 600, 500) if len(words) > MAX_LINE else words
     return visible(line)
 
 
 def visible(text: str) -> str:
-    r"""The text, whole, fit to be shown: on a terminal, on a page, in a log.
+    r"""The whole text, made safe to show on a terminal, on a page or in a log.
 
     Control characters are written as in a Python literal (`\x1b`, `\n`), and the credentials of
     URIs as `***`.
@@ -66,9 +66,9 @@ def _escaped(character: str) -> str:
 
 @contextmanager
 def blamed_on(key: str) -> Iterator[None]:
-    """A block, or a function, whose refusals are of what `key` was given.
+    """Put `key` in front of the user errors of a block or a function.
 
-    They get its name in front, unless they name a key of its group themselves.
+    An error that already names a key of the same group stays as it is.
     """
     try:
         yield
@@ -79,7 +79,7 @@ def blamed_on(key: str) -> Iterator[None]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A question naming the likeliest of the `known` names, or nothing if none is near."""
+    """A question with the most similar of the `known` names; empty if none is similar."""
     if len(name) > MAX_NAME:  # comparing takes time quadratic in the length
         return ""
     short = [other for other in known if len(other) <= MAX_NAME]

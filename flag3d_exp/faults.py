@@ -1,4 +1,4 @@
-"""What is wrong with several items of a file, said at once: one line, a reason with its items."""
+"""Collected faults of the items of a file, reported in one line, grouped by reason."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from flag3d_exp.errors import UserError
 
 MAX_NAMES, MAX_REASONS = 5, 5  # of a line
-MAX_KEPT = 1000  # reasons; what follows is counted
+MAX_KEPT = 1000  # reasons; later ones are only counted
 
 
 class Faults:
-    """Refusals of items, by their reason.
+    """The faults of items, grouped by reason.
 
     Args:
-        what: one of the items is, such as "recording".
+        what: the word for one item, such as "recording".
     """
 
     def __init__(self, what: str = "recording") -> None:
@@ -21,24 +21,24 @@ class Faults:
         self.names: dict[str, list[str]] = {}
 
     def add(self, name: str, reason: str) -> None:
-        """Note what is wrong with an item, as a sentence; no name if the reason has it."""
+        """Note a fault of an item as a sentence; `name` is empty if the reason contains it."""
         self.count += 1
         if reason in self.names or len(self.names) < MAX_KEPT:
             self.names.setdefault(reason, []).append(name)
 
     @contextmanager
     def of(self, name: str) -> Iterator[None]:
-        """A block whose refusal is noted for the item, and what comes after it goes on."""
+        """Note a user error of the block for the item, and continue after the block."""
         try:
             yield
         except UserError as error:
             self.add(name, str(error))
 
     def refuse(self, where: str) -> None:
-        """Raise what was noted, if anything was.
+        """Raise the noted faults, if there are any.
 
         Args:
-            where: the file, and what else there is to say in front.
+            where: the beginning of the message, such as the file.
 
         Raises:
             UserError: one line, with at most five reasons and five items of each.

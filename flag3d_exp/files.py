@@ -1,8 +1,8 @@
-"""Files that are replaced whole: a reader finds the old content or the new, never a part.
+"""Atomic replacement of files: a reader finds the old content or the new, never a part.
 
-Every file of a run is written here: to a temporary file beside its place, synced, then renamed.
-A writer holds an advisory lock on its temporary file, so that those of killed writers can be told
-from those still being written, by any process on any machine.
+Every file of a run is written here: to a temporary file in the same folder, synced, then renamed.
+A writer holds an advisory lock on its temporary file. So any process on any machine can distinguish
+the temporary files of killed writers from those that are still being written.
 """
 
 import csv
@@ -31,14 +31,14 @@ UNNAMED = (*FULL, errno.EFBIG, errno.EIO)  # what `write` raises, without the fi
 
 @contextmanager
 def replacing(path: Path, keep: int = 1) -> Iterator[Path]:
-    """A temporary file that becomes `path` when the block ends, and is removed if it raises.
+    """A temporary file that becomes `path` when the block ends, and is removed if the block raises.
 
     Args:
         path: in a folder that exists. The temporary file has the same suffix.
-        keep: how many files to keep: `path` and, of its predecessors, `<stem>-1`, `<stem>-2`, ...
+        keep: how many files to keep: `path` and its predecessors, `<stem>-1`, `<stem>-2`, ...
 
     Raises:
-        OSError: naming `path` or, if its disk is full, the folder; what was there is untouched.
+        OSError: names `path` or, if its disk is full, the folder; the old file is unchanged.
     """
     temporary, descriptor = _locked_temporary(path)
     try:
@@ -69,7 +69,7 @@ def write_json(path: Path, value: Any, private: bool = False) -> None:
     """Replace `path` by a file of `value` as JSON; see `replacing`.
 
     Args:
-        private: only the user may read it.
+        private: make the file readable by the user only.
     """
     with replacing(path) as temporary:
         if private:
@@ -80,8 +80,8 @@ def write_json(path: Path, value: Any, private: bool = False) -> None:
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Replace `path` by a CSV file; see `replacing`.
 
-    Every text is quoted, whatever separates the columns where it is opened, and behind an
-    apostrophe where a spreadsheet would take it for a formula.
+    Every text is quoted, so that the file can be opened with any column separator. A text that a
+    spreadsheet would read as a formula gets an apostrophe in front.
     """
     with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
@@ -106,21 +106,21 @@ def write_figure(path: Path, figure: "Figure", dpi: int, **settings: Any) -> Non
     """Replace `path` by a picture of `figure`; see `replacing`.
 
     Args:
-        settings: further ones of `Figure.savefig`.
+        settings: further arguments of `Figure.savefig`.
     """
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=dpi, **settings)
 
 
 def remove_abandoned(folder: Path, recursive: bool = True) -> list[Path]:
-    """Remove the temporary files in `folder` whose writers are gone; what was removed."""
+    """Remove the temporary files in `folder` whose writers have ended; return the removed ones."""
     pattern = f"{PREFIX}*"
     found = folder.rglob(pattern) if recursive else folder.glob(pattern)
     return [path for path in found if _removed_if_abandoned(path)]
 
 
 def settle_home() -> None:
-    """Give a user without a home folder one for this process, in the folder for temporary files."""
+    """Give a user without a home folder one in the temporary folder, for this process."""
     if os.path.isabs(os.path.expanduser("~")):
         return
     home = os.path.join(tempfile.gettempdir(), f"flag3d_exp-{os.getuid()}")
@@ -133,12 +133,12 @@ def settle_home() -> None:
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether the error says that a disk, or the user's share of it, is full."""
+    """Whether the error says that a disk is full or the user's quota is exhausted."""
     return isinstance(error, OSError) and error.errno in FULL
 
 
 def reason(error: OSError) -> str:
-    """What went wrong and where, without the error's number."""
+    """The reason and the file of an error, without its number."""
     where = f": `{error.filename}`" if error.filename else ""
     return f"{error.strerror or error}{where}"
 
@@ -146,7 +146,7 @@ def reason(error: OSError) -> str:
 def _locked_temporary(path: Path) -> tuple[Path, int]:
     """A new temporary file for `path`, and a descriptor that holds its lock.
 
-    A process's first one in a folder removes those that killed writers left there.
+    The first call for a folder in a process also removes the files that killed writers left there.
     """
     if path.parent not in _cleaned:
         _cleaned.add(path.parent)
@@ -160,7 +160,7 @@ def _locked_temporary(path: Path) -> tuple[Path, int]:
             raise _with_place(error, temporary, path) from error
         with suppress(OSError):  # a file system without locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if temporary.exists():  # else it was taken for abandoned before it was locked
+        if temporary.exists():  # else another process removed it as abandoned before the lock
             return temporary, descriptor
         os.close(descriptor)
 
@@ -168,12 +168,12 @@ def _locked_temporary(path: Path) -> tuple[Path, int]:
 def _removed_if_abandoned(path: Path) -> bool:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-    except OSError:  # gone meanwhile, or not a file that a writer left
+    except OSError:  # already removed, or not the file of a writer
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         path.unlink()
-    except OSError:  # its writer is at work, or the file system has no locks
+    except OSError:  # its writer is still running, or the file system has no locks
         return False
     finally:
         os.close(descriptor)
@@ -181,7 +181,7 @@ def _removed_if_abandoned(path: Path) -> bool:
 
 
 def _with_place(error: OSError, temporary: Path, path: Path) -> OSError:
-    """The same error about `path` or, if its disk is full, the folder."""
+    """The same error, naming `path` or, if its disk is full, the folder."""
     unnamed = error.filename is None and error.errno in UNNAMED
     if error.filename != str(temporary) and not unnamed:
         return error
@@ -191,7 +191,7 @@ def _with_place(error: OSError, temporary: Path, path: Path) -> OSError:
 
 
 def _rotate(path: Path, keep: int) -> None:
-    """Shift `path` to `<stem>-1` and so on, `path` itself staying in place until it is replaced."""
+    """Copy `path` to `<stem>-1` and shift older files; `path` stays until it is replaced."""
     names = [path, *(path.with_stem(f"{path.stem}-{i}") for i in range(1, keep))]
     for older, newer in zip(reversed(names[1:]), reversed(names[:-1]), strict=True):
         if newer is not path and newer.exists():

@@ -1,4 +1,4 @@
-"""The Python interface: what the command line does, with arrays in and arrays out.
+"""The Python interface: the functions of the command line, on arrays.
 
     import flag3d_exp as f3d
 
@@ -10,7 +10,7 @@
     train, val = f3d.clips(x, y, layout="coco", training=True), f3d.clips(x2, y2, layout="coco")
     trained = f3d.train(model, train, {"val": val}, epochs=12)
 
-MindSpore is imported when a network is needed, not before. Accuracies are in percent.
+MindSpore is imported only when a network is needed. Accuracies are in percent.
 
 Sizes: M persons, T frames, V joints, C coordinates, n recordings, K classes.
 """
@@ -97,15 +97,15 @@ class LoadedRun:
         scores: Keypoints | None = None,
         image_shape: tuple[int, int] | None = None,
     ) -> np.ndarray:
-        """What the problem predicts of each recording; in classification, probabilities (n, K).
+        """The predictions for each recording; in classification, probabilities (n, K).
 
         Args:
             keypoints: (M, T, V, C) of one recording, or a list of them, or clips.
             scores: (M, T, V) of one recording, or a list of them: confidences of the joints.
-            image_shape: (height, width) that 2D keypoints are pixels of.
+            image_shape: (height, width) of the image whose pixels 2D keypoints are given in.
 
         Raises:
-            UserError: an array is not what the network was trained on.
+            UserError: an array does not fit the network.
         """
         if not isinstance(keypoints, ClipDataset):
             recordings = recordings_of(keypoints, scores=scores, image_shape=image_shape)
@@ -137,13 +137,13 @@ class LoadedRun:
 
 @dataclass
 class Trained:
-    """What `train` made.
+    """The result of `train`.
 
     Attributes:
         model: the network with its head, with the weights of its best evaluation.
         metrics: all metrics of that evaluation, by names such as `val/top1`.
         best_epoch: counted from 1.
-        history: what was measured, in order: `step` (updates made) and metrics by their names.
+        history: all measurements in order: `step` (number of updates) and metrics by name.
     """
 
     model: "nn.Cell"
@@ -158,7 +158,7 @@ def load(reference: str | Path, *overrides: str, config_dir: str | Path | None =
     Args:
         reference: a run folder (its best checkpoint), a checkpoint file or an MLflow run id.
         overrides: as on the command line, such as `dataset.path=mine.pkl` or `device=cpu`.
-        config_dir: folder of choices of your own, as `--config-dir`.
+        config_dir: folder with additional choices, as `--config-dir`.
 
     Raises:
         UserError: there is no such run, or an override is refused.
@@ -204,16 +204,16 @@ def clips(
 
     Args:
         keypoints: a list of (M, T, V, C); lengths T may differ.
-        labels: one per recording, from 0; None where none is known.
+        labels: one per recording, from 0; None for an unknown label.
         layout: of the joints: nturgb+d, coco, mediapipe, ..., or the path of a YAML file.
         scores: a list of (M, T, V): confidences of the joints.
-        image_shape: (height, width) that 2D keypoints are pixels of.
+        image_shape: (height, width) of the image whose pixels 2D keypoints are given in.
         stream: joint, bone, k_bone (from the grandparent), or one of them with `_motion`.
-        training: draw other clips in each epoch, changed by `augment`.
+        training: draw different clips in each epoch, and change them by `augment`.
         augment: random changes in the order in which they act, such as
             `flag3d_exp.data.augment.affine.Affine(rotation=0.3)`.
-        seed: of what is drawn.
-        settings: of `GraphPipeline`, such as `clip_len=64` or `normalise="box"`.
+        seed: of the drawn clips and augmentations.
+        settings: arguments of `GraphPipeline`, such as `clip_len=64` or `normalise="box"`.
 
     Raises:
         UserError: an array has another shape, or a setting is refused.
@@ -260,17 +260,19 @@ def train(
     """Train a network; no folder is written and nothing is logged.
 
     Args:
-        model: a backbone, which gets the problem's head, or a network that has one.
+        model: a backbone, which gets the problem's head, or a network that already has a head.
         eval_clips: the splits to evaluate after each epoch, by name.
         repeat: passes over `train_clips` per epoch.
         lr: of the default optimizer, SGD with momentum 0.9 and weight decay 5e-4.
-        optimizer: groups of parameters -> `nn.Optimizer`; see `engine.optimizer`.
+        optimizer: a function of parameter groups that returns an `nn.Optimizer`; see
+            `engine.optimizer`.
         schedule: of the learning rate; half a cosine by default.
-        problem: what is learned; by default classes, as many as the labels need.
-        objective: metric that decides which epoch is best; the problem's own, of the first split,
-            by default.
-        seed: of order, augmentation and dropout. The weights are the model's own.
-        device: where and in which precision; the first there is, in float32, by default.
+        problem: what is learned; by default classification, with as many classes as the labels
+            need.
+        objective: the metric that decides which epoch is best; by default the problem's objective
+            on the first split.
+        seed: of order, augmentation and dropout; the model's initial weights do not depend on it.
+        device: device and precision; by default the first available device, in float32.
 
     Raises:
         UserError: a setting is refused, or there is no split to evaluate.
@@ -314,7 +316,7 @@ def train(
 
 
 def predict(model: "nn.Cell", data: ClipDataset, problem: Problem | None = None) -> np.ndarray:
-    """What a network with a head predicts of each recording, as in `LoadedRun.predict`."""
+    """The predictions of a network with a head for each recording, as in `LoadedRun.predict`."""
     return evaluator(model, problem or classes_of(data)).predictions("input", data)[0]
 
 
@@ -327,7 +329,7 @@ def evaluate(
 
 
 def classes_of(data: ClipDataset) -> Classify:
-    """The problem that labelled clips pose: as many classes as their labels need."""
+    """Classification with as many classes as the labels of the clips need."""
     return Classify(int(data.labels.max()) + 1)
 
 
@@ -337,7 +339,7 @@ def recordings_of(
     scores: Keypoints | None = None,
     image_shape: tuple[int, int] | None = None,
 ) -> list[Recording]:
-    """Arrays as recordings, which are named by their numbers.
+    """Arrays as recordings; their numbers are their names.
 
     Raises:
         UserError: an array has another shape or type, or the lists differ in length.
@@ -379,14 +381,14 @@ def evaluator(
 
 
 def _listed(arrays: Keypoints, ndim: int) -> list[np.ndarray]:
-    """The arrays, of which one may stand alone or all be stacked."""
+    """A list of arrays, from a single array, a stack of arrays or a list."""
     if isinstance(arrays, np.ndarray) and arrays.ndim <= ndim and arrays.dtype != object:
         return [arrays]
     return list(arrays)
 
 
 class _Notes:
-    """The hooks of a training that keeps what it finds in memory."""
+    """The hooks of a training that keeps its measurements and best weights in memory."""
 
     def __init__(self, network: Any, judge: "Evaluator", splits: Any, plan: Any, bar: Any):
         self.network, self.judge, self.splits = network, judge, splits

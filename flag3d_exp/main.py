@@ -40,11 +40,11 @@ PARALLEL_TASKS = ("train", "evaluate")
 def run(cfg: DictConfig) -> float | None:
     """Run the task of a composed configuration in the run folder; its objective, if it has one.
 
-    A single run that fails ends the process here, with its one line, because Hydra would print the
-    overrides and a traceback; a job of a multirun raises, for the sweeper to see.
+    A single run that fails prints one line and ends the process here, because Hydra would print the
+    overrides and a traceback. A job of a multirun raises, so that the sweeper sees the error.
 
     Raises:
-        UserError: what the configuration asks for is not there.
+        UserError: something that the configuration names does not exist.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
@@ -55,7 +55,7 @@ def run(cfg: DictConfig) -> float | None:
         check_ranks(cfg)
         set_environment(cfg.device.target, cfg.device.verbose)
         for variable in ("MS_OM_PATH", "MS_COMPILER_CACHE_PATH"):
-            os.environ[variable] = str(folder.absolute())  # of analyze_fail.ir, of kernel_meta
+            os.environ[variable] = str(folder.absolute())  # for analyze_fail.ir and kernel_meta
         if not WANTS_TRACEBACK:
             tell_of_crashes(str(folder))
         with run_folder.locked(folder):
@@ -74,7 +74,7 @@ def main() -> None:
     open_streams()
     files.settle_home()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises instead of printing a page
-    logging.raiseExceptions = False  # a full disk costs lines of run.log, not a page for each
+    logging.raiseExceptions = False  # else every log line on a full disk prints a traceback
     if Ranks.serve_scheduler():
         return
     try:
@@ -97,10 +97,10 @@ def main() -> None:
 
 
 def check_ranks(cfg: DictConfig) -> None:
-    """Refuse to run under msrun what is not made for several processes.
+    """Refuse a task under msrun that does not run in several processes.
 
     Raises:
-        UserError: naming what is.
+        UserError: the task runs in one process, or `-m` is given; names the accepted tasks.
     """
     if Ranks.here().world == 1:
         return
@@ -113,10 +113,10 @@ def check_ranks(cfg: DictConfig) -> None:
 
 
 def leave(error: Exception, folder: Path | None = None, resumable: bool = False) -> NoReturn:
-    """Say what went wrong in one line and end the process with 1, or 128 + the signal.
+    """Print the error in one line and exit with code 1, or with 128 + the signal.
 
     Args:
-        folder: the run's, once it has one.
+        folder: the run folder, if the run already has one.
         resumable: whether `task.resume` continues the run.
     """
     match error:
@@ -137,10 +137,10 @@ def leave(error: Exception, folder: Path | None = None, resumable: bool = False)
                 f"error: memory ran out{what}; a smaller `task.batch_size`, `dataset.clip_len` or "
                 f"`model.base_channels` takes less{where}."
             )
-        case BrokenPipeError() if _nobody_reads():  # as of `... --help | head`
+        case BrokenPipeError() if _nobody_reads():  # for example `... --help | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(128 + signal.SIGPIPE)
-        case ValueError() if isinstance(error.__cause__, OSError):  # of a handler of the log
+        case ValueError() if isinstance(error.__cause__, OSError):  # from a log handler
             leave(error.__cause__, folder)
         case OSError():
             key = "" if folder else "`hydra.run.dir`: "
@@ -156,9 +156,9 @@ def leave(error: Exception, folder: Path | None = None, resumable: bool = False)
 
 
 def _nobody_reads() -> bool:
-    """Whether standard output is a pipe whose reader has ended."""
+    """Whether standard output is a pipe whose reader has closed it."""
     poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)  # errors are reported without being asked for
+    poll.register(sys.stdout.fileno(), 0)  # errors are always reported, even with an empty mask
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 

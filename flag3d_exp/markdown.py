@@ -1,6 +1,6 @@
-r"""Markdown in which names are text: escaped where it is written, read back for a terminal.
+r"""Markdown with names as plain text: escaped when written, unescaped for a terminal.
 
-Only what a renderer would take for markup is escaped, so that files can be read as they are:
+Only characters that a renderer would read as markup are escaped, so the files stay readable:
 `snake_case` and `[97.1, 98.2]` stay, `<script>` becomes `&lt;script>`.
 """
 
@@ -13,7 +13,7 @@ PUNCTUATION = r"[!-/:-@\[-`{-~]"
 MARKUP = re.compile(
     rf"""\\(?={PUNCTUATION})         # a backslash that would escape what follows
     | [`*$|~]
-    | (?<![^\W_])_ | _(?![^\W_])     # an underscore within a word is none
+    | (?<![^\W_])_ | _(?![^\W_])     # an underscore within a word is not markup
     | \](?=[(\[:])                   # the end of a link's text
     | ^> | ^[#+-](?=[\s#+-]|$)       # a quotation, a heading, a list, a rule
     """,
@@ -39,7 +39,7 @@ def unescaped(line: str) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of plain texts; the first column is left-aligned, the others right."""
+    """A table of plain texts; the first column is left-aligned, the others right-aligned."""
     lines = [list(map(escaped, header)), ["---", *["---:"] * (len(header) - 1)]]
     lines += [list(map(escaped, row)) for row in rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
@@ -52,7 +52,7 @@ def cells(line: str) -> list[str]:
 
 
 def code(text: str) -> str:
-    """A block of text to copy, whatever fences it holds."""
+    """A fenced code block; the fence is longer than any fence in the text."""
     text = "\n".join(map(visible, text.split("\n")))
     longest = max(map(len, re.findall(r"`{3,}", text)), default=2)
     fence = "`" * (longest + 1)

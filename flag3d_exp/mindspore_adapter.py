@@ -1,7 +1,7 @@
-"""What the program relies on in MindSpore beyond its documented interface, all in one place.
+"""Every use of undocumented behaviour of MindSpore, in one place.
 
-For each there is a test in `tests/test_mindspore_adapter.py`, which fails on the day that another
-MindSpore behaves differently.
+Each has a test in `tests/test_mindspore_adapter.py`, which fails if a new version of MindSpore
+behaves differently.
 """
 
 # The classes of MindIR's messages are made when mind_ir_pb2 is imported.
@@ -30,8 +30,9 @@ def in_mixed_precision(model: nn.Cell) -> bool:
 def copied(model: nn.Cell) -> nn.Cell:
     """A deep copy whose cells do not recompute.
 
-    `Cell.recompute` wraps a cell's `construct`: a plain copy would call the original's. MindSpore
-    also keeps the inputs of such a cell until a gradient is asked for, which evaluation never does.
+    `Cell.recompute` wraps a cell's `construct`, and a plain copy would call the original's
+    `construct`. MindSpore also keeps the inputs of such a cell until a gradient is computed, which
+    evaluation never does.
     """
     wrappers = [cell._recompute_cell for _, cell in model.cells_and_names()]
     return deepcopy(model, {id(wrapper): None for wrapper in wrappers if wrapper is not None})

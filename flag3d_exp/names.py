@@ -1,6 +1,6 @@
-"""What may be a name: of a recording, a class, a joint or a subject.
+"""Rules for the names of recordings, classes, joints and subjects.
 
-Names are text, of whatever letters. What shows them, a page, a figure or a table, takes care that
+A name is any text. The code that shows names on a page, in a figure or in a table makes sure that
 they are not read as markup, formulas or commands.
 """
 
@@ -14,7 +14,7 @@ MAX_NAME = 500
 
 
 def name_fault(name: Any) -> str | None:
-    """What makes a value unfit as a name, as the end of a sentence; None if nothing does."""
+    """The reason why a value can't be a name, as the end of a sentence; None if it can."""
     if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
         return f"must be a text of 1 to {MAX_NAME} letters; got {reprlib.repr(name)}"
     try:
@@ -27,13 +27,13 @@ def name_fault(name: Any) -> str | None:
 
 
 def check_names(names: Iterable[Any], what: str) -> None:
-    """Refuse what cannot be a name.
+    """Refuse values that cannot be names.
 
     Args:
-        what: the names' owner for the message, such as "`dataset.classes`: a class's name".
+        what: the beginning of the message, such as "`dataset.classes`: a class's name".
 
     Raises:
-        UserError: naming the first.
+        UserError: a value can't be a name; the message shows the first such value.
     """
     for name in names:
         if fault := name_fault(name):
@@ -41,7 +41,7 @@ def check_names(names: Iterable[Any], what: str) -> None:
 
 
 def check_class_names(names: Iterable[Any], where: str) -> None:
-    """Refuse names of classes that cannot be shown or cannot be told apart.
+    """Refuse class names that cannot be shown or that are not unique.
 
     Raises:
         UserError: `where` and the first such name.

@@ -1,4 +1,4 @@
-"""What a split may be called: its name becomes part of file names and of metric names.
+"""Rules for the names of splits, which become part of file names and of metric names.
 
 `test` gives `predictions/test.npz`, `test/top1`, `gap/test/top1`, and `test_ema/top1` for averages.
 """
@@ -14,18 +14,18 @@ AVERAGED = "_ema"
 UNSEEN = "_unseen"  # ends the name of a split of the classes of `dataset.unseen`
 NAME = re.compile(
     r"\w[\w.-]{0,99}"
-)  # what MLflow takes as well, without spaces, colons and slashes
+)  # a subset of MLflow's metric names: no spaces, colons or slashes
 
 
 def check_split_names(names: Iterable[Any], where: str, averaged: bool = False) -> None:
-    """Refuse names of splits that are no part of a file name and of a metric name.
+    """Refuse split names that cannot be part of a file name and of a metric name.
 
     Args:
-        where: what gives the names, at the beginning of the message: a key in backticks or a file.
+        where: the source of the names, for the message: a key in backticks or a file.
         averaged: accept the names of splits that were evaluated with averaged weights.
 
     Raises:
-        UserError: naming the first such name and what is accepted.
+        UserError: a name is refused; the message shows it and what is accepted.
     """
     for name in names:
         if not isinstance(name, str) or not NAME.fullmatch(name):

@@ -1,4 +1,4 @@
-"""Answers while frames arrive: the classes of each person at every hop.
+"""Online classification: the classes of each person every `hop` frames, while frames arrive.
 
 For example::
 
@@ -8,7 +8,7 @@ For example::
         for answer in stream.push(keypoints, frame=number):
             print(answer["frame"], answer["persons"])
 
-Memory is bounded; frames may be missing or late, see `data.live`. Sizes: P persons of a frame,
+Memory is bounded. Frames may be missing or late; see `data.live`. Sizes: P persons in a frame,
 V joints, D coordinates, K classes.
 """
 
@@ -33,21 +33,21 @@ if TYPE_CHECKING:
 
 
 class Stream:
-    """A network that is asked about the last frames, again and again.
+    """A network that classifies a sliding window of frames.
 
     Args:
-        run: a loaded run, whose network tells classes apart.
-        window: frames that the network is asked about at once.
-        hop: frames from one answer to the next.
-        wait: frames that an answer waits for late ones.
-        confidence: below it a person's class is `unknown`.
-        top_k: classes in an answer.
+        run: a loaded run, whose network classifies.
+        window: number of frames that the network sees at once.
+        hop: number of frames from one answer to the next.
+        wait: number of frames that an answer waits for late frames.
+        confidence: a person whose best probability is lower gets the class `unknown`.
+        top_k: number of classes in an answer.
         layout: of the keypoints; None: the network's.
-        image_shape: (height, width) that 2D keypoints are pixels of.
-        max_persons: in an answer: those who are seen in most frames of the window.
+        image_shape: (height, width) of the image whose pixels 2D keypoints are given in.
+        max_persons: number of persons in an answer: those seen in most frames of the window.
 
     Raises:
-        UserError: a setting is refused, or the network tells no classes apart.
+        UserError: a setting is refused, or the network does not classify.
     """
 
     def __init__(
@@ -91,16 +91,16 @@ class Stream:
         frame: int | None = None,
         ids: Sequence[int] | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Take in a frame; the answers that are due with it.
+        """Add a frame and yield the answers that are due.
 
         Args:
-            keypoints: (P, V, D), or (V, D) of one person; P is 0 where nobody is seen.
+            keypoints: (P, V, D), or (V, D) of one person; P is 0 if nobody is seen.
             scores: (P, V) or (V,).
-            frame: its number from 0; None: the one after the newest.
-            ids: of the persons; None: they are told apart by the overlap of their boxes.
+            frame: its number from 0; None: the number after the newest frame.
+            ids: of the persons; None: persons are tracked by the overlap of their boxes.
 
         Raises:
-            UserError: the frame is not what the network was trained on.
+            UserError: the frame does not fit the network.
         """
         places = np.asarray(keypoints, np.float32)
         if places.ndim == 2:
@@ -116,7 +116,7 @@ class Stream:
             yield self.answer(window)
 
     def close(self) -> Iterator[dict[str, Any]]:
-        """The answers that waited for late frames, and one for the newest frame."""
+        """The answers that still wait for late frames, and one for the newest frame."""
         for window in self.buffer.close():
             yield self.answer(window)
 
