@@ -102,8 +102,8 @@ def _move(action: motions.Action, plan: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _phase(seconds: float, habit: np.random.Generator, rng: np.random.Generator) -> np.ndarray:
-    """Phase (F,) over two to five repetitions that start anywhere, uneven in pace."""
-    if seconds > 4.4:
+    """Phase (F,) over one to six repetitions that start anywhere, uneven in pace."""
+    if seconds > 4.4:  # only some of the sixty actions take so long
         repetitions = rng.uniform(1.3, 2.3)
     else:
         repetitions = rng.uniform(2.0, 4.0) if seconds > 1.5 else rng.uniform(3.0, 6.0)

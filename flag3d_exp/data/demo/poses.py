@@ -15,14 +15,8 @@ from flag3d_exp.data.demo.motions import FEET, Angles, Motion
 
 Pose = dict[str, float]
 REST: Pose = {}
-REFLECTED = (
-    "roll",
-    "side",
-    "twist",
-    "turn",
-    "tilt",
-    "slide",
-)  # to the other side: the sign changes
+# A mirror changes their signs; others go over to the other limb.
+REFLECTED = ("roll", "side", "twist", "turn", "tilt", "slide")
 
 
 @dataclass(frozen=True)
