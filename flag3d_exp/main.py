@@ -109,7 +109,7 @@ def check_ranks(cfg: DictConfig) -> None:
         accepted = " and ".join(f"`task={name}`" for name in PARALLEL_TASKS)
         raise UserError(f"`task={task}` runs in one process; msrun is for {accepted}.")
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        raise UserError("`-m` starts jobs of its own; leave msrun out, or `-m`.")
+        raise UserError("`-m` starts its own processes; leave out either msrun or `-m`.")
 
 
 def leave(error: Exception, folder: Path | None = None, resumable: bool = False) -> NoReturn:

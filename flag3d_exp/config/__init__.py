@@ -1,1 +1,1 @@
-"""From the command line to a checked configuration and the objects it describes."""
+"""From the command line to a checked configuration and the objects that it describes."""

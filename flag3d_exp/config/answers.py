@@ -1,4 +1,4 @@
-"""What the program says of itself: its version, the settings of a choice, completions."""
+"""Answers about the program: its version, the settings of a choice, shell completions."""
 
 import ast
 import os
@@ -25,16 +25,16 @@ WIDTH, COLUMN = 100, 34  # of a page of help, and of its left part
 
 
 def answer(argv: Sequence[str], own: str) -> str | None:
-    """What to print for a question about the program that Hydra would answer less well.
+    """The text to print for `--version`, `--help` with choices and completions.
 
     Args:
         own: the program's version.
 
     Returns:
-        None for a command line that asks nothing, or what Hydra answers.
+        None if the command line asks nothing, or if Hydra answers it.
 
     Raises:
-        UserError: it asks for help with what is not there.
+        UserError: the command line asks for help on a choice that does not exist.
     """
     if "--version" in argv:
         return version_line(own)
@@ -75,7 +75,7 @@ def help_text(line: CommandLine) -> str | None:
         return None
     command = [*line.config_flags, *line.overrides]
     last = (
-        "Every setting of the whole run, with its value:\n"
+        "All settings of the run, with their values:\n"
         f"  {shell_command([*command, '--cfg', 'job'])}\n"
         f"All groups and choices:\n  {shell_command(['--help'])}"
     )
@@ -83,7 +83,7 @@ def help_text(line: CommandLine) -> str | None:
 
 
 def choice_help(group: str, path: Path) -> str:
-    """What a choice is and, a line each, its settings with their value and meaning."""
+    """A description of a choice and, one line each, its settings with value and meaning."""
     if group in WHOLE:
         return f"{group}={path.stem}\n\n{path.read_text(encoding='utf-8').rstrip()}"
     choices = {one.stem: read(one) for one in sorted(path.parent.glob("*.yaml"))}
@@ -104,13 +104,13 @@ def choice_help(group: str, path: Path) -> str:
 
 
 def completions(line: str) -> list[str]:
-    """`key=value` for each value that the setting takes which a command line ends in.
+    """`key=value` for each accepted value of the setting at the end of a command line.
 
     Args:
         line: a command line up to the cursor.
 
     Returns:
-        Nothing where the line ends in something else, or the setting takes other values.
+        An empty list if the line does not end in a setting, or its values can't be listed.
     """
     *before, word = line.split(" ")
     key, given, _ = word.partition("=")
@@ -131,7 +131,7 @@ def completions(line: str) -> list[str]:
 
 
 def accepted(annotation: ast.expr) -> list[str]:
-    """The values that an annotation lists, as a command line writes them; nothing for others."""
+    """The values that an annotation lists, as on a command line; empty if it lists none."""
     match annotation:
         case ast.BinOp(op=ast.BitOr(), left=left, right=right):
             one, other = accepted(left), accepted(right)

@@ -1,7 +1,8 @@
-"""Holding a composed configuration against what will receive it, before anything heavy is imported.
+"""Checks of a composed configuration, before MindSpore or another slow module is imported.
 
-Every value is held against the signature of the object that its group names in `_target_` (see
-`signature`); what is quickly made is made, for what its settings must be to each other.
+Every value is checked against the signature of the object that its group names in `_target_` (see
+`signature`). Objects that are made quickly are made, so that they check how their settings fit each
+other.
 """
 
 from collections.abc import Iterable
@@ -24,15 +25,18 @@ PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def conf_folder(package: Path) -> Path:
-    """Hydra's files: in an installed package, beside which there may be anybody's, or beside it."""
+    """The folder `conf`: within an installed package, next to the package in a checkout.
+
+    An installed package is searched inside only: a `conf` next to it may belong to another package.
+    """
     return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
 
 
 CONF = conf_folder(PACKAGE)
 LIGHT = ("dataset", "pipeline", "augment", "stream", "scheduler", "device", "tracking")  # quick
 MADE = (*LIGHT, "model", "task")  # what `check_by_making` looks at
-TRAINING = "flag3d_exp.tasks.train.Train"  # other tasks may take these from a checkpoint
-# Facts of the data that other groups hold a copy of, and the setting that they copy.
+TRAINING = "flag3d_exp.tasks.train.Train"  # other tasks may take missing values from a checkpoint
+# Settings that copy a fact of the dataset, and the setting that they copy.
 SAME = {
     "pipeline.layout": "dataset.layout",
     "pipeline.num_persons": "dataset.num_persons",
@@ -45,15 +49,15 @@ SAME = {
     "model.train_size": "pipeline.train_size",
     "model.test_size": "pipeline.test_size",
 }
-FURTHER_CHANNELS = ("joint_channels", "time_channel")  # of a pipeline, and a model reads them
+FURTHER_CHANNELS = ("joint_channels", "time_channel")  # settings of a pipeline and of some models
 HEATMAP_CHANNELS = 3  # x, y and score of a joint, whatever the dataset has
 
 
 def check(cfg: DictConfig) -> None:
-    """Hold every group of a composed configuration against the signature of its `_target_`.
+    """Check every group of a composed configuration against the signature of its `_target_`.
 
     Raises:
-        UserError: naming the key, its value and what is accepted.
+        UserError: names the key, its value and what is accepted.
     """
     known = top_level()
     for key in cfg:
@@ -68,7 +72,7 @@ def check(cfg: DictConfig) -> None:
                 "_target_" in node or _is_group_of_objects(node)
             ):
                 raise UserError(
-                    f"`{key}`: its file must name what it configures in `_target_`, or open with "
+                    f"`{key}`: its file must name its object in `_target_`, or begin with "
                     "`# @package _global_` if it sets other groups."
                 )
             check_node(str(key), cfg)
@@ -76,33 +80,33 @@ def check(cfg: DictConfig) -> None:
 
 
 def check_fold(cfg: DictConfig) -> None:
-    """Refuse what is no fold, and any where the dataset does not know of it.
+    """Refuse a value that is not a fold, and a fold that is not passed to the dataset.
 
     Raises:
-        UserError: naming the line that the dataset's file lacks.
+        UserError: names the accepted values, or the line that the dataset's file lacks.
     """
     fold = cfg.get("fold")
     if fold is not None and (type(fold) is not int or fold < 0):
         raise UserError(f"`fold` must be an integer of at least 0 or null; got {fold!r}.")
     if fold is not None and OmegaConf.select(cfg, "dataset.fold") != fold:
         raise UserError(
-            f"`fold={fold}` is not handed to this dataset: its file must have the line "
+            f"`fold={fold}` is not passed to this dataset: its file must have the line "
             "`fold: ${fold}`."
         )
 
 
 def check_seed(cfg: DictConfig) -> None:
-    """Refuse a seed that NumPy and MindSpore do not take.
+    """Refuse a seed that NumPy and MindSpore do not accept.
 
     Raises:
-        UserError: naming the seeds accepted.
+        UserError: names the accepted seeds.
     """
     if type(cfg.seed) is not int or not 0 <= cfg.seed < 2**32:
         raise UserError(f"`seed` must be an integer from 0 to {2**32 - 1}; got {cfg.seed!r}.")
 
 
 def check_by_making(cfg: DictConfig) -> None:
-    """Make what is quickly made, for what its settings must be to each other.
+    """Make the objects that are made quickly, so that they check how their settings fit together.
 
     Raises:
         UserError: an object refused them.
@@ -124,7 +128,7 @@ def check_by_making(cfg: DictConfig) -> None:
 
 
 def _is_own(node: DictConfig | None) -> bool:
-    """Whether all objects that a group describes are of this package."""
+    """Whether all objects that a group describes are from this package."""
     if node is None:
         return False
     nodes = [node] if "_target_" in node else [node[key] for key in node]
@@ -133,10 +137,10 @@ def _is_own(node: DictConfig | None) -> bool:
 
 
 def check_model(cfg: DictConfig) -> None:
-    """Refuse a pipeline or a network that is made for other data than it gets.
+    """Refuse a pipeline or a network whose settings do not fit the data that it gets.
 
     Raises:
-        UserError: naming the settings that differ.
+        UserError: names the settings that differ.
     """
     for key, source in SAME.items():
         value, expected = OmegaConf.select(cfg, key), OmegaConf.select(cfg, source)
@@ -145,8 +149,8 @@ def check_model(cfg: DictConfig) -> None:
     for key in FURTHER_CHANNELS:
         if cfg.pipeline.get(key) and key not in cfg.model:
             raise UserError(
-                f"`pipeline.{key}=true` is for models that read these channels, which this one "
-                "does not; leave `pipeline` out, for the model chooses it."
+                f"`pipeline.{key}=true` is for models that read these channels; this model does "
+                "not. Leave `pipeline` out: the model chooses it."
             )
     heatmaps = "train_size" in cfg.pipeline
     if "train_size" in cfg.model and not heatmaps:
@@ -160,10 +164,10 @@ def check_model(cfg: DictConfig) -> None:
 
 
 def check_layouts(cfg: DictConfig) -> None:
-    """Refuse a network that is made for other joints than the dataset has.
+    """Refuse a network whose layout has another number of joints than the dataset's.
 
     Raises:
-        UserError: naming both layouts.
+        UserError: names both layouts.
     """
     from flag3d_exp.skeletons.layout import load_layout
 
@@ -178,10 +182,10 @@ def check_layouts(cfg: DictConfig) -> None:
 
 
 def check_node(key: str, cfg: DictConfig) -> None:
-    """Hold the settings below a key, if they name a `_target_`, against its signature.
+    """Check the settings below a key against the signature of its `_target_`, if it names one.
 
     Raises:
-        UserError: naming the key, its value and what is accepted.
+        UserError: names the key, its value and what is accepted.
     """
     node = OmegaConf.select(cfg, key)
     target = node.get("_target_")
@@ -193,11 +197,11 @@ def check_node(key: str, cfg: DictConfig) -> None:
     try:
         known = arguments(target)
     except LookupError as error:
-        raise UserError(f"`{key}._target_` names nothing: {error}.") from error
+        raise UserError(f"`{key}._target_` does not exist: {error}.") from error
     if known is None:
         return
     partial = bool(node.get("_partial_"))
-    if partial:  # what the program itself will fill in is no setting
+    if partial:  # arguments that the program itself passes are not settings
         known = {name: a for name, a in known.items() if name in node or not a.required}
     values = {}
     for name in node:
@@ -232,7 +236,7 @@ def check_node(key: str, cfg: DictConfig) -> None:
 
 
 def _is_group_of_objects(node: DictConfig) -> bool:
-    """Whether each setting is an object, or null for one left out, as in `augment`."""
+    """Whether each setting is an object or null (an object left out), as in `augment`."""
     values = [None if OmegaConf.is_missing(node, key) else node[key] for key in node]
     return bool(values) and all(
         value is None or isinstance(value, DictConfig) and "_target_" in value for value in values
@@ -244,7 +248,7 @@ def _resolved(cfg: DictConfig, path: str) -> Any:
         value = OmegaConf.select(cfg, path, throw_on_missing=True)
         return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     except OmegaConfBaseException as error:
-        raise UserError(f"`{path}` cannot be worked out: {one_line(error)}.") from error
+        raise UserError(f"`{path}` cannot be resolved: {one_line(error)}.") from error
 
 
 @cache
@@ -258,13 +262,13 @@ def top_level() -> frozenset[str]:
 
 
 def nearest_setting(path: str, known: Iterable[str]) -> str:
-    """As `nearest`, for a dotted path and the names there are; what precedes them counts not."""
+    """As `nearest`, for the last name of a dotted path; the part before it is not compared."""
     parent, _, name = path.rpartition(".")
     return nearest(path, [f"{parent}.{other}" for other in known if nearest(name, [other])])
 
 
 def one_line(error: Exception) -> str:
-    """The error's text and, where that does not tell it, its cause's, in one line."""
+    """The error's text in one line, with its cause's text if the error does not contain it."""
     text, cause = str(error), str(error.__cause__ or "")
     text += f" ({cause})" if cause not in text else ""
     return " ".join(text.split()).rstrip(".")

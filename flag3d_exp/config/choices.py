@@ -24,9 +24,10 @@ class Choice:
     Args:
         about: its head comment.
         defaults: entries of its defaults list.
-        target: what its settings are the arguments of; None if a file it starts from tells.
+        target: the class or function whose arguments are the settings; None if a file in its
+            defaults list names it.
         settings: source text and comment of each, by name; `affine.rotation` within an object.
-        objects: the targets of the objects within it, by name.
+        objects: the targets of the objects within the choice, by name.
     """
 
     name: str
@@ -44,7 +45,7 @@ def read(path: Path) -> Choice:
     head = [line.lstrip("# ") for line in lines[: _first(lines)] if "@package" not in line]
     tree, content = yaml.compose(text), yaml.safe_load(text)
     group = path.parent.name
-    if lines[0] == GLOBAL and group not in WHOLE:  # it sets other groups as well
+    if lines[0] == GLOBAL and group not in WHOLE:  # the file also sets other groups
         others = [key for key in content if key not in (group, "defaults")]
         head += [
             f"It sets {key}.{name}={value}."
@@ -74,7 +75,7 @@ def read(path: Path) -> Choice:
 
 
 def _entries(tree: yaml.Node | None, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Dotted name, key and value of each setting, those of objects within the choice among them."""
+    """Dotted name, key and value of each setting, including those of objects in the choice."""
     if not isinstance(tree, yaml.MappingNode):
         return
     for key, value in tree.value:
@@ -92,7 +93,7 @@ def _is_object(value: yaml.MappingNode, tree: yaml.MappingNode) -> bool:
 
 
 def schema(choice: Choice, choices: dict[str, Choice]) -> dict[str, Argument]:
-    """The arguments that a choice's settings become; none where the target is not ours."""
+    """The arguments that a choice's settings become; empty for a target outside the package."""
     target = _target(choice, choices)
     if target is None or not target.startswith(("flag3d_exp.", "hydra_plugins.")):
         found: dict[str, Argument] = {}
@@ -109,7 +110,7 @@ def objects(choice: Choice, choices: dict[str, Choice]) -> dict[str, str]:
 
 
 def meaning(name: str, choice: Choice, choices: dict[str, Choice]) -> str:
-    """What a setting means: its comment here, or elsewhere in the group, or its argument's text."""
+    """What a setting means: its comment in this or another file, or its argument's text."""
     value, comment = choice.settings[name]
     if comment:
         return comment
@@ -146,5 +147,5 @@ def _target(choice: Choice, choices: dict[str, Choice]) -> str | None:
 
 
 def _first(lines: Sequence[str]) -> int:
-    """Number of the first line that is no comment."""
+    """The number of the first line that is not a comment."""
     return next(number for number, line in enumerate(lines) if not line.startswith("#"))

@@ -22,13 +22,13 @@ from flag3d_exp.config.hydra_adapter import (
 from flag3d_exp.errors import UserError
 
 CONFIG_FLAGS = ("config_path", "config_name", "config_dir")
-PLAIN = re.compile(r"[A-Za-z0-9_./+@*%-]+")  # may need no quotes
+PLAIN = re.compile(r"[A-Za-z0-9_./+@*%-]+")  # such a text may not need quotes
 WORD = re.compile(r"[\w./+@*%:~-]+")
 
 
 @dataclass(frozen=True)
 class CommandLine:
-    """What stands behind `python -m flag3d_exp`.
+    """The words after `python -m flag3d_exp`.
 
     Args:
         flags: as Hydra's argument parser returns them.
@@ -50,7 +50,7 @@ class CommandLine:
 
     @property
     def runs_nothing(self) -> bool:
-        """Whether Hydra only answers about itself; the overrides may then be incomplete."""
+        """Whether Hydra only prints information; the overrides may then be incomplete."""
         return bool(self.flags.hydra_help or self.flags.shell_completion or self.flags.info)
 
     @property
@@ -66,15 +66,15 @@ class CommandLine:
 
     @cached_property
     def by_key(self) -> dict[str, Override]:
-        """The overrides by group or setting; of two for the same one, the last.
+        """The overrides by group or setting; the last one if a key is given twice.
 
         Raises:
-            UserError: one cannot be parsed.
+            UserError: an override cannot be parsed.
         """
         return {o.key_or_group: o for o in parse_overrides(self.overrides)}
 
     def text(self, key: str) -> str | None:
-        """The value given for a key as text; None if none, or several for a sweep.
+        """The value given for a key, as text; None if it has no value or several (a sweep).
 
         Raises:
             UserError: an override cannot be parsed.
@@ -87,18 +87,18 @@ class CommandLine:
         return value if isinstance(value, str) else override.get_value_string()
 
     def without(self, key: str) -> "CommandLine":
-        """The same without the overrides of a key."""
+        """The same command line without the overrides of a key."""
         return CommandLine(self.flags, tuple(select(self.overrides, lambda one: one != key)))
 
     def argv(self, before: Sequence[str] = (), after: Sequence[str] = ()) -> list[str]:
-        """The argument vector, with overrides before and after those given."""
+        """The argument vector, with further overrides before and after its own."""
         return [*flag_words(self.flags), *before, *self.overrides, *after]
 
 
 def _readable(override: str) -> str:
-    """The override, its value in quotes if it is one word that Hydra's grammar has no letters for.
+    """The override, with quotes around a single word that Hydra's grammar can't parse.
 
-    Such as a path with accents or with `~`.
+    For example a path with accents or with `~`.
     """
     key, _, value = override.partition("=")
     if WORD.fullmatch(value) and not (value.isascii() and "~" not in value):
@@ -110,18 +110,18 @@ def select(overrides: Sequence[str], wanted: Callable[[str], bool]) -> list[str]
     """The overrides whose group or setting is wanted.
 
     Raises:
-        UserError: one cannot be parsed.
+        UserError: an override cannot be parsed.
     """
     return [str(o.input_line) for o in parse_overrides(overrides) if wanted(o.key_or_group)]
 
 
 def within(key: str, *parents: str) -> bool:
-    """Whether a group or setting is one of the parents or within one."""
+    """Whether a group or setting is one of the parents or within one of them."""
     return any(key == parent or key.startswith((f"{parent}.", f"{parent}/")) for parent in parents)
 
 
 def search_path(config_dir: str | None) -> list[str]:
-    """The overrides by which Hydra searches the folder of `--config-dir` as well.
+    """The overrides that add the folder of `--config-dir` to Hydra's search path.
 
     Raises:
         UserError: there is no such folder.

@@ -1,4 +1,4 @@
-"""A composed configuration: what a task reads of it, and the objects it describes."""
+"""A composed configuration as a task sees it, and the objects that it describes."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What a task is given: the configuration of this run, its folder, and its part in a sweep.
+    """The input of a task: the configuration of the run, its folder, and its trial in a sweep.
 
     Attributes:
         config: the composed configuration.
         folder: the run folder.
         choices: the choice made in each group.
-        overrides: the command line, without those of Hydra itself.
-        flags: those of the command line that say where choices are, such as `--config-dir`.
-        command: a line for a shell that starts this run again.
-        trial: the run's part in a sweep; None outside of one.
+        overrides: of the command line, without the settings of Hydra itself.
+        flags: flags of the command line that say where choices are, such as `--config-dir`.
+        command: a shell command that starts this run again.
+        trial: the run's trial in a sweep; None outside a sweep.
     """
 
     config: DictConfig
@@ -70,7 +70,7 @@ class Experiment:
 
     @property
     def seed(self) -> int:
-        """Of initialisation, data order, augmentation and dropout."""
+        """The seed of initialisation, data order, augmentation and dropout."""
         return self.config.seed
 
     @property
@@ -80,12 +80,12 @@ class Experiment:
 
     @property
     def dataset_name(self) -> str:
-        """What logs and reports call the dataset."""
+        """The dataset's name in logs and reports."""
         return self.config.dataset.name
 
     @property
     def splits(self) -> list[str]:
-        """The dataset's splits, `train` among them, and those that `dataset.unseen` makes."""
+        """The dataset's splits, including `train` and those that `dataset.unseen` makes."""
         from flag3d_exp.data.unseen import evaluated_splits
 
         dataset = self.config.dataset
@@ -93,7 +93,7 @@ class Experiment:
 
     @property
     def classes(self) -> list[str]:
-        """The names of the classes; their numbers where the dataset gives none."""
+        """The names of the classes; their numbers if the dataset gives no names."""
         names = self.config.dataset.get("classes")
         return list(names) if names else [str(n) for n in range(self.config.dataset.num_classes)]
 
@@ -104,11 +104,10 @@ class Experiment:
 
     @property
     def title(self) -> str:
-        """A run's default name, `model-stream-dataset-seed`, after its task unless it trains.
+        """A run's default name: `model-stream-dataset-seed`, with the fold before the seed.
 
-        A fold stands before the seed.
-
-        What distinguishes runs comes first, because lists of runs cut names off.
+        A task other than `train` comes first. The parts that distinguish runs come first, because
+        lists of runs truncate names.
         """
         task = class_name(self.config.task).lower()
         stream, dataset = self.config.stream.name, self.dataset_name
@@ -119,7 +118,7 @@ class Experiment:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """The configuration and the choice in each group, which a checkpoint keeps of its run."""
+        """The configuration and the choice in each group, which a checkpoint stores."""
         return {"config": OmegaConf.to_yaml(self.config), "choices": dict(self.choices)}
 
     @property
@@ -169,13 +168,13 @@ class Experiment:
         """What is learned, for a task that needs classes.
 
         Raises:
-            UserError: the network tells no classes apart.
+            UserError: the problem is not classification.
         """
         problem = self.problem()
         if not problem.classifies:
             chosen = self.choices.get("problem", class_name(self.config.problem))
             raise UserError(
-                f"`task={task}` needs a network that tells classes apart; this one was trained "
+                f"`task={task}` needs a network that classifies; this one was trained "
                 f"with `problem={chosen}`."
             )
         return problem
@@ -203,7 +202,7 @@ class Experiment:
         )
 
     def augment(self) -> "Recipe":
-        """What is changed at random in training clips."""
+        """The random changes of training clips."""
         from flag3d_exp.data.augment.recipe import recipe
 
         return recipe(self.made("augment"))
@@ -212,7 +211,7 @@ class Experiment:
         """The backbone with the problem's head, initialised from `seed`, in the device's precision.
 
         Raises:
-            UserError: it refused its settings, or is made for other data than it gets.
+            UserError: the model refused its settings, or they do not fit the data.
         """
         checks.check_model(self.config)
         settings: Device = self.made("device")
@@ -221,7 +220,7 @@ class Experiment:
     def header(
         self, device_name: str, model: "nn.Cell", datasets: Mapping[str, "ClipDataset"]
     ) -> str:
-        """One line that says what runs where on what."""
+        """One line with the network, the stream, the dataset and the device."""
         counts = ", ".join(f"{split} {len(data)}" for split, data in datasets.items())
         return (
             f"{self.model_name} ({num_parameters(model):,} parameters), {self.config.stream.name} "
@@ -239,7 +238,7 @@ class Experiment:
     def tracked(
         self, device_name: str, datasets: Mapping[str, "ClipDataset"] | None = None
     ) -> Iterator["Tracker"]:
-        """An MLflow run for the time of the block; FINISHED, FAILED or KILLED at its end."""
+        """Keep an MLflow run open during the block; end it as FINISHED, FAILED or KILLED."""
         from flag3d_exp.runs import record
 
         tags = {
@@ -277,7 +276,7 @@ def instantiated(node: DictConfig) -> Any:
 
 
 def children(node: DictConfig) -> list[DictConfig]:
-    """The settings within a node that are objects or groups themselves."""
+    """The settings within a node that are themselves objects or groups."""
     return [value for value in node.values() if isinstance(value, DictConfig)]
 
 
@@ -287,12 +286,12 @@ def class_name(node: DictConfig) -> str:
 
 
 def num_parameters(model: "nn.Cell") -> int:
-    """How many numbers training adjusts."""
+    """The number of trainable parameters."""
     return sum(p.size for p in model.trainable_params())
 
 
 def _user_error(error: BaseException | None) -> UserError | None:
-    """The UserError beneath Hydra's wrapping of a constructor's exception."""
+    """The `UserError` inside Hydra's wrapper of a constructor's exception."""
     while error is not None and not isinstance(error, UserError):
         error = error.__cause__
     return error

@@ -1,7 +1,7 @@
-"""Every use of what Hydra keeps private, each behind one function.
+"""Every use of Hydra's private interface, each behind one function.
 
-`tests/config/test_hydra_adapter.py` has a test for each; after an upgrade of Hydra it says which of
-them no longer does what its docstring says.
+`tests/config/test_hydra_adapter.py` tests each function. After an upgrade of Hydra it shows which
+function no longer does what its docstring says.
 """
 
 from argparse import Namespace
@@ -39,7 +39,7 @@ def parse_arguments(argv: Sequence[str]) -> Namespace:
 
 
 def flag_words(arguments: Namespace) -> list[str]:
-    """The words of a command line that give the flags of `parse_arguments`, without overrides."""
+    """The flags of `parse_arguments` as words of a command line, without overrides."""
     switches = [f"--{name.replace('_', '-')}" for name in SWITCHES if getattr(arguments, name)]
     values = {name: getattr(arguments, name) for name in FLAGS}
     return switches + [
@@ -54,7 +54,7 @@ def parse_overrides(lines: Sequence[str], loader: ConfigLoader | None = None) ->
         loader: expands `glob(...)`; without one a glob stays unexpanded.
 
     Raises:
-        UserError: naming the override that is none.
+        UserError: a text is not an override; the message names it.
     """
     try:
         return OverridesParser.create(config_loader=loader).parse_overrides(list(lines))
@@ -62,7 +62,7 @@ def parse_overrides(lines: Sequence[str], loader: ConfigLoader | None = None) ->
         given = f"`{error.override}`: " if isinstance(error, OverrideParseException) else ""
         reason = one_line(error).partition(" See https")[0]
         if reason.startswith("LexerNoViableAlt"):
-            reason = "a letter in it has a meaning of its own, or needs quotes"
+            reason = "it has a special character that needs quotes"
         raise UserError(
             f"{given}{reason} (settings are `key=value`; a text with spaces, commas or brackets is "
             "`\"key='a text'\"` in a shell)."
@@ -77,17 +77,17 @@ def quoted(text: str) -> str:
 def key_text(key: str) -> str:
     """A key of a dictionary as an override writes it.
 
-    The grammar has no quotes for keys: it cannot write one with quotes or letters beyond ASCII, and
-    reads `null`, `true` and numbers as such.
+    The grammar has no quotes for keys. So a key can't have quotes or letters beyond ASCII, and
+    `null`, `true` and numbers are not read as texts.
     """
     return escape_special_characters(key)
 
 
 def value_text(value: object) -> str:
-    """A parsed value as an override writes it, with the quotes that it was given in."""
+    """A parsed value as an override writes it, with its original quotes."""
     return Override._get_value_element_as_str(value)  # type: ignore[arg-type]
 
 
 def config_loader() -> ConfigLoader:
-    """The loader of the Hydra that is initialised now."""
+    """The loader of the current Hydra instance."""
     return GlobalHydra.instance().config_loader()

@@ -1,7 +1,7 @@
-"""How a checkpoint's network gets its clips: as in training, whatever dataset it is used on.
+"""How clips are prepared for a checkpoint's network: as in training, on any dataset.
 
-Another dataset brings its file, its splits and its names. How a recording is prepared belongs to
-the checkpoint; the command line can still change it, and what it changes is named.
+Another dataset brings its file, its splits and its names. The preparation of a recording belongs to
+the checkpoint. The command line can still change it; every change is logged.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ GROUPS = ("stream", "pipeline")
 
 
 def departures(experiment: Experiment, meta: dict[str, Any]) -> list[str]:
-    """What is not as in the checkpoint's training, or not as the chosen dataset says, a line each.
+    """One line for each setting that differs from the checkpoint's training or from the dataset.
 
     Args:
         meta: the checkpoint's.
@@ -43,7 +43,8 @@ def departures(experiment: Experiment, meta: dict[str, Any]) -> list[str]:
     assert isinstance(composed, dict)
     now |= _written(composed)
     lines = [
-        f"The clips are prepared other than in training: `{path}` is {now[path]}, was {value}."
+        f"The clips are prepared differently than in training: `{path}` is {now[path]}, "
+        f"was {value}."
         for path, value in before.items()
         if path in now and now[path] != value
     ]
@@ -61,13 +62,13 @@ def departures(experiment: Experiment, meta: dict[str, Any]) -> list[str]:
 
 
 def check_compatible(trained_on: Mapping[str, Any], dataset: DictConfig) -> None:
-    """Refuse a dataset whose labels or joints mean something else.
+    """Refuse a dataset whose labels or joints have another meaning than in training.
 
     Args:
-        trained_on: the plain values that the checkpoint's file has, whatever they are.
+        trained_on: the plain values from the checkpoint's file, not yet checked.
 
     Raises:
-        UserError: naming what differs.
+        UserError: names the difference.
     """
     before, now = trained_on.get("name"), dataset.name
     num_classes, layout = trained_on.get("num_classes"), str(trained_on.get("layout"))
@@ -83,7 +84,7 @@ def check_compatible(trained_on: Mapping[str, Any], dataset: DictConfig) -> None
         if one != other:
             raise UserError(
                 f"label {label} of {now} is {other!r}, but the checkpoint was trained on {before}, "
-                f"where it is {one!r}; `dataset.classes=null` takes the labels for the same."
+                f"where it is {one!r}; `dataset.classes=null` compares label numbers only."
             )
     if layout != dataset.layout:
         joints = load_layout(layout).joints, load_layout(dataset.layout).joints
@@ -95,7 +96,7 @@ def check_compatible(trained_on: Mapping[str, Any], dataset: DictConfig) -> None
 
 
 def _written(config: Mapping[Any, Any]) -> dict[str, Any]:
-    """The settings of stream and pipeline as they are written, by `group.key`."""
+    """The settings of stream and pipeline as written in the configuration, by `group.key`."""
     nodes = {group: config.get(group) for group in GROUPS}
     return {
         f"{group}.{key}": value

@@ -1,4 +1,4 @@
-"""What a run that the command line refers to brings along: its choices, values and command line."""
+"""Choices, values and command line of an earlier run that the command line refers to."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -43,11 +43,12 @@ CHOICE = re.compile(r"\w[\w.-]*")
 
 
 def expanded(argv: Sequence[str]) -> list[str]:
-    """The command line, preceded by what the run that it refers to was started with.
+    """The command line, preceded by the overrides of the run that it refers to.
 
     `task.resume=<run>` repeats the run's own command line in its own folder.
-    `task.checkpoint=<file>` composes the groups and the seed of the checkpoint's run, except what
-    the command line chooses; its other settings, such as `model.sigma=1`, come on top.
+    `task.checkpoint=<file>` composes the groups and the seed of the checkpoint's run, except the
+    groups that the command line chooses. Its other settings, such as `model.sigma=1`, are applied
+    on top.
 
     Raises:
         UserError: the run or the checkpoint cannot be read.
@@ -82,13 +83,14 @@ def _resumed(reference: str, line: CommandLine) -> list[str]:
 
 
 def _recall_choices(folder: Path, saved: Sequence[str], line: CommandLine) -> None:
-    """Make those choices of a run that came from its `--config-dir` choices of Hydra, as `recall`.
+    """Add the choices that a run took from its `--config-dir` to Hydra's choices, as `recall`.
 
-    What they say is in the run's configuration.
+    Their values are read from the run's configuration.
 
     Raises:
-        UserError: one cannot be had from there: a sweep, an experiment, a model (which chooses a
-            pipeline), or one with objects of its own. It says the command that names the folder.
+        UserError: a choice can't be read from there: a sweep, an experiment, a model (which chooses
+            a pipeline), or a choice with its own objects. The message gives the command that names
+            the folder.
     """
     groups.clear()
     pairs = {o.key_or_group: str(o.value()) for o in parse_overrides(saved)}
@@ -109,7 +111,7 @@ def _recall_choices(folder: Path, saved: Sequence[str], line: CommandLine) -> No
         raise UserError(f"{path}: {error}.") from error
     for group, choice in absent.items():
         if group not in RECALLED or group not in values:
-            raise UserError(f"`{group}={choice}` of the run is no choice here.{advice}")
+            raise UserError(f"`{group}={choice}` of the run is not a choice here.{advice}")
     used = {group: values[group] for group in absent}
     try:
         check_values(used, str(path))
@@ -128,10 +130,10 @@ def _is_there(group: str, choice: str, line: CommandLine) -> bool:
 
 
 def recall(line: CommandLine) -> list[str]:
-    """Make the groups of the checkpoint's run choices of Hydra; the overrides that choose them.
+    """Add the groups of the checkpoint's run to Hydra's choices; return the overrides for them.
 
-    Until the next call they hide choices of the same names in conf/, so that Hydra composes the
-    values of the run, and needs no `--config-dir` that the run's own choices came from.
+    Until the next call they hide choices of the same names in conf/. So Hydra composes the values
+    of the run and does not need the `--config-dir` of the run.
 
     Raises:
         UserError: the checkpoint cannot be read.
@@ -150,7 +152,7 @@ def recall(line: CommandLine) -> list[str]:
         saved, choices = saved_configuration(load_meta(path), str(path))
     replaced = {group for group in choices if line.text(group) not in (None, choices[group])}
     if "model" in replaced:
-        replaced.add("pipeline")  # the other model brings its own
+        replaced.add("pipeline")  # the other model chooses its own pipeline
     taken = choices.keys() - replaced
     plain = {"seed"} if "dataset" in replaced else {"seed", "fold"}
     used = {key: values for key, values in saved.items() if key in plain or key in taken}
@@ -173,25 +175,25 @@ def recall(line: CommandLine) -> list[str]:
 
 
 def check_fold(trained: Any, line: CommandLine) -> None:
-    """Refuse to test a checkpoint on the recordings of another fold, which it was trained on.
+    """Refuse to test a checkpoint on another fold, whose recordings it was trained on.
 
     Args:
-        trained: the fold of the checkpoint's run; None for none.
+        trained: the fold of the checkpoint's run; None if it had none.
 
     Raises:
-        UserError: naming both folds.
+        UserError: names both folds.
     """
     if "fold" in line.by_key and line.text("fold") != ("null" if trained is None else str(trained)):
         wanted = line.by_key["fold"].get_value_string()
         raise UserError(
             f"`fold={wanted}`: the network of `task.checkpoint` was trained with "
-            f"`fold={'null' if trained is None else trained}`, and so on recordings of other "
+            f"`fold={'null' if trained is None else trained}`, so it has seen recordings of other "
             "folds; leave `fold` out."
         )
 
 
 def preprocessing(saved: Plain) -> Plain:
-    """How the run prepared its clips, as settings of `dataset`: they belong to the checkpoint."""
+    """The settings of `dataset` by which the run prepared its clips; the checkpoint fixes them."""
     known = saved.get("dataset")
     if not isinstance(known, dict):
         return {}
@@ -201,14 +203,14 @@ def preprocessing(saved: Plain) -> Plain:
 def saved_configuration(
     meta: dict[str, Any], file: str = "the checkpoint"
 ) -> tuple[Plain, dict[str, str]]:
-    """What a checkpoint says of its run: the configuration, and the choice made in each group.
+    """The configuration of a checkpoint's run, and its choice in each group.
 
     Args:
         meta: the checkpoint's.
         file: for messages.
 
     Raises:
-        UserError: it is no configuration.
+        UserError: the checkpoint holds no valid configuration.
     """
     saved = recorded_values(meta.get("config", ""), file)
     if isinstance(saved.get("model"), dict):
@@ -225,10 +227,10 @@ def saved_configuration(
 
 
 def own_configuration(line: CommandLine, choices: Mapping[str, str]) -> Plain:
-    """What the command line composes, unresolved, where nothing comes from the checkpoint itself.
+    """The unresolved configuration of the command line, without values from the checkpoint.
 
     Args:
-        choices: those of the checkpoint's run, made where `--config-dir` or conf/ have them.
+        choices: of the checkpoint's run; those that `--config-dir` or conf/ have are chosen.
     """
     groups.clear()
     there = {group: one for group, one in choices.items() if _is_there(group, one, line)}
@@ -239,7 +241,7 @@ def own_configuration(line: CommandLine, choices: Mapping[str, str]) -> Plain:
         already = GlobalHydra.instance().is_initialized()
         with nullcontext() if already else initialize_config_dir(str(CONF), version_base="1.3"):
             config = compose(line.flags.config_name or "config", overrides)
-    except (HydraException, OmegaConfBaseException):  # settings that no own choice has
+    except (HydraException, OmegaConfBaseException):  # settings that none of these choices has
         config = OmegaConf.create()
     for key, override in line.by_key.items():
         if "." in key and not key.startswith("hydra.") and not override.is_sweep_override():

@@ -1,6 +1,6 @@
 """The groups of a checkpoint's run, for Hydra's config source in `hydra_plugins`.
 
-They are not kept there because Hydra executes the modules of its plugins a second time.
+They are kept here because Hydra executes the modules of its plugins a second time.
 """
 
 from omegaconf import DictConfig

@@ -1,7 +1,7 @@
-"""Refusing a wrong command line: in one line, with the nearest valid names, before anything heavy.
+"""Checks of the command line: an error is one line with the nearest valid names.
 
-Hydra accepts `+new_key=1` and reports a mistyped name with a page of text; here every override is
-looked up before the run starts, and what it composes is checked (see `checks`).
+Hydra accepts `+new_key=1` and reports a mistyped name with a page of text. Here every override is
+looked up before the run starts, and the composed configuration is checked (see `checks`).
 """
 
 import re
@@ -39,9 +39,9 @@ from flag3d_exp.errors import UserError, blamed_on, nearest
 from flag3d_exp.reading.moved_settings import moved_to
 from flag3d_exp.runs.run_folder import check_unused
 
-# Settings whose value decides about others, see `recall`.
+# Settings whose value decides about other settings; see `recall`.
 DECIDING = ("task.checkpoint", "task.resume", "tracking.uri")
-# What other programs call a choice.
+# Names of choices in other programs -> the name here.
 OTHER_WORDS = {
     "device=cuda": "device=gpu",
     "device=npu": "device=ascend",
@@ -52,11 +52,11 @@ MAX_VALUES = 100_000  # of a range
 
 
 def check_command_line(argv: list[str]) -> None:
-    """Refuse what the command line asks for if any of it is not there.
+    """Check a command line and the run or runs that it composes.
 
     Raises:
-        UserError: an unknown group, choice or key, a value of the wrong type, a missing one, or a
-            run folder that holds a run.
+        UserError: an unknown group, choice or key, a value of the wrong type, a missing value, or a
+            run folder that already holds a run.
     """
     line = CommandLine.parse(argv)
     if line.runs_nothing:
@@ -68,7 +68,7 @@ def check_command_line(argv: list[str]) -> None:
         for override in overrides:
             _check_choice(override, flags.config_dir, overrides)
         _check_sweeps(overrides, line.multirun)
-        if flags.help or flags.cfg:  # which may show what is not complete
+        if flags.help or flags.cfg:  # these also show an incomplete configuration
             _composed(_jobs(overrides)[0] + added, flags.config_name or "config")
             return
         overrides += _sweeper_params(overrides, added, flags.config_name or "config")
@@ -82,13 +82,13 @@ def check_command_line(argv: list[str]) -> None:
 
 
 def _check_job(line: CommandLine, lines: list[str], added: list[str]) -> DictConfig:
-    """Compose a run from its overrides and check it; the composed configuration.
+    """Compose a run from its overrides and check it; return the composed configuration.
 
     Raises:
-        UserError: what the run asks for is not there.
+        UserError: an override or a value is refused.
     """
     flags = line.flags
-    # The jobs of a multirun may be of different checkpoints.
+    # The jobs of a multirun may use different checkpoints.
     recalled = recall(CommandLine(flags, tuple(lines))) if line.multirun else []
     lines = [*recalled, *lines, *added]
     cfg = _composed(lines, flags.config_name or "config", return_hydra_config=True)
@@ -108,17 +108,17 @@ def _check_job(line: CommandLine, lines: list[str], added: list[str]) -> DictCon
 
 
 def _check_in_place(line: str, cfg: DictConfig) -> bool:
-    """Check a job that differs from a composed and checked one by the value of one setting.
+    """Check a job that differs in the value of one setting from a job that was already checked.
 
-    Composing takes ten times as long, and a grid may have hundreds of values. It is needed where
-    the value decides about more than itself.
+    Composing takes ten times as long, and a grid may have hundreds of values. Composing is needed
+    only if other values depend on this value.
 
     Args:
         line: the override in which the job differs.
         cfg: the other job's configuration; unchanged when this returns.
 
     Returns:
-        Whether it could be checked so.
+        Whether the job could be checked without composing.
 
     Raises:
         UserError: the value is not accepted.
@@ -127,7 +127,7 @@ def _check_in_place(line: str, cfg: DictConfig) -> bool:
     key, value = override.key_or_group, override.value()
     group, _, name = key.partition(".")
     plain = isinstance(value, (bool, int, float)) or (isinstance(value, str) and "${" not in value)
-    # A `$` in a configuration may be an interpolation of this setting; `recall` reads some others.
+    # An interpolation in the configuration may use this setting; `recall` reads some settings.
     used = re.search(rf"\$\{{[^}}]*(\.\.|\b{re.escape(key)}\b)", OmegaConf.to_yaml(cfg))
     decides = key in DECIDING or within(key, "hydra") or not (name or key == "seed")
     if override.type is not OverrideType.CHANGE or not plain or used or decides:
@@ -144,12 +144,12 @@ def _check_in_place(line: str, cfg: DictConfig) -> bool:
 
 
 def _named_folder(cfg: DictConfig) -> Path | None:
-    """The run folder that a composed configuration names; None for one named by the time."""
+    """The run folder that a composed configuration names; None if it is named by the time."""
     raw = OmegaConf.to_container(cfg.hydra.run, resolve=False)
     if isinstance(raw, dict) and "${now:" in str(raw["dir"]):
         return None
     before = HydraConfig.instance().cfg
-    HydraConfig.instance().set_config(cfg)  # for interpolations of Hydra's own settings
+    HydraConfig.instance().set_config(cfg)  # resolves interpolations of Hydra's own settings
     try:
         return Path(cfg.hydra.run.dir)
     finally:
@@ -160,7 +160,7 @@ def _check_choice(override: Override, config_dir: str | None, others: list[Overr
     """Refuse an unknown group or an unknown choice of a known group.
 
     Args:
-        others: all overrides, whose choices decide which settings there are to hint at.
+        others: all overrides; their choices decide which settings exist for the hint.
     """
     loader = config_loader()
     name = override.key_or_group
@@ -187,7 +187,7 @@ def _check_choice(override: Override, config_dir: str | None, others: list[Overr
         these = ",".join(map(written, values))
         raise UserError(f"`{override.input_line}`: choose one; `-m {name}={these}` runs each.")
     if None in values and name in _optional_groups():
-        raise UserError(f"`{name}=null`: a run has none if `{name}` is left out.")
+        raise UserError(f"`{name}=null`: leave `{name}` out for a run without it.")
     if None in values:
         raise UserError(f"`{name}=null`: a run needs its `{name}`; {_choices_line(name, choices)}")
     for value in values:
@@ -200,7 +200,7 @@ def _check_choice(override: Override, config_dir: str | None, others: list[Overr
 
 
 def _as_setting(name: str, overrides: list[Override], groups: Iterable[str]) -> str:
-    """A question naming the settings that `name` is the end of, `group.name`, or nothing."""
+    """A question with the settings `group.name` that end in `name`; empty if there are none."""
     choices = [
         str(o.input_line)
         for o in overrides
@@ -228,7 +228,7 @@ def _choices_line(group: str, choices: Iterable[str]) -> str:
 
 
 def _optional_groups() -> set[str]:
-    """The groups of which config.yaml chooses none."""
+    """The groups in which config.yaml chooses nothing."""
     loaded = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"))
     assert isinstance(loaded, dict)
     pairs = [entry for entry in loaded["defaults"] if isinstance(entry, dict)]
@@ -236,7 +236,7 @@ def _optional_groups() -> set[str]:
 
 
 def _check_sweeps(overrides: list[Override], multirun: bool) -> None:
-    """Refuse several values for one run, and sweeps that have no values."""
+    """Refuse several values for a single run, and sweeps without values."""
     for override in overrides:
         if override.is_sweep_override() and multirun:
             if fault := _sweep_fault(override.value()):
@@ -244,13 +244,13 @@ def _check_sweeps(overrides: list[Override], multirun: bool) -> None:
         elif override.is_sweep_override():
             key = override.get_key_element()
             raise UserError(
-                f"`{override.input_line}`: several values make several runs, which `-m` starts; "
+                f"`{override.input_line}`: several values make several runs, which need `-m`; "
                 f"one value with a comma is `{key}=\\'...\\'`, a list `{key}=[...]`."
             )
 
 
 def _sweep_fault(sweep: Any) -> str | None:
-    """What keeps a range or an interval from having values, as a sentence; None if nothing."""
+    """The reason why a range or an interval has no usable values; None if it has some."""
     if isinstance(sweep, RangeSweep):
         start, stop, step = (float(n or 0) for n in (sweep.start, sweep.stop, sweep.step))
         if not all(map(isfinite, (start, stop, step))) or step == 0:
@@ -270,7 +270,7 @@ def _sweep_fault(sweep: Any) -> str | None:
 
 
 def _values(override: Override) -> list[Any]:
-    """The values an override stands for: one, or those of a sweep (none for a continuous one)."""
+    """The values of an override: one, or those of a sweep (none for a continuous sweep)."""
     if override.is_sweep_override():
         if not override.is_discrete_sweep():
             return []
@@ -280,9 +280,9 @@ def _values(override: Override) -> list[Any]:
 
 
 def _jobs(overrides: list[Override]) -> tuple[list[str], list[tuple[int, str]]]:
-    """The first job's overrides, and what to replace in them to try each other value once.
+    """The first job's overrides, and the replacements that try each other value once.
 
-    A replacement is the position of an override and what stands there instead.
+    A replacement is the position of an override and the override to put there.
     """
     first: list[str] = []
     alternatives: list[tuple[int, str]] = []
@@ -305,7 +305,7 @@ def _jobs(overrides: list[Override]) -> tuple[list[str], list[tuple[int, str]]]:
 def _sweeper_params(
     overrides: list[Override], search_path: list[str], config_name: str
 ) -> list[Override]:
-    """The search space that a chosen sweep brings along, its other settings checked."""
+    """The search space of a chosen sweep; its other settings are checked."""
     cfg = _composed(_jobs(overrides)[0] + search_path, config_name, return_hydra_config=True)
     if not str(cfg.hydra.sweeper._target_).startswith("hydra_plugins.flag3d_exp"):
         return []
@@ -329,11 +329,11 @@ def _composed(
     except OmegaConfBaseException as error:
         raise UserError(f"{one_line(error)}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"a configuration file is no YAML: {one_line(error)}.") from error
+        raise UserError(f"a configuration file is not valid YAML: {one_line(error)}.") from error
 
 
 def _misnamed(error: HydraException) -> UserError | None:
-    """What to say of a file that asks for a choice or a group that is not there."""
+    """The error for a file that asks for a choice or a group that does not exist."""
     loader = config_loader()
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
@@ -341,7 +341,7 @@ def _misnamed(error: HydraException) -> UserError | None:
             return UserError(f"`--config-name {choice}`: there is no such file in {CONF}.")
         known = sorted(loader.get_group_options(group, ObjectType.CONFIG))
         return UserError(
-            f"`{group}={choice}`, which a defaults list asks for, is not a choice."
+            f"`{group}={choice}` in a defaults list is not a choice."
             f"{nearest(choice, known)} Choices of `{group}`: {', '.join(known)}."
         )
     if match := re.match(r"In '(.+?)': Could not override '([^']+)'", str(error)):
@@ -355,7 +355,7 @@ def _misnamed(error: HydraException) -> UserError | None:
 
 
 def _refusal(error: HydraException, overrides: list[str], config_name: str) -> UserError:
-    """What to say of an override that Hydra refused: the missing key, and its neighbours."""
+    """The error for an override that Hydra refused: the unknown key and the similar ones."""
     if misnamed := _misnamed(error):
         return misnamed
     parsed = parse_overrides(overrides)
@@ -389,7 +389,7 @@ def _refusal(error: HydraException, overrides: list[str], config_name: str) -> U
 
 
 def _not_a_setting(path: str, node: DictConfig) -> str:
-    """What to say of a key that is not in `node`: the nearest one, and all there are."""
+    """The message for a key that is not in `node`: the most similar key, and all keys."""
     if moved := moved_to(path):
         return moved
     known = [str(k) for k in node if not str(k).startswith("_")]

@@ -26,14 +26,15 @@ def restored_model(
     datasets: Iterable[ClipDataset],
     weights: str = "raw",
 ) -> "nn.Cell":
-    """The configured model with a checkpoint's weights; say where its clips are others.
+    """The configured model with a checkpoint's weights; log where its clips differ from training.
 
     Args:
-        datasets: the clips that it is to judge, as far as they are known yet.
+        datasets: the clips that the model will classify, if they are already known.
 
     Raises:
-        UserError: they do not fit, there is no moving average, the dataset's classes or joints
-            are not those of the checkpoint, or a recording lacks the scores that it needs.
+        UserError: the weights do not fit, there is no moving average, the dataset's classes or
+            joints are not those of the checkpoint, or a recording lacks the scores that the model
+            needs.
     """
     from flag3d_exp.engine.parameters import assign_parameters
 
@@ -43,7 +44,7 @@ def restored_model(
         log.warning(line)
     with blamed_on("task.checkpoint"):
         other_texts = check_provenance(experiment.problem(), checkpoint.meta)
-    if other_texts and experiment.config.task.get("classes") is None:  # else chosen on purpose
+    if other_texts and experiment.config.task.get("classes") is None:  # else it is intended
         log.warning(other_texts)
     if weights == "ema" and not checkpoint.ema:
         raise UserError("`task.weights=ema`: the run kept no moving average (`task.ema_decay`).")
@@ -55,12 +56,12 @@ def restored_model(
 
 
 def is_scored(checkpoint: "Checkpoint") -> bool:
-    """Whether the network was trained with scores, so that it needs them."""
+    """Whether the network was trained with scores and therefore needs them."""
     return bool(checkpoint.meta.get("scored"))
 
 
 def trained_batch_size(checkpoint: "Checkpoint") -> int:
-    """Clips per forward pass in the evaluations of the checkpoint's own run; 16 if it had none."""
+    """Clips per forward pass in the evaluations of the checkpoint's run; 16 if unknown."""
     saved = recorded_values(checkpoint.meta.get("config", ""), "`task.checkpoint`")
     for key in ("task.eval_batch_size", "task.batch_size"):
         size = selected(saved, key)

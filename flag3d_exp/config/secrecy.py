@@ -1,4 +1,4 @@
-"""Taking credentials out of the command line and the configuration, where they enter."""
+"""Masking of credentials in the command line and the configuration."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -19,7 +19,7 @@ def hide_in_arguments(argv: Sequence[str]) -> list[str]:
     words = []
     for word in argv:
         if masked(word) != word:
-            with suppress(UserError):  # what cannot be parsed is refused later
+            with suppress(UserError):  # an override that can't be parsed is refused later
                 for value in _texts(parse_overrides([word])[0].value()):
                     hidden(value)
         words.append(masked(word))
@@ -27,10 +27,10 @@ def hide_in_arguments(argv: Sequence[str]) -> list[str]:
 
 
 def hide_in(config: DictConfig | ListConfig) -> None:
-    """Mask the URIs among a configuration's values, those of interpolations too; they are kept."""
+    """Mask the URIs in a configuration, also in resolved interpolations; keep them."""
     keys: Any = list(config) if isinstance(config, DictConfig) else range(len(config))
     for key in keys:
-        with suppress(OmegaConfBaseException):  # a value that is missing, or not known yet
+        with suppress(OmegaConfBaseException):  # a value that is missing or not yet known
             value: Any = config[key]
             if isinstance(value, DictConfig | ListConfig):
                 hide_in(value)
@@ -40,7 +40,7 @@ def hide_in(config: DictConfig | ListConfig) -> None:
 
 
 def hide_in_files(folder: Path) -> None:
-    """Mask what Hydra wrote into a run folder of a configuration file with credentials."""
+    """Mask the credentials in the files that Hydra wrote into a run folder."""
     for path in sorted(folder.glob(".hydra/*.yaml")):
         text = path.read_text(encoding="utf-8")
         if masked(text) != text:
@@ -48,7 +48,7 @@ def hide_in_files(folder: Path) -> None:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """The texts in a value of an override, be it a list, a dictionary or a sweep."""
+    """The texts in a value of an override, which may be a list, a dictionary or a sweep."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):

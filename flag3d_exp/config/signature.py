@@ -1,16 +1,14 @@
-"""The arguments a configured object takes, read from its source without importing it.
+"""The arguments of a configured object, read from its source without importing it.
 
 A config node names its object in `_target_`; the object's signature is the node's schema. Reading
 the source keeps MindSpore and MLflow out of the process until the configuration is accepted.
 
-By hand, where pydantic or Hydra's structured configs would validate dataclasses: both check an
-object when its module is imported, which for half of the groups (models, optimizers, tasks) brings
-MindSpore in, seconds before a misspelt number is refused; and pydantic's own import takes 0.12 s of
-the half second that a refusal takes. One way for all groups, also for a class of one's own, is less
-than two.
-
-A class whose settings have narrower ranges than its constructor says names them in `bounds`, a
-mapping of arguments to ranges (see `flag3d_exp.bounds`).
+Why not pydantic or Hydra's structured configs: both need the object's module to be imported. For
+half of the groups (models, optimizers, tasks) this imports MindSpore, which takes seconds before a
+misspelt number is refused. Importing pydantic alone takes 0.12 s of the half second that a refusal
+takes. And this one way works for all groups, also for a user's own class.
+A class may narrow the ranges of its constructor in the attribute `bounds`, a mapping of arguments
+to ranges (see `flag3d_exp.bounds`).
 """
 
 import ast
@@ -29,7 +27,7 @@ INTEGERS = range(-(2**63), 2**63)  # that NumPy and MindSpore have
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument: its annotation as written, if it has one, and whether it must be given."""
+    """An argument: its annotation as written, if any, and whether it is required."""
 
     name: str
     annotation: ast.expr | None
@@ -40,11 +38,11 @@ def arguments(target: str) -> dict[str, Argument] | None:
     """The arguments of the class or function at the dotted path `target`, by name.
 
     Returns:
-        None where the module is compiled or has the target from another one, or the target takes
-        arbitrary keywords.
+        None if the module is compiled, if it imports the target from another module, or if the
+        target takes arbitrary keywords.
 
     Raises:
-        LookupError: there is no such module, or it defines no such name.
+        LookupError: there is no such module, or it does not define the name.
     """
     module, _, name = target.rpartition(".")
     source = _source_file(module)
@@ -68,7 +66,7 @@ def _bounds(tree: ast.Module, name: str) -> dict[str, str]:
 
 
 def _narrowed(known: dict[str, Argument], bounds: Mapping[str, str]) -> dict[str, Argument]:
-    """The arguments that have a range in `bounds`, with that one instead of their own."""
+    """The arguments with a range in `bounds`, which replaces their own range."""
     found = {}
     for name, text in bounds.items():
         argument = known[name]
@@ -114,7 +112,7 @@ def _is_dataclass(module: str, name: str) -> bool:
 
 
 def _imported(tree: ast.Module) -> dict[str, str]:
-    """The module of each name that a file imports; "" where that is relative to the file."""
+    """The module of each name that a file imports; "" for a relative import."""
     statements = (node for node in tree.body if isinstance(node, ast.ImportFrom))
     return {
         alias.asname or alias.name: "" if node.level else node.module or ""
@@ -175,7 +173,7 @@ def _fields(node: ast.ClassDef) -> dict[str, Argument]:
 
 
 def expected(annotation: ast.expr, value: Any, others: Mapping[str, Any] = NOTHING) -> str | None:
-    """What the value would have to be, in words; None if it fits.
+    """The accepted values in words; None if the value fits.
 
     Args:
         others: the settings that its range may name.
@@ -250,7 +248,7 @@ def _spelled(value: Any) -> str:
 
 
 def accepts(annotation: ast.expr | None, value: Any, others: Mapping[str, Any] = NOTHING) -> bool:
-    """Whether `value`, as read from YAML, fits the annotation; true if that is not plain.
+    """Whether `value`, as read from YAML, fits the annotation; true if that can't be decided.
 
     Args:
         others: the settings that its range may name.

@@ -10,11 +10,11 @@ from flag3d_exp.errors import UserError
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.text import file_text, parsed_yaml
 
-PLACES = ("hydra.searchpath",)  # settings of Hydra that say where choices are
+PLACES = ("hydra.searchpath",)  # settings of Hydra that name the folders of choices
 
 
 def config_flags(hydra: Any) -> list[str]:
-    """The flags that say where a run's choices are.
+    """The flags that name the folders of a run's choices.
 
     Args:
         hydra: `HydraConfig.get()`, or the `hydra` of a run folder's `.hydra/hydra.yaml`.
@@ -30,10 +30,10 @@ def config_flags(hydra: Any) -> list[str]:
 
 
 def command(hydra: Any) -> str:
-    """A line for a shell that starts the run again, in a run folder and a store of its own.
+    """A shell command that starts the run again, in a new run folder and a new store.
 
     Args:
-        hydra: as in `config_flags`. The line is for the folder that the run was started in.
+        hydra: as in `config_flags`. The command is for the folder that the run was started in.
     """
     given = hydra["overrides"]
     places = select(given["hydra"], lambda key: key in PLACES)
@@ -42,7 +42,7 @@ def command(hydra: Any) -> str:
 
 
 def command_of(folder: Path) -> str | None:
-    """As `command`, of the run in a folder; None if the folder does not say.
+    """As `command`, for the run in a folder; None if the folder does not record it.
 
     Raises:
         UserError: its hydra.yaml is damaged.
@@ -51,10 +51,10 @@ def command_of(folder: Path) -> str | None:
 
 
 def resuming(folder: Path, override: str) -> str | None:
-    """A line for a shell that continues the run in a folder, with the folders of its choices.
+    """A shell command that continues the run in a folder, with the folders of its choices.
 
     Args:
-        override: the one that names the run.
+        override: the override that names the run.
 
     Raises:
         UserError: its hydra.yaml is damaged.
@@ -69,9 +69,9 @@ def _from_hydra(folder: Path, make: Callable[[Any], str]) -> str | None:
     try:
         return make(parsed_yaml(file_text(path))["hydra"])
     except (Malformed, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"`{path}` is no configuration of Hydra ({error}).") from error
+        raise UserError(f"`{path}` is not a configuration of Hydra ({error}).") from error
 
 
 def _from(start: str, path: str) -> str:
-    """The path relative to `start` if it is below, else as it is."""
+    """The path relative to `start` if it is below `start`, else unchanged."""
     return os.path.relpath(path, start) if Path(path).is_relative_to(start) else path

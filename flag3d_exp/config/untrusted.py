@@ -1,11 +1,12 @@
-"""What a configuration that was read from a file may name: the one rule for all such files.
+"""The rule for configurations that are read from files: which objects and values they may name.
 
-A run folder, a checkpoint, a study or an export may come from anywhere, so what it says is data.
-Objects (`_target_`): those of this package that the files of `conf/` name for the same key, and
-Optuna's samplers and pruners in a sweeper. References: to one other value, `${dataset.layout}`, or
-to a list of plain ones, `${dataset.classes}`.
-Everything else, such as another class or `${oc.env:HOME}`, is refused, unless the configuration
-that the user composed, from the command line and the folders it names, says the same for the key.
+A run folder, a checkpoint, a study or an export may come from anywhere, so its content is data.
+Accepted objects (`_target_`): objects of this package that the files of `conf/` name for the same
+key, and Optuna's samplers and pruners in a sweeper. Accepted references: to one other value,
+`${dataset.layout}`, or to a list of plain values, `${dataset.classes}`.
+Everything else, such as another class or `${oc.env:HOME}`, is refused. The exception is a value
+that the user's own configuration, from the command line and the folders it names, has for the same
+key.
 """
 
 import re
@@ -27,25 +28,25 @@ from flag3d_exp.reading.text import parsed_yaml
 
 Plain = dict[str, Any]
 TARGET = "_target_"
-# Keys by which Hydra does something else than setting a value.
+# Keys with a special meaning in Hydra, which do more than set a value.
 SPECIAL = ("_args_", "_recursive_", "_convert_", "_self_", "_group_", "_name_", "defaults")
 OPTUNA = re.compile(r"optuna\.(samplers|pruners)\.[A-Za-z]+")
 KEY = re.compile(r"[+~]{0,2}[a-zA-Z_]\w*(\.[\w-]+)*")
 MAX_TEXT, MAX_OVERRIDES = 256 << 10, 8_000  # characters
-MAX_LISTED = 10_000  # values that references to lists stand for, all together
+MAX_LISTED = 10_000  # values of all references to lists together
 
 
 def recorded_values(text: str, file: str) -> Plain:
-    """The values of a configuration that a file holds, not yet checked for what they name.
+    """The values of a configuration from a file; `check_values` has yet to check them.
 
-    Settings that have moved since the file was written are where they are now.
+    Settings that have been renamed since the file was written get their current names.
 
     Args:
         text: YAML.
-        file: for messages: which file it is from.
+        file: the file that the text is from, for messages.
 
     Raises:
-        UserError: it is no mapping of settings.
+        UserError: the text is not a mapping of settings.
     """
     try:
         if len(text) > MAX_TEXT:
@@ -57,7 +58,7 @@ def recorded_values(text: str, file: str) -> Plain:
         raise UserError(f"{file}: its configuration must map groups to their settings.")
     for key in values:
         if key not in top_level():
-            raise UserError(f"{file}: its configuration has `{key}`, which is no setting.")
+            raise UserError(f"{file}: its configuration has `{key}`, which is not a setting.")
     return modern(values)
 
 
@@ -66,12 +67,12 @@ def check_values(values: Plain, file: str, own: Callable[[], Plain] | None = Non
 
     Args:
         values: by key, nested.
-        file: for messages: which file they are from.
-        own: the configuration that the user composed, unresolved; asked for only if some value
+        file: the file that the values are from, for messages.
+        own: returns the configuration that the user composed, unresolved; called only if some value
             needs it.
 
     Raises:
-        UserError: naming the file and the key.
+        UserError: names the file and the key.
     """
     suspect = list(_suspects("", values))
     known = own() if suspect and own is not None else {}
@@ -91,15 +92,15 @@ def check_values(values: Plain, file: str, own: Callable[[], Plain] | None = Non
 
 
 def checked_overrides(lines: Any, file: str, given: Sequence[str] = ()) -> list[str]:
-    """The overrides that a file holds, without those for a key that the command line gives as well.
+    """The overrides that a file holds, without those whose key is also on the command line.
 
     Args:
-        lines: what the file holds.
-        file: for messages: which file they are from.
+        lines: the content of the file, not yet checked.
+        file: the file that the overrides are from, for messages.
         given: the keys on the command line.
 
     Raises:
-        UserError: naming the file and the override that is more than a choice or a value.
+        UserError: an override is more than a choice or a value; names the file and the override.
     """
     if not isinstance(lines, list) or sum(len(str(line)) for line in lines) > MAX_OVERRIDES:
         raise UserError(f"{file}: its overrides must be a list of at most {MAX_OVERRIDES} letters.")
@@ -119,15 +120,15 @@ def checked_overrides(lines: Any, file: str, given: Sequence[str] = ()) -> list[
 
 
 def check_objects(key: str, values: Any, file: str) -> None:
-    """Refuse the description of an object, such as `hydra.sweeper.pruner`, that names another one.
+    """Refuse an object's description, such as `hydra.sweeper.pruner`, with an unknown `_target_`.
 
     Raises:
-        UserError: naming the file and the key.
+        UserError: names the file and the key.
     """
     for _, _, refusal in _suspects(key, values):
         raise UserError(f"{file}: {refusal}")
     for path, value in leaves(key, values):
-        # Lists that refer to lists may stand for more than a machine can hold.
+        # Lists that refer to lists can expand to more values than fit into memory.
         if path != key and isinstance(value, str) and "${" in value:
             raise UserError(f"{file}: {_unresolved(path, value)}")
 
@@ -135,7 +136,7 @@ def check_objects(key: str, values: Any, file: str) -> None:
 def _check_override(override: Override, file: str) -> None:
     line, key = override.input_line, override.key_or_group
     if key.split(".")[0] not in top_level() - {"hydra"}:
-        raise UserError(f"{file}: `{line}` sets nothing of a run; Hydra's own is not accepted.")
+        raise UserError(f"{file}: `{line}` is not a setting of a run, and is not accepted.")
     if override.is_sweep_override():
         raise UserError(f"{file}: `{line}` must be one value.")
     try:
@@ -149,7 +150,7 @@ def plain_value(override: Override) -> Any:
     """The value of an override in plain types.
 
     Raises:
-        TypeError: it has none, but a sweep or the like.
+        TypeError: it has no plain value, but for example a sweep.
     """
 
     def plain(value: Any) -> Any:
@@ -168,7 +169,7 @@ def plain_value(override: Override) -> Any:
 
 
 def _suspects(path: str, values: Any) -> Iterator[tuple[str, Any, str]]:
-    """(path, value, why it is refused) of what only the user's own configuration may say."""
+    """(path, value, reason of refusal) of values that only the user's configuration may have."""
     for name, value in leaves(path, values):
         parts = name.split(".")
         if parts[-1] == TARGET:
@@ -208,7 +209,7 @@ def _unresolved(path: str, value: str) -> str:
 
 @cache
 def known_targets() -> dict[str, frozenset[str]]:
-    """Key of an object -> the `_target_`s that the package's own `conf/` has for it."""
+    """Key of an object -> the `_target_`s that the package's `conf/` has for it."""
     found: dict[str, set[str]] = {}
     for file in sorted(CONF.rglob("*.yaml")):
         text = file.read_text(encoding="utf-8")

@@ -109,7 +109,7 @@ def test_what_is_wrong_is_named_with_what_would_be_right(argument, expected):
         (["--cfg", "job", "modle=stgcn"], ["`modle`", "Did you mean `model`"]),
         (["++foo.bar=1"], ["`foo` is not a setting", "Settings: augment"]),
         (["model=null"], ["`model=null`", "needs its `model`", "stgcn"]),
-        (["debug=null"], ["`debug=null`", "left out"]),
+        (["debug=null"], ["`debug=null`", "leave `debug` out"]),
         (["model=[stgcn,aagcn]"], ["choose one", "`-m model=stgcn,aagcn`"]),
         (["model=stgcn,aagcn"], ["`model=stgcn,aagcn`", "`-m`"]),
         (["task.epochs", "=", "3"], ["`task.epochs`", "`key=value`"]),

@@ -77,10 +77,10 @@ def test_what_the_command_line_changes_is_obeyed_and_named(checkpoint):
     path, meta = checkpoint
     experiment = used(path, "dataset.clip_len=16", "stream=bone", "pipeline.num_clips=5")
     assert departures(experiment, meta) == [
-        "The clips are prepared other than in training: `dataset.clip_len` is 16, was 64.",
-        "The clips are prepared other than in training: `stream.name` is bone, was joint.",
-        "The clips are prepared other than in training: `stream.bones` is True, was False.",
-        "The clips are prepared other than in training: `pipeline.num_clips` is 5, was 1.",
+        "The clips are prepared differently than in training: `dataset.clip_len` is 16, was 64.",
+        "The clips are prepared differently than in training: `stream.name` is bone, was joint.",
+        "The clips are prepared differently than in training: `stream.bones` is True, was False.",
+        "The clips are prepared differently than in training: `pipeline.num_clips` is 5, was 1.",
     ]
 
 
