@@ -45,7 +45,7 @@ class Contender:
         self.facts = self.answer()
 
     def ask(self, request: str) -> Any:
-        """What the worker answers to `train`, `infer`, `data`, `profile` or `memory`."""
+        """What the worker answers to `train`, `infer`, `data`, `product`, `profile`, `memory`."""
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(f"{request}\n")

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 
 from flag3d_exp.benchmark.contenders import PHASES, Contender
+from flag3d_exp.devices.processor import Processor
 
 Figures = dict[str, Any]
 MEMORIES = (8, 16, 24, 32, 64, 80)  # GB of devices that batches are estimated for
+SIDE = 2048  # of the square matrices whose product tells the peak
 RATE, THOUSAND_CLIPS = 10e12, 1000  # operations per second of the device that time is estimated for
 
 
@@ -145,6 +147,18 @@ def lines(found: Figures) -> list[str]:
             share = 100 * milliseconds / profile["total_ms"]
             said.append(f"    {name:16} {count:5} calls {milliseconds:9.1f} ms {share:5.1f} %")
     return said
+
+
+def machine(device: str, processor: Processor, product_rate: float) -> str:
+    """One line on the machine, by which figures of two machines can be compared.
+
+    Args:
+        product_rate: floating-point operations per second of a large matrix product.
+    """
+    return (
+        f"measured on {device}: {processor}; a product of two {SIDE} x {SIDE} matrices runs at "
+        f"{product_rate / 1e9:.0f} GFLOP/s"
+    )
 
 
 def table(measured: Sequence[Figures]) -> str:

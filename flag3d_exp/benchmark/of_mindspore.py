@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from flag3d_exp import files
 from flag3d_exp.benchmark.memory import peak_memory
-from flag3d_exp.benchmark.profile import profiled
+from flag3d_exp.benchmark.profile import peak_rate, profiled
 from flag3d_exp.config.experiment import Experiment, instantiated, num_parameters
 from flag3d_exp.data.loader import batches, training_shares
 from flag3d_exp.engine.optimizer import parameter_groups
@@ -72,6 +72,7 @@ def prepare(
         "train": train,
         "infer": lambda: predict(clips["infer"]) is None,
         "data": lambda: of_data(experiment, step),
+        "product": peak_rate,
         "profile": lambda: profiled(train, layers(model, clips["train"].shape, 1)[0].multiply_adds),
     }
     return answers, facts

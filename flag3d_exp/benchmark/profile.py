@@ -12,8 +12,10 @@ import numpy as np
 from mindspore import Tensor, ops
 from mindspore.profiler import ProfilerActivity, tensorboard_trace_handler
 
+from flag3d_exp.benchmark.figures import SIDE
+
 STEPS = 5
-SIDE = 2048  # of the square matrices whose product tells the peak
+PRODUCTS = 5
 FORWARD_AND_BACKWARD = 3  # a backward pass has two products for each of a forward pass
 
 
@@ -25,7 +27,7 @@ def profiled(train: Callable[[], Any], multiply_adds: int | None) -> dict[str, A
     Args:
         multiply_adds: of a forward pass over the batch; None where that is unknown.
     """
-    peak = max(product_rate() for _ in range(5))
+    peak = peak_rate()
     products = None if multiply_adds is None else 2 * FORWARD_AND_BACKWARD * multiply_adds
     with tempfile.TemporaryDirectory() as folder:
         with ms.profiler.profile(
@@ -56,6 +58,11 @@ def by_kind(text: str) -> list[tuple[str, int, float]]:
         counts[kind] += 1
         totals[kind] += float(np.median([float(e.split(",")[1]) for e in executions.split()]))
     return sorted(((k, counts[k], totals[k]) for k in totals), key=lambda row: -row[2])
+
+
+def peak_rate() -> float:
+    """Floating-point operations per second of the fastest of some large matrix products."""
+    return max(product_rate() for _ in range(PRODUCTS))
 
 
 def product_rate() -> float:

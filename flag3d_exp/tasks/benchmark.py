@@ -1,7 +1,7 @@
 """`task=benchmark`: speed and memory on this machine, and those of the network in PyTorch."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +12,7 @@ from flag3d_exp.benchmark import figures
 from flag3d_exp.benchmark.contenders import Contender, in_turns, started
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.devices.device import description
+from flag3d_exp.devices.processor import processor
 from flag3d_exp.errors import UserError
 from flag3d_exp.runs import record
 
@@ -66,11 +67,14 @@ class Benchmark:
             measured.append(found)
             for line in figures.lines(found):
                 log.info(line)
-        result = {"machine": description(measured[0]["device"]), "models": measured}
+        device = measured[0]["device"]
+        machine = figures.machine(description(device), processor(), measured[0]["product_rate"])
+        log.info(machine)
+        result = {"machine": machine, "processor": asdict(processor()), "models": measured}
         files.write_json(folder / "benchmark.json", result)
-        text = figures.table(measured)
+        text = f"{figures.table(measured)}\n{machine}\n"
         files.write_text(folder / "benchmark.md", text)
-        with experiment.tracked(measured[0]["device"]) as tracker:
+        with experiment.tracked(device) as tracker:
             tracker.log_report(record.final_report(figures.metrics(measured)))
             tracker.log_artifact(folder / "benchmark.json")
             tracker.log_artifact(folder / "benchmark.md")
@@ -96,6 +100,7 @@ class Benchmark:
                 "class": experiment.model_name,
                 "batch_size": self.batch_size,
                 **contenders["ours"].facts,
+                "product_rate": contenders["ours"].ask("product"),
                 **({"data": contenders["ours"].ask("data")} if self.data else {}),
                 **({"profile": contenders["ours"].ask("profile")} if self.profile else {}),
             }

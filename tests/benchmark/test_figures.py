@@ -5,6 +5,7 @@ import pytest
 from flag3d_exp.benchmark.figures import (
     estimate,
     estimate_lines,
+    machine,
     metrics,
     of_contender,
     ratio,
@@ -13,6 +14,7 @@ from flag3d_exp.benchmark.figures import (
     table,
 )
 from flag3d_exp.benchmark.profile import by_kind
+from flag3d_exp.devices.processor import Processor
 
 
 class Stopwatch:
@@ -99,3 +101,11 @@ def test_memory_is_estimated_by_a_line_through_two_batches():
     assert "30.0 GFLOP" in lines[2] and "3.0 s for 1,000 clips" in lines[2]
     unknown = estimate(found | {"multiply_adds": None})
     assert len(estimate_lines(found | {"estimate": unknown})) == 2
+
+
+def test_the_machine_is_one_line_with_its_processor_and_the_peak_of_a_product():
+    line = machine("CPU", Processor("EPYC", 2, ("avx2", "avx512f")), 123.4e9)
+    assert line == (
+        "measured on CPU: EPYC, 2 cores, avx2, avx512f; a product of two 2048 x 2048 matrices runs "
+        "at 123 GFLOP/s"
+    )

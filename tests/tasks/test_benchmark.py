@@ -41,6 +41,9 @@ def test_a_benchmark_leaves_its_figures(tmp_path: Path):
     assert found["data"]["clips_per_second"] > 0
     assert 0 <= found["data"]["waiting_share"] <= 1
     assert found["profile"]["ideal_ms"] > 0
+    assert found["product_rate"] > 1e8
+    assert result["machine"] in printed and "GFLOP/s" in result["machine"]
+    assert result["processor"]["num_cores"] >= 1
     assert (tmp_path / "run/benchmark.md").read_text() in printed
     assert (tmp_path / "b.db").exists()
 
