@@ -7,15 +7,15 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from flag3d_exp.sweep.ledger import DRAWN, DROPPED, RETRY_OF, Ledger, Retry
 from flag3d_exp.sweep.space import Space, identity
+from flag3d_exp.sweep.trial_records import DRAWN, DROPPED, RETRY_OF, Retry, TrialRecords
 
 MAX_DRAWS = 10
 WAIT_SECONDS, LOOK_SECONDS = 5.0, 0.05
 
 
 def next_trial(
-    ledger: Ledger, space: Space, num_trials: int, rng: np.random.Generator
+    records: TrialRecords, space: Space, num_trials: int, rng: np.random.Generator
 ) -> tuple[optuna.Trial, list[str]] | None:
     """A claimed trial and the override lines of its point; None if none is left.
 
@@ -26,31 +26,31 @@ def next_trial(
         num_trials: the budget, as `counted` counts.
     """
     for attempt in count(1):
-        trial = ledger.claim(num_trials)
+        trial = records.claim(num_trials)
         if trial is None:
             return None
         try:
             lines = space.draw(trial)
         except Exception as error:  # of a sampler or of a conditional space
             reason = f"no point could be drawn: {type(error).__name__}: {error}"
-            ledger.fail(ledger.get(trial.number), reason, Retry.NO)
+            records.fail(records.get(trial.number), reason, Retry.NO)
             raise
-        ledger.note(trial.number, **{DRAWN: True})
-        twin = earlier_twin(ledger, trial.number)
+        records.note(trial.number, **{DRAWN: True})
+        twin = earlier_twin(records, trial.number)
         if twin is None:
             return trial, lines
         left = None
         if attempt >= MAX_DRAWS:
-            left = space.point_besides([point_of(other) for other in ledger.trials()], rng)
+            left = space.point_besides([point_of(other) for other in records.trials()], rng)
             if left is None:
                 return trial, lines
-        ledger.drop(trial.number, f"its point is that of trial {twin}")
+        records.drop(trial.number, f"its point is that of trial {twin}")
         if left is not None:
-            ledger.study.enqueue_trial(left)
+            records.study.enqueue_trial(left)
     raise AssertionError
 
 
-def earlier_twin(ledger: Ledger, number: int) -> int | None:
+def earlier_twin(records: TrialRecords, number: int) -> int | None:
     """The number of an earlier trial with the same point, if there is one.
 
     Of two drivers that draw one point at the same time, each has written its own before it reads
@@ -58,7 +58,7 @@ def earlier_twin(ledger: Ledger, number: int) -> int | None:
     """
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
-        trials = ledger.trials()
+        trials = records.trials()
         own = trials[number]
         if RETRY_OF in own.user_attrs:
             return None

@@ -30,18 +30,6 @@ from flag3d_exp.sweep import job, owner, parent, slots
 from flag3d_exp.sweep.begun import description
 from flag3d_exp.sweep.draws import next_trial
 from flag3d_exp.sweep.drivers import sampler_seed
-from flag3d_exp.sweep.ledger import (
-    ENDED,
-    ERROR,
-    FOLDER,
-    HEARTBEAT,
-    OWNER,
-    Ledger,
-    Retry,
-    all_failed,
-    check_attributes,
-    counted,
-)
 from flag3d_exp.sweep.results import publish
 from flag3d_exp.sweep.settings import (
     budget,
@@ -53,7 +41,19 @@ from flag3d_exp.sweep.space import Space, choices_or_range, parse_space
 from flag3d_exp.sweep.storage import open_study
 from flag3d_exp.sweep.sweepers import StudySettings
 from flag3d_exp.sweep.table import Table
-from flag3d_exp.sweep.trial import Ticket
+from flag3d_exp.sweep.trial import JobSettings
+from flag3d_exp.sweep.trial_records import (
+    ENDED,
+    ERROR,
+    FOLDER,
+    HEARTBEAT,
+    OWNER,
+    Retry,
+    TrialRecords,
+    all_failed,
+    check_attributes,
+    counted,
+)
 
 log = logging.getLogger(__name__)
 
@@ -90,15 +90,15 @@ def search(
     )
     seed = sampler_seed(config.seed, number, sweeper.sampler)
     study.sampler = seeded_sampler(sweeper.sampler, seed, space)
-    ledger = Ledger(study, storage, sweeper.max_retries)
-    check_attributes(ledger.trials())
+    records = TrialRecords(study, storage, sweeper.max_retries)
+    check_attributes(records.trials())
     study.set_metric_names(list(objectives))
     tracker = parent.of_study(config, study, folder)
     launcher = config.hydra.runtime.choices.get("hydra/launcher") != "basic"
     pruner = OmegaConf.to_container(config.hydra.sweeper.pruner, resolve=True)
     assert isinstance(pruner, dict)
-    ticket = partial(
-        Ticket,
+    job_settings = partial(
+        JobSettings,
         study=study.study_name,
         storage=address,
         objectives=dict(objectives),
@@ -106,16 +106,16 @@ def search(
         max_retries=sweeper.max_retries,
     )
     num_trials = budget(sweeper.n_trials, space)
-    table = Table(ledger, objectives, num_trials, sweeper.n_jobs)
+    table = Table(records, objectives, num_trials, sweeper.n_jobs)
     driver = Driver(
         sweeper,
         config.task,
-        ledger,
+        records,
         space,
         folder,
         tracker,
         num_trials,
-        ticket,
+        job_settings,
         launcher,
         seed,
         table,
@@ -124,13 +124,13 @@ def search(
     try:
         with StopRequest(patience=2) as stop, table:
             slots.fill(driver, sweeper.n_jobs, sweeper.grace, stop)
-        failed = driver.halted() or all_failed(ledger.trials())
+        failed = driver.halted() or all_failed(records.trials())
         status = "KILLED" if stop.signum else "FAILED" if failed else "FINISHED"
     except ImportError as error:
         raise UserError(f"`hydra/sweeper/sampler` lacks a package: {error}") from error
     finally:
-        lines = publish(ledger, folder, list(objectives), space.fixed, sweeper.plots, flags)
-        parent.refresh(tracker, ledger, folder)
+        lines = publish(records, folder, list(objectives), space.fixed, sweeper.plots, flags)
+        parent.refresh(tracker, records, folder)
         tracker.finish(status)
     for line in lines:
         log.info(line)
@@ -143,7 +143,7 @@ def search(
             f"{sweeper.max_failures}; the last: {driver.last_error}. Their folders are in {folder}."
         )
     if failed:
-        trials = counted(ledger.trials())
+        trials = counted(records.trials())
         raise UserError(
             f"all {len(trials)} trials failed; the last: trial {trials[-1].number}: "
             f"{trials[-1].user_attrs.get(ERROR, 'no reason')}. Their folders are in {folder}."
@@ -157,19 +157,19 @@ class Driver:
         self,
         sweeper: StudySettings,
         task: DictConfig,
-        ledger: Ledger,
+        records: TrialRecords,
         space: Space,
         folder: Path,
         tracker: Tracker,
         num_trials: int,
-        ticket: "partial[Ticket]",
+        job_settings: "partial[JobSettings]",
         launcher: bool,
         seed: int,
         table: Table,
     ):
         self.task = task
-        self.sweeper, self.ledger, self.space, self.folder = sweeper, ledger, space, folder
-        self.tracker, self.num_trials, self.ticket = tracker, num_trials, ticket
+        self.sweeper, self.records, self.space, self.folder = sweeper, records, space, folder
+        self.tracker, self.num_trials, self.job_settings = tracker, num_trials, job_settings
         self.launcher, self.table = launcher, table
         self.rng = np.random.default_rng(seed)
         self.num_failed, self.last_error = 0, ""
@@ -183,39 +183,39 @@ class Driver:
 
     def done(self) -> bool:
         """Whether every trial that counts has ended."""
-        return all(trial.state in ENDED for trial in counted(self.ledger.trials()))
+        return all(trial.state in ENDED for trial in counted(self.records.trials()))
 
     def start(self, slot: int) -> job.Job | None:
         """Draw the next trial and start its job; None: the budget is spent."""
-        drawn = next_trial(self.ledger, self.space, self.num_trials, self.rng)
+        drawn = next_trial(self.records, self.space, self.num_trials, self.rng)
         if drawn is None:
             return None
         trial, point = drawn
-        folder = inside(self.folder, self.ledger.get(trial.number).user_attrs[FOLDER])
+        folder = inside(self.folder, self.records.get(trial.number).user_attrs[FOLDER])
         lines = [*self.space.fixed, *point]
         lines += job.placing(self.sweeper.devices, slot, self.task, folder)
-        ticket = self.ticket(
+        job_settings = self.job_settings(
             number=trial.number,
             title=f"trial {folder.name}",
             tags=parent.child_tags(self.tracker, trial.number),
         )
         where = (slot, self.sweeper.n_jobs)
-        return job.start(trial.number, folder, where, lines, ticket, self.launcher)
+        return job.start(trial.number, folder, where, lines, job_settings, self.launcher)
 
     def settle(self, one: job.Job, stopping: bool) -> None:
         """See to a trial whose process has ended: it told its result, or has none."""
-        trial = self.ledger.get(one.number)
+        trial = self.records.get(one.number)
         if trial.state == TrialState.RUNNING and not self._lives_elsewhere(trial, one):
             retry = Retry.FREE if stopping else Retry.COUNTED
             if one.process.returncode >= 0 and not self.launcher and not stopping:
                 retry = Retry.NO
             error = "stopped with the sweep" if stopping else one.how_it_ended()
             self._fail(trial, error, retry)
-        ended = self.ledger.get(one.number)
+        ended = self.records.get(one.number)
         if (
             ended.state == TrialState.FAIL
             and not stopping
-            and ended in counted(self.ledger.trials())
+            and ended in counted(self.records.trials())
         ):
             self.num_failed += 1
             self.last_error = f"trial {one.number}: {ended.user_attrs.get('error', 'no reason')}"
@@ -230,7 +230,7 @@ class Driver:
         """The process on this host that a launcher started for the trial."""
         if not self.launcher:
             return None
-        known = self.ledger.get(one.number).user_attrs.get(OWNER)
+        known = self.records.get(one.number).user_attrs.get(OWNER)
         if known is None or known["pid"] in (os.getpid(), one.process.pid):
             return None
         return owner.process_of(known)
@@ -238,7 +238,7 @@ class Driver:
     def look(self, jobs: list[job.Job]) -> None:
         """End the running trials whose process is gone."""
         own = {one.number for one in jobs}
-        for trial in self.ledger.trials():
+        for trial in self.records.trials():
             if trial.state != TrialState.RUNNING or trial.number in own:
                 continue
             known = trial.user_attrs.get(OWNER)
@@ -253,19 +253,19 @@ class Driver:
                 self._fail(trial, "its process is gone", Retry.COUNTED)
 
     def _fail(self, trial: FrozenTrial, error: str, retry: Retry) -> None:
-        if self.ledger.fail(trial, error, retry):
+        if self.records.fail(trial, error, retry):
             parent.close_child(inside(self.folder, trial.user_attrs.get(FOLDER, str(trial.number))))
 
     def show(self, jobs: list[job.Job]) -> None:
         """Refresh the table, and after each trial the results."""
-        trials = self.ledger.trials()
+        trials = self.records.trials()
         self.table.show(trials, [one.number for one in jobs])
         num_ended = sum(trial.state in ENDED for trial in trials)
         if num_ended != self._published:
             self._published = num_ended
-            names = self.ledger.study.metric_names or []
-            publish(self.ledger, self.folder, names, self.space.fixed, self.sweeper.plots)
-            parent.refresh(self.tracker, self.ledger, self.folder)
+            names = self.records.study.metric_names or []
+            publish(self.records, self.folder, names, self.space.fixed, self.sweeper.plots)
+            parent.refresh(self.tracker, self.records, self.folder)
 
 
 @dataclass

@@ -33,7 +33,7 @@ from flag3d_exp.sweep.points import (
     title,
 )
 from flag3d_exp.sweep.sweepers import GridSettings
-from flag3d_exp.sweep.trial import Ticket
+from flag3d_exp.sweep.trial import JobSettings
 
 log = logging.getLogger(__name__)
 
@@ -147,10 +147,10 @@ class Grid:
         lines = [*self.fixed, *(f"{key}={value}" for key, value in point.choices.items())]
         own = self.folder / point.folder
         lines += job.placing(self.sweeper.devices, slot, self.task, own)
-        ticket = Ticket(tags=parent.child_tags(self.tracker, number))
+        job_settings = JobSettings(tags=parent.child_tags(self.tracker, number))
         where = (slot, self.sweeper.n_jobs)
         point.state = "running"
-        return job.start(number, own, where, lines, ticket, self.launcher)
+        return job.start(number, own, where, lines, job_settings, self.launcher)
 
     def settle(self, one: job.Job, stopping: bool) -> None:
         """Note how a run ended."""

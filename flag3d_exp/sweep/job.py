@@ -21,7 +21,7 @@ from flag3d_exp.config.command_line import (
     within,
 )
 from flag3d_exp.runs.run_folder import PREPARED
-from flag3d_exp.sweep.trial import PRUNER, Ticket
+from flag3d_exp.sweep.trial import PRUNER, JobSettings
 
 HANDED_ON = "FLAG3D_EXP_JOB"  # environment variable: the overrides that a launcher is to run
 NOT_PASSED_ON = ("hydra.sweep", "hydra.sweeper", "hydra/sweeper", "hydra.launcher",
@@ -106,7 +106,7 @@ def start(
     folder: Path,
     where: tuple[int, int],
     overrides: Sequence[str],
-    ticket: Ticket,
+    job_settings: JobSettings,
     launcher: bool,
 ) -> Job:
     """Start a job.
@@ -116,8 +116,8 @@ def start(
         overrides: what it runs, without where.
         launcher: hand it to the Hydra launcher that the command line of this process chose.
     """
-    ticket.write(folder)
-    environment = os.environ | {PREPARED: str(folder), PRUNER: json.dumps(ticket.pruner)}
+    job_settings.write(folder)
+    environment = os.environ | {PREPARED: str(folder), PRUNER: json.dumps(job_settings.pruner)}
     if launcher:
         environment[HANDED_ON] = json.dumps(list(overrides))
         arguments = [

@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 from flag3d_exp.runs import tracking
 from flag3d_exp.runs.run_folder import Report, mlflow_run
 from flag3d_exp.sweep import results
-from flag3d_exp.sweep.ledger import Ledger
 from flag3d_exp.sweep.space import spelled
+from flag3d_exp.sweep.trial_records import TrialRecords
 
 NOTE = "mlflow.note.content"  # tag that MLflow's page shows as the run's description, in Markdown
 RUN = "mlflow"  # user attribute of the study: tracking URI -> run id
@@ -45,16 +45,16 @@ def child_tags(tracker: tracking.Tracker, number: int) -> dict[str, str]:
     return tags if tracker.run_id is None else tags | {"mlflow.parentRunId": tracker.run_id}
 
 
-def refresh(tracker: tracking.Tracker, ledger: Ledger, folder: Path) -> None:
+def refresh(tracker: tracking.Tracker, records: TrialRecords, folder: Path) -> None:
     """Send the counts, the best so far, the results and the plots."""
-    trials = ledger.trials()
+    trials = records.trials()
     counts = results.state_counts(trials)
     metrics = {
         f"trials/{k}": float(v) for k, v in counts.items() if k not in ("running", "waiting")
     }
     metrics["trials/epochs"] = float(results.num_epochs(trials))
-    best = ledger.study.best_trials
-    if len(ledger.study.directions) == 1 and best:
+    best = records.study.best_trials
+    if len(records.study.directions) == 1 and best:
         metrics["best_value"] = best[0].values[0]
         tags = {f"best.{k.strip('+~')}": spelled(v) for k, v in best[0].params.items()}
         tracker.set_tags(tags | {"best_trial": str(best[0].number)})

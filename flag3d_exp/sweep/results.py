@@ -12,8 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from flag3d_exp import files
 from flag3d_exp.config.command_line import assignment, shell_command
-from flag3d_exp.sweep.ledger import DROPPED, ERROR, FOLDER, RETRY_OF, Ledger, counted
 from flag3d_exp.sweep.space import spelled
+from flag3d_exp.sweep.trial_records import DROPPED, ERROR, FOLDER, RETRY_OF, TrialRecords, counted
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ FILE = "optimization_results.yaml"
 
 
 def publish(
-    ledger: Ledger,
+    records: TrialRecords,
     folder: Path,
     metrics: Sequence[str],
     fixed: Sequence[str],
@@ -33,11 +33,11 @@ def publish(
     Args:
         flags: those of the command line that say where choices are.
     """
-    trials = ledger.trials()
-    found = results(ledger, trials, metrics, fixed)
+    trials = records.trials()
+    found = results(records, trials, metrics, fixed)
     files.write_text(folder / FILE, yaml.safe_dump(found, sort_keys=False))
     if plots:
-        draw_plots(ledger, folder / "plots", list(metrics))
+        draw_plots(records, folder / "plots", list(metrics))
     lines = [f"{counts_line(trials)}; results in {folder / FILE}"]
     if "best_params" in found:
         lines += [
@@ -50,16 +50,16 @@ def publish(
 
 
 def results(
-    ledger: Ledger, trials: list[FrozenTrial], metrics: Sequence[str], fixed: Sequence[str]
+    records: TrialRecords, trials: list[FrozenTrial], metrics: Sequence[str], fixed: Sequence[str]
 ) -> dict[str, Any]:
     """The study in plain values."""
     found: dict[str, Any] = {
-        "study": ledger.study.study_name,
+        "study": records.study.study_name,
         "objectives": list(metrics),
         "trials": dict(state_counts(trials)),
         "epochs": num_epochs(trials),
     }
-    best = ledger.study.best_trials
+    best = records.study.best_trials
     if len(metrics) == 1 and best:
         first = min(best, key=lambda trial: trial.number)
         found |= {
@@ -107,7 +107,7 @@ def num_epochs(trials: Sequence[FrozenTrial]) -> int:
     return sum(trial.last_step or 0 for trial in trials if trial.number not in retried)
 
 
-def draw_plots(ledger: Ledger, folder: Path, metrics: list[str]) -> None:
+def draw_plots(records: TrialRecords, folder: Path, metrics: list[str]) -> None:
     """Draw what can be drawn of the trials there are, as PNG files."""
     import matplotlib
 
@@ -118,11 +118,11 @@ def draw_plots(ledger: Ledger, folder: Path, metrics: list[str]) -> None:
 
     from flag3d_exp.report.lettering import lettering, plain_numbers
 
-    trials = ledger.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    trials = records.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not trials:
         return
     folder.mkdir(exist_ok=True)
-    study = ledger.study
+    study = records.study
     if len(metrics) > 1:
         drawings: dict[str, Callable[[], Any]] = {
             "pareto_front": lambda: plots.plot_pareto_front(study)

@@ -14,9 +14,17 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from flag3d_exp.console import formatted
-from flag3d_exp.sweep.ledger import DROPPED, ENDED, ERROR, OWNER, Ledger, counted, successors
 from flag3d_exp.sweep.results import counts_line
 from flag3d_exp.sweep.space import spelled
+from flag3d_exp.sweep.trial_records import (
+    DROPPED,
+    ENDED,
+    ERROR,
+    OWNER,
+    TrialRecords,
+    counted,
+    successors,
+)
 
 log = logging.getLogger(__name__)
 
@@ -28,17 +36,17 @@ class Table:
     """Trials by state, the running ones with epoch and value, the best so far, the time left."""
 
     def __init__(
-        self, ledger: Ledger, objectives: Mapping[str, str], num_trials: int, num_slots: int
+        self, records: TrialRecords, objectives: Mapping[str, str], num_trials: int, num_slots: int
     ):
-        self.ledger, self.metrics = ledger, list(objectives)
+        self.records, self.metrics = records, list(objectives)
         self.num_trials, self.num_slots = num_trials, num_slots
-        self._told = {trial.number for trial in ledger.trials() if trial.state in ENDED}
+        self._told = {trial.number for trial in records.trials() if trial.state in ENDED}
         self._live: Live | None = None
         self._drawn = 0.0
 
     def __enter__(self) -> "Table":
-        study = self.ledger.study
-        log.info("study %s: %s", study.study_name, counts_line(self.ledger.trials()))
+        study = self.records.study
+        log.info("study %s: %s", study.study_name, counts_line(self.records.trials()))
         if sys.stdout.isatty():
             live = Live(console=Console(file=sys.stdout), auto_refresh=False, transient=True)
             live.start()
@@ -67,11 +75,11 @@ class Table:
             self._live.update(self._table(trials, own), refresh=True)
 
     def _table(self, trials: Sequence[FrozenTrial], own: Collection[int]) -> Group:
-        head = f"{self.ledger.study.study_name}: {counts_line(trials)} of {self.num_trials}"
+        head = f"{self.records.study.study_name}: {counts_line(trials)} of {self.num_trials}"
         left = time_left(trials, self.num_trials, self.num_slots)
         lines = [Text(head + (f", about {left} left" if left else ""))]
-        if len(self.metrics) == 1 and self.ledger.study.best_trials:
-            best = self.ledger.study.best_trials[0]
+        if len(self.metrics) == 1 and self.records.study.best_trials:
+            best = self.records.study.best_trials[0]
             lines.append(Text(f"best: {ended_line(best, self.metrics)}"))
         table = RichTable(box=None, pad_edge=False)
         for name in ("trial", "epoch", " ".join(self.metrics), "parameters", "where"):

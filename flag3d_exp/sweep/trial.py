@@ -33,7 +33,7 @@ BEAT_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
-class Ticket:
+class JobSettings:
     """What a driver tells a job.
 
     Args:
@@ -57,13 +57,13 @@ class Ticket:
     tags: dict[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
-        """Put the ticket into a job's folder."""
+        """Write the settings into a job's folder."""
         folder.mkdir(parents=True, exist_ok=True)
         files.write_json(folder / FILE, asdict(self), private=True)
 
 
-def ticket(folder: Path) -> Ticket | None:
-    """The ticket of a job's folder, if it is part of a sweep.
+def read_job_settings(folder: Path) -> JobSettings | None:
+    """The settings of a job's folder, if it is part of a sweep.
 
     Raises:
         UserError: it is not what a driver writes, or names a pruner that is not Optuna's.
@@ -72,7 +72,7 @@ def ticket(folder: Path) -> Ticket | None:
     if found is None:
         return None
     try:
-        own = record(Ticket, found)
+        own = record(JobSettings, found)
     except Malformed as error:
         raise UserError(f"{folder / FILE}: {error}.") from error
     if json.dumps(own.pruner) != os.environ.get(PRUNER):
@@ -90,7 +90,7 @@ def run(folder: Path, task: Callable[[TrialHooks | None], float | None]) -> floa
     Raises:
         UserError: the trial is not running, so its result would count for nothing.
     """
-    own = ticket(folder)
+    own = read_job_settings(folder)
     if own is None:
         return task(None)
     if own.study is None:
@@ -115,32 +115,32 @@ def run(folder: Path, task: Callable[[TrialHooks | None], float | None]) -> floa
 class Trial:
     """A running trial, seen by the process that runs it."""
 
-    def __init__(self, ticket: Ticket):
+    def __init__(self, settings: JobSettings):
         import optuna
         from hydra.utils import instantiate
 
-        from flag3d_exp.sweep.ledger import HEARTBEAT, OWNER, Ledger
         from flag3d_exp.sweep.owner import this_process
         from flag3d_exp.sweep.storage import open_storage
+        from flag3d_exp.sweep.trial_records import HEARTBEAT, OWNER, TrialRecords
 
-        storage = open_storage(ticket.storage)
+        storage = open_storage(settings.storage)
         # How the trial is drawn is the driver's business; this sampler only keeps out of the way.
         study = optuna.load_study(
-            study_name=ticket.study,
+            study_name=settings.study,
             storage=storage,
             sampler=optuna.samplers.RandomSampler(),
-            pruner=instantiate(ticket.pruner) if ticket.pruner else None,
+            pruner=instantiate(settings.pruner) if settings.pruner else None,
         )
-        self.ticket, self._ledger = ticket, Ledger(study, storage, ticket.max_retries)
-        state = self._ledger.get(ticket.number).state
+        self.settings, self._records = settings, TrialRecords(study, storage, settings.max_retries)
+        state = self._records.get(settings.number).state
         if state != optuna.trial.TrialState.RUNNING:
             raise UserError(
-                f"Trial {ticket.number} of study {ticket.study} is {state.name}, not RUNNING; "
+                f"Trial {settings.number} of study {settings.study} is {state.name}, not RUNNING; "
                 "choose another `hydra.run.dir`."
             )
-        self._ledger.note(ticket.number, **{OWNER: this_process(), HEARTBEAT: 0})
-        self._trial = optuna.Trial(study, self._ledger.trial_id(ticket.number))
-        self._known = set(self._ledger.get(ticket.number).intermediate_values)
+        self._records.note(settings.number, **{OWNER: this_process(), HEARTBEAT: 0})
+        self._trial = optuna.Trial(study, self._records.trial_id(settings.number))
+        self._known = set(self._records.get(settings.number).intermediate_values)
         self.last_epoch = 0
         self._resting = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -153,10 +153,10 @@ class Trial:
             Pruned: the study's pruner gives the trial up.
         """
         self.last_epoch = epoch
-        if len(self.ticket.objectives) != 1:
+        if len(self.settings.objectives) != 1:
             return
         if epoch not in self._known:  # a resumed trial repeats epochs
-            self._trial.report(metrics[next(iter(self.ticket.objectives))], epoch)
+            self._trial.report(metrics[next(iter(self.settings.objectives))], epoch)
             self._known.add(epoch)
         if self._trial.should_prune():
             raise Pruned
@@ -169,29 +169,29 @@ class Trial:
         """
         from optuna.trial import TrialState
 
-        names = list(self.ticket.objectives)
+        names = list(self.settings.objectives)
         values = [value] if len(names) == 1 else _metrics(folder, names)
         known = [v for v in values if v is not None and v == v]  # neither missing nor NaN
         if len(known) < len(names):
             self.fail(f"no value of {', '.join(names)}: {values}", may_retry=False)
             raise UserError(f"The run yields no number for {', '.join(names)}; got {values}.")
         self.close()
-        self._ledger.study.tell(self.ticket.number, known, TrialState.COMPLETE)
+        self._records.study.tell(self.settings.number, known, TrialState.COMPLETE)
 
     def prune(self) -> None:
         """Tell the study that the trial stops here; its last report is its value."""
         from optuna.trial import TrialState
 
         self.close()
-        self._ledger.study.tell(self.ticket.number, state=TrialState.PRUNED)
+        self._records.study.tell(self.settings.number, state=TrialState.PRUNED)
 
     def fail(self, error: str, may_retry: bool) -> None:
         """Tell the study why there is no result."""
-        from flag3d_exp.sweep.ledger import Retry
+        from flag3d_exp.sweep.trial_records import Retry
 
         self.close()
-        trial = self._ledger.get(self.ticket.number)
-        self._ledger.fail(trial, error, Retry.FREE if may_retry else Retry.NO)
+        trial = self._records.get(self.settings.number)
+        self._records.fail(trial, error, Retry.FREE if may_retry else Retry.NO)
 
     def close(self) -> None:
         """End the heartbeat."""
@@ -202,15 +202,15 @@ class Trial:
         """Show other hosts that the trial lives; stop the process if they gave the trial up."""
         from optuna.exceptions import UpdateFinishedTrialError
 
-        from flag3d_exp.sweep.ledger import HEARTBEAT
+        from flag3d_exp.sweep.trial_records import HEARTBEAT
 
         count = 0
         while not self._resting.wait(BEAT_SECONDS):
             count += 1
             try:
-                self._ledger.note(self.ticket.number, **{HEARTBEAT: count})
+                self._records.note(self.settings.number, **{HEARTBEAT: count})
             except UpdateFinishedTrialError:
-                log.warning("Trial %d was given up; stopping.", self.ticket.number)
+                log.warning("Trial %d was given up; stopping.", self.settings.number)
                 with suppress(ProcessLookupError):
                     os.kill(os.getpid(), signal.SIGTERM)
                 return

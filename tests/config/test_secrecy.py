@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from flag3d_exp.config.hydra_adapter import parse_overrides
 from flag3d_exp.config.secrecy import hide_in, hide_in_arguments, hide_in_files
 from flag3d_exp.credentials import KEPT, opened
-from flag3d_exp.sweep.trial import Ticket
+from flag3d_exp.sweep.trial import JobSettings
 
 SECRET = "Zq7secretpw"
 
@@ -62,6 +62,6 @@ def test_the_files_that_hydra_wrote_are_masked(tmp_path):
     assert path.read_text() == "tracking:\n  uri: http://alice:***@host\n  run_name: a\n"
 
 
-def test_only_its_owner_reads_a_trials_ticket(tmp_path):
-    Ticket(study="s", storage="postgresql://alice:***@host/db").write(tmp_path)
+def test_only_the_owner_of_a_trial_can_read_its_settings(tmp_path):
+    JobSettings(study="s", storage="postgresql://alice:***@host/db").write(tmp_path)
     assert stat.S_IMODE((tmp_path / "trial.json").stat().st_mode) == 0o600

@@ -119,9 +119,9 @@ def a_study(folder: Path) -> str:
 
 
 def test_a_trial_s_pruner_is_one_of_optuna_s(tmp_path):
-    ticket = trial.Ticket("s", a_study(tmp_path), 0, {"val/top1": "maximize"})
+    job_settings = trial.JobSettings("s", a_study(tmp_path), 0, {"val/top1": "maximize"})
     for pruner in (RUNS_CODE, {"_target_": "optuna.pruners.NopPruner", "x": RUNS_CODE}):
-        (tmp_path / "trial.json").write_text(json.dumps(vars(ticket) | {"pruner": pruner}))
+        (tmp_path / "trial.json").write_text(json.dumps(vars(job_settings) | {"pruner": pruner}))
         with pytest.raises(UserError, match=r"trial.json: `hydra.sweeper.pruner.*=.*shutil"):
             trial.run(tmp_path, lambda _: 1.0)
     pruner = {
@@ -129,7 +129,7 @@ def test_a_trial_s_pruner_is_one_of_optuna_s(tmp_path):
         "patience": 1,
         "wrapped_pruner": {"_target_": "optuna.pruners.MedianPruner"},
     }
-    (tmp_path / "trial.json").write_text(json.dumps(vars(ticket) | {"pruner": pruner}))
+    (tmp_path / "trial.json").write_text(json.dumps(vars(job_settings) | {"pruner": pruner}))
     assert trial.run(tmp_path, lambda _: 1.0) == 1.0
 
 
@@ -137,9 +137,9 @@ def test_a_driver_s_own_pruner_reaches_its_job(tmp_path, monkeypatch):
     pruner = {"_target_": "my_pruners.Mine"}
     (tmp_path / "trial.json").write_text(json.dumps({"pruner": pruner}))
     with pytest.raises(UserError, match="my_pruners.Mine"):
-        trial.ticket(tmp_path)
+        trial.read_job_settings(tmp_path)
     monkeypatch.setenv("FLAG3D_EXP_PRUNER", json.dumps(pruner))
-    assert trial.ticket(tmp_path).pruner == pruner
+    assert trial.read_job_settings(tmp_path).pruner == pruner
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,8 @@ from flag3d_exp.results.predictions import load_predictions
 from flag3d_exp.runs import recordings, references, run_folder
 from flag3d_exp.skeletons.layout import LAYOUTS, load_layout
 from flag3d_exp.sweep import points, trial
-from flag3d_exp.sweep.ledger import Ledger, check_attributes, counted
 from flag3d_exp.sweep.storage import open_study
+from flag3d_exp.sweep.trial_records import TrialRecords, check_attributes, counted
 from flag3d_exp.tasks.best import Best, study_results
 from flag3d_exp.weights.mindspore_file import read_mindspore_file
 from flag3d_exp.weights.torch_file import read_torch_file
@@ -225,7 +225,7 @@ def journal() -> bytes:
     one = study.ask()
     one.suggest_float("optimizer.lr", 0.1, 1.0, log=True)
     one.suggest_categorical("model", ["a", "b"])
-    Ledger(study, storage).note(
+    TrialRecords(study, storage).note(
         one.number, owner={"host": "h", "pid": 1, "started": 2.5}, folder="0"
     )
     one.report(0.5, 1)
@@ -237,7 +237,7 @@ def journal() -> bytes:
 def read_journal(folder: Path) -> None:
     """What a driver reads of a study."""
     study, storage, _ = open_study(folder, "s", str(folder / "journal.log"), ["maximize"], BEGUN)
-    trials = Ledger(study, storage).trials()
+    trials = TrialRecords(study, storage).trials()
     check_attributes(trials)
     for one in counted(trials):
         run_folder.inside(folder, one.user_attrs.get("folder", str(one.number)))
@@ -359,7 +359,7 @@ def read_run(folder: Path) -> None:
     run_folder.History(folder).series()
     run_folder.mlflow_run(folder)
     run_folder.read_metrics(folder)
-    trial.ticket(folder)
+    trial.read_job_settings(folder)
     untrusted.checked_overrides(references.started_with(folder) or [], "overrides")
 
 
@@ -374,7 +374,7 @@ def predictions() -> bytes:
 
 
 HISTORY = b'{"step": 1, "timestamp": 2, "metrics": {"val/top1": 50.0, "train/loss": 0.5}}\n' * 3
-TICKET = {"study": "s", "storage": "x", "number": 1, "objectives": {"val/top1": "maximize"},
+JOB_SETTINGS = {"study": "s", "storage": "x", "number": 1, "objectives": {"val/top1": "maximize"},
           "pruner": {"_target_": "optuna.pruners.NopPruner"}, "tags": {"a": "b"}}  # fmt: skip
 RESULTS = {"study": "s", "overrides": ["model=stgcn", "seed=1"], "best_value": 1.0,
            "best_params": {"optimizer.lr": 0.1, "model": "stgcn"}}  # fmt: skip
@@ -612,7 +612,7 @@ READERS: dict[str, Reader] = {
     "history": run_reader("history.jsonl", lambda: HISTORY, (json_lines_change, *TEXT)),
     "metrics": run_reader("metrics.json", plain_bytes({"val/top1": 1.0, "best_epoch": 2}), JSON),
     "mlflow": run_reader("mlflow.json", plain_bytes(MLFLOW), JSON),
-    "trial": run_reader("trial.json", plain_bytes(TICKET), JSON),
+    "trial": run_reader("trial.json", plain_bytes(JOB_SETTINGS), JSON),
     "fusion": run_reader("fusion.json", plain_bytes(FUSED), JSON),
     "config": run_reader(".hydra/config.yaml", lambda: CONFIG.encode(), TEXT),
     "overrides": run_reader(".hydra/overrides.yaml", dumped(OVERRIDES), TEXT),

@@ -21,8 +21,8 @@ from flag3d_exp.results.attribution import DeletionCheck
 from flag3d_exp.results.intervals import Estimate
 from flag3d_exp.results.metrics import Calibration
 from flag3d_exp.skeletons.layout import Layout
-from flag3d_exp.sweep.ledger import Ledger
 from flag3d_exp.sweep.results import draw_plots
+from flag3d_exp.sweep.trial_records import TrialRecords
 
 # A broken formula, one that would be typeset, an escape, markup, and letters of no font at all.
 NAMES = [r"$\frac{1$", r"$x^2$", "\x1b[2Jred", "<b>bold</b>", "a\u0378b", "50 % & _more_"]
@@ -89,7 +89,7 @@ def test_a_studys_plots_are_drawn_whatever_its_parameters_are_called(tmp_path):
             "flag3d_exp.files.write_figure",
             lambda path, figure, **_: drawn.append((path.stem, written(figure))),
         )
-        draw_plots(Ledger(study, study._storage), tmp_path, ["loss"])
+        draw_plots(TrialRecords(study, study._storage), tmp_path, ["loss"])
     texts = dict(drawn)
     assert {"slice", "parallel_coordinate", "history"} <= texts.keys()
     assert r"$\frac{1$" in texts["slice"]

@@ -14,10 +14,10 @@ from optuna.trial import TrialState
 
 from flag3d_exp.sweep.draws import next_trial
 from flag3d_exp.sweep.drivers import sampler_seed
-from flag3d_exp.sweep.ledger import DROPPED, Ledger, Retry
 from flag3d_exp.sweep.settings import budget, seeded_sampler
 from flag3d_exp.sweep.space import Space
 from flag3d_exp.sweep.storage import open_study
+from flag3d_exp.sweep.trial_records import DROPPED, Retry, TrialRecords
 
 SIX = Space([], {"a": IntDistribution(1, 3), "b": CategoricalDistribution(["x", "y"])})
 ENDLESS = Space([], {"a": FloatDistribution(0.0, 1.0)})
@@ -33,13 +33,13 @@ def driver(folder: Path, space: Space, make: partial) -> Callable[[], optuna.Tri
     """A driver of the study in the folder; called, it draws and ends its next trial."""
     study, storage, number = open_study(folder, "s", str(folder / "log"), ["maximize"], {})
     study.sampler = seeded_sampler(make, sampler_seed(0, number, make), space)
-    ledger, rng = Ledger(study, storage), np.random.default_rng(number)
+    records, rng = TrialRecords(study, storage), np.random.default_rng(number)
 
     def draw() -> optuna.Trial | None:
-        found = next_trial(ledger, space, budget(20, space), rng)
+        found = next_trial(records, space, budget(20, space), rng)
         if found is None:
             return None
-        trial_id = ledger.trial_id(found[0].number)
+        trial_id = records.trial_id(found[0].number)
         storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [1.0])
         return found[0]
 
@@ -79,14 +79,14 @@ def test_drivers_have_seeds_of_their_own_but_quasi_random_points_are_one_sequenc
 
 def test_a_retry_keeps_its_point(tmp_path):
     study, storage, _ = open_study(tmp_path, "s", str(tmp_path / "log"), ["maximize"], {})
-    ledger, rng = Ledger(study, storage, max_retries=1), np.random.default_rng(0)
-    first = next_trial(ledger, SIX, 6, rng)
+    records, rng = TrialRecords(study, storage, max_retries=1), np.random.default_rng(0)
+    first = next_trial(records, SIX, 6, rng)
     assert first is not None
-    ledger.fail(ledger.get(0), "gone", Retry.COUNTED)
-    again = next_trial(ledger, SIX, 6, rng)
+    records.fail(records.get(0), "gone", Retry.COUNTED)
+    again = next_trial(records, SIX, 6, rng)
     assert again is not None
     assert again[1] == first[1]
-    assert DROPPED not in ledger.get(1).user_attrs
+    assert DROPPED not in records.get(1).user_attrs
 
 
 def test_a_trial_whose_point_cannot_be_drawn_is_not_left_running(tmp_path):
@@ -94,8 +94,8 @@ def test_a_trial_whose_point_cannot_be_drawn_is_not_left_running(tmp_path):
         raise KeyError("optimizer")
 
     study, storage, _ = open_study(tmp_path, "s", str(tmp_path / "log"), ["maximize"], {})
-    ledger = Ledger(study, storage)
+    records = TrialRecords(study, storage)
     with pytest.raises(KeyError):
-        next_trial(ledger, Space([], {}, broken), 6, np.random.default_rng(0))
-    assert [trial.state for trial in ledger.trials()] == [TrialState.FAIL]
-    assert "KeyError" in ledger.get(0).user_attrs["error"]
+        next_trial(records, Space([], {}, broken), 6, np.random.default_rng(0))
+    assert [trial.state for trial in records.trials()] == [TrialState.FAIL]
+    assert "KeyError" in records.get(0).user_attrs["error"]

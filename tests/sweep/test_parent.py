@@ -7,8 +7,8 @@ from omegaconf import OmegaConf
 
 from flag3d_exp.runs.tracking import connect
 from flag3d_exp.sweep import parent, results
-from flag3d_exp.sweep.ledger import Ledger
 from flag3d_exp.sweep.storage import open_study
+from flag3d_exp.sweep.trial_records import TrialRecords
 
 
 def test_a_driver_started_again_tells_what_is_known_once(tmp_path):
@@ -21,12 +21,12 @@ def test_a_driver_started_again_tells_what_is_known_once(tmp_path):
         }
     )
     study, storage, _ = open_study(tmp_path, "s", str(tmp_path / "j.log"), ["maximize"], {})
-    ledger = Ledger(study, storage)
+    records = TrialRecords(study, storage)
     study.tell(study.ask(), 0.5)
     Path(tmp_path, results.FILE).write_text("study: s\n")
     for _ in range(2):  # drivers, one after the other
         tracker = parent.of_study(config, study, tmp_path)
-        parent.refresh(tracker, ledger, tmp_path)
+        parent.refresh(tracker, records, tmp_path)
         assert tracker.finish("FINISHED")
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("flag3d_exp")

@@ -11,8 +11,8 @@ from cli import runs
 from sweep import study
 from sweep.study import finish, num_epochs, results, search, study_folder, until
 
-from flag3d_exp.sweep.ledger import Ledger
 from flag3d_exp.sweep.storage import open_storage, open_study
+from flag3d_exp.sweep.trial_records import TrialRecords
 
 
 def trials(folder):
@@ -198,9 +198,9 @@ def test_a_silent_trial_of_another_host_is_continued_here(tmp_path):
     folder = tmp_path / "multirun" / "search-stgcn_small-demo_in_domain"
     address = str(folder / "journal.log")
     opened, storage, _ = open_study(folder, folder.name, address, ["maximize"], {})
-    ledger = Ledger(opened, storage)
-    number = ledger.claim(1).number
-    ledger.note(number, owner={"host": "elsewhere.invalid", "pid": 1, "started": 0.0})
+    records = TrialRecords(opened, storage)
+    number = records.claim(1).number
+    records.note(number, owner={"host": "elsewhere.invalid", "pid": 1, "started": 0.0})
     began = time.monotonic()
     finish(tmp_path, line)
     assert time.monotonic() - began > 2

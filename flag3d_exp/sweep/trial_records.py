@@ -44,7 +44,7 @@ class Retry(Enum):
     FREE = "free"  # it was asked to stop
 
 
-class Ledger:
+class TrialRecords:
     """The trials of one study."""
 
     def __init__(self, study: optuna.Study, storage: BaseStorage, max_retries: int = 0):
