@@ -1,4 +1,4 @@
-"""The files of an MLflow run: its run folder if that still holds the run, else its artifacts."""
+"""The files of an MLflow run: its run folder if it still holds the run, else its artifacts."""
 
 import atexit
 import os
@@ -24,7 +24,7 @@ def files_of_run(run_id: str, uri: str | None = None) -> Path:
     """A folder with the checkpoints, predictions and configuration of an MLflow run.
 
     Args:
-        uri: the store that knows the run; None for the default one.
+        uri: the MLflow store of the run; None for the default store.
 
     Raises:
         UserError: the store cannot be opened or does not know the run.
@@ -41,7 +41,7 @@ def folder_of_run(run_id: str, uri: str | None = None) -> Path:
     """The run folder of an MLflow run, for resuming it.
 
     Raises:
-        UserError: as above, or the folder is not on this machine, or holds another run.
+        UserError: as in `files_of_run`, or the folder is not on this machine or holds another run.
     """
     _, run = _run(run_id, uri)
     folder = _own_folder(run)
@@ -49,7 +49,7 @@ def folder_of_run(run_id: str, uri: str | None = None) -> Path:
         known = run.data.tags.get("run_folder")
         raise UserError(
             f"MLflow run `{run_id}` has no run folder on this machine; it was {known}, which is "
-            "gone or holds another run now."
+            "missing or holds another run now."
         )
     return folder
 
@@ -58,7 +58,7 @@ def _run(run_id: str, uri: str | None) -> "tuple[MlflowClient, Run]":
     uri = settled("uri", uri or AUTO)
     assert uri is not None
     path = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///") and not path.exists():  # MLflow would make an empty one
+    if uri.startswith("sqlite:///") and not path.exists():  # MLflow would create an empty store
         raise UserError(f"MLflow run `{run_id}`: there is no store `tracking.uri={uri}`.")
     client = connect(uri)
     with refusals(f"MLflow run `{run_id}` at `tracking.uri={uri}`"):
@@ -66,7 +66,7 @@ def _run(run_id: str, uri: str | None) -> "tuple[MlflowClient, Run]":
 
 
 def _own_folder(run: "Run") -> Path | None:
-    """The run's folder on this machine; None if there is none or another run has used it since."""
+    """The run's folder on this machine; None if it is missing or another run has used it since."""
     folder = Path(run.data.tags.get("run_folder", ""))
     with suppress(UserError):
         known = mlflow_run(folder)
@@ -79,7 +79,7 @@ def _downloaded(client: "MlflowClient", run: "Run") -> Path:
     """A folder with the run's artifacts, kept in the cache if the run has ended."""
     ended = None if run.info.status == "RUNNING" else run.info.end_time  # kept when resumed
     home = cache.folder("auto") / "runs"
-    folder = home / f"{run.info.run_id}-{ended}"  # a run that is resumed ends at another time
+    folder = home / f"{run.info.run_id}-{ended}"  # a resumed run has another end time
     if ended is not None and folder.is_dir():
         return folder
     home.mkdir(parents=True, exist_ok=True)

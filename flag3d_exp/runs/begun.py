@@ -1,7 +1,7 @@
-"""What a run or a sweep was begun with, compared with a start that continues it.
+"""Comparison of the settings of a run or sweep with those of a start that continues it.
 
-The settings that its numbers depend on are kept with it: in a checkpoint, a study's storage or a
-grid's folder. Where it runs and what it says of itself may change from start to start.
+The settings that its results depend on are stored with it: in a checkpoint, a study's storage or a
+grid's folder. The device and the tracking may change from start to start.
 """
 
 import json
@@ -20,9 +20,9 @@ Settings = Mapping[str, Any]  # `group.key` -> a JSON value
 NUM_SHOWN = 3  # of the settings that differ
 FREE_GROUPS = ("tracking",)
 FREE = ("dataset.path", "dataset.cache", "task.num_workers", "task.resume")  # data by their digest
-DEVICE = ("device.precision", "device.tf32")  # all of `device` that changes numbers
+DEVICE = ("device.precision", "device.tf32")  # the settings of `device` that change results
 DIGEST = "dataset.path (SHA-256)"
-# Of these a resumed run takes no others: its metrics would be of several things.
+# A resumed run must keep these: otherwise its metrics would not be comparable.
 HELD_GROUPS = ("dataset", "stream", "pipeline", "augment", "model", "problem")
 HELD = (DIGEST, "task.objective")
 
@@ -30,11 +30,11 @@ HELD = (DIGEST, "task.objective")
 def settings(
     config: Mapping[str, Any], digest: str | Sequence[str | None] | None
 ) -> dict[str, Any]:
-    """What a run's numbers depend on, as `group.key`.
+    """The settings that a run's results depend on, by `group.key`.
 
     Args:
         config: a composed configuration as plain values, resolved or not.
-        digest: of the file that holds the data; of each, where several do; None: not known.
+        digest: of the data file, or of each data file if there are several; None: not known.
     """
     found: dict[str, Any] = {} if digest is None else {DIGEST: digest}
     for group, node in config.items():
@@ -49,13 +49,14 @@ def settings(
 def check_same_run(begun: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
     """Refuse to continue a run with other data, another model or another objective.
 
-    Its metrics and its best epoch would be compared across both. How it is trained may change.
+    Otherwise metrics of different data or models would decide which epoch is best. The settings of
+    the training may change.
 
     Args:
-        begun, now: the meta of its checkpoint, and the one that its next checkpoint would have.
+        begun, now: the meta of its checkpoint, and the meta that its next checkpoint would have.
 
     Raises:
-        UserError: naming the first settings that differ.
+        UserError: names the first settings that differ.
     """
     what = f"The run in `{folder}`"
     check_same(_held(begun), _held(now), what, "`task.init_from` starts another from its weights")
@@ -76,17 +77,17 @@ def _held(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_same(begun: Settings, now: Settings, what: str, remedy: str) -> None:
-    """Refuse to continue something with other settings than it was begun with.
+    """Refuse to continue a run or sweep with other settings than it was begun with.
 
-    Settings that only one of the two knows are not compared: a later version of this program may
-    have added or removed them.
+    Settings that only one of the two has are not compared: a later version of this program may have
+    added or removed them.
 
     Args:
-        what: is continued, as the subject of a sentence.
-        remedy: what the user can do instead, as a clause.
+        what: the run or sweep, as the subject of a sentence.
+        remedy: an alternative for the user, as a clause.
 
     Raises:
-        UserError: naming the first settings that differ, with both values.
+        UserError: names the first settings that differ, with both values.
     """
     begun, now = (json.loads(json.dumps(one)) for one in (begun, now))
     changed = [key for key in begun if key in now and begun[key] != now[key]]
@@ -101,7 +102,7 @@ def check_same(begun: Settings, now: Settings, what: str, remedy: str) -> None:
 
 
 def _free(group: str, path: str) -> bool:
-    """Whether a start that continues may change a setting."""
+    """Whether a continued run may change a setting."""
     if group == "device":
         return path not in DEVICE
     return group in FREE_GROUPS or path in FREE

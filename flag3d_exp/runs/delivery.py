@@ -1,8 +1,9 @@
-"""A thread that delivers items to a store, so that nothing waits for it and no item bars another.
+"""A thread that delivers items to a store, so that no caller waits and no item blocks another.
 
-Facts (metrics, parameters, tags) are delivered in order. While the store is away they are tried
-again. A request that the store refuses is halved until the refused item is alone, which is dropped
-with a warning. Files follow the facts; one that cannot be delivered goes behind the others.
+Facts (metrics, parameters, tags) are delivered in order, and retried while the store is
+unreachable. A request that the store refuses is halved until the refused item is alone; this item
+is dropped with a warning. Files are sent after the facts; a file that cannot be delivered moves to
+the end of the queue.
 """
 
 import logging
@@ -19,7 +20,7 @@ from flag3d_exp.runs import mlflow_adapter as mlflow
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0
-MAX_TRIES = 3  # of an item that fails while the store answers otherwise
+MAX_TRIES = 3  # of an item that fails while the store answers other requests
 
 
 @dataclass
@@ -27,11 +28,11 @@ class Request:
     """Items that are sent together.
 
     Args:
-        kind: what one is called in a warning.
-        items: pairs of a name and what is sent.
-        send: sends what the items hold.
-        is_file: whether it holds a file.
-        tries: how often it failed because the store was away.
+        kind: the word for one item in a warning.
+        items: pairs of a name and the value to send.
+        send: sends the values of the items.
+        is_file: whether the items are files.
+        tries: how often it failed because the store was unreachable.
     """
 
     kind: str
@@ -41,14 +42,14 @@ class Request:
     tries: int = 0
 
     def halves(self) -> "list[Request]":
-        """Two requests for the same."""
+        """Two requests with half of the items each."""
         middle = len(self.items) // 2
         parts = (self.items[:middle], self.items[middle:])
         return [Request(self.kind, part, self.send, self.is_file) for part in parts]
 
 
 class Delivery:
-    """The requests of one run on their way to its store.
+    """The queue of requests of one run to its store.
 
     Args:
         check: raises unless the store answers and knows the run.
@@ -70,11 +71,11 @@ class Delivery:
         self._thread.start()
 
     def put(self, request: Request) -> None:
-        """Send the request when those before it are sent."""
+        """Queue the request behind the earlier ones."""
         self._arrived.put(request)
 
     def finish(self, last: Request) -> bool:
-        """Send `last` after all others, wait, and say whether everything was sent or refused."""
+        """Send `last` after all others and wait; return whether each was sent or refused."""
         self._last = last
         self._arrived.put(None)
         while self._thread.is_alive():
@@ -83,8 +84,8 @@ class Delivery:
             if self._thread.is_alive() and self._num_sent == num_sent:
                 self._abandoned.set()
                 log.warning(
-                    "The tracking server did not answer; what it lacks is in the run folder and "
-                    "is delivered when the run is resumed."
+                    "The tracking server did not answer; the missing records are in the run folder "
+                    "and are delivered when the run is resumed."
                 )
                 return False
         return not self._lost
@@ -108,7 +109,7 @@ class Delivery:
                 return
 
     def _receive(self) -> None:
-        """Take what has arrived; wait for something if there is nothing to do."""
+        """Sort new requests into the queues; block if there is nothing to send."""
         waits = not (self._facts or self._files or self._closing or self._abandoned.is_set())
         while True:
             try:
@@ -122,11 +123,11 @@ class Delivery:
                 (self._files if request.is_file else self._facts).append(request)
 
     def _try(self, lane: deque[Request]) -> None:
-        """Send the lane's first request."""
+        """Send the first request of a queue."""
         request = lane.popleft()
         try:
             request.send([item for _, item in request.items])
-        except Exception as error:  # stores of artifacts have exceptions of their own
+        except Exception as error:  # artifact stores raise their own exceptions
             self._see_to(request, error, lane)
         else:
             self._num_sent += 1
@@ -135,7 +136,7 @@ class Delivery:
                 log.warning("The tracking server is back.")
 
     def _see_to(self, request: Request, error: Exception, lane: deque[Request]) -> None:
-        """Try a request that failed again later, halve it or drop it."""
+        """Handle a failed request: retry it later, halve it or drop it."""
         if not request.is_file and mlflow.is_deleted(error):
             self._lost = True
             self._warn(
@@ -190,7 +191,7 @@ class Delivery:
             )
 
     def _warn(self, key: str, text: str) -> None:
-        """Log the text, once for each key."""
+        """Log the text once for each key."""
         if key not in self._warned:
             self._warned.add(key)
             log.warning("%s", text)

@@ -1,4 +1,4 @@
-"""What each update of a training is made from: clips, targets, and the chance drawn for them."""
+"""The input of each update of a training: clips, targets, and the random numbers for them."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
     from flag3d_exp.data.dataset import ClipDataset
 
-CHANCE = 1  # tells dropout's chance from that of augmentation
+CHANCE = 1  # separates the random stream of dropout from that of augmentation
 
 
 @dataclass(frozen=True)
 class Feed:
-    """(epoch, updates to leave out) -> the batches of the epoch's other updates.
+    """(epoch, number of updates to skip) -> the batches of the epoch's other updates.
 
     Args:
         batch_size: clips per pass and rank.
         accumulate: passes per update.
-        seed: of the order, and of what `problem.chance` draws.
+        seed: of the order, and of the random numbers that `problem.chance` draws.
         limit: updates per epoch; None for all.
         repeat: passes over the dataset per epoch.
     """

@@ -1,8 +1,8 @@
-"""What the program relies on in MLflow beyond its documented interface, all in one place.
+"""Every use of undocumented behaviour of MLflow, in one place.
 
-That is which exceptions mean what, messages told apart by their text, limits of requests, and the
-columns of an SQLite store. For each there is a test in `tests/runs/test_mlflow_adapter.py`, which
-fails on the day that another MLflow behaves differently.
+These are the meaning of exceptions, messages recognised by their text, limits of requests, and the
+columns of an SQLite store. Each has a test in `tests/runs/test_mlflow_adapter.py`, which fails if a
+new version of MLflow behaves differently.
 """
 
 import os
@@ -24,22 +24,22 @@ TAG_NAME = re.compile(r"[\w./ :-]{1,250}")
 SECONDS = 10.0
 DELETED = re.compile(r"must be in the 'active' state\. Current state is deleted")
 UNKNOWN = "RESOURCE_DOES_NOT_EXIST"
-# A database that cannot write now; a server passes on the text only.
+# A database that cannot write now; a server passes only the text on.
 NO_WRITE = re.compile(r"OperationalError|disk is full|No space left on device|database is locked")
 ANSWER = re.compile(r"\.? Response body: .*", re.DOTALL)
 BRACKETED = re.compile(r"^\[Errno -?\d+\] ")
 
 
 def prepare_environment() -> None:
-    """Set what MLflow reads from the environment, where the user has not set it."""
+    """Set MLflow's environment variables that the user has not set."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # The thread that delivers tries again by itself; MLflow would block it for minutes.
+    # The delivery thread retries by itself; MLflow's own retries would block it for minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", f"{SECONDS:g}")
 
 
 def seconds() -> float:
-    """Within which a server must have answered a request."""
+    """The time limit for the answer to a request."""
     try:
         return float(os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", SECONDS))
     except ValueError:
@@ -47,7 +47,7 @@ def seconds() -> float:
 
 
 def errors() -> tuple[type[Exception], ...]:
-    """What MLflow's client raises when a store cannot be used or refuses something."""
+    """The exceptions of MLflow's client when a store cannot be used or refuses a request."""
     from google.protobuf.json_format import ParseError
     from mlflow.exceptions import MlflowException
     from requests import RequestException
@@ -57,9 +57,9 @@ def errors() -> tuple[type[Exception], ...]:
 
 
 def is_away(error: Exception) -> bool:
-    """Whether trying again may help: there was no answer, or one that does not blame the request.
+    """Whether a retry may help: there was no answer, or the request is not the cause of the error.
 
-    A local file that cannot be read or written is not a matter of the server.
+    An error of a local file does not count, because the server is not its cause.
     """
     from google.protobuf.json_format import ParseError
     from mlflow.exceptions import MlflowException
@@ -75,7 +75,7 @@ def is_away(error: Exception) -> bool:
 
 
 def cannot_write(error: BaseException) -> bool:
-    """Whether a disk is full or a database cannot write now, whatever is written."""
+    """Whether a disk is full or a database cannot write anything now."""
     return any(
         files.is_full(one)
         or isinstance(one, sqlite3.OperationalError)
@@ -90,7 +90,7 @@ def is_deleted(error: Exception) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, in one line, without the layers of libraries that passed it on."""
+    """The first cause of an error in one line, without the libraries that passed it on."""
     *_, first = _chain(error)
     while first.args and isinstance(first.args[-1], BaseException):
         first = first.args[-1]
@@ -103,14 +103,14 @@ def reason(error: BaseException) -> str:
 
 
 def fitting_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """The tags that MLflow takes with a new run; it would refuse the run for one that does not."""
+    """The tags that MLflow accepts with a new run; one bad tag would make it refuse the run."""
     return {
         name: shortened(value, MAX_TAG) for name, value in tags.items() if TAG_NAME.fullmatch(name)
     }
 
 
 def shortened(value: str, limit: int) -> str:
-    """The value, cut to `limit` characters with a note of how many are missing."""
+    """The value, cut to `limit` characters with a note of the number of missing characters."""
     if len(value) <= limit:
         return value
     kept = limit - 40
@@ -118,13 +118,13 @@ def shortened(value: str, limit: int) -> str:
 
 
 def relocate_artifacts(client: "MlflowClient", experiment_id: str, store: Path) -> Path | None:
-    """Point an experiment to where its artifacts are, if its SQLite store was moved with them.
+    """Correct the artifact paths of an experiment whose SQLite store was moved with its artifacts.
 
-    MLflow keeps absolute paths. They are replaced where the folder of the store has artifacts of
-    the experiment's own runs under the same relative path.
+    MLflow stores absolute paths. They are replaced if the folder of the store has artifacts of the
+    experiment's runs under the same relative path.
 
     Returns:
-        The new place, or None if there was nothing to change.
+        The new path, or None if nothing had to be changed.
     """
     location = client.get_experiment(experiment_id).artifact_location
     old = Path(location.removeprefix("file://"))
@@ -170,7 +170,7 @@ def _is_servers_fault(status: int) -> bool:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and those that it was raised from, the first cause last."""
+    """The error and the errors that it was raised from, the first cause last."""
     one: BaseException | None = error
     while one is not None:
         yield one

@@ -1,4 +1,4 @@
-"""Where a run comes from: code, versions, machine; for tags."""
+"""The provenance of a run as tags: code, versions, machine."""
 
 import platform
 import subprocess
@@ -9,7 +9,7 @@ PACKAGES = ("flag3d-exp", "mindspore", "numpy", "hydra-core", "mlflow", "optuna"
 
 
 def provenance() -> dict[str, str]:
-    """Tags naming the git commit (with `+changes` if files differ from it), versions and host."""
+    """Tags with the git commit (with `+changes` if files differ from it), versions and host."""
     tags = {f"version.{name}": _version(name) for name in PACKAGES}
     tags |= {"version.python": platform.python_version(), "host": platform.node()}
     commit = git_commit()
@@ -17,7 +17,7 @@ def provenance() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout that this package runs from; None outside of one."""
+    """The commit of the checkout that this package runs from; None if it is not a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

@@ -1,4 +1,4 @@
-"""What a run leaves behind: its MLflow run, its tags, the batch that failed it, final metrics."""
+"""Records of a run: its MLflow run, its tags, the batch of a non-finite loss, final metrics."""
 
 import logging
 import time
@@ -34,13 +34,13 @@ def tracked_run(
     parameters: Mapping[str, Any],
     trial: TrialHooks | None = None,
 ) -> Iterator[Tracker]:
-    """An MLflow run for the time of the block; FINISHED, FAILED or KILLED at its end.
+    """Keep an MLflow run open during the block; end it as FINISHED, FAILED or KILLED.
 
     Args:
-        title: name of the MLflow run, unless the sweep gives it one.
+        title: name of the MLflow run, unless the sweep gives it a name.
         tags: in addition to provenance and the run folder.
         parameters: flat names and values.
-        trial: the run's part in a sweep; None outside of one.
+        trial: the run's trial in a sweep; None outside a sweep.
     """
     all_tags = provenance() | {"run_folder": str(folder)} | dict(tags)
     if trial is not None:
@@ -51,7 +51,7 @@ def tracked_run(
     status: Status = "FAILED"
     state = "failed"
     try:
-        if run_id is not None:  # some reports were not delivered before it stopped
+        if run_id is not None:  # some reports may not have been delivered before the run stopped
             tracker.log_reports(History(folder).reports)
         files.write_json(folder / "mlflow.json", {"uri": tracking.uri, "run_id": tracker.run_id})
         tracker.log_parameters(dict(parameters))
@@ -77,10 +77,10 @@ def tracking_run_id(folder: Path, uri: str | None) -> str | None:
     return known.run_id if known is not None and same_place(known.uri, uri) else None
 
 
-def explained(
+def explain(
     error: "NonFiniteLoss", folder: Path, train_split: "ClipDataset", tracker: Tracker
 ) -> UserError:
-    """Keep the batch that gave a non-finite loss, and say which recordings are in it."""
+    """Save the batch of a non-finite loss; return an error that names its recordings."""
     names = [train_split.names[index] for index in error.indices]
     clips = np.stack([train_split.clips(int(index), error.epoch) for index in error.indices])
     path = inside(folder, f"nonfinite_step_{error.step}.npz")
@@ -96,5 +96,5 @@ def explained(
 
 
 def final_report(metrics: Mapping[str, float]) -> Report:
-    """Metrics of a run that has one moment only."""
+    """The report of a run that measures only once."""
     return Report(0, time.time_ns() // 1_000_000, dict(metrics))

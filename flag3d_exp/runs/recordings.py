@@ -1,4 +1,4 @@
-"""The recordings that a run's predictions are about, where its dataset can still be read."""
+"""The recordings of a run's predictions, if its dataset can still be read."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -25,13 +25,13 @@ class Recordings:
 
     @property
     def subjects(self) -> dict[str, str]:
-        """Who moves in each recording, where the file says so."""
+        """The subject of each recording, if the file names it."""
         known = ((name, recording.subject) for name, recording in self.by_name.items())
         return {name: subject for name, subject in known if subject is not None}
 
 
 def find_recordings(runs: Sequence[Run]) -> Recordings | None:
-    """The recordings of the first run whose dataset is there; None if none is."""
+    """The recordings of the first run whose dataset can be read; None if there is no such run."""
     for run in runs:
         settings = run.config.get("dataset")
         if not settings:

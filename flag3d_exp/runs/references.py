@@ -1,4 +1,4 @@
-"""References to runs, and runs as their folders describe them: predictions, model, data."""
+"""References to runs, and the content of run folders: predictions, model, data."""
 
 import json
 import os
@@ -31,16 +31,16 @@ LOOKED_UP = {
 
 
 def resolve(reference: str, key: str, uri: str | None = None) -> Path:
-    """The folder or file that a reference to a run stands for.
+    """The folder or file that a reference to a run means.
 
     Args:
-        reference: a run folder, a checkpoint file or an MLflow run id, whose artifacts are
-            downloaded where its run folder is not on this machine.
-        key: the setting that it was given to.
-        uri: the MLflow store that knows the run id; None for the default one.
+        reference: a run folder, a checkpoint file or an MLflow run id. The artifacts of an MLflow
+            run are downloaded if its run folder is not on this machine.
+        key: the setting whose value is the reference.
+        uri: the MLflow store of the run; None for the default store.
 
     Raises:
-        UserError: it is none of these.
+        UserError: the reference is none of these.
     """
     path = Path(reference).expanduser()
     if os.path.exists(path):
@@ -57,7 +57,7 @@ def resolve(reference: str, key: str, uri: str | None = None) -> Path:
 
 
 def find_checkpoint(reference: str, key: str, uri: str | None = None) -> Path:
-    """The checkpoint file that a reference stands for; of a run, its best one.
+    """The checkpoint file that a reference means; the best checkpoint of a run.
 
     Args:
         reference, key, uri: as in `resolve`.
@@ -75,7 +75,7 @@ def find_checkpoint(reference: str, key: str, uri: str | None = None) -> Path:
 
 
 def find_run_folder(reference: str, key: str, uri: str | None = None) -> Path:
-    """The run folder on this machine that a reference stands for.
+    """The run folder on this machine that a reference means.
 
     Args:
         reference, key, uri: as in `resolve`.
@@ -99,13 +99,13 @@ class Run:
     """One run.
 
     Attributes:
-        reference: what the user called it: a folder or an MLflow run id.
-        folder: where its files are.
-        title: short and, among the runs opened together, its own.
+        reference: a folder or an MLflow run id, as the user gave it.
+        folder: the folder with its files.
+        title: a short title, unique among the runs that are opened together.
         predictions: by split.
-        config: the composed configuration, empty where the folder has none.
-        classes: names of the classes in the order of their labels; numbers where the run does not
-            tell them (`names_classes`).
+        config: the composed configuration; empty if the folder has none.
+        classes: names of the classes in the order of their labels; numbers if the run does not name
+            them (`names_classes`).
     """
 
     reference: str
@@ -118,20 +118,20 @@ class Run:
 
     @property
     def place(self) -> str:
-        """The MLflow run id or the folder's name, all that a page tells of where the run is."""
+        """The MLflow run id or the folder's name; pages show no more of the run's location."""
         return self.reference if RUN_ID.fullmatch(self.reference) else self.folder.resolve().name
 
     @property
     def dataset(self) -> str | None:
-        """The dataset's name, where the folder tells it."""
+        """The dataset's name, if the configuration has one."""
         return self.config.get("dataset", {}).get("name")
 
 
 def open_runs(references: Sequence[str], uri: str | None = None) -> list[Run]:
-    """The runs named, each with a title of its own.
+    """The named runs, each with a unique title.
 
     Raises:
-        UserError: no run is named, one is named twice, or one cannot be opened.
+        UserError: no run is named, a run is named twice, or a run cannot be opened.
     """
     if not references:
         raise UserError("`task.runs` must name at least one run: a run folder or an MLflow run id.")
@@ -157,7 +157,7 @@ def open_runs(references: Sequence[str], uri: str | None = None) -> list[Run]:
 
 
 def open_run(reference: str, uri: str | None = None) -> Run:
-    """The run that a run folder or an MLflow run id stands for.
+    """The run of a run folder or an MLflow run id.
 
     Raises:
         UserError: there is no such run, or it holds no predictions.
@@ -214,15 +214,15 @@ def common_splits(runs: Sequence[Run], chosen: Sequence[str] | None = None) -> l
             + "; ".join(f"{run.reference} has {', '.join(run.predictions)}" for run in runs)
             + "."
         )
-    # The in-domain split first: others are compared with it.
+    # The in-domain split comes first: other splits are compared with it.
     return sorted(common, key=lambda split: (split != "val", split))
 
 
 def by_seed(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """The runs in groups that differ by their seed only, by a title of each group's own.
+    """Groups of runs that differ only in their seed, by a unique title.
 
-    A run whose folder does not tell its configuration, and a fused one, is a group by itself. So is
-    each of runs with one seed: the same run twice says nothing of chance.
+    A run without a configuration and a fused run each form a group of their own. So do runs with
+    equal seeds: the same run twice gives no estimate of the variance.
     """
     alike: dict[str, list[Run]] = {}
     for run in runs:
@@ -247,7 +247,7 @@ def by_seed(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def _but_the_seed(run: Run) -> dict[str, Any]:
-    """The configuration without what does not change a run's result, and without its seed."""
+    """The configuration without its seed and without settings that do not change the result."""
     config = {k: v for k, v in run.config.items() if k not in ("seed", "tracking")}
     for group, names in {"task": ("resume",), "device": ("id",)}.items():
         if isinstance(config.get(group), dict):
@@ -256,7 +256,7 @@ def _but_the_seed(run: Run) -> dict[str, Any]:
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """The leaves of nested mappings by their dotted names."""
+    """The leaves of nested mappings, by dotted name."""
     if not isinstance(value, dict):
         return {prefix: value}
     found: dict[str, Any] = {}
@@ -282,10 +282,10 @@ def check_same_classes(runs: Sequence[Run]) -> None:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    """The run's configuration; of a fused run, what its members have in common.
+    """The run's configuration; for a fused run, the settings that its members share.
 
     Raises:
-        UserError: it is no configuration.
+        UserError: the file is not a configuration.
     """
     if fusion := _fusion(folder):
         return _checked(fusion["config"], folder / FUSION)
@@ -300,10 +300,10 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _fusion(folder: Path) -> dict[str, Any]:
-    """What `fusion.json` says of a fused run; nothing for other runs.
+    """The content of `fusion.json` of a fused run; empty for other runs.
 
     Raises:
-        UserError: it is not what `task=fuse` writes.
+        UserError: the file was not written by `task=fuse`.
     """
     fusion = read_json(folder, FUSION)
     if fusion is None:
@@ -318,10 +318,10 @@ def _fusion(folder: Path) -> dict[str, Any]:
 
 
 def started_with(folder: Path) -> list[str] | None:
-    """The overrides that a run was started with; None if its folder does not say.
+    """The overrides that a run was started with; None if its folder does not record them.
 
     Raises:
-        UserError: they are no list of texts.
+        UserError: the file does not hold a list of texts.
     """
     path = inside(folder, ".hydra", "overrides.yaml")
     if not path.is_file():
@@ -342,7 +342,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _checked(config: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The configuration, if what is looked up in it is of the types that it must be of."""
+    """The configuration, after a check of the types of the values that are used."""
     config = {key: value for key, value in config.items() if value is not None}
     for key, kind in LOOKED_UP.items():
         parent = selected(config, key.rpartition(".")[0])
@@ -365,7 +365,7 @@ def _title(folder: Path, config: dict[str, Any]) -> str:
 
 
 def _with_class_names(run: Run, others: Sequence[Run]) -> Run:
-    """The run with the class names of another that tells them, if it does not tell any itself."""
+    """The run; if it has no class names, with those of another run that has some."""
     for other in others:
         if not run.names_classes and other.names_classes and len(run.classes) == len(other.classes):
             return replace(run, classes=other.classes)

@@ -1,4 +1,4 @@
-"""Continuing a run from its checkpoints, and starting one from another's weights."""
+"""Continue a run from its checkpoints, or start a run from the weights of another run."""
 
 import json
 import logging
@@ -30,15 +30,15 @@ InitHead = Literal["keep", "skip", "auto"]
 HEAD = "head."  # names of the classifier's parameters begin with it
 
 
-def restored(folder: Path, model: nn.Cell, step: TrainStep, meta: Mapping[str, Any]) -> Progress:
-    """The state of the newest undamaged checkpoint in the run folder, put into model and step.
+def restore(folder: Path, model: nn.Cell, step: TrainStep, meta: Mapping[str, Any]) -> Progress:
+    """Load the newest undamaged checkpoint into model and step; return the progress of the run.
 
     Args:
         meta: of the checkpoints that the run will write now.
 
     Raises:
         UserError: the run was begun with other data, another model or another objective, the
-            checkpoint is of another optimizer or another version, or all are damaged.
+            checkpoint is from another optimizer or version, or all checkpoints are damaged.
     """
     checkpoint = newest(folder)
     if checkpoint is None:
@@ -48,7 +48,7 @@ def restored(folder: Path, model: nn.Cell, step: TrainStep, meta: Mapping[str, A
         progress = record(Progress, checkpoint.meta.get("progress"))
     except Malformed as error:
         raise UserError(
-            f"The checkpoints in `{folder}` are of another version of this program; "
+            f"The checkpoints in `{folder}` are from another version of this program; "
             "`task.init_from` starts a new run from their weights."
         ) from error
     assign_parameters(model.get_parameters(), checkpoint.weights)
@@ -58,8 +58,8 @@ def restored(folder: Path, model: nn.Cell, step: TrainStep, meta: Mapping[str, A
     return progress
 
 
-def shared(ranks: Ranks, model: nn.Cell, step: TrainStep, progress: Progress) -> Progress:
-    """The first rank's progress; model and step of every rank made as the first one's."""
+def broadcast(ranks: Ranks, model: nn.Cell, step: TrainStep, progress: Progress) -> Progress:
+    """Broadcast the first rank's model, step and progress to all ranks; return the progress."""
     for parameter in (*model.get_parameters(), *step.optimizer_state, *step.ema):
         value = parameter.asnumpy()
         content = ranks.shared(np.ascontiguousarray(value).tobytes())
@@ -78,7 +78,7 @@ def newest(folder: Path) -> Checkpoint | None:
         try:
             return load_checkpoint(path)
         except UserError as error:
-            log.warning("%s Trying the one before it.", error)
+            log.warning("%s Trying the previous checkpoint.", error)
             refusal = error
     if refusal is not None:
         raise refusal
@@ -96,13 +96,13 @@ def initialise(
 
     Args:
         source: a checkpoint file, a run folder (its best checkpoint) or an MLflow run id.
-        uri: the MLflow store that knows the run id; None for the default one.
+        uri: the MLflow store of the run; None for the default store.
         head: `keep` the checkpoint's head, `skip` it, or `auto`: skip it if its shapes or its
             classes differ.
         meta: of the checkpoints that this run will write.
 
     Raises:
-        UserError: there is no such checkpoint, or it is not of this model.
+        UserError: there is no such checkpoint, or it is from another model.
     """
     path = find_checkpoint(source, "task.init_from", uri)
     parameters = list(model.get_parameters())
@@ -132,12 +132,13 @@ def _misfit(theirs: Mapping[str, Any], own: Mapping[str, Any]) -> str | None:
 
 
 def _other_classes(theirs: Mapping[str, Any], own: Mapping[str, Any]) -> str | None:
-    """What says that two runs' classes are not the same; None if nothing does.
+    """The difference between two runs' classes as a clause; None if there is no difference.
 
-    Classes are the same if their names are; if neither run names them, if the datasets' names are.
+    Classes are equal if their names are equal. If neither run names its classes, the names of the
+    datasets are compared.
     """
     (name, classes), (own_name, own_classes) = _dataset(theirs), _dataset(own)
-    if name is None or own_name is None:  # of weights that were imported, nothing is known
+    if name is None or own_name is None:  # imported weights name no dataset
         return None
     if classes is None and own_classes is None:
         return None if name == own_name else f"which knows the classes of {name}, not {own_name}"
@@ -149,7 +150,7 @@ def _other_classes(theirs: Mapping[str, Any], own: Mapping[str, Any]) -> str | N
 
 
 def _dataset(meta: Mapping[str, Any]) -> tuple[str | None, list[str] | None]:
-    """The dataset's name in a checkpoint's meta, and the names of its classes; None if not said."""
+    """The dataset's name in a checkpoint's meta, and its class names; None if missing."""
     try:
         config = parsed_yaml(str(meta.get("config", "")))
     except Malformed:

@@ -1,10 +1,10 @@
 """The files of a run: predictions, final metrics, the history of metrics, the lock.
 
 .hydra/config.yaml      the composed configuration
-run.log                 everything said, tracebacks included
+run.log                 all log lines, with tracebacks
 metrics.json            final value of each metric
-history.jsonl           every value reported, one line a report
-predictions/<split>.npz names, and what the problem saves: of classify labels, scores
+history.jsonl           all reported values, one line per report
+predictions/<split>.npz names, and the arrays of the problem: labels and scores for classify
 checkpoints/            best.npz, last.npz and their predecessors
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PREPARED = "FLAG3D_EXP_FOLDER"  # environment variable: a sweep's driver has prepared this folder
-# By these a folder is known to hold a run; a failed start leaves .hydra and run.log alone.
+# A folder with one of these holds a run; a failed start leaves only .hydra and run.log.
 OF_TRAINING = (
     "checkpoints",
     "history.jsonl",
@@ -57,7 +57,7 @@ OF_OTHERS = (
     "robustness.json",
     "summary.md",
 )
-TRANSDUCTIVE = "transductive.json"  # of a run whose network has seen what it is judged on
+TRANSDUCTIVE = "transductive.json"  # of a run whose network has seen its evaluation data
 MAX_HISTORY = 256 << 20
 FOLDERS = (".hydra", "predictions", "checkpoints", "figures")
 WRITTEN = (
@@ -73,18 +73,18 @@ WRITTEN = (
 
 
 def inside(folder: Path, *parts: str) -> Path:
-    """The path of a run's file, which is below the run's folder.
+    """The path of a run's file, checked to be inside the run folder.
 
-    Every file of a run is opened by this path, so that neither a name, such as that of a split, nor
-    a symbolic link in a folder from another machine leads to a file that is not the run's.
+    Every file of a run is opened by this path. So neither a name, such as the name of a split, nor
+    a symbolic link in a folder from another machine can lead to a file outside the run.
 
     Raises:
-        UserError: it would be outside of the folder.
+        UserError: the path is outside the folder.
     """
     path = folder.joinpath(*parts)
     try:
         is_below = folder.resolve() in path.resolve().parents
-    except (ValueError, RuntimeError):  # a null character, a circle of links
+    except (ValueError, RuntimeError):  # a null character, or a cycle of links
         is_below = False
     if not is_below:
         raise UserError(f"`{path}` is not a file of the run in `{folder}`: it leads out of it.")
@@ -92,10 +92,10 @@ def inside(folder: Path, *parts: str) -> Path:
 
 
 def check_links(folder: Path) -> None:
-    """Refuse a run folder whose files are symbolic links to places outside of it.
+    """Refuse a run folder with symbolic links that lead outside of it.
 
     Raises:
-        UserError: naming the link.
+        UserError: names the link.
     """
     for name in WRITTEN:
         inside(folder, name)
@@ -106,17 +106,17 @@ def check_links(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class MlflowRun:
-    """What `mlflow.json` says: the store and the run in it; None of both without tracking."""
+    """The content of `mlflow.json`: the store and the run id; both None without tracking."""
 
     uri: str | None
     run_id: str | None
 
 
 def mlflow_run(folder: Path) -> MlflowRun | None:
-    """The MLflow run that a folder belongs to; None if it does not say.
+    """The MLflow run that a folder belongs to; None if there is no `mlflow.json`.
 
     Raises:
-        UserError: `mlflow.json` is not what a run writes.
+        UserError: `mlflow.json` is malformed.
     """
     found = read_json(folder, "mlflow.json")
     try:
@@ -126,10 +126,10 @@ def mlflow_run(folder: Path) -> MlflowRun | None:
 
 
 def read_metrics(folder: Path) -> dict[str, float]:
-    """What `metrics.json` says; nothing if there is none.
+    """The content of `metrics.json`; empty if there is no such file.
 
     Raises:
-        UserError: it is not what a run writes.
+        UserError: the file is malformed.
     """
     found = read_json(folder, "metrics.json")
     try:
@@ -142,7 +142,7 @@ def read_json(folder: Path, name: str) -> Any:
     """The value in a JSON file of a run; None if there is no such file.
 
     Raises:
-        UserError: it can't be read, or is no JSON.
+        UserError: the file can't be read or is not JSON.
     """
     path = inside(folder, name)
     if not path.exists():
@@ -162,7 +162,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Report:
-    """Metric values of one moment; `step` counts updates, `timestamp` is in milliseconds."""
+    """Metric values at one step; `step` counts updates, `timestamp` is in milliseconds."""
 
     step: int
     timestamp: int
@@ -170,10 +170,10 @@ class Report:
 
 
 class History:
-    """The reports of a run in the order they were made, kept in `history.jsonl`.
+    """The reports of a run in chronological order, stored in `history.jsonl`.
 
-    A resumed run repeats the steps after its checkpoint; a report already made is not made twice.
-    What a full disk does not take is written with the next report.
+    A resumed run repeats the steps after its checkpoint; a report that exists is not added again.
+    A report that could not be written to a full disk is written with the next report.
     """
 
     def __init__(self, folder: Path):
@@ -185,7 +185,7 @@ class History:
         self._unwritten = b""
 
     def add(self, step: int, metrics: Mapping[str, float]) -> Report | None:
-        """Append a report and return it, or None if this step's was already there."""
+        """Append a report and return it, or None if there is already a report of this step."""
         key = (step, *sorted(metrics))
         if key in self._known:
             return None
@@ -207,9 +207,9 @@ class History:
         return found
 
     def flush(self) -> None:
-        """Append what is not in the file yet, all of it or nothing.
+        """Append all reports that are not yet in the file, or none of them.
 
-        A part of a line that a killed run or a full disk left at the end goes first.
+        An incomplete last line, left by a killed run or a full disk, is removed first.
         """
         if not self._unwritten:
             return
@@ -227,7 +227,7 @@ class History:
 def save_predictions(
     folder: Path, split: str, names: Sequence[str], arrays: Mapping[str, "np.ndarray"]
 ) -> Path:
-    """Write `predictions/<split>.npz`: names (n,), and what the problem saves of each."""
+    """Write `predictions/<split>.npz`: names (n,), and the arrays that the problem saves."""
     import numpy as np
 
     path = inside(folder, "predictions", f"{split}.npz")
@@ -246,14 +246,14 @@ def save_metrics(folder: Path, metrics: Mapping[str, float]) -> Path:
 def check_unused(folder: Path, resume: str | None, resumable: bool) -> None:
     """Refuse a folder that holds a run, before anything is written to it.
 
-    What a start leaves that failed before it had results does not count.
+    The files of a start that failed before it had results do not count.
 
     Args:
-        resume: what `task.resume` says; with it, a training run is continued.
+        resume: the value of `task.resume`; with it, a training run is continued.
         resumable: whether the task has `task.resume`.
 
     Raises:
-        UserError: naming what the folder holds, or that another process is using it.
+        UserError: the folder holds files of a run (named), or another process is using it.
     """
     if os.environ.get(PREPARED) == str(folder.absolute()):
         return
@@ -271,19 +271,19 @@ def check_unused(folder: Path, resume: str | None, resumable: bool) -> None:
     evaluated = "predictions" in found and not {"history.jsonl", "checkpoints"} & set(found)
     if evaluated or any(name in OF_OTHERS for name in found):
         raise UserError(
-            f"`hydra.run.dir={folder}` holds no training run to continue but another task's files "
-            f"({listed}); choose another folder."
+            f"`hydra.run.dir={folder}` holds no training run to continue, only files of another "
+            f"task ({listed}); choose another folder."
         )
 
 
 def check_kept(folder: Path, inode: int) -> None:
-    """Refuse to go on in a folder that was deleted, though it may have been made again.
+    """Refuse to continue in a folder that was deleted, even if it was created again.
 
     Args:
         inode: of the folder when the run began.
 
     Raises:
-        UserError: it was.
+        UserError: the folder was deleted.
     """
     try:
         kept = folder.stat().st_ino == inode
@@ -291,20 +291,19 @@ def check_kept(folder: Path, inode: int) -> None:
         kept = False
     if not kept:
         raise UserError(
-            f"the run folder `{folder}` was deleted while the run went on; nothing can be kept "
-            "there."
+            f"the run folder `{folder}` was deleted during the run; nothing can be saved there."
         )
 
 
 @contextmanager
 def locked(folder: Path, key: str = "hydra.run.dir") -> Iterator[None]:
-    """Hold the run folder for this process; remove what killed writers left in it.
+    """Lock the run folder for this process; remove the temporary files of killed writers.
 
     Args:
         key: the setting that names the folder.
 
     Raises:
-        UserError: another process holds it, or it holds links to other places.
+        UserError: another process holds the lock, or the folder has links that lead outside.
     """
     check_links(folder)
     lock = FileLock(folder / ".lock", timeout=0)
@@ -320,10 +319,10 @@ def locked(folder: Path, key: str = "hydra.run.dir") -> Iterator[None]:
 
 
 def _whole_lines(path: Path) -> bytes:
-    """The lines of a history without a last one that was cut; nothing if there is no file.
+    """The complete lines of a history; empty if there is no file.
 
     Raises:
-        UserError: it can't be read.
+        UserError: the file can't be read.
     """
     if not path.exists():
         return b""
@@ -338,7 +337,7 @@ def _reports(path: Path, content: bytes) -> Iterator[Report]:
     """The reports in the lines of a history.
 
     Raises:
-        UserError: naming the line that is none.
+        UserError: a line is not a report; names the line.
     """
     for number, line in enumerate(content.split(b"\n")[:-1], start=1):
         try:

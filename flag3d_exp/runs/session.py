@@ -1,4 +1,4 @@
-"""A training run's side effects, the hooks of its loop: evaluating, keeping state, reporting."""
+"""The hooks of a run's training loop: evaluate, save checkpoints, report."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,12 +35,13 @@ class Evaluator:
     """Predictions for whole splits with one compiled function.
 
     Args:
-        problem: makes predictions of the outputs of a recording's clips.
-        predict: clips -> outputs; asked with the weights that its model has when a split begins.
+        problem: computes the predictions from the outputs of a recording's clips.
+        predict: clips -> outputs, with the weights that the model has when a split begins.
         batch_size: clips per forward pass.
         limit_batches: batches per split and rank; None for all.
-        stop: asked between batches; one process only, as ranks do not meet there.
-        ranks: share the recordings among them and gather the scores.
+        stop: checked between batches; only for one process, because ranks are not synchronised
+            there.
+        ranks: the processes that share the recordings; the scores are gathered.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Evaluator:
         """Predictions and targets (n, ...) of a split, in the order of its recordings.
 
         Raises:
-            Interrupted: a stop was requested meanwhile.
+            Interrupted: a stop was requested during the evaluation.
         """
         from flag3d_exp.data.loader import batches
 
@@ -88,7 +89,7 @@ class Evaluator:
 
     def _watched(self, split: str, loaded: Iterable, num_recordings: int) -> Iterator:
         done = 0
-        if self.bar is not None:  # the first batch may take a compilation
+        if self.bar is not None:  # the first batch may include a compilation
             self.bar.show(f"evaluating {split}", done, num_recordings)
         for batch in loaded:
             if self.stop is not None and self.ranks.world == 1:
@@ -100,7 +101,7 @@ class Evaluator:
 
 
 def evaluation_shares(num_recordings: int, world: int) -> np.ndarray:
-    """(world, n) indices of the recordings each rank evaluates; the last ones wrap around."""
+    """(world, n) indices of the recordings that each rank evaluates; the last ones wrap around."""
     per_rank = -(-num_recordings // world)
     return np.resize(np.arange(num_recordings), per_rank * world).reshape(per_rank, world).T
 
@@ -132,11 +133,11 @@ class Session:
         self._inode = folder.stat().st_ino
         self.predictions: Predictions = {}
         self.best_predictions: Predictions = {}
-        self.unsaved: dict[str, Checkpoint] = {}  # `last` and `best` that a full disk did not take
+        self.unsaved: dict[str, Checkpoint] = {}  # `last` and `best`, if the disk was full
         self.evaluated = False  # in the running epoch
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
-        """Keep and send the metrics of one moment."""
+        """Store the metrics of one step and send them to MLflow."""
         report = self.history.add(step, metrics)
         if report is not None:
             self.tracker.log_report(report)
@@ -168,10 +169,10 @@ class Session:
         return metrics
 
     def save(self, progress: Progress, is_best: bool) -> None:
-        """Keep the state; a disk that is full costs the checkpoint, not the run.
+        """Save a checkpoint; if the disk is full, log a warning and continue.
 
-        What could not be written is tried again at the next save. Weights that are not finite
-        replace no checkpoint from which the run could go on.
+        A checkpoint that could not be written is tried again at the next save. Weights that are not
+        finite do not replace the checkpoint that the run can be resumed from.
         """
         if progress.step == 0:
             log.info(epoch_line(progress, self.plan, self.evaluated, is_best))
@@ -188,7 +189,7 @@ class Session:
         if all(np.isfinite(array).all() for array in checkpoint.weights.values()):
             self.unsaved["last"] = checkpoint
         else:
-            log.warning("The weights are not finite; `last` stays as it is.")
+            log.warning("The weights are not finite; `last` is not replaced.")
         if is_best:
             self.unsaved["best"], self.best_predictions = checkpoint, dict(self.predictions)
         try:
@@ -202,12 +203,12 @@ class Session:
             )
 
     def write(self) -> None:
-        """Write what is not on disk yet.
+        """Write the checkpoints that are not on disk yet.
 
         Raises:
-            OSError: the disk does not take it.
+            OSError: the disk is full.
         """
-        if "best" in self.unsaved:  # before `last`, from which a resumed run would not redo it
+        if "best" in self.unsaved:  # before `last`: a run resumed from `last` would not redo it
             for split, (predictions, targets) in self.best_predictions.items():
                 names = self.splits[split.removesuffix("_ema")].names[: len(predictions)]
                 saved = self.evaluator.problem.saved(predictions, targets)
@@ -220,10 +221,10 @@ class Session:
                 del self.unsaved[name]
 
     def report(self, progress: Progress) -> None:
-        """Tell the sweep, if this run is a trial of one.
+        """Report the metrics to the sweep, if the run is a trial.
 
         Raises:
-            Pruned: the sweep gives the run up.
+            Pruned: the pruner stops the trial.
         """
         if self.report_to is not None:
             self.report_to(progress.epoch, progress.metrics)
@@ -235,7 +236,7 @@ class Session:
 def forward_passes(
     datasets: Iterable["ClipDataset"], batch_size: int, limit_batches: int | None = None
 ) -> int:
-    """How many forward passes an `Evaluator` makes of whole datasets."""
+    """The number of forward passes of an `Evaluator` over whole datasets."""
     total = 0
     for dataset in datasets:
         passes = -(-len(dataset) * len(dataset.clips(0)) // batch_size)

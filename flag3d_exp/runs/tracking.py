@@ -1,8 +1,8 @@
-"""MLflow runs: configuration, metrics, data and artifacts of a run, of which one can be reopened.
+"""MLflow runs: configuration, metrics, data and artifacts of a run; a run can be reopened.
 
-Everything after the run's creation is delivered by a background thread (`delivery`), so that
-training never waits for the server. What is undelivered at the end is on disk in the run folder,
-for when the run is resumed.
+After the run is created, a background thread delivers everything (`delivery`), so that training
+never waits for the server. Items that are not delivered at the end are in the run folder; they are
+delivered when the run is resumed.
 """
 
 import json
@@ -34,27 +34,27 @@ log = logging.getLogger(__name__)
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 AUTO = "auto"
-# What `auto` stands for: an environment variable of MLflow, else a value.
+# The meaning of `auto`: the value of an environment variable of MLflow, else this value.
 DEFAULTS = {
     "uri": ("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"),
     "experiment": ("MLFLOW_EXPERIMENT_NAME", "flag3d_exp"),
 }
 ACCEPTED = "sqlite:///file.db, http://host:port, or `tracking=none`"
 TRIAL_STATE = "trial_state"  # tag of a run that is a trial: complete, pruned or failed
-CHANGED = "resumed."  # tags of parameters that a resumed run has changed begin with it
+CHANGED = "resumed."  # prefix of the tags with parameters that a resumed run has changed
 
 
 def settle(group: MutableMapping[str, Any]) -> None:
-    """Replace `auto` in the `tracking` group; say where the environment decides."""
+    """Replace `auto` in the `tracking` group; log the environment variables that are used."""
     for key, (variable, _) in DEFAULTS.items():
         if group[key] == AUTO:
             group[key] = settled(key, AUTO)
             if os.environ.get(variable) and group["uri"] is not None:
-                log.info("`tracking.%s` is that of %s", key, variable)
+                log.info("`tracking.%s` is taken from %s", key, variable)
 
 
 def settled(key: str, value: str | None) -> str | None:
-    """What a value of `uri` or `experiment` stands for."""
+    """A value of `uri` or `experiment`, with `auto` replaced."""
     variable, default = DEFAULTS[key]
     value = os.environ.get(variable) or default if value == AUTO else value
     return value if value is None else hidden(value)
@@ -70,7 +70,7 @@ class Tracking:
         experiment: the MLflow experiment that receives the run; `auto` for
             `$MLFLOW_EXPERIMENT_NAME`, or flag3d_exp.
         run_name: the run's name; None to name it after model, stream, dataset and seed.
-        patience: seconds to wait at the end for a server that is away.
+        patience: seconds to wait at the end for an unreachable server.
     """
 
     uri: str | None = AUTO
@@ -117,7 +117,7 @@ class Tracking:
 
     def _reopened(self, client: "MlflowClient", run_id: str) -> "Run":
         assert self.uri is not None
-        which = f"`{run_id}`, which the run folder's mlflow.json names"
+        which = f"`{run_id}`, which mlflow.json in the run folder names"
         try:
             run = client.get_run(run_id)
         except adapter.errors() as error:
@@ -159,7 +159,7 @@ class Tracker:
         self._delivery = Delivery(partial(client.get_run, self.run_id), patience)
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """The flattened configuration; what a resumed run has changed becomes tags."""
+        """Log the flattened configuration; parameters changed by a resumed run become tags."""
         if self._delivery is None:
             return
         from mlflow.entities import Param
@@ -178,11 +178,11 @@ class Tracker:
         self.set_tags(changed)
 
     def log_report(self, report: Report) -> None:
-        """The metrics of one moment."""
+        """Log the metrics of one step."""
         self.log_reports([report])
 
     def log_reports(self, reports: Sequence[Report]) -> None:
-        """The metrics of some moments; what the run has already is not added again."""
+        """Log the metrics of several steps; metrics that the run already has are left out."""
         if self._delivery is None:
             return
         from mlflow.entities import Metric
@@ -195,7 +195,7 @@ class Tracker:
         self._put("metric", metrics, adapter.MAX_METRICS, "metrics")
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Tags set while the run goes on."""
+        """Set tags during the run."""
         if self._delivery is None:
             return
         from mlflow.entities import RunTag
@@ -207,7 +207,7 @@ class Tracker:
         self._put("tag", entities, adapter.MAX_TAGS, "tags")
 
     def log_dataset(self, source: str, name: str, digest: str, context: str) -> None:
-        """Which data the run used, by its digest."""
+        """Log the dataset that the run used, with its digest."""
         if self._delivery is None:
             return
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -218,7 +218,7 @@ class Tracker:
         self._delivery.put(Request("dataset", [(name, given)], send))
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """A file, under `folder` of the run's artifacts."""
+        """Log a file, in `folder` of the run's artifacts."""
         if self._delivery is None:
             return
 
@@ -229,7 +229,7 @@ class Tracker:
         self._delivery.put(Request("file", [(str(path), str(path))], send, is_file=True))
 
     def finish(self, status: Status) -> bool:
-        """Close the run, wait for what is on its way, and say whether nothing is lacking."""
+        """Close the run and wait for the delivery; return whether nothing is left to deliver."""
         if self._delivery is None:
             return True
 
@@ -239,7 +239,7 @@ class Tracker:
         return self._delivery.finish(Request("status", [(status, status)], send))
 
     def _put(self, kind: str, items: list[tuple[str, Any]], most: int, argument: str) -> None:
-        """Queue entities for requests of at most so many."""
+        """Queue entities in requests of at most `most` entities."""
         assert self._delivery is not None
 
         def send(entities: list[Any]) -> None:
@@ -256,10 +256,10 @@ def connect(uri: str) -> "MlflowClient":
         UserError: the store cannot be opened, or does not answer within ten seconds.
     """
     adapter.prepare_environment()
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # a page of notes on first use
-    # Notes on migrations, and a page for each attempt to write to a full disk.
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # logs a page of notes on first use
+    # Logs notes on migrations, and a page for each attempt to write to a full disk.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a line for each retry
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # logs each retry
     from mlflow.tracking import MlflowClient
 
     try:
@@ -270,7 +270,7 @@ def connect(uri: str) -> "MlflowClient":
                 _answer_in_time(client)
             else:
                 client.search_experiments(max_results=1)
-    except Exception as error:  # what answers may be anything, and lack its driver
+    except Exception as error:  # any server may answer, and a driver may be missing
         raise unusable(uri, error) from error
     return client
 
@@ -279,7 +279,7 @@ def attach(run_id: str, uri: str, paths: Sequence[Path], folder: str) -> None:
     """Log files to a run that has ended.
 
     Raises:
-        UserError: the store cannot be opened or does not take them.
+        UserError: the store cannot be opened or refuses the files.
     """
     client = connect(uri)
     with refusals(f"MLflow run `{run_id}` at {uri}"):
@@ -288,7 +288,7 @@ def attach(run_id: str, uri: str, paths: Sequence[Path], folder: str) -> None:
 
 
 def close(run_id: str, uri: str, status: Status, tags: Mapping[str, str]) -> None:
-    """End a run whose own process could not, if it has not ended."""
+    """End a run whose own process could not end it, if it has not ended."""
     client = connect(uri)
     try:
         if client.get_run(run_id).info.status == "RUNNING":
@@ -301,7 +301,7 @@ def close(run_id: str, uri: str, status: Status, tags: Mapping[str, str]) -> Non
 
 @contextmanager
 def refusals(what: str) -> Iterator[None]:
-    """What MLflow refuses in the block, as a UserError that begins with `what`."""
+    """Turn MLflow's errors in the block into a `UserError` that begins with `what`."""
     try:
         yield
     except adapter.errors() as error:
@@ -309,14 +309,14 @@ def refusals(what: str) -> Iterator[None]:
 
 
 def unusable(uri: str, error: Exception) -> UserError:
-    """The refusal of a store, in one line."""
+    """The error for a store that cannot be used, in one line."""
     return UserError(
         f"`tracking.uri={uri}` cannot be used: {adapter.reason(error)}. Accepted: {ACCEPTED}."
     )
 
 
 def _answer_in_time(client: "MlflowClient") -> None:
-    """Ask a server for something; a slow one may take the time of one request in all."""
+    """Send a test request to a server; it must be answered within the limit of one request."""
     found: list[Exception] = []
 
     def ask() -> None:
@@ -350,7 +350,7 @@ def _experiment_id(client: "MlflowClient", name: str, uri: str) -> str:
 def _follow_moved_store(client: "MlflowClient", experiment_id: str, uri: str) -> None:
     path = _file(uri)
     if path is not None and (place := adapter.relocate_artifacts(client, experiment_id, path)):
-        log.info("The MLflow store was moved; artifacts of its experiment go to %s now.", place)
+        log.info("The MLflow store was moved; artifacts of its experiment now go to %s.", place)
 
 
 def _file(uri: str) -> Path | None:
@@ -361,7 +361,7 @@ def _file(uri: str) -> Path | None:
 
 @contextmanager
 def _creation_lock(uri: str) -> Iterator[None]:
-    """Processes that create one SQLite store at once corrupt it for good."""
+    """Lock the creation of an SQLite store: concurrent creation corrupts it permanently."""
     path = _file(uri)
     lock = FileLock(path.with_name(f".{path.name}.lock")) if path is not None else None
     if lock is not None:
@@ -377,7 +377,7 @@ def _creation_lock(uri: str) -> Iterator[None]:
 
 
 def _open_file(uri: str) -> None:
-    """Fail at once where MLflow would try for minutes: on a file that SQLite cannot read."""
+    """Open the file of an SQLite store, to fail at once; MLflow would retry for minutes."""
     path = _file(uri)
     if path is not None:
         with closing(sqlite3.connect(path)) as database:

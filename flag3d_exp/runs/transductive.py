@@ -1,4 +1,4 @@
-"""Runs whose network has seen, without labels, the recordings that it is judged on."""
+"""Transductive runs: the network has seen the evaluation recordings, without their labels."""
 
 import logging
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ KEY = "transductive"  # of a checkpoint's meta
 
 
 def note_transductive(folder: Path, meta: Mapping[str, Any], tracker: Tracker) -> None:
-    """Say in the log, the run folder and MLflow that a checkpoint is adapted, if it is.
+    """If a checkpoint is adapted, note it in the log, the run folder and MLflow.
 
-    Reports and comparisons find it in the run folder.
+    Reports and comparisons read the note in the run folder.
 
     Args:
         meta: the checkpoint's.

@@ -1,4 +1,4 @@
-"""What a sweep gives a run that is one of its trials."""
+"""The hooks that a sweep gives to the run of a trial."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class TrialHooks:
-    """The part of a run in a sweep.
+    """Name, tags and report function of a run in a sweep.
 
     Args:
-        title: name of the MLflow run; empty for the run's own.
+        title: name of the MLflow run; empty for the run's default name.
         tags: for the MLflow run.
-        report: takes the epoch and its metrics after each evaluation; may raise `Pruned`.
+        report: called with the epoch and its metrics after each evaluation; may raise `Pruned`.
     """
 
     title: str = ""

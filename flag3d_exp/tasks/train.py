@@ -136,9 +136,9 @@ class Train:
         step = self._step(experiment, model, criterion, compiled, ranks.world)
         meta = experiment.meta | {"data": train_split.digest, "scored": scored}
         meta |= provenance(problem)
-        progress = resume.restored(folder, model, step, meta) if self.resume else Progress()
+        progress = resume.restore(folder, model, step, meta) if self.resume else Progress()
         if ranks.world > 1:
-            progress = resume.shared(ranks, model, step, progress)
+            progress = resume.broadcast(ranks, model, step, progress)
         progress.metrics["num_parameters"] = float(num_parameters(model))
         load = Feed(
             train_split,
@@ -185,7 +185,7 @@ class Train:
             try:
                 train(step, load, schedule, plan, progress, session, stop)
             except NonFiniteLoss as error:
-                raise record.explained(error, folder, train_split, tracker) from error
+                raise record.explain(error, folder, train_split, tracker) from error
             session.write()
             if ranks.first:
                 classes = experiment.classes if problem.classifies else None

@@ -7,7 +7,7 @@ from engine.toy import Linear, train_step
 
 from flag3d_exp.engine.checkpoint import Checkpoint, save_checkpoint
 from flag3d_exp.errors import UserError
-from flag3d_exp.runs.resume import initialise, newest, restored
+from flag3d_exp.runs.resume import initialise, newest, restore
 
 
 def saved(folder, count: int) -> None:
@@ -93,7 +93,7 @@ def test_a_checkpoint_of_another_version_is_named_in_one_line(tmp_path):
     )
     before = values(step.model)
     with pytest.raises(UserError, match="another version of this program"):
-        restored(tmp_path, step.model, step, {})
+        restore(tmp_path, step.model, step, {})
     assert all((before[name] == value).all() for name, value in values(step.model).items())
 
 

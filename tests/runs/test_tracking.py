@@ -169,7 +169,7 @@ def test_the_environment_names_the_store_unless_the_settings_do(store, monkeypat
         settle(group)
     assert group == {"uri": "http://user:***@host", "experiment": "given"}
     assert [record.getMessage() for record in caplog.records] == [
-        "`tracking.uri` is that of MLFLOW_TRACKING_URI"
+        "`tracking.uri` is taken from MLFLOW_TRACKING_URI"
     ]
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "")

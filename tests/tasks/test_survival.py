@@ -53,7 +53,7 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(tmp_path, un
     last = tmp_path / "run" / "checkpoints" / "last.npz"
     last.write_bytes(last.read_bytes()[:-100])
     said = succeeded(tmp_path, "task.resume=run")
-    assert "last.npz` is not a checkpoint" in said and "Trying the one before it." in said
+    assert "last.npz` is not a checkpoint" in said and "Trying the previous checkpoint." in said
     assert metrics(tmp_path / "run") == uninterrupted
 
 
