@@ -1,1 +1,1 @@
-"""Recordings, from files to batches; NumPy, but for the loader."""
+"""Recordings, from files to batches. All in NumPy, except the loader, which uses MindSpore."""

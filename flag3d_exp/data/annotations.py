@@ -1,9 +1,9 @@
-"""Annotation files: recordings by name, and the splits that name them. The format is PYSKL's.
+"""Annotation files in PYSKL's format: recordings with names, and splits that list these names.
 
     {"split": {"train": [name, ...], ...}, "annotations": [{"name": name, "label": int,
      "keypoints": (M, T0, V, C), "scores": (M, T0, V), "image_shape": (height, width)}, ...]}
 
-PYSKL's names for these fields are read as well, see `fields`.
+PYSKL's own field names are accepted too, see `fields`.
 
 Sizes: M persons, T0 frames of the recording, V joints, C coordinates.
 """
@@ -29,10 +29,10 @@ from flag3d_exp.names import name_fault
 from flag3d_exp.splits import check_split_names
 
 log = logging.getLogger(__name__)
-# What the arrays of a file may take together: 100 MB, and 10 times its size (integers grow to four
-# times theirs). A pickle may name one array in any number of recordings.
+# Limit on the memory of all arrays of a file: 100 MB plus 10 times the file size. Integers grow to
+# four times their size, and several recordings of a pickle may share one array.
 FREE_BYTES, MAX_SHARING = 100_000_000, 10
-MAX_NAMES = 5_000_000  # in all splits; one list may be named by any number of them
+MAX_NAMES = 5_000_000  # in all splits; a pickle may share one list between several splits
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Recording:
         keypoints: (M, T0, V, C) of a floating type, read-only.
         scores: (M, T0, V), the detector's confidence in each joint.
         image_shape: (height, width) of the image that 2D keypoints are pixels of.
-        subject: who moves, where the file says so.
-        finite: no coordinate and no score is NaN or infinite.
+        subject: the person who was recorded; None if the file does not say.
+        finite: whether all coordinates and scores are finite.
     """
 
     name: str
@@ -71,19 +71,20 @@ class Annotations:
 
     @cached_property
     def by_name(self) -> dict[str, Recording]:
-        """The recordings by their names."""
+        """Mapping from names to recordings."""
         return {recording.name: recording for recording in self.all}
 
     def recordings(self, split: str) -> tuple[Recording, ...]:
-        """The recordings that the split names, in its order.
+        """The recordings of a split, in the order of its names.
 
         Raises:
-            UserError: no such split, or it is empty, names a recording twice or one not there.
+            UserError: the split is unknown or empty, or names a recording twice or one that the
+                file does not contain.
         """
         if split not in self.splits:
             raise UserError(
-                f"{self.path} has no split {split!r}; there: {', '.join(self.splits) or 'none'}."
-                f"{nearest(split, self.splits)}"
+                f"{self.path} has no split {split!r}; available: "
+                f"{', '.join(self.splits) or 'none'}.{nearest(split, self.splits)}"
             )
         names = self.splits[split]
         if not names:
@@ -95,19 +96,19 @@ class Annotations:
                 f"among the annotations, such as {missing[0]!r}."
             )
         if len(set(names)) < len(names):
-            raise UserError(f"{self.path}: {_repeated(names)!r} stands twice in split {split!r}.")
+            raise UserError(f"{self.path}: split {split!r} lists {_repeated(names)!r} twice.")
         return tuple(self.by_name[name] for name in names)
 
 
 def open_annotations(path: str | Path, cache: str | None = "auto") -> Annotations:
-    """The annotations in a file, their arrays mapped from disk.
+    """The annotations of a file, with memory-mapped arrays.
 
     Args:
-        cache: folder for the converted file, from which later starts read; "auto" is
-            flag3d_exp in $XDG_CACHE_HOME or ~/.cache; None converts nothing.
+        cache: folder for the converted file, which later runs read instead; "auto" is flag3d_exp
+            in $XDG_CACHE_HOME or ~/.cache; None reads the original file each time.
 
     Raises:
-        UserError: the file is missing or not one of annotations, or `cache` can't be written.
+        UserError: the file is missing or is not an annotation file, or `cache` can't be written.
     """
     path = Path(path).expanduser()
     if cache is None or not os.path.isfile(path):
@@ -126,7 +127,7 @@ def open_annotations(path: str | Path, cache: str | None = "auto") -> Annotation
 
 
 def file_digest(path: str | Path, cache: str | None = "auto") -> str | None:
-    """The SHA-256 of an annotation file, as in `Annotations`; None if there is no such file.
+    """SHA-256 of an annotation file, as in `Annotations`; None if the file does not exist.
 
     Args:
         cache: as in `open_annotations`.
@@ -144,7 +145,7 @@ def read_annotations(path: Path) -> tuple[dict[str, tuple[str, ...]], list[Recor
     """Splits and recordings of a PYSKL-style pickle.
 
     Raises:
-        UserError: naming what is wrong, and in which recording.
+        UserError: the file is invalid; the message names the fault and the recording.
     """
     content = read_pickle(path)
     if not isinstance(content, dict) or not {"split", "annotations"} <= content.keys():
@@ -170,7 +171,7 @@ def read_annotations(path: Path) -> tuple[dict[str, tuple[str, ...]], list[Recor
 
 
 def _stored(path: Path, place: Path) -> tuple[dict[str, tuple[str, ...]], list[Recording]]:
-    """Splits and recordings from the cache, where they are put if they are not there yet."""
+    """Splits and recordings from the cache; adds them to it first if they are not in it yet."""
     try:
         splits, rows = stores.read(place)
     except (FileNotFoundError, ValueError) as error:
@@ -189,10 +190,10 @@ def recordings_in(
     """The recordings that the annotations of a file describe.
 
     Args:
-        shared: several may name the same array, as in a pickle; so their sizes are added up.
+        shared: recordings may share an array, as in a pickle; the total size is then limited.
 
     Raises:
-        UserError: naming all recordings that are wrong, and what is wrong with them.
+        UserError: some recordings are invalid; the message names each of them and its fault.
     """
     faults, size = Faults(), 0
     limit = FREE_BYTES + MAX_SHARING * path.stat().st_size
@@ -209,10 +210,10 @@ def recordings_in(
 
 
 def recording_of(annotation: Any) -> Recording:
-    """The recording that one annotation of a file describes.
+    """The recording that an annotation describes.
 
     Raises:
-        UserError: what is wrong with it, as a sentence without its name.
+        UserError: the annotation is invalid; the message does not contain its name.
     """
     if not isinstance(annotation, dict):
         raise UserError(f"it must be a dict; got {type(annotation).__name__}.")
@@ -222,7 +223,7 @@ def recording_of(annotation: Any) -> Recording:
 
 
 def _recording(annotation: dict[Any, Any]) -> Recording:
-    """As `recording_of`, of fields by their own names."""
+    """The same as `recording_of`, for an annotation with canonical field names."""
     name = annotation.get("name")
     if wrong := name_fault(name):
         raise UserError(f"`name` {wrong}.")
@@ -262,7 +263,7 @@ def _recording(annotation: dict[Any, Any]) -> Recording:
 
 
 def _numbers(annotation: dict, key: str) -> np.ndarray:
-    """The array under `key`, in the floating type that it is kept in."""
+    """The array under `key`, in the floating type in which recordings store it."""
     array = plain(annotation.get(key))
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
         got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
@@ -270,12 +271,12 @@ def _numbers(annotation: dict, key: str) -> np.ndarray:
         raise UserError(f"`{key}` must be an array of numbers; got {got}.")
     if array.dtype in (np.float16, np.float32):
         return array
-    with np.errstate(over="ignore"):  # found as infinite
+    with np.errstate(over="ignore"):  # overflow becomes infinite, which `finite` reports
         return array.astype(np.float32)
 
 
 def _called(annotation: Any, number: int) -> str:
-    """What to call the recording of an annotation that may be anything."""
+    """A name for an annotation in error messages, even if it is not a dict or has no name."""
     fields = annotation if isinstance(annotation, dict) else {}
     name = next((fields[key] for key in ("name", "frame_dir", "filename") if key in fields), None)
     return _short(name) if isinstance(name, str) else f"number {number}"

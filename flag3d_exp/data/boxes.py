@@ -1,6 +1,6 @@
-"""Cropping, resizing and mirroring of images, done to the joints in them alone: for heatmaps.
+"""Crop, resize and mirror images, applied to their joints only; used for heatmaps.
 
-Keypoints of the poses are 2D float32 pixels. Shapes of images are (height, width).
+Keypoints are 2D float32 pixels. Image shapes are (height, width).
 """
 
 import numpy as np
@@ -21,10 +21,10 @@ def compact(
     """Poses in the box around the visible joints of all persons and frames, and the box's shape.
 
     Args:
-        padding: how much the box is widened, as a share of itself.
-        square: widen the shorter side to the longer.
-        beyond_image: let the box leave the image.
-        min_side: a box smaller than this is no person: nothing changes.
+        padding: relative increase of the box's sides.
+        square: widen the shorter side to the longer one.
+        beyond_image: the box may extend beyond the image.
+        min_side: if a side of the box is shorter than this, the poses are returned unchanged.
     """
     seen = poses.keypoints[poses.visible].astype(np.float64)  # (n, 2)
     if not len(seen) or (np.ptp(seen, axis=0) < min_side).any():
@@ -42,13 +42,13 @@ def compact(
 
 
 def resized(poses: Poses, image_shape: Shape, new_shape: Shape) -> Poses:
-    """Poses in an image stretched to `new_shape`."""
+    """Poses in an image that is resized to `new_shape`."""
     factors = np.array([new_shape[1] / image_shape[1], new_shape[0] / image_shape[0]], np.float32)
     return poses.moved(poses.keypoints * factors)
 
 
 def short_side(image_shape: Shape, side: int) -> Shape:
-    """The image's shape once its shorter side is `side`, with its proportions kept."""
+    """The image's shape after resizing its shorter side to `side`, at the same aspect ratio."""
     factor = side / min(image_shape)
     height, width = (int(length * factor + 0.5) for length in image_shape)
     return height, width
@@ -61,12 +61,12 @@ def random_crop(
     rng: np.random.Generator,
     num_tries: int = 10,
 ) -> tuple[tuple[int, int], Shape]:
-    """(x, y) of the corner and shape of a crop of random size, proportions and place.
+    """(x, y) of the corner, and the shape, of a crop of random size, aspect ratio and position.
 
     Args:
         area: range of the share of the image's area.
-        ratio: range of width / height, drawn evenly on a logarithmic scale.
-        num_tries: draws before the largest centred square is taken instead.
+        ratio: range of width / height, drawn uniformly on a logarithmic scale.
+        num_tries: number of draws before the largest centred square is used instead.
     """
     height, width = image_shape
     areas = rng.uniform(*area, num_tries) * height * width
@@ -88,7 +88,7 @@ def center_crop(image_shape: Shape, crop: Shape) -> tuple[int, int]:
 
 
 def cropped(poses: Poses, corner: tuple[int, int]) -> Poses:
-    """Poses as seen from the crop's corner; joints outside the crop stay visible, out of it."""
+    """Poses relative to the crop's corner; joints outside the crop stay visible."""
     return poses.moved(poses.keypoints - np.array(corner, np.float32))
 
 

@@ -1,7 +1,7 @@
-"""The converted form of an annotation file: all arrays end to end, then an index of them.
+"""The converted form of an annotation file: all arrays one after the other, then an index.
 
-A file is written once, under the digest of what it was made from, and mapped into memory; opening
-it reads only the index. Two processes that convert the same file don't disturb one another.
+A converted file is written once; its name is the digest of the original. It is memory-mapped, so
+opening it reads only the index. Two processes may convert the same file at the same time.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ TAIL = struct.Struct("<QQ32s")  # where the index begins, its length and its SHA
 
 
 def folder(cache: str) -> Path:
-    """The folder that `dataset.cache` means."""
+    """The folder for a value of `dataset.cache`."""
     if cache != "auto":
         return Path(cache).expanduser()
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -30,12 +30,12 @@ def folder(cache: str) -> Path:
 
 
 def place(folder: Path, digest: str) -> Path:
-    """Where the converted form of the file with this digest belongs."""
+    """The path of the converted form of the file with this digest."""
     return folder / f"{digest}.recordings"
 
 
 def digest(path: Path, folder: Path) -> str:
-    """SHA-256 of the file; read again only if its size or modification time has changed."""
+    """SHA-256 of the file; it is computed again only if size or modification time has changed."""
     path = path.resolve()
     state = path.stat()
     facts = [str(path), state.st_size, state.st_mtime_ns, state.st_ino]
@@ -53,7 +53,7 @@ def digest(path: Path, folder: Path) -> str:
 
 
 def sha256(path: Path) -> str:
-    """The file's digest, in hexadecimal digits."""
+    """SHA-256 of the file, in hexadecimal digits."""
     with path.open("rb") as file:
         found = hashlib.sha256()
         while block := file.read(1 << 22):
@@ -62,7 +62,7 @@ def sha256(path: Path) -> str:
 
 
 def write(place: Path, splits: dict[str, tuple[str, ...]], recordings: Sequence[Any]) -> None:
-    """Store `annotations.Recording`s and splits at `place`; other processes may do so, too."""
+    """Write `annotations.Recording`s and splits to `place`; safe with concurrent writers."""
     place.parent.mkdir(parents=True, exist_ok=True)
     files.remove_abandoned(place.parent, recursive=False)
     with files.replacing(place) as temporary, temporary.open("wb") as file:
@@ -81,7 +81,7 @@ def write(place: Path, splits: dict[str, tuple[str, ...]], recordings: Sequence[
 
 
 def read(place: Path) -> tuple[dict[str, tuple[str, ...]], Iterator[tuple[Any, ...]]]:
-    """The splits, and for each recording its fields in order; arrays are views of the file.
+    """The splits, and the fields of each recording in order; arrays are views of the file.
 
     Raises:
         ValueError: the file is damaged.
@@ -89,10 +89,10 @@ def read(place: Path) -> tuple[dict[str, tuple[str, ...]], Iterator[tuple[Any, .
     with place.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if len(mapped) < len(MAGIC) + TAIL.size or mapped[: len(MAGIC)] != MAGIC:
-        raise ValueError(f"{place} does not begin as one of our files")
+        raise ValueError(f"{place} does not begin with the header of a cache file")
     begin, length, digest = TAIL.unpack(mapped[-TAIL.size :])
     if begin + length + TAIL.size != len(mapped):
-        raise ValueError(f"{place} does not end as one of our files")
+        raise ValueError(f"{place} does not end with the trailer of a cache file")
     text = mapped[begin : begin + length]
     if hashlib.sha256(text).digest() != digest:
         raise ValueError(f"{place} has an index that does not match its checksum")
@@ -109,7 +109,7 @@ def read(place: Path) -> tuple[dict[str, tuple[str, ...]], Iterator[tuple[Any, .
 
 
 def _appended(file: Any, array: np.ndarray) -> tuple[tuple[int, ...], str, int]:
-    """Write the array at the end; returns shape, dtype and offset."""
+    """Append the array to the file; return its shape, dtype and offset."""
     array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
     offset = file.tell()
     file.write(array.data)

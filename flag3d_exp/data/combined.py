@@ -1,7 +1,7 @@
-"""Several annotation files as one: classes matched by their names, joints in one layout.
+"""Merge annotation files: match classes by name and map joints to one layout.
 
-A network is then trained on one source and tested on another in one run, with `dataset.splits` of
-`<source>_<split>`. Motion capture may be beside video: `augment=camera` shows it in 2D.
+One run can then train a network on one source and test it on another, by `dataset.splits` such as
+`<source>_<split>`. Motion capture and video may be mixed: `augment=camera` projects 3D to 2D.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,23 +17,24 @@ from flag3d_exp.data.source import opened
 from flag3d_exp.errors import UserError, blamed_on, nearest
 from flag3d_exp.skeletons.layout import load_layout
 
-ALL = "all"  # the split of all recordings taken of a source
+ALL = "all"  # the split with all recordings that are taken from a source
 Splits = dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
 class Source:
-    """An annotation file and what to take of it.
+    """An annotation file and the part of it to use.
 
     Args:
         path: as `dataset.path`.
         layout: of its joints.
         classes: names of its labels, from 0.
-        taken: classes to take, by the class that they become.
-        to_layout: layout to map the joints to; None: they stay, as 3D ones for cameras must.
-        num_coordinates: 2 leaves out the depth; None: all of them stay.
-        window: cut recordings into windows of this many frames, the last one of at least half as
-            many; None: they stay whole.
+        taken: for each class of the result, the classes of this file to use.
+        to_layout: layout to map the joints to; None keeps them, as needed for 3D joints that
+            cameras project.
+        num_coordinates: 2 drops the depth; None keeps all coordinates.
+        window: cut recordings into windows of this many frames, the last of at least half as many;
+            None keeps them whole.
     """
 
     path: str
@@ -51,10 +52,10 @@ class Source:
                 load_layout(layout, "source.layout")
 
     def labels(self, classes: Sequence[str]) -> dict[int, int]:
-        """The label in `classes` of each label that is taken.
+        """Mapping from the file's labels that are used to labels in `classes`.
 
         Raises:
-            UserError: `taken` names a class that is not there, or one twice.
+            UserError: `taken` names an unknown class, or one class twice.
         """
         found: dict[int, int] = {}
         for become, names in self.taken.items():
@@ -77,14 +78,14 @@ class Source:
 def combined(
     sources: Mapping[str, Source], classes: Sequence[str]
 ) -> tuple[Splits, list[Recording]]:
-    """The splits, `<source>_<split>` and `<source>_all`, and the recordings, `<source>-<name>`.
+    """The splits `<source>_<split>` and `<source>_all`, and the recordings `<source>-<name>`.
 
     Args:
         classes: of the result, in the order of their labels.
 
     Raises:
-        UserError: a source can't be read or does not hold what is said of it, or no source has
-            one of the classes.
+        UserError: a source can't be read or does not match its settings, or a class has no
+            recording in any source.
     """
     splits: Splits = {}
     recordings: list[Recording] = []
@@ -100,10 +101,10 @@ def combined(
 
 
 def taken_of(source: Source, classes: Sequence[str], name: str) -> tuple[Splits, list[Recording]]:
-    """The splits and recordings of one source, as `combined`.
+    """The splits and recordings of one source, as in `combined`.
 
     Raises:
-        UserError: nothing is taken, or a label has no name.
+        UserError: no recording is of a class to use, or a label has no name.
     """
     annotations = opened(source.path)
     labels = source.labels(classes)
@@ -115,7 +116,7 @@ def taken_of(source: Source, classes: Sequence[str], name: str) -> tuple[Splits,
         )
     kept = [one for one in annotations.all if one.label in labels]
     if not kept:
-        raise UserError(f"{annotations.path} has no recording of the classes taken.")
+        raise UserError(f"{annotations.path} has no recording of the classes in `taken`.")
     if source.num_coordinates is not None:
         kept = [replace(o, keypoints=o.keypoints[..., : source.num_coordinates]) for o in kept]
     if source.to_layout is not None:
@@ -134,10 +135,10 @@ def taken_of(source: Source, classes: Sequence[str], name: str) -> tuple[Splits,
 
 
 def windows(recording: Recording, length: int | None) -> list[Recording]:
-    """The recording in windows of `length` frames; whole if it is not longer or `length` None.
+    """Windows of `length` frames; the whole recording if it is not longer or `length` is None.
 
-    A window without a joint is left out. The subject of a window is that of the recording or, if
-    none is known, the recording.
+    Windows without a visible joint are dropped. The subject of a window is the recording's subject,
+    or the recording's name if that is unknown.
     """
     num_frames = recording.keypoints.shape[1]
     if length is None or num_frames <= length:
@@ -161,7 +162,8 @@ def windows(recording: Recording, length: int | None) -> list[Recording]:
 
 
 def renamed(recording: Recording, source: str, label: int) -> Recording:
-    """The recording with its label among all classes, and names that no other source has."""
+    """The recording with a label of the merged dataset, and a name and subject unique to the
+    source."""
     subject = recording.subject
     return replace(
         recording,

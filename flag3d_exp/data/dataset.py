@@ -1,4 +1,4 @@
-"""Recordings of one split as clips, drawn again each epoch."""
+"""The clips of one split; training clips are drawn anew in each epoch."""
 
 import reprlib
 from collections.abc import Sequence
@@ -14,19 +14,19 @@ from flag3d_exp.data.pipeline import Pipeline
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.faults import Faults
 
-MIXING = 2  # tells the chance of mixup from that of other augmentations
+MIXING = 2  # seeds mixup independently of other augmentations
 
 
 @dataclass(frozen=True)
 class ClipDataset:
-    """The clips of a split, by the index of their recording.
+    """The clips of a split, by index of the recording.
 
-    A training clip depends on (seed, epoch, index) alone, not on what was drawn before it.
+    A training clip depends only on (seed, epoch, index), not on earlier draws.
 
     Args:
-        training: draw random clips; otherwise the fixed ones of a test.
-        digest: SHA-256 of the file that the recordings are from.
-        augment: what is changed at random in training clips.
+        training: draw random clips; otherwise use the fixed test clips.
+        digest: SHA-256 of the annotation file.
+        augment: random changes of training clips.
     """
 
     recordings: Sequence[Recording]
@@ -41,7 +41,7 @@ class ClipDataset:
         return len(self.recordings)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """As `clips`, in the first pass."""
+        """The same as `clips`, in the first pass."""
         return self.clips(range(len(self))[index])
 
     @cached_property
@@ -56,13 +56,13 @@ class ClipDataset:
 
     @property
     def targets(self) -> dict[str, np.ndarray]:
-        """What is known of each recording, `label` (n,)."""
+        """The targets of all recordings: `label` (n,)."""
         return {"label": self.labels}
 
     def targets_of(self, draws: np.ndarray) -> dict[str, np.ndarray]:
-        """What is known of the recordings with these draws (see `loader`), each (N, ...).
+        """The targets of the recordings with these draws (see `loader`), each (N, ...).
 
-        Mixup adds `other_label` and `share`, the weight of `label`.
+        Mixup adds `other_label`, and `share`, the weight of `label`.
         """
         passes, indices = np.divmod(draws, len(self))
         found = {name: known[indices] for name, known in self.targets.items()}
@@ -76,18 +76,18 @@ class ClipDataset:
 
     @property
     def scored(self) -> bool:
-        """Whether scores are part of the network's input, and known of some recording."""
+        """Whether the network's input contains scores and some recording has them."""
         scores = (recording.scores for recording in self.recordings)
         return self.pipeline.score_channel and any(array is not None for array in scores)
 
     def check_scores(self, needed: bool) -> None:
-        """Refuse recordings without scores where the network is trained with them.
+        """Refuse recordings without scores if the network was trained with scores.
 
         Args:
-            needed: whether it is: `scored` of its training split.
+            needed: whether it was, that is, `scored` of its training split.
 
         Raises:
-            UserError: naming the recordings.
+            UserError: there are such recordings; the message names them.
         """
         faults = Faults()
         for recording in self.recordings if needed else ():
@@ -100,7 +100,7 @@ class ClipDataset:
         """(num_clips, M, T, V, C) float32 of one recording.
 
         Args:
-            number: of the pass over the dataset, which decides what is drawn in training.
+            number: of the pass over the dataset; it seeds the random changes in training.
         """
         recording = self.recordings[index]
         if not self.training:
@@ -122,14 +122,14 @@ class ClipDataset:
         return found
 
     def _training_clips(self, index: int, number: int) -> np.ndarray:
-        """(1, M, T, V, C), with all changes but mixup."""
+        """(1, M, T, V, C), with all changes except mixup."""
         recording = self.recordings[index]
         rng = np.random.default_rng((self.seed, number, index))
         donors = self._members[recording.label] if self.augment.recordings else ()
         return self.pipeline.train_clips(recording, self.stream, rng, self.augment, donors)
 
     def _mixing(self, index: int, number: int) -> tuple[int, float]:
-        """The index of the recording that is mixed in, and the share of the first."""
+        """The index of the recording to mix in, and the weight of the first."""
         assert self.augment.mixup is not None
         rng = np.random.default_rng((self.seed, number, index, MIXING))
         return self.augment.mixup.drawn(len(self), rng)

@@ -1,6 +1,6 @@
-"""Recordings made worse on purpose, by a degree: for tests of how much a network bears.
+"""Controlled corruptions of recordings, by degree, for tests of a network's robustness.
 
-A missing joint stays missing, 0 in every coordinate and in its score.
+A missing joint stays missing: its coordinates and its score are 0.
 
 Sizes: M persons, T frames, V joints, D coordinates.
 """
@@ -22,7 +22,7 @@ Disturbance = Callable[[Recording, Layout, float, np.random.Generator], Recordin
 def fewer_frames(
     recording: Recording, layout: Layout, share: float, rng: np.random.Generator
 ) -> Recording:
-    """Every 1 / `share`-th frame, as from a slower camera."""
+    """The recording at a lower frame rate: every 1 / `share`-th frame."""
     num_frames = recording.keypoints.shape[1]
     kept = np.floor(np.arange(max(int(num_frames * share), 1)) / share).astype(np.int64)
     return _frames(recording, np.minimum(kept, num_frames - 1))
@@ -31,7 +31,7 @@ def fewer_frames(
 def cropped(
     recording: Recording, layout: Layout, share: float, rng: np.random.Generator
 ) -> Recording:
-    """A random part of this share of the recording."""
+    """A random part of the recording with this share of its frames."""
     num_frames = recording.keypoints.shape[1]
     length = max(int(num_frames * share), 1)
     first = int(rng.integers(num_frames - length + 1))
@@ -41,7 +41,7 @@ def cropped(
 def lost_joints(
     recording: Recording, layout: Layout, share: float, rng: np.random.Generator
 ) -> Recording:
-    """This share of the joints missing, frame by frame."""
+    """The recording with this share of the joints missing, drawn for each frame."""
     poses = poses_of(recording)
     lost = rng.random(poses.visible.shape) < share
     return _of(recording, Poses(poses.keypoints, poses.visible & ~lost, poses.scores))
@@ -50,7 +50,7 @@ def lost_joints(
 def jittered(
     recording: Recording, layout: Layout, share: float, rng: np.random.Generator
 ) -> Recording:
-    """Normal errors whose standard deviation is this share of the person's size."""
+    """The recording with normal noise; the standard deviation is relative to the person's size."""
     poses = poses_of(recording)
     error = rng.standard_normal(poses.keypoints.shape, np.float32)
     return _of(
@@ -61,7 +61,8 @@ def jittered(
 def rotated(
     recording: Recording, layout: Layout, angle: float, rng: np.random.Generator
 ) -> Recording:
-    """Turned by this angle in radians, either way: in 2D in the picture, in 3D about each axis."""
+    """The recording rotated by plus or minus this angle in radians: in 2D in the image plane, in
+    3D about each axis."""
     poses = poses_of(recording)
     seen = poses.keypoints[poses.visible]
     if not len(seen):
@@ -94,5 +95,5 @@ def _frames(recording: Recording, indices: np.ndarray) -> Recording:
 
 
 def _of(recording: Recording, poses: Poses) -> Recording:
-    """The recording with other poses; a joint at 0 that is there would be taken for missing."""
+    """The recording with other poses; a visible joint at exactly 0 would count as missing."""
     return replace(recording, keypoints=poses.keypoints, scores=poses.scores)

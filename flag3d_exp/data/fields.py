@@ -1,7 +1,7 @@
-"""The names of a recording's fields, the same in every file and request, and other spellings.
+"""The names of a recording's fields in all files and requests, and their accepted aliases.
 
-`name`, `label`, `subject`, `keypoints` (M, T0, V, C), `scores` (M, T0, V) and `image_shape`
-(height, width). PYSKL's names are read as well.
+The fields are `name`, `label`, `subject`, `keypoints` (M, T0, V, C), `scores` (M, T0, V) and
+`image_shape` (height, width). PYSKL's names are accepted as aliases.
 
 Sizes: M persons, T0 frames of the recording, V joints, C coordinates.
 """
@@ -22,7 +22,7 @@ ALIASES = {
 
 
 def named(given: Mapping[Any, Any]) -> dict[Any, Any]:
-    """The fields by their own names; None for a field stands for none.
+    """The fields by canonical name; a value of None counts as absent.
 
     Raises:
         UserError: a field is given under two names.
@@ -34,7 +34,7 @@ def named(given: Mapping[Any, Any]) -> dict[Any, Any]:
             continue
         name = ALIASES.get(key, key) if isinstance(key, str) else key
         if key == "filename" and ("frame_dir" in given or "name" in given):
-            continue  # of the video
+            continue  # these fields describe the video
         if name in spelled:
             pair = f"`{spelled[name]}` and `{key}`"
             raise UserError(f"{pair} are two names of one field; give one of them.")
@@ -44,7 +44,7 @@ def named(given: Mapping[Any, Any]) -> dict[Any, Any]:
 
 @contextmanager
 def as_spelled(given: Mapping[Any, Any]) -> Iterator[None]:
-    """A block whose refusals name the fields as the file does."""
+    """Context manager: error messages of the block use the field names of the file."""
     try:
         yield
     except UserError as error:

@@ -1,7 +1,7 @@
-"""Cross-validation over subjects: a fold leaves the recordings of some subjects out of training.
+"""Cross-validation over subjects: each fold excludes some subjects from training.
 
-The recordings of `train` and `val` are pooled; those of the fold's subjects become `val`, the
-others `train`. Further splits keep the recordings of subjects that the fold does not train on.
+The recordings of `train` and `val` are pooled. Those of the fold's subjects become `val`, the
+others become `train`. Other splits keep only recordings of subjects that are not in `train`.
 """
 
 import re
@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from flag3d_exp.data.annotations import Annotations, Recording
 from flag3d_exp.errors import UserError
 
-FIELD = "subject"  # of recordings; any other value of `dataset.groups` is a pattern on names
-# The person in names such as S001C002P003R001A004 (NTU RGB+D) or S002C002M001P003A004R001 (FLAG3D),
-# or at the front of PLAY_A001_V001_R001_S001.
+FIELD = "subject"  # the recordings' field; other values of `dataset.groups` are name patterns
+# Matches the person in names such as S001C002P003R001A004 (NTU RGB+D), S002C002M001P003A004R001
+# (FLAG3D), or PLAY_A001_V001_R001_S001, where it comes first.
 PERSON = re.compile(r"^S\d{3}C\d{3}(?:M\d{3})?(P\d{3})|^([A-Z]{3,5})_A\d{3}_")
 NUM_SHOWN = 6
 
 
 @dataclass(frozen=True)
 class Fold:
-    """What a fold makes of the splits.
+    """The splits of a fold.
 
     Attributes:
-        groups: the subjects left out of training.
+        groups: the subjects that are excluded from training.
         splits: names of recordings by split.
     """
 
@@ -41,15 +41,15 @@ def leave_out(
     """The splits of fold `number`.
 
     Args:
-        splits: `train`, `val` and further ones, by their names in the file.
+        splits: `train`, `val` and others, by their names in the file.
         number: of the fold, from 0.
-        groups: `subject` for the recordings' own subject, or else what their names say in the way
-            of NTU RGB+D and FLAG3D; or a regular expression, searched for in the names: its first
-            group, or all that it matches, says to which group a recording belongs.
-        num_folds: folds over which the groups are dealt in turn; None: one for each group.
+        groups: `subject` for the recordings' `subject`, or the person in names such as those of NTU
+            RGB+D and FLAG3D if there is none; otherwise a regular expression that is searched in
+            the names: its first group, or the whole match, is the group of a recording.
+        num_folds: number of folds, to which the groups are assigned in turn; None: one per group.
 
     Raises:
-        UserError: no such fold, or a recording of no group, or a split of which nothing is left.
+        UserError: the fold does not exist, a recording has no group, or a split becomes empty.
     """
     if not {"train", "val"} <= splits.keys():
         raise UserError(
@@ -81,10 +81,10 @@ def leave_out(
 
 
 def checked_count(known: Sequence[str], number: int, num_folds: int | None) -> int:
-    """How many folds there are.
+    """The number of folds.
 
     Raises:
-        UserError: more folds than groups, fewer than two, or fewer than `number` + 1.
+        UserError: there are more folds than groups, fewer than two, or no fold `number`.
     """
     count = len(known) if num_folds is None else num_folds
     if len(known) < 2:
@@ -109,7 +109,7 @@ def grouped(recordings: Sequence[Recording], groups: str) -> dict[str, str]:
     """The group of each recording, by its name.
 
     Raises:
-        UserError: recordings are of no group.
+        UserError: some recordings have no group.
     """
     found: dict[str, str] = {}
     without: set[str] = set()
@@ -134,7 +134,7 @@ def grouped(recordings: Sequence[Recording], groups: str) -> dict[str, str]:
 
 
 def subject(recording: Recording) -> str | None:
-    """Who moves, as the file says, or else as the name says in the way of NTU RGB+D and FLAG3D."""
+    """The subject in the file, or the person in a name of NTU RGB+D's or FLAG3D's form."""
     if recording.subject is not None:
         return recording.subject
     match = PERSON.match(recording.name)
@@ -142,10 +142,10 @@ def subject(recording: Recording) -> str | None:
 
 
 def check_pattern(groups: str) -> None:
-    """Refuse what is no regular expression.
+    """Refuse an invalid regular expression.
 
     Raises:
-        UserError: naming what is wrong with it.
+        UserError: it is invalid; the message says why.
     """
     try:
         re.compile(groups)
@@ -156,12 +156,12 @@ def check_pattern(groups: str) -> None:
 
 
 def by_numbers(text: str) -> list[tuple[int, str]]:
-    """A key that sorts P2 before P10."""
+    """A sort key that sorts P2 before P10."""
     parts = re.split(r"(\d+)", text)
     return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
 
 
 def listed(groups: Sequence[str]) -> str:
-    """The first few, separated by commas."""
+    """The first few groups, separated by commas."""
     more = ", ..." if len(groups) > NUM_SHOWN else ""
     return ", ".join(groups[:NUM_SHOWN]) + more

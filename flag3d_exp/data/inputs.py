@@ -1,4 +1,4 @@
-"""Recordings to predict, from any file that can be made into a dataset; without labels.
+"""Read recordings to predict, without labels, from files of any supported format.
 
 Files of pose estimators are as in `formats.poses`. A pickle holds annotations as in `annotations`,
 a list of them, or a single one. NPZ and JSON files are as in `plain_files`, CSV files as in
@@ -44,11 +44,11 @@ def read_inputs(
 
     Args:
         layout: of the network's joints; recordings of another layout are mapped to it.
-        num_persons: the most persons to keep of an NTU RGB+D skeleton file.
-        how: what the files leave open; None: nothing.
+        num_persons: the maximum number of persons of an NTU RGB+D skeleton file.
+        how: facts that the files do not state; None if there are none.
 
     Raises:
-        UserError: there are none, some cannot be read, or two have the same name.
+        UserError: there is no recording, some can't be read, or two have the same name.
     """
     return mapped_to(layout, *read_any(path, how or Reading(), layout, num_persons))
 
@@ -59,11 +59,11 @@ def read_any(
     """The recordings of a file or folder and the layout of their joints.
 
     Args:
-        layout: of files that say none, unless `how` names theirs; None: it must.
-        num_persons: as `read_inputs` takes it.
+        layout: of files that do not state one, if `how` has none; None: `how` must have one.
+        num_persons: as in `read_inputs`.
 
     Raises:
-        UserError: as there, or the layout is not known.
+        UserError: as in `read_inputs`, or the layout is not known.
     """
     check_format(how.format)
     if how.format is not None or is_poses(path):
@@ -86,7 +86,7 @@ def read_any(
 
 
 def mapped_to(target: Layout, source: Layout, recordings: Sequence[Recording]) -> list[Recording]:
-    """The recordings with the joints of another layout; those that it lacks are missing.
+    """The recordings with the joints of layout `target`; joints that `source` lacks are missing.
 
     Raises:
         UserError: a recording's joints are not those of `source`, or the layouts share no joint.
@@ -144,12 +144,12 @@ def input_clips(
     stream: Stream,
     seed: int = 0,
 ) -> ClipDataset:
-    """The recordings as the clips that an evaluation with these settings would make of them.
+    """The recordings' clips, as in an evaluation with these settings.
 
     Raises:
-        UserError: they are not of the dataset's layout and coordinates.
+        UserError: layout or number of coordinates differ from the dataset's.
     """
-    settings = replace(settings, recorded_layout=None)  # cameras see nothing of an input
+    settings = replace(settings, recorded_layout=None)  # inputs are not projected by cameras
     layout = load_layout(settings.layout)
     check_fit(settings, layout, pipeline)
     faults = Faults()

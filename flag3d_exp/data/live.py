@@ -1,8 +1,8 @@
-"""Frames that arrive one by one, kept as long as a window needs them.
+"""A buffer of frames that arrive one by one, for predictions of windows in a stream.
 
-Frames may be missing and may come late: a window waits for `wait` further frames, and a frame that
-comes later still is in the windows after it, if there are any. Memory is bounded by the window and
-by the most persons.
+Frames may be missing or late. A window is completed after `wait` further frames; a frame that
+arrives after that is only in later windows. Memory is bounded by the window's length and the
+maximum number of persons.
 
 Sizes: P persons of a frame, T frames of a window, V joints, D coordinates.
 """
@@ -21,10 +21,10 @@ MAX_NUMBER = 2**53  # of a frame
 
 @dataclass(frozen=True)
 class Window:
-    """The last `window` frames up to a hop, one recording for each person who is seen in them.
+    """The last `window` frames at a hop: one recording for each person who is visible in them.
 
     Args:
-        first, last: its frames, both within.
+        first, last: its first and last frame.
         persons: the identity of each recording's person.
     """
 
@@ -35,15 +35,15 @@ class Window:
 
 
 class FrameBuffer:
-    """Takes frames and gives the windows that they complete.
+    """Collects frames and returns the windows that they complete.
 
     Args:
-        window: frames of a window.
-        hop: from one window to the next; the first ends with the hop after the first frame.
-        wait: frames that must have come after a window's last one, so that late ones are in it.
+        window: length of a window, in frames.
+        hop: frames from one window to the next; the first window ends `hop` frames after the start.
+        wait: frames that must arrive after a window's last frame, to allow for late frames.
         num_joints, num_coordinates: of the keypoints.
-        image_shape: (height, width) that 2D keypoints are pixels of.
-        max_persons: in a window; those who are seen in most of its frames.
+        image_shape: (height, width) in pixels, for 2D keypoints.
+        max_persons: of a window; those who are visible in most of its frames are kept.
     """
 
     def __init__(
@@ -72,16 +72,16 @@ class FrameBuffer:
         scores: np.ndarray | None = None,
         identities: list[int] | None = None,
     ) -> Iterator[Window]:
-        """Take in a frame; the windows that are complete with it.
+        """Add a frame; return the windows that it completes.
 
         Args:
             number: of the frame, from 0; None: the one after the newest.
             keypoints: (P, V, D); P may be 0.
             scores: (P, V).
-            identities: of the persons; None: they are told apart by overlap.
+            identities: of the persons; None: track them by the overlap of their boxes.
 
         Raises:
-            UserError: the frame's number, or the shape or a value of an array is wrong.
+            UserError: the frame's number, or an array's shape or values are invalid.
         """
         number = self.newest + 1 if number is None else number
         if not 0 <= number < MAX_NUMBER:
@@ -103,7 +103,7 @@ class FrameBuffer:
         return self._complete(self.newest - self.wait)
 
     def close(self) -> Iterator[Window]:
-        """The window that ends with the newest frame, and those before it that were waited for."""
+        """The windows that still wait for late frames, and one that ends with the newest frame."""
         yield from self._complete(self.newest)
         if self.newest >= 0 and self.newest > self.due - self.hop:
             yield from self._window(self.newest)
@@ -115,12 +115,12 @@ class FrameBuffer:
             self.due += self.hop
             yield from self._window(due)
             self._forget(due + 1)
-            if not self.frames or min(self.frames) > self.due:  # a long pause: on to its end
+            if not self.frames or min(self.frames) > self.due:  # skip to the end of a long pause
                 begin = min(self.frames, default=until + 1)
                 self.due += max(0, (begin - self.due) // self.hop) * self.hop
 
     def _forget(self, due: int) -> None:
-        """Leave out frames that are in no window that ends with that frame or a later one."""
+        """Drop frames that no window ending at frame `due` or later contains."""
         for number in [one for one in self.frames if one <= due - self.window]:
             del self.frames[number]
 

@@ -1,11 +1,11 @@
-"""Batches of clips, made ahead of time by the workers of mindspore.dataset.
+"""Batches of clips, prefetched by the workers of mindspore.dataset.
 
-Chance stays outside of MindSpore: the order of an epoch is worked out here, and what is drawn for
-a recording depends on (seed, pass, index) only. So neither the number of workers nor resuming
-changes what a network sees.
+MindSpore draws no random numbers here: this module shuffles each epoch, and the random changes of
+a recording depend only on (seed, pass, index). So neither the number of workers nor resuming
+changes the batches.
 
-A *draw* numbers a recording in a pass over the dataset, counted over the whole run:
-`pass * len(dataset) + index`. An epoch is one pass, or `repeat` of them.
+A *draw* is the number of a recording in a pass over the dataset, counted over the whole run:
+`pass * len(dataset) + index`. An epoch is `repeat` passes, one by default.
 """
 
 import os
@@ -26,7 +26,7 @@ class Batch(NamedTuple):
         clips: (N, num_clips, M, T, V, C) float32.
         labels: (N,) int32.
         indices: (N,) int64 of the recordings in their dataset.
-        draws: (N,) int64, see above.
+        draws: (N,) int64, see the module's docstring.
     """
 
     clips: np.ndarray
@@ -40,10 +40,10 @@ def training_shares(
 ) -> np.ndarray:
     """(steps, world, batch_size) draws of each step and rank of an epoch.
 
-    The last step is filled up from the start of the epoch, so that no recording is left out.
+    The last step is padded with draws from the start of the epoch, so that all recordings are used.
 
     Args:
-        repeat: passes over the recordings, each in an order of its own.
+        repeat: number of passes over the recordings, each in a different order.
     """
     passes = range(epoch * repeat, (epoch + 1) * repeat)
     orders = [np.random.default_rng((seed, n)).permutation(num_recordings) for n in passes]
@@ -59,13 +59,13 @@ def batches(
     num_workers: int = 1,
     skip: int = 0,
 ) -> Generator[Batch, None, None]:
-    """The batches of some draws, the last one short if it does not come out even.
+    """The batches of some draws; the last one may be smaller.
 
     Args:
-        draws: (n,); the recordings' indices for the first pass, and for an evaluation.
+        draws: (n,); in the first pass and in an evaluation, these are the recordings' indices.
         num_workers: threads that prepare batches. Processes were slower: a clip takes a fraction
-            of a millisecond, and handing it over takes more.
-        skip: number of batches to leave out at the start, as already seen.
+            of a millisecond, and its transfer between processes takes longer.
+        skip: number of batches to skip at the start, because they were used before resuming.
     """
     if num_workers < 1:
         raise UserError(f"`num_workers` must be at least 1; got {num_workers}.")
@@ -90,7 +90,7 @@ def batches(
 
 
 class _Batches:
-    """Batches by number: what GeneratorDataset asks for."""
+    """Batches by number, as a source for GeneratorDataset."""
 
     def __init__(self, dataset: ClipDataset, draws: np.ndarray, batch_size: int, skip: int) -> None:
         self.dataset, self.draws, self.batch_size, self.skip = dataset, draws, batch_size, skip
@@ -107,6 +107,6 @@ class _Batches:
             pairs = zip(indices.tolist(), passes.tolist(), strict=True)
             clips = np.stack([self.dataset.clips(index, number) for index, number in pairs])
         except Exception as error:
-            self.error = error  # MindSpore would pass on its text only
+            self.error = error  # MindSpore would only keep its text
             raise
         return clips, self.dataset.labels[indices].astype(np.int32), indices, draws

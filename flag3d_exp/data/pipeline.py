@@ -1,6 +1,6 @@
-"""How a recording becomes network input: once for graph networks, once for heatmap networks.
+"""Convert a recording to network input: one pipeline for graph networks, one for heatmap networks.
 
-Missing joints are 0 in every channel of the input, the score included; see `poses`.
+Missing joints are 0 in every channel of the input, including the score; see `poses`.
 
 Sizes: M persons, T frames of a clip, T0 of the recording, V joints, C channels.
 """
@@ -27,26 +27,26 @@ from flag3d_exp.skeletons.layout import Layout, load_layout
 
 @dataclass(frozen=True)
 class GraphPipeline:
-    """Joints, normalised and as a stream, for networks that convolve over the skeleton's graph.
+    """Normalised joints as a stream, for networks that convolve over the skeleton's graph.
 
     Args:
         normalise: none; in 2D image ([-1, 1] of the image), box ([-1, 1] of the persons' box) or
-            frame ([-1, 1] of each person's box in each frame, where that is how data came); in 3D
-            center (the layout's centre joint starts at the origin), body (NTU RGB+D: centred,
-            spine upwards, shoulders along x) in 3D.
-        score_threshold: joints with a score of at most this are missing; None: of at most 0.
-        mask_missing: False: take missing joints for visible ones at 0, as FLAG3D's authors did.
+            frame ([-1, 1] of each person's box in each frame, for data that was published so); in
+            3D center (the layout's centre joint starts at the origin) or body (NTU RGB+D: centred,
+            spine upwards, shoulders along x).
+        score_threshold: joints with a score of at most this are missing; None means 0.
+        mask_missing: False treats missing joints as visible ones at 0, as FLAG3D's authors did.
         score_channel: the joint's score is the last channel.
         clip_len: frames of a clip, T.
-        num_clips: clips of a recording over which a test averages.
-        test_mirrored: average over mirrored test clips as well.
+        num_clips: clips per recording over which a test averages.
+        test_mirrored: also average over mirrored test clips.
         test_part: range of the share of a recording from which test clips are taken.
-        joint_channels: after the stream's channels come the coordinates of the joints, changed as
-            the stream is.
-        time_channel: the last channel is the time of the frame, from -1 where the recording begins
-            towards 1 where it ends, also of missing joints.
-        successive: clips are of successive frames, at the recording's own rate, instead of frames
-            spread over it; a test's begin at even distances, and `test_part` does not matter.
+        joint_channels: add the joints' coordinates after the stream's channels, with the same
+            random changes.
+        time_channel: add the frame's time as the last channel, from -1 at the recording's start
+            towards 1 at its end; missing joints have it too.
+        successive: use successive frames at the recording's own rate instead of frames sampled over
+            all of it; test clips start at even distances, and `test_part` has no effect.
     """
 
     layout: str
@@ -74,7 +74,7 @@ class GraphPipeline:
 
     @property
     def needs_image(self) -> bool:
-        """Whether a recording must say how large its image is."""
+        """Whether recordings need `image_shape`."""
         return self.normalise == "image"
 
     @cached_property
@@ -102,14 +102,14 @@ class GraphPipeline:
         indices = self._train_indices(num_frames, augment, rng)
         places = None
         if self.joint_channels:
-            same = deepcopy(rng)  # draws what changes the stream
+            same = deepcopy(rng)  # draws the same changes as for the stream
             places = augment.changed(Clip(joints.frames(indices), self.skeleton), same).poses
         poses = stream(joints, self.skeleton).frames(indices)
         poses = augment.changed(Clip(poses, self.skeleton), rng).poses
         return self._array(poses, places, 2 * indices / num_frames - 1)[None]
 
     def test_clips(self, recording: Recording, stream: Stream) -> np.ndarray:
-        """(num_clips, M, T, V, C) float32, the mirrored ones after the others."""
+        """(num_clips, M, T, V, C) float32; mirrored clips come last."""
         joints = self._prepared(self._recorded(recording), recording.name)
         num_frames = joints.visible.shape[1]
         indices = self._test_indices(num_frames)
@@ -126,14 +126,14 @@ class GraphPipeline:
     def _train_indices(
         self, num_frames: int, augment: Recipe, rng: np.random.Generator
     ) -> np.ndarray:
-        """(T,) frames of a random clip."""
+        """(T,) frame indices of a random clip."""
         if not self.successive:
             return augment.frames(num_frames, self.clip_len, rng)
         start = np.asarray(rng.integers(max(num_frames - self.clip_len, 0) + 1))
         return successive_indices(num_frames, self.clip_len, start)
 
     def _test_indices(self, num_frames: int) -> np.ndarray:
-        """(num_clips, T) frames of the clips of a test."""
+        """(num_clips, T) frame indices of the test clips."""
         if not self.successive:
             return fixed_indices(num_frames, self.clip_len, self.num_clips, self.test_part)
         starts = even_starts(num_frames, self.clip_len, self.num_clips)
@@ -161,11 +161,11 @@ class GraphPipeline:
         return poses
 
     def _array(self, poses: Poses, places: Poses | None, times: np.ndarray) -> np.ndarray:
-        """(M, ..., T, V, C) float32 of a clip or of clips: the stream and what else is asked for.
+        """(M, ..., T, V, C) float32 of one or more clips: the stream and the additional channels.
 
         Args:
-            places: the joints of the clips, of which a stream was made.
-            times: (..., T) of the frames.
+            places: the joints from which the stream was computed.
+            times: (..., T) times of the frames.
         """
         parts = [poses.with_persons(self.num_persons).array(self.score_channel)]
         if places is not None:
@@ -180,13 +180,13 @@ class GraphPipeline:
 class HeatmapPipeline:
     """Joints in pixels of a small square crop around the persons, for networks that draw heatmaps.
 
-    Training crops at random; testing takes all of the box. An unknown score counts as 1, but that
-    of a missing joint is 0, so that none is drawn.
+    Training uses random crops of the persons' box; testing uses the whole box. Unknown scores are
+    1, but the score of a missing joint is 0, so that it is not drawn.
 
     Args:
         score_threshold, clip_len, num_clips, test_mirrored, test_part: as in GraphPipeline.
-        padding: how much wider than the persons the box is, as a share.
-        short_side: side to which the box is resized before the random crop, pixels.
+        padding: relative increase of the persons' box.
+        short_side: length to which the box's shorter side is resized before the crop, pixels.
         area: range of the share of the box that the random crop keeps.
         ratio: range of the random crop's width / height.
         train_size: height and width of the heatmaps in training.
@@ -250,7 +250,7 @@ class HeatmapPipeline:
         return clip.poses.with_persons(self.num_persons).array(self.score_channel)[None]
 
     def test_clips(self, recording: Recording, stream: Stream) -> np.ndarray:
-        """(num_clips, M, T, V, 3) float32 as above, the mirrored clips after the others."""
+        """(num_clips, M, T, V, 3) float32, as in `train_clips`; mirrored clips come last."""
         num_frames = recording.keypoints.shape[1]
         indices = fixed_indices(num_frames, self.clip_len, self.num_clips, self.test_part)
         clip = self._recorded(recording, indices.reshape(-1))
@@ -259,7 +259,7 @@ class HeatmapPipeline:
         poses = poses.with_persons(self.num_persons)
         clips = [poses.frames(np.arange(indices.size).reshape(indices.shape))]
         if self.test_mirrored:
-            # The pixel centres are at whole numbers, so the last one is at size - 1.
+            # Pixel centres are at integers, so the last one is at size - 1.
             order = self.skeleton.mirror_order
             clips.append(boxes.flipped(clips[0], self.test_size - 1, order))
         return _stacked([one.array(self.score_channel) for one in clips])
@@ -267,7 +267,7 @@ class HeatmapPipeline:
     def _recorded(
         self, recording: Recording, indices: np.ndarray, donors: Sequence[Recording] = ()
     ) -> Clip:
-        """The frames with these numbers."""
+        """The clip with the frames of these indices."""
         poses = poses_of(recording, self.score_threshold, indices)
         return Clip(poses, self.skeleton, recording.image_shape, donors)
 
@@ -276,13 +276,13 @@ Pipeline = GraphPipeline | HeatmapPipeline
 
 
 def _stacked(clips: list[np.ndarray]) -> np.ndarray:
-    """Clips (M, num_clips, T, V, C) one after the other: (all clips, M, T, V, C)."""
+    """(all clips, M, T, V, C) from a list of clips (M, num_clips, T, V, C)."""
     return np.ascontiguousarray(np.concatenate([one.swapaxes(0, 1) for one in clips]))
 
 
 def _image_shape(clip: Clip, name: str) -> tuple[int, int]:
     if clip.image_shape is None:
-        raise UserError(f"recording {name!r} has no `image_shape` to scale its pixels by.")
+        raise UserError(f"recording {name!r} has no `image_shape`, which scaling pixels needs.")
     return clip.image_shape
 
 

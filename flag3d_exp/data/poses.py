@@ -1,8 +1,8 @@
-"""Joints of persons over time and which of them are there: what every transform takes and returns.
+"""Joints of persons over time and their visibility: the input and output of every transform.
 
-A joint is missing where all its coordinates are 0, or where its score is at most a threshold. One
-rule holds for every transform: a missing joint stays missing, 0 in every channel, and changes
-nothing else. `Poses` enforces it: whatever coordinates it is given, those of missing joints are 0.
+A joint is missing if all its coordinates are 0, or if its score is at most a threshold. For every
+transform, a missing joint stays missing (0 in every channel) and does not affect other joints.
+`Poses` enforces this: it sets the coordinates of missing joints to 0.
 
 Sizes: M persons, T frames, V joints, D coordinates, C channels.
 """
@@ -17,12 +17,12 @@ from flag3d_exp.data.annotations import Recording
 
 @dataclass(frozen=True)
 class Poses:
-    """Joints, which of them are there, and their scores. T may be several axes, as of clips.
+    """Joints, their visibility and their scores. T may be several axes, for example clips.
 
     Args:
-        keypoints: (M, T, V, D) coordinates, or what a stream makes of them.
+        keypoints: (M, T, V, D) coordinates, or a stream of them.
         visible: (M, T, V) bool, False where the joint is missing.
-        scores: (M, T, V) float32; None where they are not known.
+        scores: (M, T, V) float32; None if they are not known.
     """
 
     keypoints: np.ndarray
@@ -41,27 +41,27 @@ class Poses:
         return replace(self, keypoints=keypoints)
 
     def persons(self, order: np.ndarray) -> "Poses":
-        """The persons with these numbers, in this order."""
+        """The persons with these indices, in this order."""
         return self._each(lambda array: array.take(order, 0))
 
     def frames(self, indices: np.ndarray) -> "Poses":
-        """The frames with these numbers; indices of two axes make two axes of frames."""
+        """The frames with these indices; 2D indices give two axes of frames."""
         return self._each(lambda array: array.take(indices, 1))
 
     def joints(self, order: np.ndarray) -> "Poses":
-        """The joints with these numbers, in this order."""
+        """The joints with these indices, in this order."""
         axis = self.visible.ndim - 1
         return self._each(lambda array: array.take(order, axis))
 
     def with_persons(self, num_persons: int) -> "Poses":
-        """The first `num_persons`, with missing ones after the last."""
+        """The first `num_persons` persons, padded with missing persons."""
         return self._each(lambda array: _first_persons(array, num_persons))
 
     def array(self, score_channel: bool) -> np.ndarray:
         """(M, T, V, C) float32.
 
         Args:
-            score_channel: the score is the last channel; an unknown one is 1 for a visible joint.
+            score_channel: add the score as last channel; unknown scores of visible joints are 1.
         """
         if not score_channel:
             return self.keypoints.astype(np.float32, copy=False)
@@ -79,12 +79,12 @@ def poses_of(
     frames: np.ndarray | None = None,
     mask_missing: bool = True,
 ) -> Poses:
-    """The poses of a recording, in float32, without persons who are missing in all its frames.
+    """The poses of a recording, in float32, without persons who are missing in all frames.
 
     Args:
-        score_threshold: joints with a score of at most this are missing; None: of at most 0.
-        frames: numbers of the frames to take; None: all.
-        mask_missing: False: take every joint for visible, as it is stored.
+        score_threshold: joints with a score of at most this are missing; None means 0.
+        frames: indices of the frames to use; None means all.
+        mask_missing: False treats every joint as visible, with its stored value.
     """
     keypoints, scores = recording.keypoints, recording.scores
     if mask_missing and len(keypoints) > 1:
@@ -105,8 +105,9 @@ def poses_of(
 def visible(
     keypoints: np.ndarray, scores: np.ndarray | None, score_threshold: float | None = None
 ) -> np.ndarray:
-    """(M, T, V) bool: which joints of the keypoints (M, T, V, D) are there."""
-    nonzero = keypoints != 0  # then axis by axis: `any` over a short axis is 20 times as slow
+    """(M, T, V) bool: whether each joint of the keypoints (M, T, V, D) is visible."""
+    nonzero = keypoints != 0
+    # Combine axis by axis: `any` over a short axis is 20 times as slow.
     found = nonzero[..., 0]
     for axis in range(1, keypoints.shape[-1]):
         found = found | nonzero[..., axis]
@@ -116,7 +117,7 @@ def visible(
 
 
 def shown(recording: Recording, stride: int = 1) -> np.ndarray:
-    """(M, T, V) bool: which joints of every `stride`-th frame a picture shows."""
+    """(M, T, V) bool: whether a picture shows each joint, for every `stride`-th frame."""
     scores = None if recording.scores is None else recording.scores[:, ::stride]
     return visible(recording.keypoints[:, ::stride], scores, 0.05)
 

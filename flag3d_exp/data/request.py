@@ -1,10 +1,10 @@
-"""Recordings of a request, read strictly and within limits, because anyone may send one.
+"""Parse and validate the recordings of an untrusted request, within limits on its size.
 
-A request is a JSON object with one list of recordings, under one of the names that MLflow knows:
-`inputs`, `instances`, `dataframe_records`, or `dataframe_split` with `columns` and `data`. A
-recording has `keypoints` (M, T0, V, C) as nested lists and, where they are known, `scores`
-(M, T0, V), `image_shape` (height, width) and `name`. With `window` (frames), its timeline is asked
-for, and `hop`, `confidence`, `min_length` and `count` may say how, as in `task=predict`.
+A request is a JSON object with one list of recordings, under one of MLflow's names: `inputs`,
+`instances`, `dataframe_records`, or `dataframe_split` with `columns` and `data`. A recording has
+`keypoints` (M, T0, V, C) as nested lists, and optionally `scores` (M, T0, V), `image_shape`
+(height, width) and `name`. The field `window` (frames) requests a timeline; `hop`, `confidence`,
+`min_length` and `count` are its settings, as in `task=predict`.
 """
 
 import json
@@ -22,11 +22,11 @@ from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.names import name_fault
 
 MAX_BYTES = 16 * 2**20
-MAX_LISTS = 1_000_000  # most of them joints; a list takes far more memory and time than a number
+MAX_LISTS = 1_000_000  # mostly joints; a list takes far more memory and time than a number
 MAX_RECORDINGS = 100
 MAX_PERSONS = 32
 MAX_FRAMES = 10_000
-MAX_VALUE = 1e6  # of a coordinate or score: sums and squares of more may overflow float32
+MAX_VALUE = 1e6  # of a coordinate or score; sums of squares of larger values may overflow float32
 MAX_SIDE = 100_000  # of an image, in pixels
 LISTS = ("inputs", "instances", "dataframe_records")
 TABLE = "dataframe_split"
@@ -36,10 +36,10 @@ AXES = ("persons", "frames", "joints", "coordinates")
 
 
 def parse_request(content: bytes) -> list[Any]:
-    """The recordings of a request's JSON text, as yet unchecked.
+    """The list of recordings in a request's JSON text, not yet validated.
 
     Raises:
-        UserError: the text is too long, no JSON, or names no list of recordings.
+        UserError: the text is too long, is not JSON, or has no list of recordings.
     """
     check_size(len(content))
     if content.count(b"[") + content.count(b"{") > MAX_LISTS:
@@ -53,7 +53,7 @@ def parse_request(content: bytes) -> list[Any]:
     except json.JSONDecodeError as error:
         place = f"{error.msg} at line {error.lineno}, column {error.colno}"
         raise UserError(f"the request is no JSON: {place}.") from None
-    except ValueError:  # of Python: an integer of more than 4300 digits
+    except ValueError:  # Python's limit: an integer of more than 4300 digits
         raise UserError("the request is no JSON: a number has too many digits.") from None
     if not isinstance(request, dict):
         raise UserError(f"the request must be a JSON object; got {_kind(request)}.")
@@ -76,7 +76,7 @@ def check_size(num_bytes: int) -> None:
     """Refuse a request that is too long to be parsed.
 
     Raises:
-        UserError: naming the limit.
+        UserError: it is; the message names the limit.
     """
     if num_bytes > MAX_BYTES:
         raise UserError(f"a request may have {MAX_BYTES // 2**20} MiB; this one has more.")
@@ -86,7 +86,7 @@ def read_recordings(rows: Sequence[Any]) -> list[Recording]:
     """The recordings that a request's rows describe.
 
     Raises:
-        UserError: there are none or too many, or one is not what it must be.
+        UserError: there are no recordings or too many, or one is invalid.
     """
     if not rows:
         raise UserError("the request holds no recording.")
@@ -96,15 +96,15 @@ def read_recordings(rows: Sequence[Any]) -> list[Recording]:
 
 
 def asked_windows(fields: Any, number: int) -> tuple[Any, Windows | None, bool]:
-    """The fields of a recording, how its timeline is to be made, and whether to count repetitions.
+    """The fields of a recording, the settings of its timeline, and whether to count repetitions.
 
-    No timeline is asked for by a recording without `window`: None.
+    The settings are None if the recording has no `window`, that is, requests no timeline.
 
     Args:
         number: of the recording in its request.
 
     Raises:
-        UserError: a field of the timeline is not what it must be.
+        UserError: a field of the timeline is invalid.
     """
     if not isinstance(fields, Mapping):
         return fields, None, False
@@ -117,7 +117,7 @@ def asked_windows(fields: Any, number: int) -> tuple[Any, Windows | None, bool]:
         raise UserError(f"{where} `{next(iter(given))}` is of a timeline, which `window` asks for.")
     made = {"hop": 10, "confidence": 0.4, "min_length": 20, "count": False} | given
     for key in ("window", "hop", "min_length"):
-        if isinstance(made[key], float) and made[key].is_integer():  # of a table with gaps
+        if isinstance(made[key], float) and made[key].is_integer():  # tables with gaps make floats
             made[key] = int(made[key])
         if type(made[key]) is not int or not 1 <= made[key] <= MAX_FRAMES:
             raise UserError(f"{where} `{key}` must be a whole number from 1 to {MAX_FRAMES}.")
@@ -132,13 +132,13 @@ def asked_windows(fields: Any, number: int) -> tuple[Any, Windows | None, bool]:
 
 
 def read_recording(fields: Any, number: int) -> Recording:
-    """The recording that fields describe; None and NaN stand for a field that is not given.
+    """The recording that fields describe; a field of None or NaN counts as absent.
 
     Args:
-        number: of the recording in its request: its name, if it has none.
+        number: of the recording in its request; it is the name of a recording without one.
 
     Raises:
-        UserError: a field is not what it must be.
+        UserError: a field is invalid.
     """
     if not isinstance(fields, Mapping):
         raise UserError(f"recording {number} must be an object of fields; got {_kind(fields)}.")
@@ -155,7 +155,7 @@ def read_recording(fields: Any, number: int) -> Recording:
 
 
 def request_fields(recording: Recording) -> dict[str, Any]:
-    """The fields of a request for a recording, as JSON knows them."""
+    """The fields of a recording in a request, as JSON types."""
     fields = {"name": recording.name, "keypoints": recording.keypoints.tolist()}
     if recording.scores is not None:
         fields["scores"] = recording.scores.tolist()
@@ -185,10 +185,10 @@ def _read(given: dict[Any, Any], name: str) -> Recording:
 
 
 def _numbers(key: str, value: Any, axes: Sequence[str], low: float) -> np.ndarray:
-    """An array of float32 from nested lists; one axis after the other, so that limits come first.
+    """A float32 array from nested lists; sizes are checked axis by axis before conversion.
 
     Raises:
-        UserError: the lists are empty, ragged or too long, or hold something else than numbers.
+        UserError: the lists are empty, ragged or too long, or contain other values than numbers.
     """
     expected = f"`{key}` must be numbers in nested lists ({', '.join(axes)})"
     level = [value.tolist() if isinstance(value, np.ndarray) else value]
@@ -231,7 +231,7 @@ def _image_shape(value: Any) -> tuple[int, int]:
 
 
 def _rows_of_table(table: Any) -> list[dict[Any, Any]]:
-    """The rows of pandas' `split` form."""
+    """The rows of a table in pandas' `split` format."""
     try:
         columns, rows = table["columns"], table["data"]
         return [dict(zip(columns, row, strict=True)) for row in rows]
@@ -251,7 +251,7 @@ def _absent(value: Any) -> bool:
 
 
 def _kind(value: Any) -> str:
-    """What JSON calls a value's type."""
+    """The JSON name of a value's type."""
     kinds = {bool: "a truth value", int: "a number", float: "a number", str: "a text"}
     kinds |= {list: "a list", dict: "an object", type(None): "null"}
     return kinds.get(type(value), type(value).__name__)

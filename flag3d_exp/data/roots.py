@@ -1,4 +1,4 @@
-"""2D joints as seen from the root of the body, in sizes of the person.
+"""2D joints relative to the root of the body, scaled by the person's size.
 
 Sizes: M persons, T frames, V joints.
 """
@@ -8,7 +8,7 @@ import numpy as np
 from flag3d_exp.errors import UserError
 from flag3d_exp.skeletons.layout import Layout
 
-BASE, HIPS = "base of spine", ("left hip", "right hip")  # the root, or joints whose mean it is
+BASE, HIPS = "base of spine", ("left hip", "right hip")  # the root, or two joints around it
 
 
 def root_weights(layout: Layout) -> np.ndarray:
@@ -27,17 +27,17 @@ def root_weights(layout: Layout) -> np.ndarray:
         weights[list(joints)] = 1 / len(joints)
         return weights
     raise UserError(
-        f"layout {layout.name} has neither a base of the spine nor two hips, from which "
-        "`problem=lift` measures joints."
+        f"layout {layout.name} has neither a base of the spine nor two hips, which "
+        "`problem=lift` needs as the root."
     )
 
 
 def measured_from_root(pixels: np.ndarray, seen: np.ndarray, root: np.ndarray) -> np.ndarray:
-    """(M, T, V, 3) float32: x and y from the root in sizes of the person, and 1 where seen.
+    """(M, T, V, 3) float32: x and y relative to the root and the person's size, and 1 if seen.
 
-    The size of a person is the root mean square of the distances of joints to the root, in all
-    frames. Where the root is not seen it lies between where it is; if it never is, it is the mean
-    of the joints.
+    The size of a person is the root mean square of the joints' distances from the root, over all
+    frames. In frames without the root, its position is interpolated; if it is never seen, the mean
+    of the joints is used.
 
     Args:
         pixels: (M, T, V, 2).
@@ -56,7 +56,7 @@ def measured_from_root(pixels: np.ndarray, seen: np.ndarray, root: np.ndarray) -
 
 
 def root_path(places: np.ndarray, there: np.ndarray, root: np.ndarray) -> np.ndarray:
-    """(T, 2) where the root of a person is, see `measured_from_root`."""
+    """(T, 2) position of a person's root, see `measured_from_root`."""
     found = there[:, root > 0].all(-1)
     weights = np.where(found.any(), root, there)  # (V,) or (T, V)
     if not found.any():

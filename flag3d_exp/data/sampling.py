@@ -1,11 +1,11 @@
-"""Which frames of a recording make a clip: uniform sampling (PoseC3D, arXiv 2104.13586, section 4).
+"""Choice of a clip's frames: uniform sampling (PoseC3D, arXiv 2104.13586, section 4).
 
 Sizes: T frames of a clip. Indices are int64, into the frames of one recording.
 """
 
 import numpy as np
 
-# The reference seeds NumPy's legacy generator with this before it draws the clips of a test.
+# PYSKL seeds NumPy's legacy generator with this before it draws test clips.
 TEST_SEED = 255
 
 Chance = np.random.Generator | np.random.RandomState
@@ -17,7 +17,7 @@ def fixed_indices(
     num_clips: int,
     part: tuple[float, float] = (1.0, 1.0),
 ) -> np.ndarray:
-    """(num_clips, T) frames of the test clips: the same at every call, and the same as PYSKL's."""
+    """(num_clips, T) frames of the test clips: the same in every call, and the same as PYSKL's."""
     rng = np.random.RandomState(TEST_SEED)  # noqa: NPY002
     clips = np.arange(num_clips)
     starts = clips if num_frames < num_clips else clips * num_frames // num_clips
@@ -33,10 +33,10 @@ def clip_indices(
     part: tuple[float, float] = (1.0, 1.0),
     start: int | None = None,
 ) -> np.ndarray:
-    """(T,) frames: one of each of T equal segments; all frames and over again if there are fewer.
+    """(T,) frames: one from each of T equal segments; shorter recordings are repeated.
 
     Args:
-        part: the clip is taken from a random part of the recording; its share is drawn from here.
+        part: range of the share of the recording from which the clip is taken.
         start: first frame of a recording shorter than the clip; None draws one.
     """
     integers = rng.integers if isinstance(rng, np.random.Generator) else rng.randint
@@ -47,7 +47,7 @@ def clip_indices(
         begin = integers(length) if start is None else start
         return first + np.arange(begin, begin + clip_len) % length
     if length < 2 * clip_len:
-        # Between which of the kept frames one is left out.
+        # Positions among the kept frames at which one frame is skipped.
         gaps = rng.choice(clip_len + 1, length - clip_len, replace=False)
         skipped = np.cumsum(np.bincount(gaps, minlength=clip_len + 1))
         return first + np.arange(clip_len) + skipped[:-1]
@@ -56,20 +56,20 @@ def clip_indices(
 
 
 def successive_indices(num_frames: int, clip_len: int, starts: np.ndarray) -> np.ndarray:
-    """(..., T) successive frames from each of `starts` (...); the last one repeated at the end."""
+    """(..., T) successive frames from each of `starts` (...); the last frame is repeated."""
     return np.minimum(starts[..., None] + np.arange(clip_len), num_frames - 1)
 
 
 def even_starts(num_frames: int, clip_len: int, num_clips: int) -> np.ndarray:
-    """(num_clips,) first frames of clips of successive frames, spread evenly over a recording."""
+    """(num_clips,) evenly spaced first frames of clips of successive frames."""
     return np.rint(np.linspace(0, max(num_frames - clip_len, 0), num_clips)).astype(np.int64)
 
 
 def warped(indices: np.ndarray, num_frames: int, strength: float) -> np.ndarray:
-    """The frames after a smooth change of tempo that leaves the first and last frame in place.
+    """The frames after a smooth change of tempo that keeps the first and the last frame.
 
     Args:
-        strength: -1 < strength < 1; positive: the first half is passed faster.
+        strength: -1 < strength < 1; if positive, the first half is faster.
     """
     if num_frames < 3:
         return indices

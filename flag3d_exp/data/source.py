@@ -1,4 +1,4 @@
-"""A dataset as configuration describes it: opened, checked against that, made into clips."""
+"""The `dataset` group of the configuration: open its file, validate it and make clips."""
 
 import logging
 import reprlib
@@ -35,39 +35,39 @@ DEMOS = {  # domain and number of classes
 
 @dataclass(frozen=True)
 class Dataset:
-    """An annotation file and what is in it: the `dataset` group.
+    """An annotation file and facts about its content: the `dataset` group.
 
     Args:
-        name: what logs and reports call it.
+        name: of the dataset in logs and reports.
         path: the annotation file, see `annotations`; `demo_in_domain`, `demo_out_domain`,
-            `demo60_in_domain` and `demo60_out_domain` are the synthetic data, made on first use.
-        layout: the skeleton: one of `skeletons/layouts/`, or the path of a YAML file.
+            `demo60_in_domain` and `demo60_out_domain` are synthetic data, made on first use.
+        layout: the skeleton: a name in `skeletons/layouts/`, or the path of a YAML file.
         num_classes: labels are 0 to num_classes - 1.
-        num_persons: persons a network sees; further ones in a recording are left out, missing ones
-            are zeros.
+        num_persons: persons in the network's input; further persons of a recording are dropped,
+            missing ones are zeros.
         num_channels: channels of a joint in graph networks: its coordinates, and its score if
             score_channel is set.
         score_channel: whether the detector's score is the last channel.
-        normalise: how graph networks get the coordinates, see `GraphPipeline`.
-        score_threshold: joints with a score of at most this are missing; null: of at most 0.
-        clip_len: frames that a graph network gets of a recording.
-        mirror: probability of mirroring a training clip; 0 where classes name a side.
-        splits: `train`, `val` and further evaluation splits, by their names in the file; names of
-            letters, digits, `_`, `-` and `.`, which don't end in `_ema`.
-        train_share: share of each class's training recordings to train on, drawn from the seed.
+        normalise: normalisation of coordinates for graph networks, see `GraphPipeline`.
+        score_threshold: joints with a score of at most this are missing; null means 0.
+        clip_len: frames of a clip for graph networks.
+        mirror: probability of mirroring a training clip; use 0 if class names contain a side.
+        splits: `train`, `val` and other evaluation splits, by their names in the file. The keys may
+            have letters, digits, `_`, `-` and `.`, and must not end in `_ema`.
+        train_share: share of each class's training recordings to use, drawn from the seed.
         classes: names of the labels, in order.
-        unit: of 3D coordinates; null: not known, or they are pixels.
-        unseen: names of classes to leave out of training, or the name of a choice of classes; each
-            evaluation split becomes two, see `unseen`.
+        unit: of 3D coordinates; null: unknown, or pixels.
+        unseen: names of classes to exclude from training, or the name of a choice of classes; each
+            evaluation split is then divided into two, see `unseen`.
         cache: folder for the converted file; "auto": flag3d_exp in $XDG_CACHE_HOME or ~/.cache;
-            null: read the file itself at each start.
-        recorded_layout: the skeleton of 3D recordings that cameras (`augment=camera`) show as 2D
-            ones of `layout`; null: no recording is seen so.
-        fold: of cross-validation over subjects: whose recordings to leave out of training and to
-            validate on, see `folds`; null: the splits as they are.
-        groups: what a fold leaves out: recordings of a `subject`, or of a group that a regular
-            expression finds in their names.
-        num_folds: folds over which the groups are dealt in turn; null: one for each.
+            null: read the original file each time.
+        recorded_layout: the skeleton of 3D recordings that cameras (`augment=camera`) project to 2D
+            recordings of `layout`; null if there are none.
+        fold: number of the fold in cross-validation over subjects, whose recordings are validated
+            on and not trained on, see `folds`; null: use the splits of the file.
+        groups: the groups that folds are made of: `subject`, or a regular expression that finds the
+            group in a recording's name.
+        num_folds: number of folds, to which the groups are assigned in turn; null: one per group.
     """
 
     name: str
@@ -114,16 +114,16 @@ class Dataset:
 
     @property
     def num_coordinates(self) -> int:
-        """Channels that say where a joint is, 2 or 3."""
+        """Number of coordinates of a joint, 2 or 3."""
         return self.num_channels - self.score_channel
 
     def layout_of(self, recording: Recording) -> Layout:
-        """The skeleton of a recording as it is in the file."""
+        """The skeleton of a recording in the file."""
         in_3d = self.recorded_layout is not None and recording.keypoints.shape[-1] == 3
         return load_layout(str(self.recorded_layout) if in_3d else self.layout)
 
     def check_with(self, pipeline: Pipeline, stream: Stream, augment: Recipe = NOTHING) -> None:
-        """Refuse groups that can't work with this one, whatever the file holds."""
+        """Refuse other configuration groups that are incompatible with this dataset's settings."""
         augment.check_fit(self.num_coordinates)
         check_fit(self, load_layout(self.layout), pipeline)
         if isinstance(pipeline, HeatmapPipeline) and (stream.bones or stream.motion):
@@ -133,21 +133,21 @@ class Dataset:
             )
 
     def open(self) -> Annotations:
-        """The annotation file, as it is."""
+        """The annotation file, without folds."""
         with blamed_on("dataset.path"):
             return opened(self.path, self.cache)
 
     def folded(self, annotations: Annotations) -> tuple["Dataset", Annotations]:
-        """These settings and the annotations with the splits of `fold`, if there is one.
+        """These settings and the annotations, with the splits of `fold` if it is set.
 
         Raises:
-            UserError: there is no such fold.
+            UserError: the fold does not exist.
         """
         if self.fold is None:
             return self, annotations
         found = leave_out(annotations, self.splits, self.fold, self.groups, self.num_folds)
         log.info(
-            "fold %d leaves out %s: trained on %d recordings, validated on %d",
+            "fold %d validates on %s: %d training recordings, %d validation recordings",
             *(self.fold, listed(found.groups), len(found.splits["train"])),
             len(found.splits["val"]),
         )
@@ -156,12 +156,12 @@ class Dataset:
 
 
 def opened(path: str, cache: str | None = "auto") -> Annotations:
-    """The annotation file that a `dataset.path` names."""
+    """The annotation file of a `dataset.path`."""
     return open_annotations(demo_path(*DEMOS[path]) if path in DEMOS else path, cache)
 
 
 def digest(path: str, cache: str | None = "auto") -> str | None:
-    """What tells the contents of a `dataset.path` from others; None if there is no such file."""
+    """A digest of the content of a `dataset.path`; None if the file does not exist."""
     return path if path in DEMOS else file_digest(path, cache)
 
 
@@ -173,15 +173,15 @@ def build(
     splits: Iterable[str] | None = None,
     augment: Recipe = NOTHING,
 ) -> dict[str, ClipDataset]:
-    """The clips of each split, checked; only `train` is random.
+    """The validated clips of each split; only those of `train` are random.
 
     Args:
-        augment: what is changed at random in the clips of `train`.
-        splits: keys of `settings.splits` to build, or of the splits that `settings.unseen` makes;
+        augment: random changes of the clips of `train`.
+        splits: keys of `settings.splits`, or of the splits that `settings.unseen` adds, to build;
             None builds all.
 
     Raises:
-        UserError: what is wrong with the file, or where it does not fit the settings.
+        UserError: the file is invalid, or does not match the settings.
     """
     settings, annotations = settings.folded(settings.open())
     known = evaluated_splits(settings.splits, settings.unseen)
@@ -190,7 +190,7 @@ def build(
     for split in chosen:
         if split not in known:
             there = ", ".join(known)
-            raise UserError(f"`dataset.splits` has no {split!r}; there: {there}.")
+            raise UserError(f"`dataset.splits` has no {split!r}; available: {there}.")
         try:
             found = annotations.recordings(known[split])
         except UserError as error:
@@ -220,23 +220,23 @@ def build(
 
 
 def check_filmed(settings: Dataset, recordings: Sequence[Recording]) -> None:
-    """Refuse cameras where no recording is one that they could see.
+    """Refuse cameras if there is no 3D recording.
 
     Raises:
-        UserError: all are 2D.
+        UserError: all recordings are 2D.
     """
     if all(recording.keypoints.shape[-1] == 2 for recording in recordings):
         raise UserError(
-            f"`augment.camera` is for recordings in 3D; those of {settings.name} are 2D already, "
-            "whose views `augment.turn` changes."
+            f"`augment.camera` is for recordings in 3D, but those of {settings.name} are 2D; use "
+            "`augment.turn` to change the view of 2D recordings."
         )
 
 
 def check_unfilmed(settings: Dataset, recordings: Sequence[Recording]) -> None:
-    """Refuse recordings that only cameras can make ones of `dataset.layout`, without cameras.
+    """Refuse 3D recordings that need cameras, if there are no cameras.
 
     Raises:
-        UserError: naming one of them.
+        UserError: there are such recordings; the message names one of them.
     """
     if settings.recorded_layout is None:
         return
@@ -249,7 +249,7 @@ def check_unfilmed(settings: Dataset, recordings: Sequence[Recording]) -> None:
 
 
 def fault(recording: Recording, settings: Dataset, layout: Layout, needs_image: bool) -> str | None:
-    """What makes the recording unusable under these settings, as a sentence; None if nothing."""
+    """The reason why the recording can't be used with these settings; None if it can."""
     _, _, num_joints, num_coordinates = recording.keypoints.shape
     if settings.recorded_layout is not None and num_coordinates == 3:
         recorded = settings.layout_of(recording)
@@ -277,12 +277,12 @@ def fault(recording: Recording, settings: Dataset, layout: Layout, needs_image: 
     if not recording.finite:
         return "it holds NaN or infinite values."
     if needs_image and recording.image_shape is None:
-        return "it has no `image_shape`, which pixels can't be scaled without."
+        return "it has no `image_shape`, which scaling pixels needs."
     return None
 
 
 def check_fit(settings: Dataset, layout: Layout, pipeline: Pipeline) -> None:
-    """Refuse a pipeline that can't work on what the dataset holds."""
+    """Refuse a pipeline that is incompatible with the dataset."""
     if not isinstance(pipeline, GraphPipeline):
         if settings.num_coordinates != 2:
             raise UserError(
@@ -298,13 +298,13 @@ def check_fit(settings: Dataset, layout: Layout, pipeline: Pipeline) -> None:
         )
     if pipeline.normalise == "body" and layout.name != "nturgb+d":
         raise UserError(
-            "`dataset.normalise=body` knows the joints of layout nturgb+d only; got "
-            f"{layout.name}. Take `center` instead."
+            "`dataset.normalise=body` is only for layout nturgb+d; got "
+            f"{layout.name}. Use `center` instead."
         )
 
 
 def check_disjoint(settings: Dataset, annotations: Annotations) -> None:
-    """Refuse evaluation on recordings that were trained on, unless the very split is asked for."""
+    """Refuse an evaluation split that shares recordings with `train`, except `train` itself."""
     train = settings.splits.get("train")
     if train is None or train not in annotations.splits:
         return
@@ -326,7 +326,7 @@ def _listed(splits: Iterable[str]) -> str:
 def share_of_each_class(
     recordings: Sequence[Recording], share: float, seed: int
 ) -> Sequence[Recording]:
-    """A share of the recordings of each label, at least one, in their order; all if it is 1."""
+    """A share of the recordings of each label, at least one each, in order; all if it is 1."""
     if share == 1:
         return recordings
     rng = np.random.default_rng(seed)
@@ -339,5 +339,5 @@ def share_of_each_class(
 
 
 def class_counts(recordings: Sequence[Recording]) -> Counter[int]:
-    """How many recordings there are of each label."""
+    """The number of recordings of each label."""
     return Counter(recording.label for recording in recordings)

@@ -1,4 +1,4 @@
-"""The windows' scores of persons as timelines, and what is said of them: segments, repetitions.
+"""Join scores of windows to timelines of persons, with segments and counts of repetitions.
 
 Sizes: W windows, K classes.
 """
@@ -20,13 +20,13 @@ MIN_SCORE = 0.1  # of a joint, for counting
 
 @dataclass(frozen=True)
 class Windows:
-    """How long recordings are cut and joined again; lengths are frames.
+    """How to cut long recordings into windows and join the predictions; lengths are frames.
 
     Args:
-        window: length of what is predicted at once.
-        hop: from one window to the next; the unit of the timeline.
-        confidence: below it the class is `unknown`.
-        min_length: of a segment.
+        window: length of a window, which is predicted at once.
+        hop: frames from one window to the next; the time step of the timeline.
+        confidence: if the score is below it, the class is `unknown`.
+        min_length: minimum length of a segment.
     """
 
     window: int
@@ -37,7 +37,7 @@ class Windows:
     def __post_init__(self) -> None:
         if self.hop > self.window:
             raise UserError(
-                "`task.hop` must be at most `task.window`, else frames are under no window; got "
+                "`task.hop` must be at most `task.window`, or some frames are in no window; got "
                 f"{self.hop} and {self.window}."
             )
 
@@ -46,7 +46,7 @@ def timelines(found: Sequence[Track], scores: np.ndarray, how: Windows) -> list[
     """The timeline of each track.
 
     Args:
-        scores: (W, K) of the windows of all tracks, one after the other.
+        scores: (W, K) of the windows of all tracks, concatenated.
     """
     made, at = [], 0
     for track in found:
@@ -69,10 +69,10 @@ def timelines(found: Sequence[Track], scores: np.ndarray, how: Windows) -> list[
 def rows_of(
     found: Sequence[Track], made: Sequence[Timeline], classes: Sequence[str], counted: bool = False
 ) -> list[dict[str, Any]]:
-    """What the JSON file holds: the segments of each person of each recording.
+    """The rows of the JSON file: the segments of each person of each recording.
 
     Args:
-        counted: count the repetitions within each segment of a class, too.
+        counted: also count the repetitions within each segment.
     """
     rows = [
         {
@@ -98,7 +98,7 @@ def rows_of(
 
 
 def add_repetitions(row: dict[str, Any], track: Track) -> None:
-    """Add `repetitions` to a row, and `count` to its segments; none where the class is unknown."""
+    """Add `repetitions` to a row, and `count` to its segments of a known class."""
     alone = track.alone
     joints = visible(alone.keypoints, alone.scores, MIN_SCORE)
     row["repetitions"] = []
@@ -115,5 +115,5 @@ def add_repetitions(row: dict[str, Any], track: Track) -> None:
 
 
 def class_of(label: int, classes: Sequence[str]) -> str:
-    """The name of a label, `unknown` among them."""
+    """The name of a label, which may be `unknown`."""
     return "unknown" if label == UNKNOWN else classes[label]

@@ -1,7 +1,7 @@
-"""What happens to poses: normalisation, streams, and changes for training.
+"""Transforms of poses: normalisation, streams, and maps for augmentation.
 
-Sizes: M persons, T frames, V joints, D coordinates. Every function returns new `Poses` and leaves
-those it takes alone; `Poses` keeps missing joints at 0, so that no function here has to.
+Sizes: M persons, T frames, V joints, D coordinates. Every function returns new `Poses` and does not
+change its input. `Poses` keeps missing joints at 0, so the functions here need not do so.
 """
 
 from collections.abc import Sequence
@@ -35,8 +35,8 @@ def normalise_box(poses: Poses) -> Poses:
 def normalise_frame(poses: Poses) -> Poses:
     """2D poses, each axis to [-1, 1] of the box around a person's visible joints in that frame.
 
-    Size, place and proportions are lost, as they are in data that was published so: networks that
-    are tested on such data must be trained so.
+    Size, position and aspect ratio are lost. Use it to train networks for data that was published
+    in this form.
     """
     hidden = ~poses.visible[..., None]
     low = np.where(hidden, np.inf, poses.keypoints).min(2, keepdims=True)  # (M, T, 1, 2)
@@ -48,9 +48,10 @@ def normalise_frame(poses: Poses) -> Poses:
 
 
 def normalise_center(poses: Poses, center: int) -> Poses:
-    """Poses moved so that joint `center` is at the origin where it is first seen.
+    """Poses translated so that joint `center` is at the origin where it is first visible.
 
-    That is in the first frame of the first person who has it; where nobody has, nothing moves.
+    That is in the first such frame of the first person who has the joint. Poses without the joint
+    are not moved.
     """
     for person in range(len(poses.visible)):
         frame = _first_frame(poses.visible[person], [center])
@@ -65,11 +66,12 @@ def normalise_body(
     shoulders: tuple[int, int] | None = (4, 8),
     center: int = 1,
 ) -> Poses:
-    """3D poses in the frame of the first person's body: as PYSKL does for NTU RGB+D.
+    """3D poses in the first person's body coordinates, as in PYSKL for NTU RGB+D.
 
-    Frames without the person seen in most frames are dropped, and that person comes first. The
-    joint `center` is moved to the origin, the line between the `spine` joints turned to z, that
-    between the `shoulders` to x; each in the first frame that has the joints, if one has.
+    The person who is visible in most frames becomes the first, and frames without this person are
+    dropped. Then the joint `center` is moved to the origin, the line between the `spine` joints is
+    rotated to z, and the line between the `shoulders` to x. Each step uses the first frame with the
+    joints, and is skipped if there is none.
     """
     seen = poses.visible.any(2)  # (M, T)
     longest = int(seen.sum(1).argmax())
@@ -87,13 +89,13 @@ def normalise_body(
 
 @dataclass(frozen=True)
 class Stream:
-    """What the coordinates of a joint mean: its place or its bone, and the motion of either.
+    """The stream of a network: joints or bones, or the motion of either.
 
     Args:
-        bones: a joint minus its parent; the root has none.
-        generations: how many joints up a bone begins: 1 at the parent, 2 at the grandparent. A
-            joint without such an ancestor has none.
-        motion: the next frame minus this one; 0 in the last.
+        bones: use a joint minus its parent; the root has no bone.
+        generations: where a bone begins: 1 at the parent, 2 at the grandparent. A joint without
+            such an ancestor has no bone.
+        motion: use the next frame minus this one; 0 in the last frame.
     """
 
     name: str
@@ -105,14 +107,14 @@ class Stream:
         bounds.check(self, "stream")
 
     def __call__(self, poses: Poses, layout: Layout) -> Poses:
-        """The stream of the poses; the score of a bone or of a motion is a mean of two."""
+        """The stream of the poses; the score of a bone or of a motion is the mean of two scores."""
         if self.bones:
             poses = bones(poses, ancestors(layout.parents, self.generations))
         return motion(poses) if self.motion else poses
 
 
 def ancestors(parents: tuple[int, ...], generations: int) -> tuple[int, ...]:
-    """The joint so many generations above each joint; -1 where there is none."""
+    """The ancestor of each joint that many generations above; -1 if there is none."""
     found = tuple(range(len(parents)))
     for _ in range(generations):
         found = tuple(parents[joint] if joint >= 0 else -1 for joint in found)
@@ -120,7 +122,7 @@ def ancestors(parents: tuple[int, ...], generations: int) -> tuple[int, ...]:
 
 
 def bones(poses: Poses, parents: tuple[int, ...]) -> Poses:
-    """Each joint minus its parent (-1: none, so 0). Where either is missing, so is the bone."""
+    """Each joint minus its parent (0 if there is none, -1); missing if either joint is missing."""
     numbers = [joint if parent < 0 else parent for joint, parent in enumerate(parents)]
     starts = poses.joints(np.array(numbers))
     scores = None
@@ -131,7 +133,7 @@ def bones(poses: Poses, parents: tuple[int, ...]) -> Poses:
 
 
 def motion(poses: Poses) -> Poses:
-    """The next frame minus this one; missing in the last frame and where either is missing."""
+    """The next frame minus this one; missing in the last frame and if either joint is missing."""
     change = np.zeros_like(poses.keypoints)
     np.subtract(poses.keypoints[:, 1:], poses.keypoints[:, :-1], out=change[:, :-1])
     visible = np.zeros_like(poses.visible)
@@ -187,7 +189,7 @@ def _first_frame(visible: np.ndarray, joints: Sequence[int]) -> int | None:
 
 
 def _turn(joints: np.ndarray, pair: tuple[int, int], axis: tuple[int, int, int]) -> np.ndarray:
-    """(3, 3) smallest rotation that turns the line between two of the (V, 3) joints to `axis`."""
+    """(3, 3) smallest rotation of the line between two of the (V, 3) joints to `axis`."""
     line = joints[pair[1]] - joints[pair[0]]
     length = np.linalg.norm(line)
     if length < 1e-6:

@@ -1,10 +1,10 @@
-"""Classes that are not trained on, for zero-shot recognition: `dataset.unseen`.
+"""Classes that are excluded from training, for zero-shot recognition: `dataset.unseen`.
 
-They are listed there, or it names a choice of `class_splits.yaml`.
+The setting lists the classes, or names a choice of `class_splits.yaml`.
 
-The recordings of an evaluation split become two: `val` keeps the classes that were trained on, and
-`val_unseen` gets the others. What is chosen by `val` (the best epoch, a temperature) is so chosen
-without any recording of an unseen class.
+Each evaluation split is divided into two: `val` keeps the classes that were trained on, and
+`val_unseen` gets the others. So no recording of an unseen class affects choices made on `val`, such
+as the best epoch or a temperature.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ def unseen_classes(unseen: Sequence[str] | str | None) -> list[str]:
     """The classes that `dataset.unseen` lists, or those of the choice that it names.
 
     Raises:
-        UserError: there is no choice of this name.
+        UserError: no choice has this name.
     """
     if not isinstance(unseen, str):
         return list(unseen or ())
@@ -45,7 +45,7 @@ def unseen_classes(unseen: Sequence[str] | str | None) -> list[str]:
 def evaluated_splits(
     splits: Mapping[str, str], unseen: Sequence[str] | str | None
 ) -> dict[str, str]:
-    """`dataset.splits` with those of the unseen classes: name -> the file's name for it."""
+    """`dataset.splits` and the splits of unseen classes: name -> name of the split in the file."""
     if not unseen:
         return dict(splits)
     found: dict[str, str] = {}
@@ -61,10 +61,10 @@ def check_unseen(
     classes: Sequence[str] | None,
     splits: Mapping[str, str],
 ) -> None:
-    """Refuse unseen classes that the dataset lacks, or that leave too few of either kind.
+    """Refuse unseen classes that the dataset lacks, or that leave too few classes of either kind.
 
     Raises:
-        UserError: naming them.
+        UserError: a class is unknown or listed twice, or too few classes remain.
     """
     if unseen is None:
         return
@@ -92,7 +92,7 @@ def check_unseen(
         if split.endswith(UNSEEN):
             raise UserError(
                 f"`dataset.splits` has {split!r}, but `{UNSEEN}` ends the names of the splits that "
-                "`dataset.unseen` makes; call it otherwise."
+                "`dataset.unseen` makes; choose another name."
             )
 
 
@@ -102,13 +102,13 @@ def of_split(
     unseen: Sequence[str] | str | None,
     classes: Sequence[str],
 ) -> Sequence[Recording]:
-    """The recordings of a split: those of unseen classes if its name says so, else the others.
+    """The recordings of a split: of unseen classes if its name ends so, else of seen classes.
 
     Args:
         split: a key of `evaluated_splits`.
 
     Raises:
-        UserError: there are none.
+        UserError: there are no such recordings.
     """
     if not unseen:
         return recordings

@@ -1,4 +1,4 @@
-"""How persons stand in 3D recordings: along which axis, and how tall."""
+"""The upward axis of 3D recordings, and the size of persons in them."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,14 @@ from flag3d_exp.data.poses import poses_of
 from flag3d_exp.skeletons.layout import Layout
 
 AXES = "xyz"
-NUM_LOOKED_AT = 200  # recordings
-SIZES = (0.4, 3.0)  # metres of a person's longest side, lying or standing
+NUM_LOOKED_AT = 200  # number of recordings to measure
+SIZES = (0.4, 3.0)  # metres, plausible range of a person's longest side
 
 
 def upward_axis(recordings: Sequence[Recording], layout: Layout) -> int:
-    """The axis that runs from feet to heads, as 0, 1, 2; as -1, -2, -3 where it points down.
+    """The axis from feet to heads: 0, 1 or 2, or -1, -2 or -3 if it points down.
 
-    2D keypoints are pixels, whose second axis points down.
+    2D keypoints are in pixels, and their second axis points down.
     """
     if recordings[0].keypoints.shape[-1] == 2:
         return -2
@@ -36,9 +36,9 @@ def upward_axis(recordings: Sequence[Recording], layout: Layout) -> int:
 
 
 def person_size(recordings: Sequence[Recording]) -> float:
-    """The median, over recordings, of the longest side of the first person's box in one frame.
+    """Median over recordings of the longest side of the first person's bounding box.
 
-    It is that of the frame with the most visible joints; 0 where nobody is visible.
+    The box is measured in the frame with the most visible joints; 0 if nobody is visible.
     """
     sizes = []
     for recording in recordings:
@@ -55,12 +55,12 @@ def person_size(recordings: Sequence[Recording]) -> float:
 def doubts(
     cameras: VirtualCameras, recordings: Sequence[Recording], metres: float = 1.0
 ) -> list[str]:
-    """What may be wrong with cameras for these recordings, a sentence each.
+    """Warnings about cameras for these recordings, a sentence each.
 
-    Cameras turn about the upward axis and stand some metres away.
+    Cameras are placed around the upward axis at a distance of some metres.
 
     Args:
-        metres: what coordinates are multiplied with to give metres.
+        metres: factor that converts coordinates to metres.
     """
     solid = [one for one in recordings if one.keypoints.shape[-1] == 3]
     some = solid[:: max(1, len(solid) // NUM_LOOKED_AT)]
@@ -70,18 +70,18 @@ def doubts(
     axis = upward_axis(some, cameras.skeleton)
     if axis < 0:
         found.append(
-            f"heads are below feet along axis {AXES[-1 - axis]}, and so cameras see persons upside "
-            "down or lying; turn the recordings so that an axis points upwards."
+            f"heads are below feet along axis {AXES[-1 - axis]}, so cameras see persons upside "
+            "down or lying; rotate the recordings so that an axis points upwards."
         )
     elif AXES[axis] != cameras.up:
         found.append(
-            f"`{cameras.key}.up={cameras.up}`, but persons stand along {AXES[axis]}, and so "
+            f"`{cameras.key}.up={cameras.up}`, but persons stand along {AXES[axis]}, so "
             f"cameras see them lying; set `{cameras.key}.up={AXES[axis]}`."
         )
     size = person_size(some) * metres
     if size and not SIZES[0] <= size <= SIZES[1]:
         found.append(
-            f"`{cameras.key}` takes coordinates for metres, but persons are {size:.3g} long in "
-            "the median; bring the recordings to metres."
+            f"`{cameras.key}` needs coordinates in metres, but the median size of persons is "
+            f"{size:.3g}; convert the recordings to metres."
         )
     return found

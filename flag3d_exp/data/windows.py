@@ -1,4 +1,4 @@
-"""Recordings of any length as windows of one person each, to be predicted one by one.
+"""Cut recordings of any length into windows of one person each, for separate predictions.
 
 Sizes: M persons, T frames, V joints, C coordinates.
 """
@@ -15,10 +15,10 @@ from flag3d_exp.results.timeline import window_starts
 
 @dataclass(frozen=True)
 class Track:
-    """A person of a recording, and the windows in which the person is seen.
+    """A person of a recording, and the windows in which the person is visible.
 
     Args:
-        seen: (T,) bool, frames in which the person has a joint.
+        seen: (T,) bool, frames in which the person has a visible joint.
         starts: first frames of the windows.
     """
 
@@ -29,7 +29,7 @@ class Track:
 
     @property
     def alone(self) -> Recording:
-        """The recording with this person only, as views of its arrays."""
+        """The recording with only this person; arrays are views."""
         one = self.recording
         own = slice(self.person, self.person + 1)
         scores = None if one.scores is None else one.scores[own]
@@ -39,10 +39,10 @@ class Track:
 def tracks(
     recordings: Sequence[Recording], window: int, hop: int, score_threshold: float | None = None
 ) -> list[Track]:
-    """The persons of all recordings, without those who are never seen.
+    """The persons of all recordings, without those who are never visible.
 
     Args:
-        score_threshold: joints with a score of at most this are missing; None: of at most 0.
+        score_threshold: joints with a score of at most this are missing; None means 0.
     """
     found = []
     for recording in recordings:
@@ -61,7 +61,7 @@ def tracks(
 
 
 def windows(found: Sequence[Track], window: int) -> list[Recording]:
-    """The windows of all tracks as recordings, which are views of the tracks' arrays."""
+    """The windows of all tracks as recordings, whose arrays are views of the tracks' arrays."""
     made = []
     for track in found:
         alone = track.alone

@@ -242,7 +242,7 @@ FILES = {
     "split names a stranger": (dumped(with_split(val=["c", "x"])), "names 1 recordings.*'x'"),
     "split names one twice": (
         dumped(with_split(val=["c", "c"])),
-        "'c' stands twice in split 'val'",
+        "split 'val' lists 'c' twice",
     ),
     "empty split": (dumped(with_split(val=[])), "`dataset.splits.val`: .*'val' is empty"),
     "no recordings": (
@@ -252,7 +252,7 @@ FILES = {
     "splits overlap": (dumped(with_split(val=["b", "c"])), "share 1 recordings, such as 'b'"),
     "another split's name": (
         dumped(content() | {"split": {"train": ["a"], "xview_val": ["b"], "vals": ["c"]}}),
-        "has no split 'val'; there: train, xview_val, vals. Did you mean `vals`",
+        "has no split 'val'; available: train, xview_val, vals. Did you mean `vals`",
     ),
 }
 

@@ -87,7 +87,7 @@ def test_windows_leave_nothing_but_a_short_rest_out():
         ({"taken": {"jump": ["jumps"]}}, "there is no class 'jumps' in `classes`. Did you mean"),
         ({"taken": {"jump": ["run"], "squat": ["run"]}}, "names class 'run' twice"),
         ({"classes": ["squat", "jump"]}, "names 2 labels, but .*video.pkl has label 2"),
-        ({"taken": {"jump": []}}, "has no recording of the classes taken"),
+        ({"taken": {"jump": []}}, "has no recording of the classes in `taken`"),
         ({"path": "nowhere.pkl"}, "nowhere.pkl is not there"),
     ],
 )

@@ -173,7 +173,7 @@ def test_all_files_that_cannot_be_read_are_told_at_once(tmp_path):
         read_inputs(tmp_path, COCO)
     text = str(caught.value)
     assert text.startswith("3 files can't be used: ")
-    for said in ("a.pkl: recording number 1: it must be", "b.npz is no NPZ", "Did you mean `nose`"):
+    for said in ("a.pkl: recording number 1: it must be", "b.npz is not an", "Did you mean `nose`"):
         assert said in text
     assert "\n" not in text and "d.pkl" not in text
 
@@ -184,7 +184,7 @@ def test_broken_arrays_are_refused(tmp_path):
     with pytest.raises(UserError, match="`points` must be the keypoints of a recording"):
         read_inputs(path, COCO)
     path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(UserError, match="is no NPZ file of plain arrays"):
+    with pytest.raises(UserError, match="is not an NPZ file of plain arrays"):
         read_inputs(path, COCO)
 
 

@@ -60,7 +60,7 @@ def test_single_splits_can_be_built(path):
     described = settings(path, train="one", val="two")
     made = build(described, GraphPipeline("nturgb+d"), JOINT, 0, splits=["val"])
     assert list(made) == ["val"]
-    with pytest.raises(UserError, match="`dataset.splits` has no 'test'; there: train, val"):
+    with pytest.raises(UserError, match="`dataset.splits` has no 'test'; available: train, val"):
         build(described, GraphPipeline("nturgb+d"), JOINT, 0, splits=["test"])
 
 
@@ -110,7 +110,7 @@ def test_cameras_make_a_3d_dataset_one_for_2d_networks():
     short = replace(solid, keypoints=keypoints[:, :, :20])
     assert "20 joints in 3D, but layout nturgb+d" in str(fault(short, described, coco, False))
     check_filmed(described, [flat, solid])
-    with pytest.raises(UserError, match="those of flag3d_in_domain are 2D already"):
+    with pytest.raises(UserError, match="those of flag3d_in_domain are 2D"):
         check_filmed(described, [flat])
     with pytest.raises(UserError, match="holds recordings in 3D, such as 's', .*`augment=camera`"):
         check_unfilmed(described, [flat, solid])

@@ -86,7 +86,7 @@ def test_what_epochs_are_chosen_by_does_not_depend_on_the_labels_of_unseen_class
 def test_single_splits_of_unseen_classes_can_be_built(path):
     pipeline = GraphPipeline("nturgb+d", clip_len=4)
     assert list(build(settings(path), pipeline, Stream("j"), 0, ["test_unseen"])) == ["test_unseen"]
-    with pytest.raises(UserError, match="has no 'val_unseen'; there: train, val, test"):
+    with pytest.raises(UserError, match="has no 'val_unseen'; available: train, val, test"):
         build(settings(path, unseen=None), pipeline, Stream("j"), 0, ["val_unseen"])
 
 
@@ -111,7 +111,7 @@ def test_unseen_classes_that_can_t_be_are_refused(changes, message):
 
 def test_a_split_of_the_name_that_unseen_classes_take_is_refused():
     splits = SPLITS | {"val_unseen": "four"}
-    with pytest.raises(UserError, match="`dataset.splits` has 'val_unseen'.*call it otherwise"):
+    with pytest.raises(UserError, match="`dataset.splits` has 'val_unseen'.*choose another name"):
         Dataset("x", "x.pkl", "nturgb+d", 4, splits, classes=CLASSES, unseen=["jump"])
 
 

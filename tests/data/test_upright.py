@@ -38,7 +38,7 @@ def test_persons_who_stand_on_their_heads_are_doubted():
 def test_coordinates_must_be_metres():
     cameras = VirtualCameras("nturgb+d", "coco")
     (line,) = doubts(cameras, [standing(2, 1700.0)])
-    assert "persons are 1.7e+03 long" in line
+    assert "size of persons is 1.7e+03" in line
     assert doubts(cameras, [standing(2, 1.2), standing(2, 1.9), standing(2, 40.0)]) == []
 
 

@@ -1,1 +1,1 @@
-"""Random changes of training clips, one family a file; `conf/augment/*.yaml` combines them."""
+"""Random changes of training clips, one kind per file; `conf/augment/*.yaml` combines them."""

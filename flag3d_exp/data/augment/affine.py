@@ -1,4 +1,4 @@
-"""Rotation, scale and shear: one random linear map for a whole clip."""
+"""Rotation, scale and shear: one random linear map for all frames of a clip."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -13,12 +13,12 @@ from flag3d_exp.errors import UserError
 
 @dataclass(frozen=True)
 class Affine:
-    """Scale along each axis, then shear, then rotation; about the image's middle in pixels.
+    """Scale along each axis, then shear, then rotate; pixels about the middle of the image.
 
     Args:
-        rotation: largest angle about each axis, radians; in 3D also one for each of x, y and z. In
-            2D there is one angle, in the image's plane.
-        scale: largest change of size along each axis, as a share.
+        rotation: largest angle about each axis, radians; in 3D it may be three angles, for x, y
+            and z; in 2D it is one angle, in the image plane.
+        scale: largest relative change of size along each axis.
         shear: largest shear of one axis by another.
     """
 
@@ -32,10 +32,10 @@ class Affine:
         bounds.check(self, "augment.affine")
 
     def check_flat(self) -> None:
-        """Refuse an angle for each axis where there are two coordinates.
+        """Refuse one angle per axis if there are two coordinates.
 
         Raises:
-            UserError: naming the setting.
+            UserError: `rotation` is not one angle.
         """
         if isinstance(self.rotation, list | tuple):
             raise UserError(
@@ -44,7 +44,7 @@ class Affine:
             )
 
     def __call__(self, clip: Clip, rng: np.random.Generator) -> Clip:
-        """The clip with a linear map drawn for all of its frames."""
+        """The clip after one random linear map for all frames."""
         if not (self.scale or self.shear or np.any(self.rotation)):
             return clip
         matrix = self.matrix(clip.poses.keypoints.shape[-1], rng)
@@ -57,7 +57,7 @@ class Affine:
         return clip.of(mapped.moved(mapped.keypoints + middle))
 
     def matrix(self, size: int, rng: np.random.Generator) -> np.ndarray:
-        """(D, D) random map of `size` coordinates."""
+        """(D, D) random linear map for D = `size` coordinates."""
         matrix = np.eye(size)
         if self.scale:
             matrix = np.diag(1 + rng.uniform(-self.scale, self.scale, size))

@@ -1,8 +1,8 @@
-"""Bodies and poses that were not recorded, made of those that were; for learning 3D from 2D.
+"""New bodies and poses made from recorded ones, for training networks that lift 2D to 3D.
 
-A network that lifts 2D joints learns the exercises of its training by heart, and their combinations
-of limbs. Arms and legs that are exchanged between clips leave it the body to learn, as do other
-lengths (Gong et al., PoseAug, CVPR 2021, learns such changes).
+A lifting network overfits to the exercises of its training data and their combinations of limbs.
+Exchanging arms and legs between clips and changing bone lengths makes it learn the body instead
+(in PoseAug, Gong et al., CVPR 2021, such changes are learned).
 
 Sizes: N clips, M persons, T frames, V joints.
 """
@@ -17,7 +17,7 @@ from flag3d_exp import bounds
 from flag3d_exp.data.augment.bones import MAX_RATIO, outwards
 from flag3d_exp.skeletons.layout import Layout
 
-# Joints from which limbs hang, and those within a limb from which its lower part does.
+# Joints where limbs are attached to the trunk, and joints in the middle of a limb.
 ATTACHED = ("left shoulder", "right shoulder", "left hip", "right hip")
 BENDING = ("left elbow", "right elbow", "left knee", "right knee")
 
@@ -27,12 +27,12 @@ class Bodies:
     """Random changes of the 3D joints of a batch, constant over each clip.
 
     Args:
-        probability: of changing a clip; the mirror image has its own.
-        limbs: probability that an arm or a leg of a clip is that of another clip of the batch.
-        lengths: probability that a clip has the bone lengths of another one.
-        turn: standard deviation of the angle by which each limb, and its lower part, is turned
-            about a random axis, degrees.
-        tilt: standard deviation of the angle by which the body is tilted, degrees.
+        probability: of changing a clip; mirroring has its own probability.
+        limbs: probability that an arm or a leg comes from another clip of the batch.
+        lengths: probability that a clip gets the bone lengths of another clip.
+        turn: standard deviation of the rotation of each limb, and of its lower part, about a
+            random axis, degrees.
+        tilt: standard deviation of the rotation of the body about a horizontal axis, degrees.
         mirror: probability of the mirror image.
     """
 
@@ -49,10 +49,9 @@ class Bodies:
     def __call__(
         self, joints: np.ndarray, there: np.ndarray, layout: Layout, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Joints (N, M, T, V, 3) float32, the last axis pointing up, and which are there (N, M, T,
-        V).
+        """Changed joints (N, M, T, V, 3) float32, z upwards, and whether each exists (N, M, T, V).
 
-        In a changed clip, a joint is lost where the way to it from the root is.
+        In a changed clip, a joint is missing if any joint between it and the root is missing.
         """
         changed = rng.random(len(joints)) < self.probability
         made, found = self._changed(joints, there, layout, rng)
@@ -67,7 +66,7 @@ class Bodies:
     def _changed(
         self, joints: np.ndarray, there: np.ndarray, layout: Layout, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """All clips with other limbs, lengths and turns."""
+        """All clips with exchanged and rotated limbs, other bone lengths and a tilt."""
         starts = np.array([p if p >= 0 else joint for joint, p in enumerate(layout.parents)])
         bones = joints - joints[..., starts, :]
         known = there & there[..., starts]
@@ -95,13 +94,13 @@ class Bodies:
         return turned(built, rotations(axes, tilts)), found
 
     def _turns(self, num_clips: int, rng: np.random.Generator) -> np.ndarray:
-        """(N, 3, 3) rotations of a limb."""
+        """(N, 3, 3) random rotations of a limb."""
         axes = rng.standard_normal((num_clips, 3))
         axes /= np.maximum(np.linalg.norm(axes, axis=-1, keepdims=True), 1e-9)
         return rotations(axes, np.radians(self.turn) * rng.standard_normal(num_clips))
 
     def _ratios(self, bones: np.ndarray, known: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """(N, V) float32 of new lengths to old ones."""
+        """(N, V) float32 ratios of new to old bone lengths."""
         lengths = np.linalg.norm(bones, axis=-1) * known
         means = lengths.sum((1, 2)) / np.maximum(known.sum((1, 2)), 1)  # (N, V)
         theirs = means[rng.permutation(len(bones))]
@@ -111,14 +110,14 @@ class Bodies:
 
 
 def turned(vectors: np.ndarray, matrices: np.ndarray) -> np.ndarray:
-    """(N, ..., 3) vectors of each clip turned by its matrix (N, 3, 3)."""
+    """(N, ..., 3) vectors of each clip, rotated by its matrix (N, 3, 3)."""
     shape = vectors.shape
     flat = vectors.reshape(shape[0], -1, 3)
     return (flat @ matrices.swapaxes(1, 2).astype(vectors.dtype)).reshape(shape)
 
 
 def rotations(axes: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """(N, 3, 3) by angles (N,), radians, about unit axes (N, 3) (Rodrigues)."""
+    """(N, 3, 3) rotations by angles (N,) in radians about unit axes (N, 3) (Rodrigues)."""
     x, y, z = axes.T
     zero = np.zeros_like(x)
     cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(-1, 3, 3)
@@ -128,8 +127,7 @@ def rotations(axes: np.ndarray, angles: np.ndarray) -> np.ndarray:
 
 @cache
 def parts(layout: Layout, names: tuple[str, ...]) -> tuple[list[int], ...]:
-    """For each of these joints that the layout has, the joints whose way to the root leads over it;
-    itself not."""
+    """The descendants in the layout of each named joint; joints without any are left out."""
     found = []
     for name in names:
         top = layout.joint_number(name)

@@ -1,6 +1,6 @@
-"""The movement of one person with the bone lengths of another who does the same.
+"""A person's movement with the bone lengths of another person who does the same action.
 
-As in SkateFormer (ECCV 2024). Sizes: M persons, T frames, V joints.
+From SkateFormer (ECCV 2024). Sizes: M persons, T frames, V joints.
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from flag3d_exp.data.augment.clip import Clip, happens
 from flag3d_exp.data.poses import Poses, poses_of
 from flag3d_exp.skeletons.layout import Layout
 
-NUM_FRAMES = 8  # of a recording, from which its bones are measured
-MAX_RATIO = 2.0  # of two lengths; what differs more is a fault of the data
+NUM_FRAMES = 8  # of a recording, in which its bones are measured
+MAX_RATIO = 2.0  # of two lengths; a larger ratio is an error in the data
 
 
 @dataclass(frozen=True)
 class BoneLengths:
-    """Each bone keeps its direction and gets its length in another recording of the class; 3D only.
+    """Give each bone its length in another recording of the class, keeping its direction; 3D only.
 
     In 2D a bone's length depends on the view. All persons of a clip change by the same ratios.
 
@@ -38,7 +38,7 @@ class BoneLengths:
         bounds.check(self, "augment.bones")
 
     def __call__(self, clip: Clip, rng: np.random.Generator) -> Clip:
-        """The clip with the lengths of a donor."""
+        """The clip with the bone lengths of a donor."""
         if not happens(self.probability, rng) or not clip.donors:
             return clip
         donor: Recording = clip.donors[int(rng.integers(len(clip.donors)))]
@@ -55,8 +55,8 @@ class BoneLengths:
 
 
 def lengths(poses: Poses, layout: Layout) -> np.ndarray:
-    """(V,) median length of the bone to each joint where both ends are seen; 0 where they never
-    are, and for the root."""
+    """(V,) median bone length to each joint over frames that show both ends; 0 for the root and
+    for bones that are never seen."""
     parents = np.array([p if p >= 0 else joint for joint, p in enumerate(layout.parents)])
     starts = poses.joints(parents)
     both = poses.visible & starts.visible
@@ -69,9 +69,9 @@ def lengths(poses: Poses, layout: Layout) -> np.ndarray:
 
 
 def with_ratios(poses: Poses, layout: Layout, ratios: np.ndarray) -> Poses:
-    """Poses whose bones are `ratios` (V,) times as long, built outwards from the root.
+    """Poses with bones scaled by `ratios` (V,), built outwards from the root.
 
-    A missing joint takes its parent's place first, so that what is stored for it changes nothing.
+    A missing joint takes its parent's position first, so that its stored value has no effect.
     """
     order = outwards(layout)
     filled, built = poses.keypoints.copy(), poses.keypoints.copy()
@@ -93,7 +93,7 @@ def with_ratios(poses: Poses, layout: Layout, ratios: np.ndarray) -> Poses:
 
 @cache
 def outwards(layout: Layout) -> tuple[int, ...]:
-    """The joints so that each stands after its parent."""
+    """The joints in an order in which each comes after its parent."""
     order: list[int] = []
     while len(order) < layout.num_joints:
         order += [

@@ -1,8 +1,8 @@
-"""Virtual cameras: 3D joints in metres become pixels of another layout, as a pose estimator gives.
+"""Virtual cameras: project 3D joints in metres to pixels of another layout.
 
-As in OrientationAware-HAR (ICPR 2026), where training on many views helped across views. Joints of
-the face, which motion capture lacks, are put where a face has them. No joint hides another; `noise`
-adds an estimator's errors.
+The result looks like the output of a pose estimator. From OrientationAware-HAR (ICPR 2026), where
+training on many views improved cross-view recognition. Joints of the face, which motion capture
+lacks, are put at average positions. Occlusion is not modelled; `noise` adds an estimator's errors.
 
 Sizes: M persons, T frames, V joints, W joints of the target.
 """
@@ -22,11 +22,11 @@ from flag3d_exp.errors import UserError
 from flag3d_exp.skeletons.layout import Layout, load_layout
 from flag3d_exp.skeletons.mapping import joint_sources
 
-SENSOR = 36.0  # millimetres of the image's width
-NEAREST = 0.3  # metres in front of the camera; what is nearer is drawn as if there
-UPWARD = {"x": (1, 2, 0), "y": (2, 0, 1), "z": (0, 1, 2)}  # the axes in an order that ends upwards
-# Places of the face from the middle of the shoulders, to the left, ahead and up; of the distance
-# from there to the head.
+SENSOR = 36.0  # sensor width, millimetres
+NEAREST = 0.3  # metres in front of the camera; nearer points are moved to this depth
+UPWARD = {"x": (1, 2, 0), "y": (2, 0, 1), "z": (0, 1, 2)}  # order of axes, upwards last
+# Offsets of the face's joints from the middle of the shoulders (left, ahead, up), in units of the
+# distance from there to the head.
 FACE = {
     "nose": (0.0, 0.52, 0.76),
     "left eye": (0.12, 0.44, 0.92),
@@ -39,22 +39,22 @@ TEST_SEED = 0
 
 @dataclass(frozen=True)
 class VirtualCameras:
-    """Each training clip seen by a camera of its own; a test recording always by the same one.
+    """Project each training clip with its own random camera, and a test recording with a fixed one.
 
-    Recordings that are 2D already stay as they are.
+    2D recordings are not changed.
 
     Args:
-        recorded: layout of the 3D joints; None: no recording has any.
-        layout: layout of the joints that are seen.
+        recorded: layout of the 3D joints; None if all recordings are 2D.
+        layout: layout of the projected joints.
         up: the upward axis of the recordings.
         image_shape: height and width in pixels.
         focal: range of the focal length, millimetres on a sensor 36 mm wide.
         distance: range of the distance from the middle of the movement, metres.
         height: range of the height above the lowest joint, metres.
         azimuth: range of the direction from which the camera looks, degrees.
-        roll: largest turn of the camera about its axis, degrees.
-        hidden: names of joints that the estimators of the target do not report.
-        key: what refusals call these settings.
+        roll: largest rotation of the camera about its optical axis, degrees.
+        hidden: names of joints that the simulated estimators do not report.
+        key: the name of these settings in error messages.
     """
 
     recorded: str | None
@@ -98,11 +98,11 @@ class VirtualCameras:
 
     @cached_property
     def seen(self) -> Layout:
-        """The layout of the joints that are seen."""
+        """The layout of the projected joints."""
         return load_layout(self.layout)
 
     def __call__(self, clip: Clip, rng: np.random.Generator) -> Clip:
-        """The clip in pixels; all joints that are seen have score 1."""
+        """The clip in pixels; every visible joint has score 1."""
         if self.recorded is None or clip.poses.keypoints.shape[-1] == 2:
             return clip
         seen = self.seen
@@ -119,7 +119,7 @@ class VirtualCameras:
         )
 
     def filmed(self, recording: Recording) -> Recording:
-        """The recording as its own camera sees it, which its name decides."""
+        """The recording projected with its own camera, which is seeded by its name."""
         if self.recorded is None or recording.keypoints.shape[-1] == 2:
             return recording
         rng = np.random.default_rng((TEST_SEED, zlib.crc32(recording.name.encode())))
@@ -139,7 +139,7 @@ class VirtualCameras:
         return self.view(points[poses.visible], rng).pixels(points)
 
     def view(self, points: np.ndarray, rng: np.random.Generator) -> "View":
-        """A camera that looks at the middle of some points (n, 3), whose last axis points up."""
+        """A random camera that looks at the middle of some points (n, 3), z upwards."""
         low, high = points.min(0), points.max(0)
         target = (low + high) / 2
         azimuth = np.radians(rng.uniform(*self.azimuth))
@@ -157,7 +157,7 @@ class View:
     """A camera.
 
     Args:
-        place: (3,) float32, metres.
+        place: (3,) float32 position, metres.
         axes: (3, 3) float32, rows: right, down and ahead.
         focal: focal length in pixels.
         image_shape: height and width in pixels.
@@ -181,7 +181,7 @@ class View:
 
 
 def looking(place: np.ndarray, target: np.ndarray, roll: float) -> np.ndarray:
-    """(3, 3) rows: right, down and ahead of a camera at `place` that looks at `target`."""
+    """(3, 3) axes (rows: right, down, ahead) of a camera at `place` that looks at `target`."""
     ahead = (target - place) / max(np.linalg.norm(target - place), 1e-9)
     right = np.cross(ahead, [0.0, 0.0, 1.0])
     right /= max(np.linalg.norm(right), 1e-9)
@@ -191,9 +191,9 @@ def looking(place: np.ndarray, target: np.ndarray, roll: float) -> np.ndarray:
 
 
 def relaid(poses: Poses, source: Layout, target: Layout) -> Poses:
-    """3D poses (M, T, V) with the joints of another layout (M, T, W).
+    """3D poses (M, T, V) converted to the joints of another layout (M, T, W).
 
-    A joint that is the mean of several is there if all of them are.
+    A joint that is the mean of several is visible if all of them are visible.
     """
     weights = mean_weights(source, target)
     keypoints = weights @ poses.keypoints  # (M, T, W, 3)
@@ -206,7 +206,7 @@ def relaid(poses: Poses, source: Layout, target: Layout) -> Poses:
 
 @cache
 def mean_weights(source: Layout, target: Layout) -> np.ndarray:
-    """(W, V) what joints of the source are multiplied with to give those of the target."""
+    """(W, V) weights of the source's joints in each joint of the target."""
     weights = np.zeros((target.num_joints, source.num_joints), np.float32)
     for joint, numbers in enumerate(joint_sources(source, target)):
         weights[joint, list(numbers)] = 1 / max(len(numbers), 1)
@@ -216,7 +216,7 @@ def mean_weights(source: Layout, target: Layout) -> np.ndarray:
 def with_face(
     poses: Poses, source: Layout, target: Layout, keypoints: np.ndarray, visible: np.ndarray
 ) -> None:
-    """Put the joints of the face that the source lacks into `keypoints` and `visible`."""
+    """Add the joints of the face that the source lacks to `keypoints` and `visible`."""
     names = ("head", "left shoulder", "right shoulder")
     known = [source.joint_number(name) for name in names]
     numbers = [number for number in known if number is not None]

@@ -1,4 +1,4 @@
-"""What an augmentation takes and returns.
+"""The input and output of an augmentation.
 
 Sizes: M persons, T frames, V joints, D coordinates.
 """
@@ -16,13 +16,13 @@ from flag3d_exp.skeletons.layout import Layout
 
 @dataclass(frozen=True)
 class Clip:
-    """Poses, and what an augmentation may have to know of them.
+    """Poses, and facts about them that augmentations need.
 
     Args:
         poses: (M, T, V, D).
         layout: of the joints.
-        image_shape: (height, width) that the keypoints are pixels of; None if they are no pixels.
-        donors: recordings of the same class, the clip's own among them.
+        image_shape: (height, width) in pixels; None if the keypoints are not in pixels.
+        donors: recordings of the same class, including the clip's own.
     """
 
     poses: Poses
@@ -36,11 +36,11 @@ class Clip:
 
 
 class Augmentation(Protocol):
-    """A random change: a frozen dataclass whose attribute `stage` says what it changes.
+    """A random change: a frozen dataclass whose attribute `stage` says when it is applied.
 
-    With `recording`, it changes joints as they were recorded, before they are normalised and made a
-    stream. With `clip`, it changes what the network gets. Streams are linear in the joints, so such
-    a change must be linear in the coordinates; then joint, bone and motion clips agree.
+    With `recording`, it is applied to the recorded joints, before normalisation and the stream.
+    With `clip`, it is applied to the network's input. A stream is a linear map of the joints, so
+    such a change must be linear in the coordinates; then joint, bone and motion clips agree.
     """
 
     @property
@@ -49,7 +49,7 @@ class Augmentation(Protocol):
         ...
 
     def __call__(self, clip: Clip, rng: np.random.Generator) -> Clip:
-        """Another clip. It draws nothing from `rng` where its settings switch it off."""
+        """The changed clip. Draws nothing from `rng` if the settings switch the change off."""
         ...
 
 
@@ -59,10 +59,10 @@ def happens(probability: float, rng: np.random.Generator) -> bool:
 
 
 def box_size(poses: Poses, num_frames: int = 16) -> float:
-    """The median over frames of the longer side of the box around a person; 0 if nobody is seen.
+    """Median over frames of the longer side of a person's bounding box; 0 if nobody is visible.
 
     Args:
-        num_frames: how many evenly spaced frames to look at.
+        num_frames: number of evenly spaced frames to measure.
     """
     frames = np.linspace(0, poses.visible.shape[1] - 1, num_frames).astype(np.int64)
     some = poses.frames(np.unique(frames))
@@ -77,7 +77,7 @@ def box_size(poses: Poses, num_frames: int = 16) -> float:
 def in_stretches(
     num_frames: int, share: float, length: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """(T,) bool: true in stretches of `length` frames that cover about this share of the frames."""
+    """(T,) bool: random runs of `length` frames that cover about this share of all frames."""
     if share <= 0:
         return np.zeros(num_frames, bool)
     begins = np.cumsum(rng.random(num_frames + length) < min(share / length, 1.0))
@@ -85,7 +85,7 @@ def in_stretches(
 
 
 def check_range(name: str, pair: Sequence[float], high: float | None = None) -> str | None:
-    """What is wrong with a range of shares, [least, largest], above 0 and up to `high`."""
+    """An error message if a range [least, largest] is not rising, above 0 and at most `high`."""
     if len(pair) == 2 and 0 < pair[0] <= pair[1] and (high is None or pair[1] <= high):
         return None
     limit = "above 0" if high is None else f"above 0 and at most {high:g}"

@@ -1,6 +1,6 @@
-"""Joints lost for a clip or for a stretch of frames, and an axis set to 0.
+"""Drop joints for a whole clip or for a range of frames, or set an axis to 0.
 
-Stretches and axes as in SkateFormer (ECCV 2024).
+`DropStretch` and `DropAxis` are from SkateFormer (ECCV 2024).
 """
 
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from flag3d_exp.errors import UserError
 
 @dataclass(frozen=True)
 class DropJoints:
-    """Joints missing for the whole clip.
+    """Drop joints for the whole clip.
 
     Args:
-        probability: of losing each joint.
+        probability: of dropping each joint.
     """
 
     probability: Annotated[float, ">= 0, <= 1"] = 0.0
@@ -31,7 +31,7 @@ class DropJoints:
         bounds.check(self, "augment.joints")
 
     def __call__(self, clip: Clip, rng: np.random.Generator) -> Clip:
-        """The clip without some of its joints."""
+        """The clip without the dropped joints."""
         if not self.probability:
             return clip
         dropped = rng.random(clip.layout.num_joints) < self.probability
@@ -40,12 +40,12 @@ class DropJoints:
 
 @dataclass(frozen=True)
 class DropStretch:
-    """Joints missing for a stretch of frames.
+    """Drop joints for a range of frames.
 
     Args:
         probability: of changing a clip.
-        joints: range of the share of the joints that are lost.
-        frames: range of the share of the clip for which they are.
+        joints: range of the share of joints to drop.
+        frames: range of the share of frames in which to drop them.
     """
 
     probability: Annotated[float, ">= 0, <= 1"] = 0.0
@@ -61,7 +61,7 @@ class DropStretch:
                 raise UserError(fault)
 
     def __call__(self, clip: Clip, rng: np.random.Generator) -> Clip:
-        """The clip without some joints for some time."""
+        """The clip without some joints in a range of frames."""
         if not happens(self.probability, rng):
             return clip
         poses = clip.poses
@@ -77,7 +77,7 @@ class DropStretch:
 
 @dataclass(frozen=True)
 class DropAxis:
-    """One coordinate of all joints set to 0; 3D only.
+    """Set one coordinate of all joints to 0; 3D only.
 
     Args:
         probability: of changing a clip.
@@ -92,7 +92,7 @@ class DropAxis:
         bounds.check(self, "augment.axis")
 
     def __call__(self, clip: Clip, rng: np.random.Generator) -> Clip:
-        """The clip without one of its axes; no joint goes missing by it."""
+        """The clip with one axis set to 0; all joints stay visible."""
         if not happens(self.probability, rng):
             return clip
         axis = int(rng.integers(clip.poses.keypoints.shape[-1]))

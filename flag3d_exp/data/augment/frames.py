@@ -1,4 +1,4 @@
-"""Which frames make a training clip: of a part of the recording, and with a change of tempo."""
+"""Choice of a training clip's frames: a temporal crop and a change of tempo."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -19,9 +19,9 @@ class Frames:
     NeurIPS 2024).
 
     Args:
-        part: range of the share of the recording from which the clip is taken.
-        tempo: largest departure from the mean speed, 0 to below 1: one half of the clip is passed
-            faster, the other slower.
+        part: range of the share of the recording that the crop keeps.
+        tempo: largest relative change of speed, 0 to below 1: one half of the clip is faster, the
+            other slower.
     """
 
     part: tuple[float, float] = (1.0, 1.0)
@@ -35,7 +35,7 @@ class Frames:
             raise UserError(fault)
 
     def __call__(self, num_frames: int, clip_len: int, rng: np.random.Generator) -> np.ndarray:
-        """(clip_len,) numbers of frames of a recording of `num_frames`."""
+        """(clip_len,) indices into the frames of a recording of `num_frames`."""
         indices = clip_indices(num_frames, clip_len, rng, self.part)
         if not self.tempo:
             return indices

@@ -1,4 +1,4 @@
-"""Left and right exchanged."""
+"""Mirroring."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -12,10 +12,10 @@ from flag3d_exp.data.augment.clip import Clip, happens
 
 @dataclass(frozen=True)
 class Mirror:
-    """The mirror image: x negated, or flipped in the image, and left and right joints exchanged.
+    """Negate x, or flip it in the image, and exchange left and right joints.
 
     Args:
-        probability: of mirroring a clip; 0 where classes name a side.
+        probability: of mirroring a clip; use 0 if class names contain a side (left, right).
     """
 
     probability: Annotated[float, ">= 0, <= 1"] = 0.0

@@ -1,4 +1,4 @@
-"""Two clips in one, with the labels of both (mixup, Zhang et al., ICLR 2018)."""
+"""Mixup: mix two clips and their labels (Zhang et al., ICLR 2018)."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -10,12 +10,12 @@ from flag3d_exp import bounds
 
 @dataclass(frozen=True)
 class Mixup:
-    """A weighted mean of the clip and of another; the loss is weighted the same way.
+    """Replace a clip by its weighted mean with another; the loss uses the same weights.
 
     Args:
         probability: of mixing a clip.
-        alpha: the weight is drawn from Beta(alpha, alpha); a small one leaves most clips nearly
-            pure.
+        alpha: the weight is drawn from Beta(alpha, alpha); with a small alpha, most weights are
+            near 0 or 1.
     """
 
     probability: Annotated[float, ">= 0, <= 1"] = 0.0
@@ -27,7 +27,7 @@ class Mixup:
         bounds.check(self, "augment.mixup")
 
     def drawn(self, num_recordings: int, rng: np.random.Generator) -> tuple[int, float]:
-        """The index of the other recording, and the weight of the first clip; 1 if it stays."""
+        """The other recording's index and the weight of the first clip; 1 if it is not mixed."""
         if rng.random() >= self.probability:
             return 0, 1.0
         weight = float(rng.beta(self.alpha, self.alpha))
@@ -37,8 +37,8 @@ class Mixup:
 def mixed(clips: np.ndarray, others: np.ndarray, weight: float) -> np.ndarray:
     """`weight * clips + (1 - weight) * others`, each (..., V, C).
 
-    A joint that is missing from `clips` stays missing; one that only `others` lack is as in
-    `clips`.
+    A joint that is missing in `clips` stays missing. A joint that is missing only in `others` keeps
+    its value in `clips`.
     """
     here, there = clips.any(-1, keepdims=True), others.any(-1, keepdims=True)
     mean = np.float32(weight) * clips + np.float32(1 - weight) * others

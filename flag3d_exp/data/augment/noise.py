@@ -1,7 +1,8 @@
-"""The errors of a pose estimator: jitter, confidences, lost joints and frames, exchanged sides.
+"""Simulated errors of a pose estimator: jitter, scores, lost joints and frames, swapped sides.
 
-The model and its figures are MotionBERT's (Zhu et al., ICCV 2023, whose coordinates are within
-[-1, 1] of an image that a person fills half of): displacements at key frames, linear in between.
+The noise model and its constants are from MotionBERT (Zhu et al., ICCV 2023): displacements at key
+frames, interpolated linearly. MotionBERT's coordinates are within [-1, 1] of an image, and a person
+fills half of it.
 
 Sizes: M persons, T frames, V joints, D coordinates, K key frames.
 """
@@ -17,27 +18,27 @@ from flag3d_exp.data.augment.clip import Clip, box_size, happens, in_stretches
 from flag3d_exp.data.poses import Poses
 from flag3d_exp.skeletons.layout import Layout, adjacency, hop_distance
 
-SMALL = (0.0035, 0.0095)  # standard deviation at the middle of the body and at its ends
-LIKELY = (0.999, 0.75)  # probability of a small error there
-LARGE = 0.03  # the others are even within this
-JITTER = 0.002  # from frame to frame
+SMALL = (0.0035, 0.0095)  # standard deviation of a small error: middle of the body, its ends
+LIKELY = (0.999, 0.75)  # probability that an error is small: middle of the body, its ends
+LARGE = 0.03  # other errors are uniform within plus and minus this
+JITTER = 0.002  # standard deviation of independent noise in each frame
 # Confidence at a displacement d: A / (d + A) + B d + N(MEAN, DEVIATION).
 A, B, MEAN, DEVIATION = 0.028, 1.1, -0.0046, 0.143
-LEAST_SCORE = 0.02  # of a joint that is there
+LEAST_SCORE = 0.02  # of a visible joint
 
 
 @dataclass(frozen=True)
 class DetectorNoise:
-    """Joints as an estimator would have found them. Lengths are shares of the person's box.
+    """Add the errors of a pose estimator. Lengths are relative to the person's bounding box.
 
     Args:
         probability: of changing a clip.
         strength: factor on all displacements.
-        key_frames: how many displacements are drawn over the recording.
-        missing: share of the joints that are lost, frame by frame.
-        missing_frames: share of the frames in which all are.
-        exchanged: share of the time in which left and right are exchanged.
-        exchange_frames: frames for which they stay so.
+        key_frames: number of key frames at which displacements are drawn.
+        missing: share of the joints that are lost, drawn for each frame.
+        missing_frames: share of the frames in which all joints are lost.
+        exchanged: share of the frames in which left and right are exchanged.
+        exchange_frames: length of each exchange, in frames.
     """
 
     probability: Annotated[float, ">= 0, <= 1"] = 0.0
@@ -54,7 +55,7 @@ class DetectorNoise:
         bounds.check(self, "augment.noise")
 
     def __call__(self, clip: Clip, rng: np.random.Generator) -> Clip:
-        """The clip with errors; scores, where there are any, fall with the displacement."""
+        """The clip with errors; scores, if known, fall with the displacement."""
         if not happens(self.probability, rng):
             return clip
         poses = clip.poses
@@ -76,7 +77,7 @@ class DetectorNoise:
 
 
 def exchanged(poses: Poses, frames: np.ndarray, layout: Layout) -> Poses:
-    """Poses with left and right exchanged in the (T,) chosen frames."""
+    """Poses with left and right exchanged in the chosen frames (T,) bool."""
     if not frames.any():
         return poses
     others = poses.joints(layout.mirror_order)
@@ -94,7 +95,7 @@ def exchanged(poses: Poses, frames: np.ndarray, layout: Layout) -> Poses:
 def displacement(
     shape: tuple[int, int, int, int], layout: Layout, key_frames: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """(M, T, V, D) float32 errors in sizes of a person: drawn at K frames, linear in between."""
+    """(M, T, V, D) float32 errors relative to a person's size: drawn at K frames, interpolated."""
     num_persons, num_frames, num_joints, num_coordinates = shape
     far = remoteness(layout)
     deviation = (SMALL[0] + (SMALL[1] - SMALL[0]) * far).astype(np.float32)
@@ -114,14 +115,14 @@ def displacement(
 def lost(
     shape: tuple[int, ...], joints: float, frames: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """(M, T, V) bool: joints that are lost alone or with their whole frame."""
+    """(M, T, V) bool: joints that are lost, either single ones or all of a frame."""
     single = rng.random(shape, np.float32) < joints
     whole = rng.random((*shape[:2], 1), np.float32) < frames
     return single | whole
 
 
 def confidence(distance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Scores of joints that are off by these distances, of which a person's size is 1."""
+    """Scores of joints with errors of these distances, relative to a person's size."""
     mean = A / (distance + A) + B * distance + MEAN
     drawn = mean + DEVIATION * rng.standard_normal(distance.shape, np.float32)
     return np.clip(drawn, LEAST_SCORE, 1).astype(np.float32)
@@ -129,7 +130,7 @@ def confidence(distance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 @cache
 def remoteness(layout: Layout) -> np.ndarray:
-    """(V,) hops of each joint from the centre of the skeleton, as a share of the most."""
+    """(V,) hops from each joint to the skeleton's centre, divided by the largest."""
     hops = hop_distance(adjacency(layout, "binary_adj")[0])[layout.center]
     hops = np.where(np.isfinite(hops), hops, 0)
     return hops / max(hops.max(), 1)

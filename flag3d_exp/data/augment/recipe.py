@@ -1,4 +1,4 @@
-"""All augmentations of a run, by what they change: what `augment` in a configuration describes."""
+"""All augmentations of a run, sorted by stage: the `augment` group of a configuration."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -21,13 +21,13 @@ SIDES = re.compile(r"\b(left|right)\b")
 
 @dataclass(frozen=True)
 class Recipe:
-    """Augmentations in the order in which they act.
+    """Augmentations in the order in which they are applied.
 
     Args:
-        frames: which frames make a clip.
-        recordings: changes of joints as they were recorded.
-        clips: changes of what the network gets.
-        mixup: mixes two clips; None: none does.
+        frames: chooses the frames of a clip.
+        recordings: changes of the recorded joints.
+        clips: changes of the network's input.
+        mixup: mixes two clips; None: clips are not mixed.
     """
 
     frames: Frames = Frames()
@@ -37,12 +37,12 @@ class Recipe:
 
     @cached_property
     def cameras(self) -> VirtualCameras | None:
-        """What sees 3D recordings as 2D ones, if anything does."""
+        """The virtual cameras that project 3D recordings to 2D; None if there are none."""
         found = (step for step in self.recordings if isinstance(step, VirtualCameras))
         return next((one for one in found if one.recorded is not None), None)
 
     def recorded(self, clip: Clip, rng: np.random.Generator) -> Clip:
-        """The recorded joints with their changes."""
+        """The recorded joints after the changes of recordings."""
         if self.cameras is not None and clip.poses.keypoints.shape[-1] == 3:
             clip = replace(clip, layout=self.cameras.skeleton)
         for change in self.recordings:
@@ -50,16 +50,16 @@ class Recipe:
         return clip
 
     def changed(self, clip: Clip, rng: np.random.Generator) -> Clip:
-        """The network's clip with its changes."""
+        """The network's clip after the changes of clips."""
         for change in self.clips:
             clip = change(clip, rng)
         return clip
 
     def check_fit(self, num_coordinates: int) -> None:
-        """Refuse what is for data of another number of coordinates, unless it is switched off.
+        """Refuse active augmentations that need another number of coordinates.
 
         Raises:
-            UserError: naming the augmentation.
+            UserError: there is one; the message names it.
         """
         num_now = 3 if self.cameras is not None else num_coordinates  # as they are recorded
         for change in (*self.recordings, *self.clips):
@@ -76,7 +76,7 @@ class Recipe:
                 num_now = 2
 
     def doubts(self, classes: Sequence[str]) -> list[str]:
-        """What may be wrong with the recipe for classes of these names, a sentence each."""
+        """Warnings about the recipe for classes of these names, a sentence each."""
         sided = [name for name in classes if len(set(SIDES.findall(name.lower()))) == 1]
         probability = max((c.probability for c in self.clips if isinstance(c, Mirror)), default=0)
         if not sided or not probability:
@@ -91,10 +91,10 @@ NOTHING = Recipe()
 
 
 def recipe(steps: Mapping[str, Any] | Sequence[Any]) -> Recipe:
-    """The recipe of augmentations, which may be given by name; None stands for one left out.
+    """The recipe of a list of augmentations, or of a mapping from names; None is skipped.
 
     Raises:
-        UserError: one of two for frames or mixup, or an object that is no augmentation.
+        UserError: there are two for frames or mixup, or an object is not an augmentation.
     """
     named = steps.items() if isinstance(steps, Mapping) else enumerate(steps)
     found: dict[str, list[Any]] = {"frames": [], "recording": [], "clip": [], "pair": []}

@@ -1,8 +1,9 @@
-"""A turn about the vertical axis of people who were recorded in 2D, with a guessed depth.
+"""Rotate persons recorded in 2D about the vertical axis, with an estimated depth.
 
-A bone that looks shorter than it is at its longest points out of the image by as much as is lacking
-(Taylor, Reconstruction of articulated objects from point correspondences, CVIU 2000). Towards or
-away from the camera is not known: the sign is drawn.
+A bone that is shorter in a frame than its largest length points out of the image plane; its depth
+follows from the difference (Taylor, Reconstruction of articulated objects from point
+correspondences, CVIU 2000). Whether it points towards or away from the camera is unknown, so the
+sign is random.
 
 Sizes: M persons, T frames, V joints.
 """
@@ -20,12 +21,12 @@ from flag3d_exp.skeletons.layout import Layout
 
 # Half of the distance between left and right, as a share of the trunk's length.
 HALF_WIDTHS = {"shoulder": 0.35, "hip": 0.18}
-LONGEST = 0.95  # quantile of a bone's lengths that is taken for its true length
+LONGEST = 0.95  # quantile of a bone's lengths that is used as its true length
 
 
 @dataclass(frozen=True)
 class Turn:
-    """The foreshortening that another view would cause, constant over a clip; 2D only.
+    """Foreshorten as another view would, by one angle for the whole clip; 2D only.
 
     Args:
         probability: of changing a clip.
@@ -42,7 +43,7 @@ class Turn:
         bounds.check(self, "augment.turn")
 
     def __call__(self, clip: Clip, rng: np.random.Generator) -> Clip:
-        """The clip seen from another side."""
+        """The clip as seen from another direction."""
         if not happens(self.probability, rng):
             return clip
         angle = rng.uniform(-self.angle, self.angle)
@@ -51,7 +52,7 @@ class Turn:
 
 
 def turned(poses: Poses, depth: np.ndarray, angle: float) -> Poses:
-    """2D poses after a turn by `angle` about the vertical line through the middle of their joints.
+    """2D poses rotated by `angle` about the vertical line through the mean of their joints.
 
     Args:
         depth: (M, T, V) in the units of the keypoints.
@@ -71,8 +72,8 @@ def turned(poses: Poses, depth: np.ndarray, angle: float) -> Poses:
 def guessed_depth(poses: Poses, layout: Layout, rng: np.random.Generator) -> np.ndarray:
     """(M, T, V) depth of each joint relative to the root.
 
-    Shoulders and hips are as far apart as the trunk's length suggests, one side in front. Every
-    other bone has a sign of its own, that of its mirror image.
+    Shoulders and hips get the width that the trunk's length suggests, with a random side in front.
+    Every other bone gets a random sign, the same as its mirrored bone.
     """
     keypoints = poses.keypoints.astype(np.float32)
     partner = layout.mirror_order
@@ -105,7 +106,7 @@ def bone_depth(
     partner: np.ndarray,
     layout: Layout,
 ) -> np.ndarray:
-    """(M, T) how far the bone to a joint points out of the image; 0 where it is not seen."""
+    """(M, T) depth of the bone to a joint, out of the image plane; 0 where it is not visible."""
     found, both = [], []
     for end in {joint, int(partner[joint])}:
         start = layout.parents[end]
@@ -121,7 +122,7 @@ def bone_depth(
 
 
 def half_widths(layout: Layout) -> dict[int, float]:
-    """The joints of shoulders and hips, and half their distance in lengths of the trunk."""
+    """The joints of shoulders and hips, and half their distance relative to the trunk's length."""
     found = {}
     for name, share in HALF_WIDTHS.items():
         pair = [layout.joint_number(f"{side} {name}") for side in ("left", "right")]
@@ -131,7 +132,7 @@ def half_widths(layout: Layout) -> dict[int, float]:
 
 
 def trunk_length(poses: Poses, layout: Layout) -> float:
-    """From the middle of the shoulders to that of the hips, at its longest; 0 if never seen."""
+    """Longest distance between the middles of shoulders and hips; 0 if they are never visible."""
     names = ("left shoulder", "right shoulder", "left hip", "right hip")
     numbers = [layout.joint_number(name) for name in names]
     joints = [number for number in numbers if number is not None]
@@ -146,6 +147,6 @@ def trunk_length(poses: Poses, layout: Layout) -> float:
 
 
 def nearly_longest(lengths: np.ndarray) -> float:
-    """The length that a share `LONGEST` of them do not exceed."""
+    """The quantile `LONGEST` of some lengths."""
     place = int(LONGEST * (len(lengths) - 1))
     return float(np.partition(lengths, place)[place])

@@ -1,1 +1,1 @@
-"""Readers of the files that recordings come in, and the conversion between them."""
+"""Readers of file formats with recordings, and their conversion to annotation files."""

@@ -1,9 +1,9 @@
-"""AlphaPose's results, and those in COCO's form that Detectron2 and others write.
+"""Results of AlphaPose, and results in COCO's format, as Detectron2 and others write them.
 
     [{"image_id": "12.jpg", "keypoints": [x, y, score, ...], "score": 2.9, "idx": [0.0]}, ...]
 
-There is an entry for each person in each frame; the number in `image_id` is the frame's. AlphaPose
-writes other forms for other programs: a mapping from images to persons.
+Each entry is a person in a frame; the number in `image_id` is the frame. AlphaPose can also write
+mappings from images to persons, for other programs.
 
 Sizes: n detections, V joints.
 """
@@ -19,7 +19,7 @@ from flag3d_exp.errors import UserError
 
 LAYOUTS = {17: "coco", 18: "openpose", 26: "halpe26", 133: "wholebody"}
 IMAGE = re.compile(r"^(.*?)(\d+)(?:_keypoints|_rendered)?(?:\.\w{1,5})?$", re.DOTALL)
-PERSONS = ("bodies", "people")  # of --format cmu and open
+PERSONS = ("bodies", "people")  # keys in files of `--format cmu` and `--format open`
 JOINTS = ("joints", "pose_keypoints_2d")
 MAX_FRAME = 10**9
 
@@ -31,7 +31,7 @@ def is_results(content: Any) -> bool:
 
 
 def is_by_image(content: Any) -> bool:
-    """Whether it maps images to persons, as `--format cmu`, `--format open` and PoseFlow do."""
+    """Whether it maps images to persons, as in files of `--format cmu`, `open` and PoseFlow."""
     if not isinstance(content, dict) or not content:
         return False
     image, persons = next(iter(content.items()))
@@ -43,10 +43,10 @@ def is_by_image(content: Any) -> bool:
 
 
 def read_results(name: str, content: Any) -> list[Detections]:
-    """The persons of each video of a list of results, in the order in which they begin.
+    """The persons of each video of a list of results, in order of the videos' first entries.
 
     Raises:
-        UserError: what is wrong with an entry.
+        UserError: an entry is invalid.
     """
     flagged = True
     videos: dict[str, Rows] = {}
@@ -64,7 +64,7 @@ def read_results(name: str, content: Any) -> list[Detections]:
 
 
 def read_by_image(name: str, content: Any) -> list[Detections]:
-    """The same of a mapping from images to persons."""
+    """The persons of each video of a mapping from images to persons."""
     videos: dict[str, Rows] = {}
     for image, persons in content.items():
         try:
@@ -79,21 +79,21 @@ def read_by_image(name: str, content: Any) -> list[Detections]:
 
 
 def frame_of(image: Any) -> tuple[str, int]:
-    """The video and the number of the frame that an image's name, or its number, says.
+    """The video and the frame number in an image's name or number.
 
     Raises:
-        UserError: the name has no number.
+        UserError: the name contains no number.
     """
     if isinstance(image, int | float) and not isinstance(image, bool):
         return "", whole(image, "image_id", MAX_FRAME)
     match = IMAGE.match(image) if isinstance(image, str) and len(image) < 500 else None
     if match is None or len(match[2]) > 12:
-        raise UserError(f"`image_id` must have the number of a frame in it; got {image!r:.60}.")
+        raise UserError(f"`image_id` must contain a frame number; got {image!r:.60}.")
     return match[1].strip("_-. /"), whole(int(match[2]), "image_id", MAX_FRAME)
 
 
 def identity_of(value: Any) -> int:
-    """The identity in `idx`: a number, or the first in lists of lists; -1 where there is none."""
+    """The identity in `idx`: a number, or the first of nested lists; -1 if there is none."""
     for _ in range(4):
         if isinstance(value, list):
             value = value[0] if value else None

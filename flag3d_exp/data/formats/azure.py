@@ -1,4 +1,4 @@
-"""Azure Kinect's body tracking, as the SDK's `offline_processor` writes it: JSON, millimetres.
+"""Azure Kinect body tracking: JSON of the SDK's `offline_processor`, in millimetres.
 
     {"joint_names": [...], "frames": [{"frame_id": 0, "bodies": [{"body_id": 1,
      "joint_positions": (32, 3)}]}]}
@@ -14,7 +14,7 @@ from flag3d_exp.errors import UserError
 
 
 def is_recording(content: Any) -> bool:
-    """Whether a JSON file's content is of Azure Kinect."""
+    """Whether a JSON file's content is a recording of Azure Kinect."""
     if not isinstance(content, dict) or not isinstance(content.get("frames"), list):
         return False
     frame = content["frames"][0] if content["frames"] else None
@@ -25,7 +25,7 @@ def read_recording(name: str, content: Any) -> Detections:
     """The bodies of a recording.
 
     Raises:
-        UserError: what is wrong, and in which frame.
+        UserError: the content is invalid; the message names the frame.
     """
     rows = Rows()
     for at, frame in enumerate(entries(content["frames"], "frames")):

@@ -1,8 +1,8 @@
 """BVH motion capture files: a hierarchy of joints, and rotations in each frame.
 
-The places of joints follow from the hierarchy's offsets and the frame's rotations, which apply in
-the order in which a joint lists its channels. y is upwards. The unit is not said: it is the one in
-which the skeleton is as large as a person.
+Joint positions are computed from the hierarchy's offsets and the frame's rotations, which are
+applied in the order of a joint's channels. y is upwards. BVH files do not state their unit; it is
+the one in which the skeleton has the size of a person.
 
 Sizes: T frames, B joints of the file, V joints of the layout, K channels.
 """
@@ -19,7 +19,8 @@ from flag3d_exp.skeletons.layout import words
 
 MAX_JOINTS, MAX_FRAMES, MAX_DEPTH = 500, 200_000, 100
 AXES = {"X": 0, "Y": 1, "Z": 2}
-# What the names of common skeletons are in layouts: of a limb, the joint where its bone begins.
+# Joint names of common skeletons and their names in layouts; a limb's name means the joint where
+# its bone begins.
 SAME = {
     "hips": "base of spine",
     "spine": "middle of spine",
@@ -42,12 +43,12 @@ SAME = {
 
 @dataclass
 class Skeleton:
-    """The hierarchy of a file.
+    """The hierarchy of joints of a file.
 
     Args:
-        parents: of each joint; -1 at the root.
+        parents: of each joint; -1 for the root.
         offsets: (3,) from the parent.
-        channels: of each joint, as (kind, axis): kind `p` for places, `r` for rotations.
+        channels: of each joint, as (kind, axis); kind is `p` for positions, `r` for rotations.
     """
 
     names: list[str] = field(default_factory=list)
@@ -57,14 +58,14 @@ class Skeleton:
 
 
 def read_bvh(name: str, text: str, how: Reading) -> Detections:
-    """The motion of the one person of a BVH file, as the joints of a layout.
+    """The motion of the person of a BVH file, as joints of a layout.
 
     Args:
-        how: the joints' layout, which a BVH file does not say, and the unit if it is known.
+        how: the layout to convert to, which is required, and the unit if it is known.
 
     Raises:
-        UserError: what is wrong with the file and where, or no layout is named, or the size leaves
-            the unit open.
+        UserError: the file is invalid, no layout is given, or the unit can't be inferred from the
+            skeleton's size.
     """
     layout, unit = how.layout, how.unit
     if layout is None:
@@ -102,12 +103,12 @@ def read_bvh(name: str, text: str, how: Reading) -> Detections:
                 "inches, metres or millimetres."
             )
         unit = fitting[0]
-        notes = f"coordinates are taken for {unit}, as the size of the skeleton says", *notes
+        notes = f"the unit of coordinates is {unit}, inferred from the size of the skeleton", *notes
     return rows.detections(name, layout, unit=unit, notes=notes)
 
 
 def joint_places(skeleton: Skeleton, values: np.ndarray) -> np.ndarray:
-    """(T, B, 3) places of the joints, given the channels' values (T, K)."""
+    """(T, B, 3) positions of the joints for channel values (T, K)."""
     num_frames = len(values)
     places = np.zeros((num_frames, len(skeleton.names), 3))
     turns = np.zeros((num_frames, len(skeleton.names), 3, 3))
@@ -142,9 +143,10 @@ def _turn(angles: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _called(joint: str, joints: list[str]) -> str:
-    """What layouts call a joint: `mixamorig:LeftUpLeg` is the left hip.
+    """A joint's name in layouts: `mixamorig:LeftUpLeg` is the left hip.
 
-    `LeftShoulder` is the clavicle beside `LeftArm`, and the shoulder beside `LeftCollar`.
+    `LeftShoulder` is the clavicle if there is a `LeftArm`, and the shoulder if there is a
+    `LeftCollar`.
     """
     bare = joint.rpartition(":")[2]
     spelled = words(bare).split()
@@ -160,7 +162,7 @@ def _called(joint: str, joints: list[str]) -> str:
 
 
 class _Tokens:
-    """The words of a file, one after the other."""
+    """Iterator over the words of a file, which checks them."""
 
     def __init__(self, name: str, text: str) -> None:
         self.name, self.words, self.at = name, text.split(), 0
@@ -190,10 +192,10 @@ class _Tokens:
 
 
 def _joint(tokens: _Tokens, skeleton: Skeleton, parent: int, depth: int) -> None:
-    """A joint and those below it, from its name to its closing brace."""
+    """Read a joint and its descendants, from its name to its closing brace."""
     if depth > MAX_DEPTH or len(skeleton.names) >= MAX_JOINTS:
-        raise UserError(f"{tokens.name!r} has more than {MAX_JOINTS} joints, or {MAX_DEPTH} in a "
-                        "line.")  # fmt: skip
+        raise UserError(f"{tokens.name!r} has more than {MAX_JOINTS} joints, or a chain of "
+                        f"more than {MAX_DEPTH}.")  # fmt: skip
     called = []
     while (word := tokens.take()) != "{":
         called.append(word)
@@ -242,8 +244,8 @@ def _motion(tokens: _Tokens, num_channels: int) -> np.ndarray:
         values = np.array(tokens.words[tokens.at :], np.float64)
     except ValueError as error:
         raise UserError(
-            f"{tokens.name!r}: its motion holds something else than numbers."
+            f"{tokens.name!r}: its motion contains a value that is not a number."
         ) from error
     if not np.isfinite(values).all() or np.abs(values).max() > 1e7:
-        raise UserError(f"{tokens.name!r}: its motion holds a number beyond 1e7, or none.")
+        raise UserError(f"{tokens.name!r}: its motion contains a value that is NaN or beyond 1e7.")
     return values.reshape(-1, num_channels)

@@ -1,4 +1,4 @@
-"""Other forms of skeleton data, made into annotation files."""
+"""Convert skeleton data in other formats to annotation files."""
 
 import os
 import pickle
@@ -22,13 +22,13 @@ PICKLES = (".pkl", ".pickle")
 
 
 class Converted(NamedTuple):
-    """What was read from files of another form.
+    """Recordings that were read from files of another format.
 
     Args:
         layout: name or file of the recordings' layout.
         empty: names of recordings in which nobody is seen.
-        classes: names of the classes, where they are known.
-        notes: what was decided on the way, as sentences.
+        classes: names of the classes, if known.
+        notes: decisions that were made while reading, as sentences.
     """
 
     splits: Splits
@@ -46,19 +46,19 @@ def converted(
     how: Reading | None = None,
     key: str = "task.source",
 ) -> Converted:
-    """What the source holds.
+    """The recordings of a source, in any supported format.
 
     Args:
-        source: a folder of NTU RGB+D `.skeleton` files, or one of them; a PYSKL pickle, whose
-            splits are those of NTU RGB+D's protocols if the names are; the YAML file of a table;
-            files of pose estimators, see `poses`.
-        num_persons: the most persons to keep of an NTU RGB+D skeleton file, or of a video.
-        missing: names to leave out.
-        how: what the files leave open; None: nothing.
-        key: what refusals call the source.
+        source: a `.skeleton` file of NTU RGB+D or a folder of them; a PYSKL pickle, which gets the
+            splits of NTU RGB+D's protocols if its names are NTU RGB+D's; the YAML file of a table;
+            or files of pose estimators, see `poses`.
+        num_persons: the maximum number of persons of an NTU RGB+D file or of a video.
+        missing: names of recordings to leave out.
+        how: facts that the files do not state; None if there are none.
+        key: the setting that names the source, for error messages.
 
     Raises:
-        UserError: the source is not there, of another form, or what is wrong in it.
+        UserError: the source does not exist, is of an unknown format, or is invalid.
     """
     how = how or Reading(num_persons=num_persons)
     if not os.path.exists(source):
@@ -88,7 +88,7 @@ def converted(
 
 
 def _by_protocol(source: Path, found: Sequence[Recording | str], layout: str | None) -> Converted:
-    """Recordings of NTU RGB+D, and the names of those in which nobody is seen."""
+    """Recordings of NTU RGB+D with its splits; strings name recordings without a person."""
     recordings = [one for one in found if isinstance(one, Recording)]
     if not recordings:
         raise UserError(f"{source}: nobody is seen in any recording.")
@@ -98,7 +98,7 @@ def _by_protocol(source: Path, found: Sequence[Recording | str], layout: str | N
 
 
 def _of_pickle(source: Path, missing: frozenset[str], layout: str | None) -> Converted:
-    """The recordings of a pickle, in its own splits unless they are named as NTU RGB+D's."""
+    """The recordings of a pickle; with NTU RGB+D's splits if all have names of NTU RGB+D."""
     recordings = [one for one in read_pyskl(source) if one.name not in missing]
     if not recordings or all(ntu.NAME.match(one.name) for one in recordings):
         return _by_protocol(source, recordings, layout)
@@ -110,7 +110,7 @@ def _of_pickle(source: Path, missing: frozenset[str], layout: str | None) -> Con
 
 
 def _layout(source: Path, recording: Recording, named: str | None) -> str:
-    """The layout of the recordings of a file that names none."""
+    """The layout of recordings of a file that does not name it."""
     num_joints, num_coordinates = recording.keypoints.shape[2:]
     if named is not None:
         if load_layout(named, "task.layout").num_joints != num_joints:
@@ -121,13 +121,12 @@ def _layout(source: Path, recording: Recording, named: str | None) -> str:
     if num_joints == ntu.NUM_JOINTS and num_coordinates == 3:
         return "nturgb+d"
     raise UserError(
-        f"{source}: its {num_joints} joints may be of several layouts, or of none; name theirs by "
-        "`task.layout`."
+        f"{source}: the layout can't be inferred from {num_joints} joints; set `task.layout`."
     )
 
 
 def read_pyskl(path: Path) -> list[Recording]:
-    """The recordings of a PYSKL pickle, with splits or as a bare list."""
+    """The recordings of a PYSKL pickle, either with splits or as a plain list."""
     content = read_pickle(path)
     annotations = content.get("annotations") if isinstance(content, dict) else content
     if not isinstance(annotations, list | tuple):
@@ -136,10 +135,10 @@ def read_pyskl(path: Path) -> list[Recording]:
 
 
 def write_annotations(path: Path, splits: Splits, recordings: Iterable[Recording]) -> None:
-    """Write a PYSKL-style pickle, whole or not at all, and check that it can be read.
+    """Write a PYSKL-style pickle atomically and check that it can be read.
 
     Raises:
-        UserError: the file can't be written, or what it holds does not fit together.
+        UserError: the file can't be written, or splits and recordings are inconsistent.
     """
     annotations = []
     for recording in recordings:

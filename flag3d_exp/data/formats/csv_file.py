@@ -1,9 +1,9 @@
 """Keypoints in a CSV file: a header, and a row for each joint in each frame.
 
-Columns: recording, frame, joint (its number or its name in the layout), x, y, and z in 3D; label (a
-number or the name of a class), unless the recordings are only to be predicted; optional are person
-(from 0), score, subject and split. A joint is missing where its row is absent, or where all its
-coordinates are empty or NaN.
+Required columns: recording, frame, joint (its number or its name in the layout), x, y, z in 3D, and
+label (a number or a class name) unless the recordings are only to be predicted. Optional columns:
+person (from 0), score, subject and split. A joint is missing in a frame if it has no row, or if all
+its coordinates are empty or NaN.
 """
 
 import csv
@@ -23,21 +23,21 @@ from flag3d_exp.skeletons.layout import Layout
 
 REQUIRED = ("recording", "frame", "joint", "x", "y")
 MAX_PERSON, MAX_FRAME = 999, 2**31 - 1
-# How many joints the arrays of a CSV may hold for each row: joints that were not seen have none.
-# Small files may hold some more.
+# Limits on the size of arrays: joints per row (missing joints have no row), and a number of joints
+# that any file may have.
 MAX_SPARSITY, FREE_VALUES = 200, 5_000_000
 WHOLE = re.compile(r"\s*(-?\d{1,15})(\.0*)?\s*")
 
 
 def read_csv(path: Path, layout: Layout, labelled: bool = True) -> list[dict[str, Any]]:
-    """Annotations, as a pickle would hold them, in the order in which recordings begin.
+    """Annotations, as in a pickle, in order of the recordings' first rows.
 
     Args:
-        layout: whose joints the rows name.
-        labelled: read the column of labels, which is needed then.
+        layout: of the joints that the rows name.
+        labelled: require and read the column `label`.
 
     Raises:
-        UserError: naming all lines that can't be used, and why.
+        UserError: some lines are invalid; the message names each of them and its fault.
     """
     table = _Table(path, layout, labelled)
     try:
@@ -45,7 +45,7 @@ def read_csv(path: Path, layout: Layout, labelled: bool = True) -> list[dict[str
             table.read(file)
     except UnicodeDecodeError as error:
         kind = "UTF-8 text (in Excel: save as `CSV UTF-8`)"
-        raise UserError(f"{path} is no {kind}; byte {error.start} is none.") from error
+        raise UserError(f"{path} is not {kind}; byte {error.start} is invalid.") from error
     except csv.Error as error:
         raise UserError(f"{path}: line {table.line}: {error}.") from error
     except OSError as error:
@@ -54,7 +54,7 @@ def read_csv(path: Path, layout: Layout, labelled: bool = True) -> list[dict[str
 
 
 class _Table:
-    """The rows of a file by their recording, as numbers; and what is wrong with others."""
+    """The numbers in a file's rows, grouped by recording, and the faults of invalid rows."""
 
     def __init__(self, path: Path, layout: Layout, labelled: bool) -> None:
         self.path, self.layout, self.labelled = path, layout, labelled
@@ -63,11 +63,11 @@ class _Table:
         self.facts: dict[str, dict[str, Any]] = {}  # label, split and subject of a recording
         self.axes: tuple[str, ...] = ("x", "y")
         self.scored = False
-        self.joints: dict[str, int | str] = {}  # by name: a number, or what is wrong with it
+        self.joints: dict[str, int | str] = {}  # by name: a number, or an error message
         self.faults = Faults("line")
 
     def read(self, file: Any) -> None:
-        """Take in all rows."""
+        """Read all rows."""
         reader = csv.reader(file)
         columns = [column.strip().lower() for column in next(reader, [])]
         self._check(columns)
@@ -86,7 +86,7 @@ class _Table:
                 self.faults.add(str(self.line), f"{error}.")
 
     def annotations(self) -> list[dict[str, Any]]:
-        """The recordings of all rows."""
+        """The annotations in all rows."""
         left, made = FREE_VALUES + MAX_SPARSITY * self.num_rows, []
         for name, members in self.rows.items():
             numbers = np.frombuffer(members).reshape(-1, 5 + len(self.axes))
@@ -96,7 +96,7 @@ class _Table:
             arrays = self._arrays(numbers, name, left)
             left -= arrays["scores"].size
             if not self.scored:
-                del arrays["scores"]  # of seen joints 1, of others 0, as the coordinates say
+                del arrays["scores"]  # follow from the coordinates: 1 if visible, else 0
             made.append({"name": name} | self.facts[name] | arrays)
         self.faults.refuse(str(self.path))
         if not made:
@@ -118,7 +118,7 @@ class _Table:
             facts |= {"label": _label(row), "split": row.get("split", "").strip() or None}
         for fact, value in self.facts.setdefault(name, facts).items():
             if value != facts[fact]:
-                raise ValueError(f"{name!r} has another {fact} than before")
+                raise ValueError(f"{name!r} has a different {fact} than in earlier rows")
         person = _whole(row, "person") if row.get("person", "").strip() else 0
         frame = _whole(row, "frame")
         if not 0 <= person <= MAX_PERSON or not 0 <= frame <= MAX_FRAME:
@@ -131,13 +131,13 @@ class _Table:
         if all(map(math.isnan, values)):
             values, score = [0.0] * len(values), 0.0
         elif any(map(math.isnan, values)):
-            raise ValueError(f"it has some of {', '.join(self.axes)} only")
+            raise ValueError(f"only some of {', '.join(self.axes)} have a value")
         score = 1.0 if math.isnan(score) else score
         members = (self.line, person, frame, joint, *values, score)
         self.rows.setdefault(name, array("d")).extend(members)
 
     def _joint(self, name: str) -> int:
-        """The number of a joint; what is found out of a name, is found out once."""
+        """The number of a joint; each name is looked up once."""
         if name not in self.joints:
             number = self.layout.joint_number(name)
             hint = nearest(name, self.layout.joints) if number is None else ""
@@ -149,7 +149,7 @@ class _Table:
         return known
 
     def _refuse_repeated(self, numbers: np.ndarray) -> None:
-        """Note the lines that name a joint of a person and frame which an earlier line names."""
+        """Record a fault for each line that repeats the joint, person and frame of another line."""
         order = np.lexsort((numbers[:, 0], *numbers[:, 1:4].T))
         again = (np.diff(numbers[order, 1:4], axis=0) == 0).all(1)
         for line in numbers[order[1:][again], 0]:
@@ -160,7 +160,7 @@ class _Table:
         """Keypoints and scores of one recording's rows.
 
         Args:
-            left: how many joints in all persons and frames it may have.
+            left: maximum number of joints in all persons and frames.
         """
         person, frame, joint = numbers[:, 1:4].astype(int).T
         frame = frame - frame.min()
@@ -168,7 +168,7 @@ class _Table:
         if shape[0] * shape[1] * shape[2] > left:
             raise UserError(
                 f"{self.path}: {shape[0]} persons in {shape[1]} frames of {name!r} are too many "
-                "for its rows."
+                "for the number of its rows."
             )
         keypoints = np.zeros((*shape, len(self.axes)), np.float32)
         scores = np.zeros(shape, np.float32)
@@ -178,7 +178,7 @@ class _Table:
 
 
 def _label(row: Mapping[str, str]) -> int | str:
-    """The number of a class, or its name."""
+    """A class's number or its name."""
     label = row["label"].strip()
     if fault := name_fault(label):
         raise ValueError(f"`label` {fault}")

@@ -1,4 +1,4 @@
-"""Persons found in the frames of a video, as the files of pose estimators have them.
+"""Persons detected in the frames of a video, as in the files of pose estimators.
 
 Sizes: n detections, V joints, D coordinates.
 """
@@ -13,23 +13,23 @@ import numpy as np
 from flag3d_exp import bounds
 from flag3d_exp.errors import UserError
 
-MAX_VALUE = 1e7  # of a coordinate: whatever the unit, more is no place of a joint
+MAX_VALUE = 1e7  # of a coordinate, in any unit
 MAX_JOINTS = 1000
 Unit = Literal["pixels", "share", "signed", "metres", "millimetres", "centimetres", "inches"]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a user says of files whose content leaves it open; None: as the numbers allow.
+    """Facts about files that their content does not state; None: infer them from the numbers.
 
     Args:
         format: the name of a format, see `poses.FORMATS`.
         layout: of the files' joints.
         unit: of the coordinates: pixels; share (0 to 1 of the image); signed (-1 to 1 of the
-            image); or a length.
+            image); or a unit of length.
         image_shape: (height, width) of the video in pixels.
-        num_coordinates: 2 leaves out the depth that an estimator gives beside pixels; 3 keeps it.
-        num_persons: the most persons to keep of a video: those that are seen longest.
+        num_coordinates: 2 drops the depth that some estimators give with pixels; 3 keeps it.
+        num_persons: the maximum number of persons of a video; those seen longest are kept.
     """
 
     format: str | None = None
@@ -42,13 +42,13 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenFacts:
-    """Settings of every task that reads files of poses: what a user says where they leave it open.
+    """Settings of all tasks that read pose files: facts that the files do not state.
 
     Args:
-        format: of a pose estimator's files, where it is not recognised.
-        layout: of the recordings' joints, where the files do not say.
-        unit: of the coordinates, where their size leaves it open.
-        image_shape: (height, width) of the videos, for coordinates that are shares of it.
+        format: of a pose estimator's files, if it is not recognised.
+        layout: of the recordings' joints, if the files do not state it.
+        unit: of the coordinates, if it can't be inferred from their size.
+        image_shape: (height, width) of the videos, for coordinates that are shares of the image.
     """
 
     format: str | None = None
@@ -64,25 +64,25 @@ class OpenFacts:
         check_image_shape(self.image_shape)
 
     def reading(self, num_coordinates: int | None = None, num_persons: int = 8) -> Reading:
-        """These facts, and what the task itself asks of the files."""
+        """These facts together with the task's own requirements."""
         shape = None if self.image_shape is None else (self.image_shape[0], self.image_shape[1])
         return Reading(self.format, self.layout, self.unit, shape, num_coordinates, num_persons)
 
 
 @dataclass(frozen=True)
 class Detections:
-    """All that a file, or the files of a video, say of the persons in it.
+    """The persons in a video, as read from its file or files.
 
     Args:
-        layout: the name of the joints' layout; None where the file leaves it open.
+        layout: the name of the joints' layout; None if the file does not state it.
         frames: (n,) int64 number of the frame of each detection.
-        keypoints: (n, V, D) float32; 0 where a joint is missing.
-        scores: (n, V) float32, 0 where a joint is missing; None where the file has none.
-        identities: (n,) int64 of the persons; None where the file does not tell them apart.
-        span: first and last frame of the video, as far as the file says.
-        unit: of the coordinates; None where the file leaves it open.
-        upwards: how (x, y, z) become coordinates with y upwards; None for 2D.
-        notes: what was decided on the way, as sentences.
+        keypoints: (n, V, D) float32; 0 for missing joints.
+        scores: (n, V) float32, 0 for missing joints; None if the file has no scores.
+        identities: (n,) int64 of the persons; None if the file has no identities.
+        span: first and last frame of the video, if the file states them.
+        unit: of the coordinates; None if the file does not state it.
+        upwards: function that turns (x, y, z) so that y is upwards; None for 2D.
+        notes: decisions that were made while reading, as sentences.
     """
 
     name: str
@@ -100,24 +100,24 @@ class Detections:
 
 @dataclass
 class Rows:
-    """Detections of a video while they are read, one after the other.
+    """Collects the detections of a video while its files are read.
 
-    A row is (V, D) coordinates and (V,) scores; rows of another number of joints are refused.
+    A row is (V, D) coordinates and (V,) scores; all rows must have the same number of joints.
     """
 
     frames: list[int] = field(default_factory=list)
     keypoints: list[np.ndarray] = field(default_factory=list)
     scores: list[np.ndarray] = field(default_factory=list)
     identities: list[int] = field(default_factory=list)
-    seen: list[int] = field(default_factory=list)  # frames that the file has, with or without rows
+    seen: list[int] = field(default_factory=list)  # frames of the file, even without rows
 
     def add(
         self, frame: int, keypoints: np.ndarray, scores: np.ndarray | None, identity: int = -1
     ) -> None:
-        """Take in a person in a frame; -1 is an unknown identity.
+        """Add a person in a frame; an identity of -1 means unknown.
 
         Raises:
-            UserError: the joints are not as many as those before, or scores not as many as joints.
+            UserError: the number of joints differs from earlier rows or from that of scores.
         """
         if self.keypoints and keypoints.shape != self.keypoints[0].shape:
             raise UserError(
@@ -133,13 +133,13 @@ class Rows:
             self.scores.append(scores.astype(np.float32))
 
     def detections(self, name: str, layout: str | None, **facts: Any) -> Detections:
-        """The rows as arrays. Joints that are not finite, or of no score, are missing: 0.
+        """The rows as arrays; joints that are not finite or have no score are missing (0).
 
         Args:
-            facts: further fields of `Detections`.
+            facts: other fields of `Detections`.
 
         Raises:
-            UserError: there are none, or some have scores and others do not.
+            UserError: there are no rows, or only some have scores.
         """
         if not self.keypoints:
             raise UserError(f"{name!r}: nobody is seen in it.")
@@ -170,10 +170,10 @@ class Rows:
 
 
 def check_image_shape(sides: Any) -> None:
-    """Refuse what is no size of an image.
+    """Refuse an invalid image size.
 
     Raises:
-        UserError: naming `task.image_shape`.
+        UserError: the size is invalid; the message names `task.image_shape`.
     """
     if sides is not None and (
         len(sides) != 2 or not all(type(side) is int and 1 <= side <= 100_000 for side in sides)
@@ -185,10 +185,10 @@ def check_image_shape(sides: Any) -> None:
 
 
 def numbers(value: Any, what: str) -> np.ndarray:
-    """Nested lists of numbers as float64; `null` becomes NaN.
+    """Nested lists of numbers as a float64 array; `null` becomes NaN.
 
     Raises:
-        UserError: they are ragged, hold something else than numbers, or a number is too large.
+        UserError: the lists are ragged or contain a value that is not a number or is too large.
     """
     try:
         array = np.array(value)
@@ -207,10 +207,10 @@ def numbers(value: Any, what: str) -> np.ndarray:
 
 
 def triples(value: Any, what: str) -> np.ndarray:
-    """(V, 3) of a flat list x, y, score, x, y, score, ...
+    """(V, 3) array of a flat list x, y, score, x, y, score, ...
 
     Raises:
-        UserError: it is no list of numbers, or not of as many.
+        UserError: it is not a list of numbers, or its length is not a multiple of 3.
     """
     flat = numbers(value, what)
     if flat.ndim != 1 or not flat.size or flat.size % 3 or flat.size > 3 * MAX_JOINTS:
@@ -222,10 +222,10 @@ def triples(value: Any, what: str) -> np.ndarray:
 
 
 def whole(value: Any, what: str, most: int = 2**31 - 1) -> int:
-    """A whole number from 0 of a JSON file, which may be written as 3.0.
+    """A non-negative integer of a JSON file, which may be written as 3.0.
 
     Raises:
-        UserError: it is none.
+        UserError: the value is not such a number.
     """
     number = value
     if isinstance(value, float) and value.is_integer():
@@ -239,7 +239,7 @@ def entries(value: Any, what: str) -> Sequence[Any]:
     """A list of objects.
 
     Raises:
-        UserError: it is none.
+        UserError: the value is not a list of objects.
     """
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
         raise UserError(f"`{what}` must be a list of objects.")
@@ -255,12 +255,12 @@ def number_of(cell: str) -> float:
     """The number in a cell of a table; NaN if it is empty.
 
     Raises:
-        UserError: it holds something else, or no finite number.
+        UserError: the cell is not a number, or not a finite one.
     """
     try:
         number = float(cell or "nan")
     except ValueError:
-        raise UserError(f"{cell!r:.40} is no number.") from None
+        raise UserError(f"{cell!r:.40} is not a number.") from None
     if math.isinf(number):
-        raise UserError(f"{cell!r:.40} is no finite number.")
+        raise UserError(f"{cell!r:.40} is not a finite number.")
     return number

@@ -1,10 +1,13 @@
-"""What programs save of MediaPipe Pose: tables of a row per frame, and lists of frames in JSON.
+"""Landmarks of MediaPipe Pose: tables with a row per frame, and lists of frames in JSON.
 
-MediaPipe itself writes no file. Known are wide CSV files with a header (`class,x1,y1,z1,v1,...`),
-without one (`file,class,` and 99 numbers, as ML Kit's samples), arrays (T, 33, 3 or 4) and
-(T, 99 or 132) in .npy and JSON files (.npy of other joints, too), and lists of frames of
-`{"x", "y", "z", "visibility"}`. Image landmarks are shares of the image or pixels, world landmarks
-are metres with y downwards.
+MediaPipe itself writes no files, but programs that use it do. These forms are read:
+
+- wide CSV with a header (`class,x1,y1,z1,v1,...`);
+- wide CSV without a header (`file,class,` and 99 numbers, as in ML Kit's samples);
+- arrays (T, 33, 3 or 4) and (T, 99 or 132) in .npy and JSON files; .npy also with other joints;
+- lists of frames of `{"x", "y", "z", "visibility"}`.
+
+Image landmarks are shares of the image or pixels. World landmarks are metres with y downwards.
 
 Sizes: T frames, 33 joints.
 """
@@ -40,28 +43,28 @@ MAX_FRAMES = 1_000_000
 
 
 def is_wide(columns: Sequence[str]) -> bool:
-    """Whether a CSV file's first row is a header `x1, y1, z1, v1, ...` of 33 joints or more."""
+    """Whether a CSV file's first row is a header `x1, y1, z1, v1, ...` of at least 33 joints."""
     found = {column.strip().lower().replace("_", "") for column in columns}
     from_one, from_zero = {"x1", "y1", f"x{NUM_JOINTS}"}, {"x0", "y0", f"x{NUM_JOINTS - 1}"}
     return from_one <= found or from_zero <= found
 
 
 def is_headless(cells: Sequence[str]) -> bool:
-    """Whether a CSV file's first row is numbers of 33 joints behind at most 3 other cells."""
+    """Whether a CSV file's first row is at most 3 other cells and then numbers of 33 joints."""
     return any(len(cells) - lead in (99, 132) and _all_numbers(cells[lead:]) for lead in range(4))
 
 
 def is_landmarks(content: Any) -> bool:
-    """Whether a JSON file's content is frames of 33 landmarks."""
+    """Whether a JSON file's content consists of frames of 33 landmarks."""
     frames = _frames(content)
     return any(_persons(frame) for frame in frames)
 
 
 def read_csv(name: str, text: str) -> list[Detections]:
-    """The frames in the rows of a wide CSV file; rows that name images become videos by these.
+    """The frames in the rows of a wide CSV file; image names in rows tell the video.
 
     Raises:
-        UserError: naming the line and what is wrong with it.
+        UserError: a line is invalid; the message names it.
     """
     lines = list(csv.reader(io.StringIO(text)))
     lines = [(number, cells) for number, cells in enumerate(lines, start=1) if any(cells)]
@@ -91,13 +94,13 @@ def read_csv(name: str, text: str) -> list[Detections]:
 def read_array(name: str, path: Path, layout: str | None) -> list[Detections]:
     """The frames in a .npy file: (T, V, 2 to 5), or (T, 99 or 132) of MediaPipe.
 
-    The third number of a joint is z, the fourth its visibility. 24 joints are those of SMPL.
+    The third number of a joint is z, the fourth is its visibility. 24 joints are SMPL's.
 
     Args:
-        layout: of the joints; None: as their number says.
+        layout: of the joints; None: inferred from their number.
 
     Raises:
-        UserError: it is no such file.
+        UserError: the file does not hold such an array.
     """
     try:
         array = npy_array(path)
@@ -128,7 +131,7 @@ def read_json(name: str, content: Any) -> list[Detections]:
     """The frames of a JSON file.
 
     Raises:
-        UserError: naming the frame and what is wrong with it.
+        UserError: a frame is invalid; the message names it.
     """
     frames = _frames(content)
     if len(frames) > MAX_FRAMES:
@@ -148,12 +151,13 @@ def read_json(name: str, content: Any) -> list[Detections]:
 
 
 def y_down_to_y_up(keypoints: np.ndarray) -> np.ndarray:
-    """(..., 3) of a camera with y downwards, turned about z so that y is upwards, as Kinect's."""
+    """(..., 3) camera coordinates with y downwards, rotated about z so that y is upwards, as in
+    Kinect's."""
     return keypoints * np.array([-1, -1, 1])
 
 
 def _add(rows: Rows, frame: int, values: np.ndarray) -> None:
-    """Take in (33, 3 or 4); a frame of zeros or NaN is one without a person."""
+    """Add a person (33, 3 or 4); a frame of zeros or NaN has no person."""
     if not 0 <= frame < 2**31:
         raise UserError(f"the frame's number must be from 0 to {2**31 - 1}; got {frame}.")
     rows.seen.append(frame)
@@ -167,8 +171,8 @@ def _add(rows: Rows, frame: int, values: np.ndarray) -> None:
     if values.shape[1] == 4:
         scores = values[:, 3]
         if np.isfinite(scores).any() and (np.nanmin(scores) < -1e-6 or np.nanmax(scores) > 1.0001):
-            scores = 1 / (1 + np.exp(-scores.clip(-50, 50)))  # the protocol allows logits
-        scores = scores.clip(1e-6, 1)  # a hidden landmark is an estimate all the same
+            scores = 1 / (1 + np.exp(-scores.clip(-50, 50)))  # MediaPipe's protobuf allows logits
+        scores = scores.clip(1e-6, 1)  # keep landmarks with visibility 0, which are estimates too
     rows.add(frame, places, scores)
 
 
@@ -180,7 +184,7 @@ def _columns(header: Sequence[str]) -> dict[str, list[int]]:
     """The columns of x, y, z and v of the joints, in order.
 
     Raises:
-        UserError: some joint lacks one.
+        UserError: a joint lacks a column.
     """
     found: dict[str, dict[int, int]] = {axis: {} for axis in "xyzv"}
     for at, column in enumerate(header):
@@ -198,7 +202,7 @@ def _columns(header: Sequence[str]) -> dict[str, list[int]]:
 
 
 def _row(cells: Sequence[str], places: dict[str, list[int]] | None) -> np.ndarray:
-    """(33, 3 or 4) of a row."""
+    """(33, 3 or 4) numbers of a row."""
     if places is None:
         lead = next((lead for lead in range(4) if len(cells) - lead in (99, 132)), None)
         if lead is None:
@@ -222,7 +226,7 @@ def _all_numbers(cells: Sequence[str]) -> bool:
 
 
 def _frames(content: Any) -> list[Any]:
-    """The list of frames in a JSON file's content; empty if there is none."""
+    """The list of frames in a JSON file's content; empty if it has no such list."""
     if isinstance(content, dict) and content and all(str(key).isdecimal() for key in content):
         return [
             frame | {"frame": int(key[:12])} if isinstance(frame, dict) else _numbered(frame, key)
@@ -235,7 +239,7 @@ def _frames(content: Any) -> list[Any]:
 
 
 def _numbered(frame: Any, key: str) -> dict[str, Any]:
-    """A frame of a mapping from numbers to lists of landmarks."""
+    """A frame from a mapping of frame numbers to landmarks."""
     return {"frame": int(key[:12]), "landmarks": frame}
 
 
@@ -262,7 +266,7 @@ def _is_pose(one: list[Any]) -> bool:
 
 
 def _values(joints: list[Any]) -> np.ndarray:
-    """(33, 3 or 4)."""
+    """(33, 3 or 4) numbers of a person's landmarks."""
     if isinstance(joints[0], dict):
         keys = ["x", "y", "z"] + ["visibility"] * ("visibility" in joints[0])
         if not all(isinstance(joint, dict) for joint in joints):

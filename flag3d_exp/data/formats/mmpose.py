@@ -1,10 +1,10 @@
-"""What MMPose 1.x saves of videos and images, by its demos and by its inferencer.
+"""Predictions of MMPose 1.x for videos and images, as saved by its demos and its inferencer.
 
     {"meta_info": {...}, "instance_info": [{"frame_id": 1, "instances": [...]}, ...]}
     [{"frame_id": 0, "instances": [{"keypoints": (V, 2 or 3), "keypoint_scores": (V,)}]}, ...]
 
-Of an image, the instances come without a frame. Programs of their own save lists of frames of
-instances, with (V, 3) keypoints whose third number is the score, as MMPose 0.x has them.
+For an image, the file is a list of instances without frames. Users' scripts also save lists of
+frames with MMPose 0.x's instances: (V, 3) keypoints whose third number is the score.
 
 Sizes: V joints, D coordinates.
 """
@@ -21,7 +21,7 @@ DATASETS = {"h36m": "h36m", "coco": "coco", "coco_wholebody": "wholebody", "halp
 
 
 def is_predictions(content: Any) -> bool:
-    """Whether a JSON file's content is of MMPose."""
+    """Whether a JSON file's content is predictions of MMPose."""
     if isinstance(content, dict):
         return isinstance(content.get("instance_info"), list)
     if _is_nested(content):
@@ -32,10 +32,10 @@ def is_predictions(content: Any) -> bool:
 
 
 def read_predictions(name: str, content: Any) -> Detections:
-    """The persons of a video, or of an image as its only frame.
+    """The persons of a video; an image is a video of one frame.
 
     Raises:
-        UserError: what is wrong, and in which frame.
+        UserError: a frame is invalid; the message names it.
     """
     meta: Any = None
     if isinstance(content, dict):
@@ -69,20 +69,20 @@ def read_predictions(name: str, content: Any) -> Detections:
     facts: dict[str, Any] = {"notes": tuple(notes)}
     if num_coordinates == 3:
         facts |= {"unit": "metres", "upwards": z_up_to_y_up}
-        facts["notes"] += ("persons in 3D are told apart by their order in a frame; z, which is up "
-                           "in the file, becomes y",)  # fmt: skip
+        facts["notes"] += ("persons in 3D are identified by their order in a frame; z, which "
+                           "points up in the file, becomes y",)  # fmt: skip
     return rows.detections(name, _layout(meta, rows, num_coordinates), **facts)
 
 
 def z_up_to_y_up(keypoints: np.ndarray) -> np.ndarray:
-    """(..., 3) with z upwards, turned so that y is."""
+    """(..., 3) coordinates with z upwards, rotated so that y is upwards."""
     return np.stack([keypoints[..., 0], keypoints[..., 2], -keypoints[..., 1]], -1)
 
 
 def _instance(instance: dict[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Coordinates (V, D) and scores (V,)."""
+    """Coordinates (V, D) and scores (V,) of a person."""
     keypoints = numbers(instance.get("keypoints"), "keypoints")
-    if keypoints.ndim == 3 and len(keypoints) == 1:  # nested once too often, as boxes are
+    if keypoints.ndim == 3 and len(keypoints) == 1:  # with an extra axis, as boxes have
         keypoints = keypoints[0]
     if keypoints.ndim != 2 or keypoints.shape[1] not in (2, 3) or not len(keypoints):
         raise UserError(f"`keypoints` must be (joints, 2 or 3); got shape {keypoints.shape}.")
@@ -98,7 +98,7 @@ def _instance(instance: dict[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _is_instance(one: dict[str, Any]) -> bool:
-    """Whether an object is a person of MMPose, not a recording of ours: joints are two axes."""
+    """Whether an object is an MMPose person, not a `plain_files` recording: `keypoints` is 2D."""
     joints = one["keypoints"]
     for _ in range(2):
         joints = joints[0] if isinstance(joints, list) and joints else None
@@ -106,7 +106,7 @@ def _is_instance(one: dict[str, Any]) -> bool:
 
 
 def _is_nested(content: Any) -> bool:
-    """Whether it is a list of frames of instances, as home-made programs save MMPose 0.x's."""
+    """Whether it is a list of frames of instances of MMPose 0.x, as users' scripts save them."""
     if not isinstance(content, list) or not all(isinstance(frame, list) for frame in content):
         return False
     first = next((frame[0] for frame in content if frame), None)
@@ -118,7 +118,7 @@ def _is_nested(content: Any) -> bool:
 
 
 def _scored(instances: list[Any]) -> list[Any]:
-    """Instances of MMPose 0.x with the third numbers of their joints as scores."""
+    """MMPose 0.x instances with the third number of each joint moved to the scores."""
     made = []
     for instance in entries(instances, "instances"):
         joints = numbers(instance.get("keypoints"), "keypoints")
@@ -130,7 +130,7 @@ def _scored(instances: list[Any]) -> list[Any]:
 
 
 def _is_whole_image(instance: dict[str, Any]) -> bool:
-    """Whether the box begins at (0, 0) with score 1: what stands for no detection."""
+    """Whether the box begins at (0, 0) and has score 1, which means that nobody was detected."""
     box, score = instance.get("bbox"), instance.get("bbox_score")
     while isinstance(box, list) and len(box) == 1:
         box = box[0]

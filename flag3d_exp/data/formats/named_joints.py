@@ -1,11 +1,11 @@
-"""Tables and lists in which joints have names: MoveNet's, SLEAP's, MediaPipe's in long form.
+"""Tables and lists with named joints, such as MoveNet's, SLEAP's and MediaPipe's long tables.
 
 - wide CSV: columns `left_shoulder_x`, `left_shoulder_y`, or `A.x`, `A.y`, `A.score`;
 - long CSV: a row for each joint in each frame, with columns for frame, joint, x, y, z, score;
 - JSON: a list of frames `{"left_shoulder": {"x": 1, "y": 2}}`;
 - DeepLabCut CSV: three or four rows of header: scorer, (individuals,) bodyparts, coords.
 
-The layout is the only one that has all the names, or the one that a user names.
+The layout is the smallest one with all these names, or the one that the user sets.
 """
 
 import csv
@@ -28,18 +28,19 @@ JOINT_COLUMNS = ("joint", "landmark", "keypoint", "bodypart", "name", "landmark_
 PERSON_COLUMNS = ("person", "person_id", "track", "track_id", "individual")
 KNOWN = ("mediapipe", "coco", "halpe26", "nturgb+d", "azure", "body25", "h36m", "smpl", "kinect20")
 MAX_FRAME = 2**31 - 1
-# Joints that all frames may have together: some, and so many for each row of a long table.
+# Limits on the joints of all frames: a number that any table may have, and joints per row of a long
+# table.
 FREE_JOINTS, MAX_SPARSITY = 1_000_000, 20
 
 
 def is_wide(columns: Sequence[str]) -> bool:
-    """Whether a CSV file's header names x and y of joints."""
+    """Whether a CSV file's header has columns for x and y of joints."""
     found = [match for column in columns if (match := WIDE.fullmatch(column.strip()))]
     return len({match[1] for match in found if match[2].lower() in "xy"}) >= 2
 
 
 def is_long(columns: Sequence[str]) -> bool:
-    """Whether a CSV file's header is that of a row for each joint in each frame."""
+    """Whether a CSV file's header is that of a table with a row per joint and frame."""
     names = {column.strip().lower() for column in columns}
     return (
         bool(names & set(JOINT_COLUMNS) and names & set(FRAME_COLUMNS) and {"x", "y"} <= names)
@@ -48,12 +49,12 @@ def is_long(columns: Sequence[str]) -> bool:
 
 
 def is_deeplabcut(columns: Sequence[str]) -> bool:
-    """Whether a CSV file's first row is that of DeepLabCut."""
+    """Whether a CSV file's first row is a DeepLabCut header."""
     return bool(columns) and columns[0].strip().lower() == "scorer"
 
 
 def is_by_name(content: Any) -> bool:
-    """Whether a JSON file's content is frames of joints by their names."""
+    """Whether a JSON file's content is a list of frames of named joints."""
     first = content[0] if isinstance(content, list) and content else None
     if not isinstance(first, dict) or len(first) < 3:
         return False
@@ -61,13 +62,13 @@ def is_by_name(content: Any) -> bool:
 
 
 def read_csv(name: str, text: str, layout: str | None) -> list[Detections]:
-    """The frames of a CSV file of one of these forms.
+    """The frames of a CSV file in one of these forms.
 
     Args:
-        layout: the name of the joints' layout; None: the one that knows all names.
+        layout: the name of the joints' layout; None: the smallest one with all names.
 
     Raises:
-        UserError: naming the line, or the joint that no layout has.
+        UserError: a line is invalid, or no layout has all joints; the message names it or them.
     """
     lines = [(at, row) for at, row in enumerate(csv.reader(io.StringIO(text)), start=1) if any(row)]
     header = [cell.strip() for cell in lines[0][1]]
@@ -80,7 +81,7 @@ def read_csv(name: str, text: str, layout: str | None) -> list[Detections]:
 
 
 def read_json(name: str, content: Any, layout: str | None) -> list[Detections]:
-    """The frames of a list of joints by their names; a frame may lack some, or be empty."""
+    """The frames of a JSON list of named joints; a frame may lack some joints, or be empty."""
     joints = list(dict.fromkeys(joint for frame in content if isinstance(frame, dict)
                                 for joint in frame))  # fmt: skip
     chosen = chosen_layout(joints, layout, name)
@@ -109,10 +110,10 @@ def read_json(name: str, content: Any, layout: str | None) -> list[Detections]:
 
 
 def chosen_layout(joints: Sequence[str], layout: str | None, name: str) -> Layout:
-    """The layout given, or the one that has all these joints and the fewest others.
+    """The given layout, or the smallest one that has all these joints.
 
     Raises:
-        UserError: the given one lacks a joint, or none is given and none has them all.
+        UserError: the given layout has none of the joints, or no known layout has all of them.
     """
     if layout is not None:
         given = load_layout(layout, "task.layout")
@@ -134,7 +135,7 @@ def chosen_layout(joints: Sequence[str], layout: str | None, name: str) -> Layou
 def _deeplabcut(
     name: str, head: Sequence[Sequence[str]], lines: list[tuple[int, list[str]]]
 ) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header `joint.axis` and the rows of a DeepLabCut file of one animal."""
+    """The header `joint.axis` and the rows of a DeepLabCut file of one individual."""
     rows = {row[0].strip().lower(): row for row in head}
     if "individuals" in rows and len(set(rows["individuals"][1:]) - {""}) > 1:
         raise UserError(f"{name!r}: DeepLabCut files of several individuals are not read.")
@@ -219,7 +220,7 @@ def _long(
 def _add(
     rows: Rows, frame: int, places: np.ndarray, scores: np.ndarray | None, identity: int = -1
 ) -> None:
-    """Take in a person; a frame without a joint is one without a person."""
+    """Add a person; a frame without joints has no person."""
     there = np.isfinite(places).all(-1)
     if not there.any():
         return

@@ -1,4 +1,4 @@
-"""NTU RGB+D: its skeleton text files, and the splits of its protocols.
+"""NTU RGB+D: its skeleton text files and the splits of its protocols.
 
 Names are SsssCcccPpppRrrrAaaa: setup, camera, person, repetition, action (arXiv 1604.02808,
 1905.04757). Sizes: M persons, T frames, 25 joints.
@@ -18,8 +18,8 @@ from flag3d_exp.reading.text import file_bytes
 
 NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
 NUM_JOINTS = 25
-MAX_BYTES = 64 << 20  # of a file; the longest have 3 MB
-# Bodies tracked for no more frames than this are mistakes of the sensor, if there are others.
+MAX_BYTES = 64 << 20  # of a file; the longest of NTU RGB+D have 3 MB
+# Bodies tracked for fewer frames than this are sensor errors, if other bodies are tracked longer.
 MIN_FRAMES = 12
 
 # fmt: off
@@ -37,9 +37,9 @@ TRAIN_CAMERAS = (2, 3)
 def splits(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """The protocols' splits of these recordings by name.
 
-    `xsub_train`, `xsub_val` (cross-subject) always; besides, `xview_...` (cross-view) for NTU RGB+D
-    60 and `xset_...` (cross-setup) for NTU RGB+D 120, which it is if an action above 60 or a setup
-    above 17 occurs.
+    They are `xsub_train` and `xsub_val` (cross-subject), and `xview_...` (cross-view) for NTU RGB+D
+    60 or `xset_...` (cross-setup) for NTU RGB+D 120. The dataset is NTU RGB+D 120 if an action
+    above 60 or a setup above 17 occurs.
 
     Raises:
         UserError: a name is not in NTU RGB+D's form.
@@ -63,10 +63,10 @@ def splits(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
 def read_folder(
     folder: Path, num_persons: int, missing: frozenset[str]
 ) -> Iterator[Recording | str]:
-    """The recordings of the `.skeleton` files in the folder, by name; a name where no body is seen.
+    """The recordings of a folder's `.skeleton` files, by name; just the name of one without a body.
 
     Args:
-        missing: names to leave out: of the recordings that the authors list as faulty.
+        missing: names to leave out, such as those that the authors list as faulty.
     """
     files = sorted(folder.rglob("*.skeleton"))
     if not files:
@@ -96,10 +96,11 @@ def read_missing(path: Path) -> frozenset[str]:
 
 
 def read_skeleton(path: Path, num_persons: int = 2, labelled: bool = True) -> Recording | None:
-    """One `.skeleton` file: the bodies that move most, in metres; None if there is no body.
+    """A recording of the bodies that move most in a `.skeleton` file, in metres; None if it has no
+    body.
 
     Args:
-        labelled: the file's name says the action; otherwise it may be any name.
+        labelled: read the action from the file's name; otherwise any name is accepted.
 
     Raises:
         UserError: the name or a line of the file is not in NTU RGB+D's form.
@@ -117,7 +118,7 @@ def read_skeleton(path: Path, num_persons: int = 2, labelled: bool = True) -> Re
     if not seen:
         return None
     num_frames = 1 + max(frame for frames in bodies.values() for frame in frames)
-    # A file may name a body in each of its lines; only those that are kept get arrays.
+    # A malicious file may have a new body in each line; allocate arrays only for bodies to keep.
     motion = {body: np.var(list(frames.values()), axis=0).sum() for body, frames in seen.items()}
     moving = sorted(seen, key=lambda body: -motion[body])[:num_persons]
     keypoints = np.zeros((len(moving), num_frames, NUM_JOINTS, 3), np.float32)
@@ -129,7 +130,7 @@ def read_skeleton(path: Path, num_persons: int = 2, labelled: bool = True) -> Re
 
 
 class _Lines:
-    """The lines of a text, and the number of the last one taken."""
+    """Iterator over the lines of a text, with the number of the last line read."""
 
     def __init__(self, text: str) -> None:
         self.lines, self.number = text.split("\n"), 0
@@ -149,7 +150,7 @@ class _Lines:
 
 
 def _bodies(lines: _Lines) -> dict[str, dict[int, np.ndarray]]:
-    """(25, 3) joints by frame, by body."""
+    """Mapping from body to frame to joints (25, 3)."""
     bodies: dict[str, dict[int, np.ndarray]] = {}
     for frame in range(lines.count(100_000)):
         for _ in range(lines.count(20)):

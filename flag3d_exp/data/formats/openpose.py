@@ -1,4 +1,4 @@
-"""OpenPose's JSON files, one a frame, and what writes the same: RTMLib, editors for ControlNet.
+"""OpenPose's JSON files, one per frame; RTMLib and pose editors for ControlNet write them too.
 
     {"version": 1.3, "people": [{"person_id": [-1], "pose_keypoints_2d": [x, y, score, ...]}]}
 
@@ -13,10 +13,10 @@ import numpy as np
 from flag3d_exp.data.formats.detections import Detections, Rows, entries, triples, whole
 from flag3d_exp.errors import UserError
 
-KEYS = ("pose_keypoints_2d", "pose_keypoints")  # the second: of the first versions
+KEYS = ("pose_keypoints_2d", "pose_keypoints")  # early versions use the second
 LAYOUTS = {17: "coco", 18: "openpose", 26: "halpe26", 133: "wholebody"}
-# How far, as a share of the trunk, a joint of BODY_25 may be from the middle of two others that it
-# is computed from, and how far one of BODY_25B is at least.
+# Distances, relative to the trunk's length, from joints 1 and 8 to the middle of the two joints
+# from which BODY_25 computes them: the largest one for BODY_25, the smallest one for BODY_25B.
 NEAR, FAR = 0.08, 0.2
 
 
@@ -26,7 +26,7 @@ def is_frame(content: Any) -> bool:
 
 
 def is_kinetics(content: Any) -> bool:
-    """Whether it is a video of Kinetics-skeleton, as ST-GCN's authors have published it."""
+    """Whether it is a video of Kinetics-skeleton, as published by ST-GCN's authors."""
     frames = content.get("data") if isinstance(content, dict) else None
     return isinstance(frames, list) and bool(frames) and "skeleton" in (frames[0] or ())
 
@@ -38,7 +38,7 @@ def read_frames(name: str, frames: Sequence[tuple[int, Any]]) -> Detections:
         frames: number and content of each.
 
     Raises:
-        UserError: naming the frame and what is wrong with it.
+        UserError: a frame is invalid; the message names it.
     """
     rows, shape, left_out = Rows(), None, False
     for number, content in frames:
@@ -75,9 +75,9 @@ def read_kinetics(name: str, content: Any) -> Detections:
 
 
 def layout_of(keypoints: np.ndarray) -> tuple[str | None, str | None]:
-    """The layout of joints (n, V, 2) and how that was decided; None for what is not known.
+    """The layout of joints (n, V, 2), and the reason for the choice; either may be None.
 
-    BODY_25 and BODY_25B have 25 joints each. Joints 1 and 8 of BODY_25 are the middle of the
+    BODY_25 and BODY_25B both have 25 joints. Only in BODY_25, joints 1 and 8 are the middle of the
     shoulders (2, 5) and of the hips (9, 12).
     """
     num_joints = keypoints.shape[1]
@@ -103,7 +103,7 @@ def layout_of(keypoints: np.ndarray) -> tuple[str | None, str | None]:
 
 
 def _add(rows: Rows, number: int, person: Any) -> bool:
-    """Take in a person, if it has a body; whether it has hands or a face besides."""
+    """Add a person if it has a body; return whether it also has hands or a face."""
     if person is None or (isinstance(person, dict) and not person):
         return False
     if not isinstance(person, dict):
@@ -134,7 +134,7 @@ def _named(rows: Rows, name: str, shape: Any, notes: list[str]) -> Detections:
 
 
 def _signed(keypoints: np.ndarray) -> Any:
-    """`signed` where coordinates are -1 to 1, as `--keypoint_scale 4` writes; None otherwise."""
+    """`signed` if coordinates are -1 to 1, as with `--keypoint_scale 4`; None otherwise."""
     places = keypoints[keypoints.any(-1)]
     within = len(places) and np.abs(places).max() <= 1.0
     return "signed" if within and (places < -0.05).mean() > 0.05 else None

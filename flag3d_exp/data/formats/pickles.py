@@ -1,8 +1,8 @@
-"""Reading a pickle that anyone may have made: arrays and plain containers come out, nothing is run.
+"""Read untrusted pickles of arrays and plain containers without running code from the file.
 
-Unpickling means calling what the file names. Here it may name only what NumPy writes for arrays
-and scalars, and gets functions of this module in its place. The arrays are views into the file:
-reading 2 GB takes the memory of its small objects.
+Unpickling calls functions and classes that the file names. Here a file may name only those that
+NumPy writes for arrays and scalars, and functions of this module are called in their place. Arrays
+are views of the memory-mapped file, so a file of 2 GB takes only the memory of its small objects.
 """
 
 import mmap
@@ -30,18 +30,18 @@ OTHER_FORMATS = {
 
 
 class StoredArray(Stateful):
-    """An array as a pickle makes it: first nothing, then filled from its state."""
+    """An array during unpickling: created empty, then filled from its state."""
 
     array: np.ndarray = np.zeros(0)
 
     def fill(self, state: Any) -> None:
-        """Take shape, dtype, order and numbers."""
+        """Set shape, dtype, order and numbers."""
         _, shape, dtype, fortran, raw = state
         self.array = _array(raw, dtype, shape, "F" if fortran else "C")
 
 
 class StoredDType(Stateful):
-    """The dtype of numbers or of text of a fixed width, as a pickle makes it."""
+    """A dtype during unpickling: of numbers or of fixed-width text."""
 
     def __init__(self, code: str, *_: Any) -> None:
         if not isinstance(code, str) or len(code) > 8 or code.lstrip("<>|=")[:1] not in DTYPES:
@@ -49,20 +49,20 @@ class StoredDType(Stateful):
         self.dtype = np.dtype(code)
 
     def fill(self, state: Any) -> None:
-        """Take the byte order."""
+        """Set the byte order."""
         if state[1] in ("<", ">"):
             self.dtype = self.dtype.newbyteorder(state[1])
 
 
 def read_pickle(path: Path, mapped: bool = True) -> Any:
-    """What the pickle at `path` holds; arrays are `StoredArray`, to be taken out by `plain`.
+    """The content of the pickle at `path`; arrays are `StoredArray`, which `plain` unwraps.
 
     Args:
-        mapped: leave arrays in the file, which stays open while one of them is used; otherwise
-            read the file into memory.
+        mapped: memory-map the file, which stays open while one of its arrays is used; otherwise
+            read it into memory.
 
     Raises:
-        UserError: no such file, no whole pickle, or one that names a foreign class.
+        UserError: the file does not exist, is not a complete pickle, or names another class.
     """
     content = memoryview(_opened(path, mapped))
     start = bytes(content[:8])
@@ -89,7 +89,7 @@ def read_pickle(path: Path, mapped: bool = True) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """The value, or the array in it."""
+    """The array of a `StoredArray`; any other value unchanged."""
     return value.array if isinstance(value, StoredArray) else value
 
 
@@ -109,7 +109,7 @@ def _opened(path: Path, mapped: bool) -> mmap.mmap | bytes:
 
 
 def _array(raw: Any, dtype: StoredDType, shape: Any, order: str = "C") -> np.ndarray:
-    """The array in these bytes, which must be exactly as many as its shape says."""
+    """The array in these bytes, whose number must match the shape."""
     if isinstance(raw, str):
         raw = raw.encode("latin1")  # written by Python 2
     if not isinstance(raw, bytes | memoryview) or not isinstance(shape, tuple):
@@ -139,7 +139,7 @@ NUMPY_NAMES: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): lambda *_: StoredArray(),
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy.core.numeric", "_frombuffer"): _from_buffer,
-    ("numpy", "ndarray"): "ndarray",  # an argument of _reconstruct, never called
+    ("numpy", "ndarray"): "ndarray",  # only an argument of _reconstruct, never called
     ("numpy", "dtype"): StoredDType,
     ("_codecs", "encode"): _encoded,
 }

@@ -1,11 +1,11 @@
-"""NPZ and JSON files of recordings: plain arrays and lists under the names of `data.fields`.
+"""NPZ and JSON files of recordings: plain arrays and lists with the names of `data.fields`.
 
-An NPZ file holds one recording: `keypoints` (M, T, V, C) or (T, V, C), and where they are known
-`scores` (M, T, V) or (T, V), `image_shape`, `label`, `split`, `name`. Or it holds several: an
-array for each under its name, and its scores under `<name>.scores`.
+An NPZ file of one recording holds `keypoints` (M, T, V, C) or (T, V, C), and optionally `scores`
+(M, T, V) or (T, V), `image_shape`, `label`, `split` and `name`. An NPZ file of several recordings
+holds an array for each under its name, and its scores under `<name>.scores`.
 
-A JSON file holds a recording as an object with the same fields and arrays as nested lists; or a
-list of such objects, alone or as `inputs` of a request. A recording without a name has the file's.
+A JSON file holds a recording as an object with the same fields, with arrays as nested lists, or a
+list of such objects, alone or as `inputs` of a request. A recording without a name gets the file's.
 
 Sizes: M persons, T frames, V joints, C coordinates.
 """
@@ -28,15 +28,15 @@ LISTS = ("inputs", "annotations")
 
 
 def read_npz(path: Path) -> list[dict[str, Any]]:
-    """Annotations of an NPZ file, as a pickle would hold them.
+    """Annotations of an NPZ file, as in a pickle.
 
     Raises:
-        UserError: it is no NPZ file of plain arrays, or has no recording.
+        UserError: the file is not an NPZ file of plain arrays, or has no recording.
     """
     try:
         arrays = npz_arrays(path)
     except Malformed as error:
-        raise UserError(f"{path} is no NPZ file of plain arrays: {error}.") from error
+        raise UserError(f"{path} is not an NPZ file of plain arrays: {error}.") from error
     if not arrays:
         raise UserError(f"{path} holds no array.")
     fields = named(arrays)
@@ -59,10 +59,10 @@ def read_npz(path: Path) -> list[dict[str, Any]]:
 
 
 def read_json(path: Path) -> list[dict[str, Any]]:
-    """Annotations of a JSON file, as a pickle would hold them.
+    """Annotations of a JSON file, as in a pickle.
 
     Raises:
-        UserError: it is no JSON file, or holds something else than recordings.
+        UserError: the file is not a JSON file of recordings.
     """
     try:
         content = parsed_json(file_bytes(path, MAX_JSON))
@@ -85,12 +85,12 @@ def read_json(path: Path) -> list[dict[str, Any]]:
 
 
 def _value(array: np.ndarray) -> Any:
-    """A single text or number of an NPZ file, or the array."""
+    """The text or number of a 0-dimensional array of an NPZ file; any other array unchanged."""
     return array if array.ndim else array.item()
 
 
 def _arrays(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields with arrays for nested lists."""
+    """The fields, with nested lists converted to arrays."""
     found = dict(fields)
     for key in NUM_AXES:
         if key in found:
@@ -105,7 +105,7 @@ def _arrays(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_persons(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields with an axis of persons in front of the arrays that have none."""
+    """The fields, with an axis of persons added to arrays that lack it."""
     found = dict(fields)
     for key, num_axes in NUM_AXES.items():
         array = found.get(key)

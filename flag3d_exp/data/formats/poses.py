@@ -1,8 +1,8 @@
-"""Files of pose estimators and of motion capture as recordings: the format is recognised.
+"""Read recordings from files of pose estimators and motion capture, and detect their format.
 
-A path is a file, a folder of frames (OpenPose), a folder of files of a video each, or a folder of
-such folders. What files leave open is decided by their numbers, which is said in a line of
-`Poses.notes`, or asked for by naming the setting.
+A path is a file, a folder of frames (OpenPose), a folder with a file per video, or a folder of such
+folders. Facts that the files do not state are inferred from their numbers and reported in
+`Poses.notes`; if that is impossible, an error names the setting to give.
 
 Sizes: M persons, T frames, V joints, D coordinates.
 """
@@ -33,18 +33,18 @@ SUFFIXES = (".json", ".csv", ".npy", ".bvh")
 MAX_JSON, MAX_TEXT, MAX_FRAME_FILE = 256 << 20, 128 << 20, 16 << 20  # bytes
 MAX_FILES = 300_000
 FRAME = re.compile(r"^(.*?)[._-]?(\d{1,12})(_keypoints)?$", re.DOTALL)
-WITH_HALPE26 = (68, 136)  # joints of Halpe, of which the first 26 are body and feet
+WITH_HALPE26 = (68, 136)  # numbers of joints of Halpe; the first 26 are body and feet
 UNNAMED = ("", "frame", "frames", "img", "image", "keypoints", "pose")
 GENERIC = ("alphapose-results", "results", "keypoints", "predictions", "coords")
 
 
 @dataclass(frozen=True)
 class Poses:
-    """What was read: recordings of one layout, and what was decided on the way.
+    """Recordings of one layout, and the decisions that were made while reading them.
 
     Args:
         layout: of the joints: a name, or the path of a YAML file.
-        notes: sentences, the same for all recordings that they hold for.
+        notes: the decisions as sentences, each listed once.
     """
 
     recordings: list[Recording]
@@ -59,20 +59,20 @@ class _Source:
 
     name: str
     format: str
-    files: Sequence[tuple[int, Path]]  # number of the frame, and the file; one file: (0, file)
+    files: Sequence[tuple[int, Path]]  # (number of the frame, file); (0, file) for a single file
 
 
 def read_poses(path: Path, how: Reading) -> Poses:
     """The recordings of a file or folder.
 
     Raises:
-        UserError: the format is unknown, a file is damaged, or something must be said by a setting.
+        UserError: the format is unknown, a file is damaged, or a setting is needed.
     """
     check_format(how.format)
     sources = _sources(path, how.format)
     if not sources:
         if path.suffix.lower() == ".json" and os.path.isfile(path):
-            _content(path, MAX_JSON)  # what is wrong with a damaged file
+            _content(path, MAX_JSON)  # raises if the file is damaged
         raise UserError(
             f"{path} holds no poses of a known format; `task.format` may name one of "
             f"{', '.join(FORMATS)}."
@@ -101,7 +101,7 @@ def read_poses(path: Path, how: Reading) -> Poses:
 
 
 def is_poses(path: Path) -> bool:
-    """Whether a file, or what a folder holds, is of a format that is read here."""
+    """Whether a file, or the content of a folder, has a format of this module."""
     try:
         return bool(_sources(path, None))
     except UserError:
@@ -109,10 +109,10 @@ def is_poses(path: Path) -> bool:
 
 
 def recording_of(found: Detections, how: Reading) -> tuple[Recording, str, tuple[str, ...]]:
-    """Detections as persons over time; the layout, and what was decided on the way.
+    """Detections as a recording; its layout, and the decisions that were made, as sentences.
 
     Raises:
-        UserError: the layout or the unit must be named, or the persons are too many.
+        UserError: the layout or the unit is ambiguous, or there are too many persons.
     """
     if found.layout is None and how.layout is None and found.keypoints.shape[1] in WITH_HALPE26:
         found = replace(
@@ -120,15 +120,15 @@ def recording_of(found: Detections, how: Reading) -> tuple[Recording, str, tuple
             layout="halpe26",
             keypoints=found.keypoints[:, :26],
             scores=None if found.scores is None else found.scores[:, :26],
-            notes=(*found.notes, "of Halpe's joints, those of face and hands are left out"),
+            notes=(*found.notes, "Halpe's joints of face and hands are left out"),
         )
     num_joints = found.keypoints.shape[1]
     name = how.layout or found.layout
     if name is None:
         hint = ", `task.layout=body25` or body25b" if num_joints == 25 else ""
         raise UserError(
-            f"{found.name!r}: its {num_joints} joints may be of several layouts, or of none; name "
-            f"theirs by `task.layout`{hint}."
+            f"{found.name!r}: the layout can't be inferred from {num_joints} joints; set "
+            f"`task.layout`{hint}."
         )
     layout = load_layout(name, "task.layout")
     if layout.num_joints != num_joints:
@@ -141,11 +141,11 @@ def recording_of(found: Detections, how: Reading) -> tuple[Recording, str, tuple
     seen = known.keypoints.any(-1)
     identities, frames = known.identities, known.frames
     if identities is not None and _repeated(frames, identities):
-        notes.append("the file's identities name two persons in one frame, so they are not used")
+        notes.append("the file's identities are not used, because two persons of a frame share one")
         identities = None
     if identities is None and len(np.unique(frames)) < len(frames):
         identities = tracked(frames, known.keypoints, seen)
-        notes.append("persons are told apart by the overlap of their boxes")
+        notes.append("persons are tracked by the overlap of their boxes")
     if identities is None:
         identities = np.zeros(len(frames), np.int64)
     identities = np.where(seen.any(1), identities, -1)
@@ -156,7 +156,7 @@ def recording_of(found: Detections, how: Reading) -> tuple[Recording, str, tuple
     persons = lasting(identities, num_frames, how.num_persons)
     left_out = len(np.unique(identities[identities >= 0])) - len(persons)
     if left_out:
-        notes.append(f"{left_out} persons seen for a short time are left out")
+        notes.append(f"{left_out} persons who are seen only briefly are left out")
     keypoints = arrays(frames, identities, persons, span, known.keypoints)
     scores = None
     if known.scores is not None:
@@ -166,7 +166,7 @@ def recording_of(found: Detections, how: Reading) -> tuple[Recording, str, tuple
 
 
 def check_format(name: str | None) -> None:
-    """Refuse an unknown name of a format."""
+    """Refuse an unknown format name."""
     if name is not None and name not in FORMATS:
         known = ", ".join(FORMATS)
         raise UserError(
@@ -175,7 +175,7 @@ def check_format(name: str | None) -> None:
 
 
 def _sources(path: Path, named: str | None) -> list[_Source]:
-    """The videos at a path; none where nothing is of a known format."""
+    """The videos at a path; empty if no file has a known format."""
     if os.path.isfile(path):
         form = named or _recognised(path)
         return [_Source(_name(path), form, [(0, path)])] if form else []
@@ -214,12 +214,12 @@ def _videos(folder: Path, named: str | None) -> list[_Source]:
         members.sort()
         counts = [number for number, _ in members]
         if len(set(counts)) < len(counts):
-            raise UserError(f"{folder}: two files are of the same frame of {name!r}.")
+            raise UserError(f"{folder}: two files are the same frame of {name!r}.")
     return [_Source(name.strip("_-. "), form, members) for name, members in videos.items()]
 
 
 def _recognised(path: Path) -> str | None:
-    """The format of a file; None for one that is none of these, or is damaged."""
+    """The format of a file; None if it is unknown or the file is damaged."""
     suffix = path.suffix.lower()
     if suffix in (".npy", ".bvh"):
         return {".npy": "mediapipe", ".bvh": "bvh"}[suffix]
@@ -256,7 +256,7 @@ def _recognised_table(path: Path) -> str | None:
 
 
 def _detections(source: _Source, how: Reading) -> list[Detections]:
-    """What the files of a source hold."""
+    """The detections in the files of a source."""
     path = source.files[0][1]
     name = source.name
     suffix = path.suffix.lower()
@@ -293,7 +293,7 @@ def _from_json(name: str, content: Any, form: str, how: Reading) -> list[Detecti
         return mediapipe.read_json(name, content)
     if form == "named_joints" and named_joints.is_by_name(content):
         return named_joints.read_json(name, content, how.layout)
-    raise UserError(f"{name!r} is no file of {form}.")
+    raise UserError(f"{name!r} is not a file of {form}.")
 
 
 def _from_table(name: str, path: Path, form: str, how: Reading) -> list[Detections]:
@@ -309,7 +309,7 @@ def _from_table(name: str, path: Path, form: str, how: Reading) -> list[Detectio
             return named_joints.read_csv(name, text, how.layout)
     except csv.Error as error:
         raise UserError(f"{path}: {error}.") from error
-    raise UserError(f"{name!r} is no table of {form}.")
+    raise UserError(f"{name!r} is not a table of {form}.")
 
 
 def _is_list_of_frames(content: Any) -> bool:
@@ -331,7 +331,7 @@ def _text(path: Path) -> str:
 
 
 def _name(path: Path) -> str:
-    """What to call the video of a file: its name, or its folder's where that says nothing."""
+    """A video's name: that of its file, or of its folder if the file's name is generic."""
     stem = path.stem.removeprefix("results_") if path.stem.lower() not in GENERIC else path.stem
     return path.resolve().parent.name if stem.lower() in GENERIC else stem
 

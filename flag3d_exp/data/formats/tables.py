@@ -1,16 +1,16 @@
-"""Recordings in CSV, NPZ or JSON files, with a YAML file that says what they are.
+"""Recordings in CSV, NPZ or JSON files, with a YAML file that describes them.
 
 The YAML file holds
 
-    data: clips.csv                 # beside it; or .npz, .json, a folder, a pose estimator's files
-    format: mmpose                  # of a pose estimator's files, where it is not recognised
+    data: clips.csv                 # relative path; or .npz, .json, a folder, pose files
+    format: mmpose                  # of a pose estimator's files, if it is not recognised
     layout: coco                    # of the joints
     image_shape: [480, 854]         # height and width in pixels; 2D only
-    classes: [squat, lunge]         # optional: the order of the labels; else that of the alphabet
-    labels: {clip1: 0, clip2: 1}    # where the files have none: numbers or names of classes
-    splits: {train: [clip1], val: [clip2]}  # where the files have no `split` of each recording
+    classes: [squat, lunge]         # optional: the order of the labels; default: alphabetical
+    labels: {clip1: 0, clip2: 1}    # if the files have none: numbers or names of classes
+    splits: {train: [clip1], val: [clip2]}  # if the recordings have no `split` in the files
 
-The files are as in `csv_file`, `plain_files` and `poses`.
+The data files are described in `csv_file`, `plain_files` and `poses`.
 """
 
 import logging
@@ -42,10 +42,10 @@ Splits = dict[str, tuple[str, ...]]
 def read_table(path: Path) -> tuple[Splits, list[Recording], str, list[str] | None]:
     """Splits, recordings, the layout's name and the classes of the data that a YAML file describes.
 
-    The classes are None where labels are numbers and nothing names them.
+    The classes are None if labels are numbers without names.
 
     Raises:
-        UserError: what is wrong, and where.
+        UserError: the YAML file or its data are invalid.
     """
     settings = _settings(path, ("data", "layout"))
     layout = load_layout(str(settings["layout"]))
@@ -66,10 +66,10 @@ def table_annotations(path: Path, layout: Layout) -> list[dict[str, Any]]:
     """Annotations, without labels, of the data that the YAML file describes.
 
     Args:
-        layout: what the joints must be.
+        layout: the layout that the data must have.
 
     Raises:
-        UserError: what is wrong, and where.
+        UserError: the YAML file or its data are invalid.
     """
     settings = _settings(path, ("data",))
     own = load_layout(str(settings["layout"])) if "layout" in settings else layout
@@ -81,7 +81,7 @@ def table_annotations(path: Path, layout: Layout) -> list[dict[str, Any]]:
 def _splits(
     path: Path, settings: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]]
 ) -> Splits:
-    """The splits of the YAML file, else those that the recordings say."""
+    """The splits in the YAML file, or else in the recordings."""
     if "splits" in settings:
         return {split: tuple(map(str, names)) for split, names in settings["splits"].items()}
     found: dict[str, list[str]] = {}
@@ -89,13 +89,13 @@ def _splits(
         if (split := annotation.get("split")) is not None:
             found.setdefault(split, []).append(annotation["name"])
     if not found:
-        raise UserError(f"{path} lacks `splits`, and no recording has a `split` of its own.")
+        raise UserError(f"{path} lacks `splits`, and no recording has a `split`.")
     check_split_names(found, f"{path}: `split`")
     return {split: tuple(names) for split, names in found.items()}
 
 
 def _numbered(path: Path, annotations: Sequence[dict[str, Any]], classes: Any) -> list[str] | None:
-    """Put numbers for labels that are names; the classes in the order of their numbers."""
+    """Replace class names by numbers in the annotations; return the classes in label order."""
     named_so = {one["label"] for one in annotations if isinstance(one.get("label"), str)}
     if classes is None and not named_so:
         return None
@@ -111,7 +111,7 @@ def _numbered(path: Path, annotations: Sequence[dict[str, Any]], classes: Any) -
         elif isinstance(label, str):
             faults.add(repr(annotation["name"]), f"`classes` lacks {label!r}.")
         elif named_so:
-            faults.add(repr(annotation["name"]), "its label is a number, others are names.")
+            faults.add(repr(annotation["name"]), "its label is a number; other labels are names.")
         elif isinstance(label, int) and label >= len(names):
             faults.add(repr(annotation["name"]), f"`classes` has no name for label {label}.")
     faults.refuse(str(path))
@@ -150,7 +150,7 @@ def _data(path: Path, settings: Mapping[str, Any]) -> Path:
 def _annotations(
     path: Path, settings: Mapping[str, Any], layout: Layout, labelled: bool
 ) -> list[dict[str, Any]]:
-    """Annotations, as a pickle would hold them, with what the YAML file adds to them."""
+    """Annotations, as in a pickle, completed with the facts in the YAML file."""
     data, labels = _data(path, settings), settings.get("labels", {})
     if not os.path.exists(data):
         raise UserError(f"{path}: `data`: {data} is not there.")
@@ -165,7 +165,7 @@ def _annotations(
         if name in labels:
             annotation["label"] = labels[name]
         elif labelled and annotation.get("label") is None:
-            unlabelled.add(repr(name), "it has no label, nor have `labels` one for it.")
+            unlabelled.add(repr(name), "it has no label, neither of its own nor in `labels`.")
     unlabelled.refuse(str(path))
     return [shared | annotation for annotation in found]
 

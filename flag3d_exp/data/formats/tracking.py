@@ -1,4 +1,4 @@
-"""Persons told apart over the frames of a video, by how much their boxes overlap.
+"""Track persons over the frames of a video by the overlap of their boxes.
 
 Sizes: n detections, m detections of a frame, V joints, D coordinates, M persons, T frames.
 """
@@ -8,21 +8,22 @@ import numpy as np
 from flag3d_exp.errors import UserError
 
 MIN_OVERLAP = 0.1  # intersection over union of a person's boxes in two frames
-MAX_GAP = 30  # frames that a person may be out of sight and still be the same
-# Persons seen for no more frames than this are mistakes of the estimator, if there are others who
-# are seen longer: of a short video, half of its frames.
+MAX_GAP = 30  # frames for which a person may be invisible and keep the identity
+# Persons seen in fewer frames than this (in short videos: than half of all frames) are false
+# detections, if others are seen longer.
 MIN_FRAMES = 12
 MAX_IN_FRAME = 200  # persons
 MAX_FRAMES = 1_000_000
-# Numbers that the arrays of a recording may hold: some, and so many for each in the file.
+# Limits on the numbers in a recording's arrays: a number that any recording may have, and numbers
+# per number in the file.
 FREE_NUMBERS, MAX_SPARSITY = 5_000_000, 50
 
 
 def boxes(keypoints: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """(n, 4) low x, low y, high x, high y of the joints (n, V, D) that are seen (n, V).
+    """(n, 4) boxes (low x, low y, high x, high y) of the joints (n, V, D) that are seen (n, V).
 
-    A box is widened by a tenth of its longer side, so that thin persons overlap at all. NaN where
-    no joint is seen.
+    Boxes are widened by a tenth of their longer side, so that those of thin persons overlap. NaN
+    if no joint is seen.
     """
     places = np.where(seen[..., None], keypoints[..., :2], np.nan)
     found = np.full((len(keypoints), 4), np.nan)
@@ -36,7 +37,7 @@ def boxes(keypoints: np.ndarray, seen: np.ndarray) -> np.ndarray:
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(a, b) intersection over union of boxes (a, 4) and (b, 4); 0 for boxes of no area."""
+    """(a, b) intersection over union of boxes (a, 4) and (b, 4); 0 for boxes without area."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     shared = np.maximum(high - low, 0).prod(-1)
@@ -46,14 +47,14 @@ def overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 class PersonTracker:
-    """Persons over the frames of a video, which come in order: the pairing of the largest overlap.
+    """Assigns identities to boxes frame by frame, maximising the total overlap.
 
-    A person who finds no box that overlaps enough, among those of the last `MAX_GAP` frames, is a
-    new one, with the next number from 0.
+    A box that does not overlap enough with any box of the last `MAX_GAP` frames is a new person,
+    with the next number from 0.
     """
 
     def __init__(self) -> None:
-        self.boxes = np.zeros((0, 4))  # where those who were seen lately were seen last
+        self.boxes = np.zeros((0, 4))  # the last box of each recent person
         self.frames = np.zeros(0, np.int64)
         self.identities = np.zeros(0, np.int64)
         self.next_identity = 0
@@ -62,9 +63,9 @@ class PersonTracker:
         """(m,) int64 identities of the boxes (m, 4) of a frame; -1 where a box is NaN.
 
         Raises:
-            UserError: there are too many.
+            UserError: there are too many boxes.
         """
-        from scipy.optimize import linear_sum_assignment  # late: few commands track persons
+        from scipy.optimize import linear_sum_assignment  # slow import, needed by few commands
 
         if len(found) > MAX_IN_FRAME:
             raise UserError(
@@ -90,7 +91,7 @@ class PersonTracker:
 
 
 def tracked(frames: np.ndarray, keypoints: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """(n,) int64 identities of detections, by a `PersonTracker`; -1 where no joint is seen.
+    """(n,) int64 identities of detections, from a `PersonTracker`; -1 if no joint is seen.
 
     Args:
         frames: (n,), in any order.
@@ -111,10 +112,10 @@ def tracked(frames: np.ndarray, keypoints: np.ndarray, seen: np.ndarray) -> np.n
 
 
 def lasting(identities: np.ndarray, num_frames: int, num_persons: int) -> np.ndarray:
-    """Identities of those who are no mistakes, seen longest first; at most `num_persons`.
+    """Identities of at most `num_persons` persons, without false detections, seen longest first.
 
     Args:
-        identities: (n,); -1 for nobody.
+        identities: (n,); -1 for no person.
     """
     known, counts = np.unique(identities[identities >= 0], return_counts=True)
     enough = counts >= min(MIN_FRAMES, num_frames / 2)
@@ -130,14 +131,14 @@ def arrays(
     span: tuple[int, int],
     values: np.ndarray,
 ) -> np.ndarray:
-    """(M, T, ...) of the values (n, ...) of each detection; 0 where a person is not seen.
+    """(M, T, ...) array of the values (n, ...) of detections; 0 where a person is not seen.
 
     Args:
         persons: (M,) identities.
         span: first and last frame.
 
     Raises:
-        UserError: there are too many frames for what the file holds.
+        UserError: there are too many frames for the number of detections.
     """
     num_frames = span[1] - span[0] + 1
     shape = (len(persons), num_frames, *values.shape[1:])

@@ -1,8 +1,8 @@
-"""What persons really do in long recordings: a CSV file of segments, or of the class of each frame.
+"""Ground truth of timelines: a CSV file of segments, or of the class of each frame.
 
-Columns: name (of the recording), class (a name or a number), and first and last (frames from 0,
-both within), or frame; optional is person (from 0). `task=predict` writes such a file,
-`timeline.csv`. Frames that no row names are of no class. Size: T frames.
+Columns: name (of the recording), class (a name or a number), and either first and last (frames
+from 0, inclusive) or frame; person (from 0) is optional. `timeline.csv`, which `task=predict`
+writes, has this form. Frames without a row have no class. Size: T frames.
 """
 
 import csv
@@ -26,10 +26,10 @@ def read_truth(path: Path, classes: Sequence[str]) -> dict[tuple[str, int], list
     """The stretches of frames of each (recording, person), in the file's order.
 
     Args:
-        classes: names of the labels; `unknown` is no class.
+        classes: names of the labels; `unknown` means no class.
 
     Raises:
-        UserError: naming all lines that can't be used, and why.
+        UserError: some lines are invalid; the message names each of them and its fault.
     """
     try:
         rows = list(csv.reader(io.StringIO(file_text(path, MAX_BYTES), newline="")))
@@ -69,10 +69,10 @@ def read_truth(path: Path, classes: Sequence[str]) -> dict[tuple[str, int], list
 
 
 def frame_labels(stretches: Sequence[Stretch], num_frames: int, name: str) -> np.ndarray:
-    """(T,) label of each frame; `UNKNOWN` where no stretch is.
+    """(T,) label of each frame; `UNKNOWN` outside of all stretches.
 
     Raises:
-        UserError: a stretch is beyond the recording's end, or two share a frame.
+        UserError: a stretch exceeds the recording, or two stretches overlap.
     """
     labels = np.full(num_frames, UNKNOWN)
     named = np.zeros(num_frames, bool)
@@ -90,7 +90,7 @@ def _label(name: str, numbers: Mapping[str, int]) -> int:
         return numbers[name]
     if name.isdecimal() and len(name) < 9 and int(name) < len(numbers) - 1:
         return int(name)
-    raise UserError(f"{name!r:.80} is no class of the network.{nearest(name, numbers)}")
+    raise UserError(f"{name!r:.80} is not a class of the network.{nearest(name, numbers)}")
 
 
 def _frame(row: Mapping[str, str], column: str) -> int:

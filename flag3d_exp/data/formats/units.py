@@ -1,4 +1,4 @@
-"""What the coordinates of a file are: decided by what its numbers allow, or asked for.
+"""Infer the unit of a file's coordinates from their size, or ask the user for it.
 
 Sizes: n detections, V joints, D coordinates.
 """
@@ -12,16 +12,16 @@ from flag3d_exp.errors import UserError
 
 LENGTHS = {"metres": 1.0, "millimetres": 0.001, "centimetres": 0.01, "inches": 0.0254}
 OF_IMAGE = ("pixels", "share", "signed")
-PIXELS = 8.0  # larger coordinates than this are no shares of an image, and no body in metres
-OUTSIDE = 0.5  # how far out of the image, as a share of it, nine tenths of the joints stay
-BODY = (0.9, 2.6)  # metres between a body's outermost joints along an axis, at the most of frames
+PIXELS = 8.0  # coordinates larger than this are neither shares of an image nor metres
+OUTSIDE = 0.5  # limit, as a share of the image, on how far outside 9 of 10 joints may be
+BODY = (0.9, 2.6)  # metres, plausible median over frames of a body's largest extent along an axis
 
 
 def in_known_unit(found: Detections, how: Reading) -> Detections:
-    """The same in pixels, or in metres with y upwards, of as many coordinates as are asked for.
+    """The detections in pixels, or in metres with y upwards, with the requested dimensions.
 
     Raises:
-        UserError: the numbers leave the unit open, or shares of an image come without its size.
+        UserError: the unit is ambiguous, or the image size for shares of it is not known.
     """
     notes = list(found.notes)
     unit = how.unit or found.unit
@@ -29,10 +29,10 @@ def in_known_unit(found: Detections, how: Reading) -> Detections:
         unit = likely(found)
         if unit is None:
             raise UserError(
-                f"{found.name!r}: its numbers leave open what they are; say "
-                "`task.unit=pixels`, share, signed or metres."
+                f"{found.name!r}: the unit of its coordinates can't be inferred from their size; "
+                "set `task.unit` to pixels, share, signed or metres."
             )
-        notes.append(f"coordinates are taken for {described(unit)}, as their size says")
+        notes.append(f"the unit of coordinates is {described(unit)}, inferred from their size")
     seen = found.keypoints.any(-1)
     keypoints = found.keypoints.astype(np.float64)
     image_shape = how.image_shape or found.image_shape
@@ -41,14 +41,14 @@ def in_known_unit(found: Detections, how: Reading) -> Detections:
         keypoints *= LENGTHS[unit]
         if found.upwards is not None:
             keypoints = found.upwards(keypoints)
-            notes.append("the axes are turned so that y is upwards")
+            notes.append("the axes are rotated so that y is upwards")
         if flat:  # an image has y downwards
             keypoints *= np.array([1, -1, 1])
         image_shape = None
     elif unit in ("share", "signed"):
         if image_shape is None:
             raise UserError(
-                f"{found.name!r}: its coordinates are {described(unit)}; give the size of the "
+                f"{found.name!r}: its coordinates are {described(unit)}; set the size of the "
                 "video, such as `task.image_shape=[1080,1920]` (height, width)."
             )
         height, width = image_shape
@@ -59,9 +59,9 @@ def in_known_unit(found: Detections, how: Reading) -> Detections:
     has_depth = unit in OF_IMAGE and keypoints.shape[-1] == 3
     if flat or (has_depth and how.num_coordinates is None):
         keypoints = keypoints[..., :2]
-        notes.append("z is left out" if flat else "the depth beside pixels is left out")
+        notes.append("z is left out" if flat else "the depth is left out")
     if how.num_coordinates == 3 and keypoints.shape[-1] == 2:
-        raise UserError(f"{found.name!r}: it has 2 coordinates; 3 are asked for.")
+        raise UserError(f"{found.name!r}: it has 2 coordinates; 3 are needed.")
     keypoints[~seen] = 0
     return replace(
         found,
@@ -74,7 +74,7 @@ def in_known_unit(found: Detections, how: Reading) -> Detections:
 
 
 def likely(found: Detections) -> Unit | None:
-    """The only unit that the numbers allow; None if there are several, or none."""
+    """The only unit that fits the numbers; None if several units fit, or none."""
     seen = found.keypoints.any(-1)
     places = found.keypoints[seen]  # (n, D)
     if not len(places):
@@ -93,9 +93,9 @@ def likely(found: Detections) -> Unit | None:
 
 
 def body_lengths(keypoints: np.ndarray) -> list[Unit]:
-    """The units of length in which a body (n, V, 3) is as large as bodies are.
+    """The units of length in which bodies (n, V, 3) have a plausible size.
 
-    The largest extent along an axis is that of a standing or lying person, 0.9 to 2.6 m.
+    The largest extent along an axis, of a standing or lying person, must be 0.9 to 2.6 m.
     """
     extent = float(np.median(np.ptp(keypoints, axis=1).max(-1)))
     units: list[Unit] = ["metres", "millimetres", "centimetres", "inches"]
@@ -103,13 +103,14 @@ def body_lengths(keypoints: np.ndarray) -> list[Unit]:
 
 
 def described(unit: Unit) -> str:
-    """A unit in words."""
+    """A description of a unit."""
     words = {"share": "shares of the image (0 to 1)", "signed": "-1 to 1 of the image"}
     return words.get(unit, unit)
 
 
 def _centred(found: Detections, seen: np.ndarray) -> bool:
-    """Whether the middle of both hips is the origin in every frame: MediaPipe's world landmarks."""
+    """Whether the middle of the hips is the origin in every frame, as in MediaPipe's world
+    landmarks."""
     if found.layout != "mediapipe":
         return False
     hips = found.keypoints[:, [23, 24]].mean(1)  # (n, D)

@@ -259,7 +259,7 @@ def test_labels_may_be_names_and_recordings_say_their_split(tmp_path):
     assert [recording.label for recording in found.recordings] == [0, 1, 0]
     with pytest.raises(UserError, match="'two': `classes` lacks 'lunge'"):
         converted(table(tmp_path, rows, header, splits=None, classes=["squat"]))
-    with pytest.raises(UserError, match="'one' has another split than before"):
+    with pytest.raises(UserError, match="'one' has a different split than in earlier rows"):
         converted(table(tmp_path, [*rows, "one,squat,1,0,1,2,val"], header, splits=None))
     with pytest.raises(UserError, match="lacks `splits`, and no recording has a `split`"):
         converted(table(tmp_path, ROWS, splits=None))
@@ -302,12 +302,16 @@ def test_recordings_without_a_label_are_told_at_once(tmp_path):
         (["one,0,0,left eey,1,2,1,0"], None, "Did you mean `left eye`"),
         (["one,0,0,0,1"], None, "line 2"),
         ([], None, "holds no rows"),
-        (["one,0,0,0,1,2,1,0", "one,1,1,0,1,2,1,0"], None, "another label than before"),
+        (["one,0,0,0,1,2,1,0", "one,1,1,0,1,2,1,0"], None, "a different label than"),
         (["one,,0,0,1,2,1,0"], None, "`label` must be a text of 1 to 500 letters"),
         (["one,squat,0,0,1,2,1,0", "two,1,0,0,1,2,1,0"], None, "'two': its label is a number"),
         (["one,0,-1,0,1,2,1,0"], None, "`person` must be from 0 to 999 and `frame`.*got 0 and -1"),
         (["one,0,0,0,1,2,1,0", "one,0,9999999999,0,1,2,1,0"], None, "got 0 and 9999999999"),
-        (["one,0,0,0,1,2,1,0", "one,0,14000000,0,1,2,1,0"], None, "too many for its rows"),
+        (
+            ["one,0,0,0,1,2,1,0", "one,0,14000000,0,1,2,1,0"],
+            None,
+            "too many for the number of its rows",
+        ),
         (["one,0,0,0,1,2,1,0", "one,0,0,0,1,2,1,14000000"], None, "got 14000000 and 0"),
         (["one,0,0,0,nan,2,1,0"], "recording,label,frame,x,y", "lacks the column `joint`"),
     ],
@@ -350,7 +354,7 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path):
 def test_an_npz_file_of_objects_is_refused(tmp_path):
     np.savez(tmp_path / "clips.npz", one=np.array([{}], object))
     path = table(tmp_path, ROWS, data="clips.npz", labels={"one": 0})
-    with pytest.raises(UserError, match="no NPZ file of plain arrays"):
+    with pytest.raises(UserError, match="not an NPZ file of plain arrays"):
         converted(path)
 
 
@@ -392,7 +396,7 @@ def test_poses_of_an_estimator_are_labelled_by_a_table(tmp_path, caplog):
     splits, (one, two), layout, _, classes, _ = converted(path)
     assert (one.name, one.label, two.label, classes) == ("one", 1, 0, ["lunge", "squat"])
     assert "read as alphapose, joints of coco" in caplog.text
-    assert "coordinates are taken for pixels" in caplog.text
+    assert "the unit of coordinates is pixels" in caplog.text
     assert (layout, one.keypoints.shape, one.image_shape) == ("coco", (1, 3, 17, 2), (480, 854))
     assert splits == {"train": ("one",), "val": ("two",)}
     with pytest.raises(UserError, match="17 joints, but `task.layout=openpose` has 18"):

@@ -52,7 +52,7 @@ def test_labels_may_be_absent_where_none_are_needed(tmp_path):
         ([], "", "lacks the column `recording`; its columns: none"),
         (["one,0,0,nose,1,2"], HEADER, "line 2: it has 6 cells for 8 columns"),
         (["one,0,0,nose,1,5,2,5,1,0"], HEADER, "line 2: it has 10 cells for 8 columns"),
-        (["one,0,0,nose,1,,1,0"], HEADER, "line 2: it has some of x, y only"),
+        (["one,0,0,nose,1,,1,0"], HEADER, "line 2: only some of x, y have a value"),
         (["one,0,0,nose,1,inf,1,0"], HEADER, "`y` must be a number; got .inf."),
         (["one,0,0.5,nose,1,2,1,0"], HEADER, "`frame` must be a whole number; got .0.5."),
         (["one,0,0,nose,1,2"], "recording,label,frame,joint,x,x,y", "two columns called `x`"),
@@ -82,5 +82,5 @@ def test_all_lines_that_are_wrong_are_told_at_once(tmp_path):
 
 def test_a_file_in_another_encoding_is_refused(tmp_path):
     path = written(tmp_path, "Übung,0,0,nose,1,2,1,0", encoding="latin-1")
-    with pytest.raises(UserError, match="is no UTF-8 text .in Excel: save as `CSV UTF-8`"):
+    with pytest.raises(UserError, match="is not UTF-8 text .in Excel: save as `CSV UTF-8`"):
         read_csv(path, COCO)

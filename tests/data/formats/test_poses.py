@@ -128,7 +128,7 @@ def test_25_joints_of_openpose_are_told_apart_by_their_middles(tmp_path, layout)
 
 def test_shares_of_an_image_ask_for_its_size(tmp_path):
     folder = frames_of_openpose(tmp_path / "video", [[flat(STANDING / [640, 480])]] * 2)
-    with pytest.raises(UserError, match=r"0 to 1\); give the size .*task.image_shape=\[1080,1920"):
+    with pytest.raises(UserError, match=r"0 to 1\); set the size .*task.image_shape=\[1080,1920"):
         read_poses(folder, Reading(layout="coco"))
     recording = one(folder, layout="coco", image_shape=(480, 640))
     np.testing.assert_allclose(recording.keypoints[0, 0], STANDING, rtol=1e-5)
@@ -186,7 +186,7 @@ def test_identities_of_alphapose_are_used_if_they_tell_persons_apart(tmp_path):
     assert recording.keypoints[:, :, 0, 0].tolist() == [[320, 0, 920, 0], [0, 620, 0, 620]]
     rows.append(result(2, STANDING, idx=1))
     found = read_poses(put(tmp_path / "b.json", rows), Reading())
-    assert any("name two persons in one frame" in note for note in found.notes)
+    assert any("two persons of a frame share one" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_arrays_of_mediapipe_are_read(tmp_path, shape):
     assert recording.keypoints.shape == (1, 3, 33, 3)
     assert not recording.keypoints[0, 1].any()
     np.save(tmp_path / "a.npy", frames[:, :17])
-    with pytest.raises(UserError, match="its 17 joints may be of several layouts"):
+    with pytest.raises(UserError, match="the layout can't be inferred from 17 joints"):
         one(tmp_path / "a.npy")
     assert one(tmp_path / "a.npy", layout="coco", unit="pixels").keypoints.shape[2] == 17
     np.save(tmp_path / "a.npy", frames[:, :1])
@@ -407,7 +407,7 @@ def test_bvh_has_the_unit_in_which_it_is_as_large_as_a_person(tmp_path):
         (("ROOT", "ROOTS"), "word 2 must be ROOT"),
         (("OFFSET 10 0", "OFFSET ten 0"), "must be a number; got 'ten'"),
         (("Zrotation Xrotation Yrotation\n    JOINT", "Wrotation"), "got 'Wrotation'"),
-        (("5 100 0 90", "5 100 0 nan"), "beyond 1e7, or none"),
+        (("5 100 0 90", "5 100 0 nan"), "NaN or beyond 1e7"),
     ],
 )
 def test_a_damaged_bvh_file_is_refused_with_its_place(tmp_path, change, expected):
@@ -424,7 +424,7 @@ def damaged(case):
         "cut": ("a.json", '[{"image_id": 1, "keyp', "it is no JSON"),
         "length": ("a.json", [{"image_id": 1, "keypoints": bad}], "entry 0: `keypoints` must be"),
         "text": ("a.json", [{"image_id": 1, "keypoints": ["1"] * 51}], "must be numbers"),
-        "image": ("a.json", [result("x.jpg", STANDING)], "must have the number of a frame"),
+        "image": ("a.json", [result("x.jpg", STANDING)], "must contain a frame number"),
         "frame": ("a.json", [result(-4, STANDING)], "`image_id` must be a whole number"),
         "joints": ("a.json", [result(1, STANDING), result(2, STANDING[:9])], "17 joints"),
         "huge": ("a.json", [result(1, STANDING * 1e9)], "must be within -1e"),
@@ -481,4 +481,4 @@ def test_many_persons_of_a_long_video_are_read(tmp_path):
     recording, _, notes = recording_of(found, Reading())
     assert recording.keypoints.shape == (8, 400, 17, 2)
     assert (recording.keypoints.any((2, 3)).sum(1) == 40).all()
-    assert any("12 persons seen for a short time" in note for note in notes)
+    assert any("12 persons who are seen only briefly" in note for note in notes)

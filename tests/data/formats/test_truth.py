@@ -37,8 +37,8 @@ def test_segments_and_frames_give_the_same(tmp_path):
         ("name,first,last,class\n", "holds no rows"),
         ("name,first,last,class\na,3,1,squat\n", "line 2: `last` is before `first`"),
         ("name,first,last,class\na,x,1,squat\n", "line 2: `first` must be a whole number"),
-        ("name,first,last,class\na,0,1,squad\n", "no class of the network. Did you mean `squat`"),
-        ("name,first,last,class\na,0,1,2\n", "'2' is no class"),
+        ("name,first,last,class\na,0,1,squad\n", "not a class of the network. Did you mean"),
+        ("name,first,last,class\na,0,1,2\n", "'2' is not a class"),
     ],
 )
 def test_a_faulty_table_is_refused_with_its_line(tmp_path, text, expected):
