@@ -34,6 +34,7 @@ QUICK_TASKS = {
     "evaluate": ["device=cpu", "task.limit_batches=2"],
     "predict": ["device=cpu"],
     "explain": ["device=cpu", "task.num_steps=2", "task.num_random=2"],
+    "lift": ["device=cpu", "device.jit=false"],
     "best": ["task.train={epochs:1}"],
 }
 # Starting each command afresh would take longer than what it does.

@@ -5,6 +5,7 @@ import reprlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -157,7 +158,12 @@ class Dataset:
 
 def opened(path: str, cache: str | None = "auto") -> Annotations:
     """The annotation file of a `dataset.path`."""
-    return open_annotations(demo_path(*DEMOS[path]) if path in DEMOS else path, cache)
+    return open_annotations(annotation_file(path), cache)
+
+
+def annotation_file(path: str) -> Path:
+    """The file that a `dataset.path` names; the synthetic data is made on first use."""
+    return demo_path(*DEMOS[path]) if path in DEMOS else Path(path).expanduser()
 
 
 def digest(path: str, cache: str | None = "auto") -> str | None:

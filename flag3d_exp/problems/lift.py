@@ -104,7 +104,7 @@ class Lift:
 
     @cached_property
     def known(self) -> np.ndarray:
-        """(V,) bool: the joints whose 2D place the network is given."""
+        """Whether the network is given the 2D place of each joint (V,), bool."""
         hidden = {self.cameras.seen.joint_number(name) for name in self.cameras.hidden}
         return np.array([bool(ones) and not hidden & set(ones) for ones in self.sources])
 

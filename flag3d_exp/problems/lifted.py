@@ -3,8 +3,8 @@
 Sizes: M persons, T frames of a recording, L frames of a window, V joints of the network, W windows.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,71 +20,135 @@ from flag3d_exp.skeletons.layout import Layout
 from flag3d_exp.skeletons.mapping import joint_sources, relaid
 
 Network = Callable[[np.ndarray], np.ndarray]  # keypoints (W, L, V, 3) -> joints (W, L, V, 3)
+AT_ONCE = 512  # windows that the network is asked about at once, at least
 
 
 def lifted(
-    recording: Recording,
+    recordings: Iterable[Recording],
     layout: Layout,
     problem: Lift,
     network: Network,
     hop: int,
     score_threshold: float | None = None,
-) -> Recording:
-    """The recording in 3D, with the joints, the upward axis and the unit of the training's.
+) -> Iterator[Recording]:
+    """Recordings in 3D, with the joints, the upward axis and the unit of the training's.
 
     The camera's axis is horizontal. A person moves as the root does in the image, at a constant
     distance, and the lowest joint is at height 0. A joint that is missing in the 2D frame is
     missing; one that the 2D layout does not have is there where somebody is seen.
 
     Args:
-        recording: 2D keypoints of `layout`, x to the right and y down.
+        recordings: 2D keypoints of `layout`, x to the right and y down.
         hop: frames from one window to the next; they are averaged, their middles most.
         score_threshold: joints with a score of at most this are missing; None: of at most 0.
     """
+    waiting: list[Seen] = []
+    for one in recordings:
+        waiting.append(seen_in_2d(one, layout, problem, score_threshold))
+        if sum(seen.num_windows(problem.clip_len, hop) for seen in waiting) >= AT_ONCE:
+            yield from in_3d(waiting, problem, network, hop)
+            waiting = []
+    yield from in_3d(waiting, problem, network, hop)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A recording with the joints of the network, in 2D.
+
+    Args:
+        places: (M, T, V, 2).
+        there: (M, T, V) bool: which of them are seen, and known to the network.
+        scores: (M, T, V); None where the recording has none.
+    """
+
+    recording: Recording
+    places: np.ndarray
+    there: np.ndarray
+    scores: np.ndarray | None
+
+    def num_windows(self, length: int, hop: int) -> int:
+        """At most so many."""
+        num_persons, num_frames = self.there.shape[:2]
+        return num_persons * len(window_starts(num_frames, length, hop))
+
+    def windows(self, person: int, length: int, hop: int) -> np.ndarray:
+        """(W, L) frames of the windows in which the person is seen."""
+        num_frames = self.there.shape[1]
+        indices = successive_indices(num_frames, length, window_starts(num_frames, length, hop))
+        return indices[self.there[person].any(-1)[indices].any(-1)]
+
+
+def seen_in_2d(
+    recording: Recording, layout: Layout, problem: Lift, score_threshold: float | None
+) -> Seen:
+    """A recording of `layout` with the joints of the network."""
     places, scores = recording.keypoints.astype(np.float32), recording.scores
     there = visible(places, scores, score_threshold)
+    confidences = None if scores is None else (scores * there).astype(np.float32)
     sources = joint_sources(layout, problem.skeleton)
-    confidences = there.astype(np.float32) if scores is None else scores * there
     places, confidences = relaid(places * there[..., None], confidences, sources)
-    seen = (places != 0).any(-1) & problem.known
-    joints = np.stack(
+    return Seen(recording, places, (places != 0).any(-1) & problem.known, confidences)
+
+
+def in_3d(group: Sequence[Seen], problem: Lift, network: Network, hop: int) -> Iterator[Recording]:
+    """The recordings of a group in 3D; the network sees the windows of all of them at once."""
+    persons = [(seen, person) for seen in group for person in range(len(seen.there))]
+    windows = [seen.windows(person, problem.clip_len, hop) for seen, person in persons]
+    if not persons:
+        return
+    # Each window is measured by itself, as clips of a training are.
+    keypoints = np.concatenate(
         [
-            person_in_3d(one, own, problem, network, hop)
-            for one, own in zip(places, seen, strict=True)
+            problem.keypoints(seen.places[person][indices], seen.there[person][indices])
+            for (seen, person), indices in zip(persons, windows, strict=True)
         ]
     )
-    found = np.where(problem.known, seen, seen.any(-1, keepdims=True))
-    made = standing(joints, found, problem.cameras.up) / np.float32(problem.metres)
-    kept = None
-    if scores is not None and confidences is not None:
-        count = np.maximum(seen.sum(-1, keepdims=True), 1)
-        mean = (confidences * seen).sum(-1, keepdims=True) / count
-        kept = (np.where(problem.known, confidences, mean) * found).astype(np.float32)
-    return replace(recording, keypoints=made * found[..., None], scores=kept, image_shape=None)
+    outputs = network(keypoints) if len(keypoints) else keypoints
+    ends = np.cumsum([len(indices) for indices in windows])[:-1]
+    parts = iter(zip(windows, np.split(outputs, ends), strict=True))
+    root = root_weights(problem.skeleton)
+    for seen in group:
+        pairs = zip(seen.places, seen.there, strict=True)
+        joints = np.stack([person_in_3d(*pair, *next(parts), root) for pair in pairs])
+        yield finished(seen, joints, problem)
 
 
 def person_in_3d(
-    places: np.ndarray, seen: np.ndarray, problem: Lift, network: Network, hop: int
+    places: np.ndarray, seen: np.ndarray, indices: np.ndarray, joints: np.ndarray, root: np.ndarray
 ) -> np.ndarray:
-    """(T, V, 3) metres to the right, down and ahead, of 2D joints (T, V, 2) and which are seen."""
-    num_frames, length = len(places), problem.clip_len
-    if not seen.any():
+    """(T, V, 3) metres to the right, down and ahead, of a person.
+
+    Args:
+        places, seen: (T, V, 2) in 2D, and which are seen (T, V).
+        indices, joints: frames (W, L) of windows, and what the network says of them (W, L, V, 3).
+        root: (V,) weights of the joints whose mean is the root.
+    """
+    if not len(indices):
         return np.zeros((*seen.shape, 3), np.float32)
-    indices = successive_indices(num_frames, length, window_starts(num_frames, length, hop))
-    indices = indices[seen.any(-1)[indices].any(-1)]  # (W, L)
-    # Each window is measured by itself, as clips of a training are.
-    keypoints = problem.keypoints(places[indices], seen[indices])
-    root = root_weights(problem.skeleton)
-    joints = lifting.relative(network(keypoints), root)
+    length = indices.shape[1]
     weights = 1 + np.minimum(np.arange(length), np.arange(length)[::-1])
-    total, weight = np.zeros((*seen.shape, 3)), np.zeros(num_frames)
-    for frames, one in zip(indices, joints, strict=True):
+    total, weight = np.zeros((*seen.shape, 3)), np.zeros(len(seen))
+    for frames, one in zip(indices, lifting.relative(joints, root), strict=True):
         np.add.at(total, frames, weights[:, None, None] * one)
         np.add.at(weight, frames, weights)
     mean = total / np.maximum(weight, 1)[:, None, None]
     path = root_path(places, seen, root)
     mean[..., :2] += (metres_per_pixel(places - path[:, None], mean, seen) * path)[:, None]
     return mean.astype(np.float32)
+
+
+def finished(seen: Seen, joints: np.ndarray, problem: Lift) -> Recording:
+    """The recording with joints (M, T, V, 3) to the right, down and ahead; see `lifted`."""
+    anybody = seen.there.any(-1, keepdims=True)
+    found = np.where(problem.known, seen.there, anybody)
+    made = standing(joints, found, problem.cameras.up) / np.float32(problem.metres)
+    scores = None
+    if seen.scores is not None:
+        count = np.maximum(seen.there.sum(-1, keepdims=True), 1)
+        mean = (seen.scores * seen.there).sum(-1, keepdims=True) / count
+        scores = (np.where(problem.known, seen.scores, mean) * found).astype(np.float32)
+    keypoints = (made * found[..., None]).astype(np.float32)
+    return replace(seen.recording, keypoints=keypoints, scores=scores, image_shape=None)
 
 
 def metres_per_pixel(places: np.ndarray, joints: np.ndarray, seen: np.ndarray) -> float:

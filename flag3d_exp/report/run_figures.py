@@ -1,12 +1,16 @@
-"""The figures of a finished run: curves and confusion, in its folder and in MLflow."""
+"""The figures and tables of a finished run, in its folder and in MLflow."""
 
+import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flag3d_exp import files
 from flag3d_exp.engine.train import Plan, Progress
 from flag3d_exp.reading.arrays import npz_arrays
 from flag3d_exp.report.figures import confusion_figure, curves_figure
+from flag3d_exp.results.lifting import error_table
 from flag3d_exp.results.metrics import confusion_matrix, predictions
+from flag3d_exp.results.predictions import spreadsheet_text
 from flag3d_exp.runs.run_folder import History, inside, save_metrics
 from flag3d_exp.runs.tracking import Tracker
 
@@ -16,7 +20,7 @@ def publish(
     history: History,
     plan: Plan,
     progress: Progress,
-    class_names: list[str] | None,
+    class_names: Sequence[str],
     tracker: Tracker,
 ) -> None:
     """Write metrics.json and the figures; log them, the checkpoints and the predictions.
@@ -40,22 +44,48 @@ def publish(
             tracker.log_artifact(folder / "checkpoints" / name, "checkpoints")
 
 
-def publish_predictions(folder: Path, class_names: list[str] | None, tracker: Tracker) -> None:
-    """Draw the confusion matrix of every split's predictions; log figures and predictions.
+def publish_predictions(folder: Path, class_names: Sequence[str], tracker: Tracker) -> None:
+    """Draw and tabulate what every split's predictions hold; log that and the predictions.
+
+    Scores of classes make a confusion matrix; errors of joints make `errors_<split>.csv`, by joint
+    and by class.
 
     Args:
-        class_names: by label; None if predictions are no scores of classes: no matrix is drawn.
+        class_names: by label.
     """
     figures = inside(folder, "figures")
     figures.mkdir(exist_ok=True)
     for name in sorted(path.name for path in (folder / "predictions").glob("*.npz")):
         path = inside(folder, "predictions", name)
-        if class_names is not None:
-            kept = npz_arrays(path, ("scores", "labels"))
+        kept = npz_arrays(path)
+        if "scores" in kept:
             scores, labels = kept["scores"], kept["labels"]
             confusion = confusion_matrix(predictions(scores), labels, scores.shape[1])
             figure = confusion_figure(confusion, class_names)
             files.write_figure(figures / f"confusion_{path.stem}.png", figure, dpi=150)
+        if "measures" in kept:
+            errors, labels = kept["joint_errors"], kept["labels"]
+            joints, measures = kept["joints"].tolist(), kept["measures"].tolist()
+            table = inside(folder, f"errors_{path.stem}.csv")
+            write_table(table, error_table(errors, labels, joints, measures, class_names))
+            tracker.log_artifact(table)
         tracker.log_artifact(path, "predictions")
     for path in sorted(figures.glob("*.png")):
         tracker.log_artifact(path, "figures")
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, str | float]]) -> None:
+    """Write rows as CSV, numbers with four digits."""
+    with (
+        files.replacing(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, list(rows[0]), quoting=csv.QUOTE_NONNUMERIC)
+        writer.writeheader()
+        for row in rows:
+            writer.writerow(
+                {
+                    key: spreadsheet_text(value) if isinstance(value, str) else f"{value:.4g}"
+                    for key, value in row.items()
+                }
+            )

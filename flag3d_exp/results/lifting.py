@@ -8,6 +8,8 @@ changes from frame to frame (Pavllo et al., CVPR 2019). The root counts as a joi
 Sizes: T frames, V joints.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 METRICS = ("mpjpe", "pa_mpjpe", "n_mpjpe", "mpjve")
@@ -49,7 +51,8 @@ def joint_errors(
 def relative(joints: np.ndarray, root: np.ndarray) -> np.ndarray:
     """Joints (..., V, 3), float64, minus the root of their frame."""
     joints = joints.astype(np.float64)
-    return joints - np.tensordot(joints, root, axes=(-2, 0))[..., None, :]
+    known = np.flatnonzero(root)
+    return joints - (joints[..., known, :] * root[known, None]).sum(-2, keepdims=True)
 
 
 def scaled(joints: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -96,6 +99,39 @@ def means(totals: np.ndarray) -> np.ndarray:
     """(..., 4) mean distances from sums (..., 8); NaN where nothing counts."""
     distances, numbers = np.split(totals.astype(np.float64), 2, axis=-1)
     return np.where(numbers > 0, distances / np.maximum(numbers, 1), np.nan)
+
+
+def error_table(
+    errors: np.ndarray,
+    labels: np.ndarray,
+    joints: Sequence[str],
+    measures: Sequence[str],
+    class_names: Sequence[str],
+) -> list[dict[str, str | float]]:
+    """A row for all recordings, for each joint and for each class that there is: the mean errors.
+
+    Means over recordings, NaN left out.
+
+    Args:
+        errors: (n, V, K) of each recording.
+        labels: (n,).
+        joints, measures, class_names: what the numbers along V and K and the labels are called.
+    """
+    parts: list[tuple[str, str, np.ndarray]] = [
+        ("all", "all", errors.reshape(-1, errors.shape[-1]))
+    ]
+    parts += [("joint", name, errors[:, joint]) for joint, name in enumerate(joints)]
+    for label in np.unique(labels).tolist():
+        name = str(class_names[label]) if label < len(class_names) else str(label)
+        parts.append(("class", name, errors[labels == label].reshape(-1, errors.shape[-1])))
+    rows: list[dict[str, str | float]] = []
+    for kind, name, found in parts:
+        there = np.isfinite(found)
+        count = there.sum(0)
+        means = np.where(there, found, 0).sum(0) / np.maximum(count, 1)
+        values = np.where(count > 0, means, np.nan).tolist()
+        rows.append({"of": kind, "name": name} | dict(zip(measures, values, strict=True)))
+    return rows
 
 
 def _lengths(vectors: np.ndarray) -> np.ndarray:

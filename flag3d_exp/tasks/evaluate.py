@@ -131,8 +131,7 @@ class Evaluate:
             note_transductive(folder, checkpoint.meta, tracker)
             tracker.log_report(record.final_report(metrics))
             tracker.log_artifact(save_metrics(folder, metrics))
-            classes = experiment.classes if problem.classifies else None
-            publish_predictions(folder, classes, tracker)
+            publish_predictions(folder, experiment.classes, tracker)
         for line in [
             *console.summary_lines(metrics, list(datasets), problem.metric_names),
             *experiment.places(tracker),

@@ -14,16 +14,15 @@ from flag3d_exp.config.command_line import assignment, shell_command
 from flag3d_exp.config.experiment import Experiment, class_name
 from flag3d_exp.config.restore import restored_model
 from flag3d_exp.data.annotations import Recording
-from flag3d_exp.data.demo.dataset import demo_path
 from flag3d_exp.data.formats.convert import Converted, converted, write_annotations
 from flag3d_exp.data.formats.detections import Reading, check_image_shape
-from flag3d_exp.data.source import DEMOS
+from flag3d_exp.data.source import annotation_file
 from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.faults import Faults
-from flag3d_exp.problems import lifted
 from flag3d_exp.problems.lift import Lift as Problem
+from flag3d_exp.problems.lifted import lifted
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.skeletons.layout import Layout, load_layout
 from flag3d_exp.tasks.convert import dataset_settings
@@ -38,7 +37,8 @@ class Lift:
     Args:
         checkpoint: a checkpoint file, a run folder (its best one) or an MLflow run id, of a run
             with `problem=lift`.
-        input: recordings in 2D, as `task=convert` takes them, or `demo_out_domain`. Splits, labels
+        input: recordings in 2D, as `task=convert` takes them, or synthetic ones,
+            `demo_out_domain`. Splits, labels
             and subjects of an annotation file are kept.
         output: the annotation file to write; None: `lifted.pkl` in the run folder.
         format: of a pose estimator's files, where it is not recognised.
@@ -60,7 +60,7 @@ class Lift:
     image_shape: tuple[int, int] | None = None
     num_persons: Annotated[int, ">= 1"] = 2
     score_threshold: Annotated[float, ">= 0, < 1"] | None = None
-    hop: Annotated[int, ">= 1, <= 100000"] = 8
+    hop: Annotated[int, ">= 1, <= 100000"] = 16
     batch_size: Annotated[int, ">= 1, <= 65536"] = 32
 
     def __post_init__(self) -> None:
@@ -81,14 +81,13 @@ class Lift:
         device, _ = experiment.device()
         model = restored_model(experiment, checkpoint, [])
         predict = Predictor(model, device.compiles())
+        network = Windowed(predict, problem.num_persons, self.batch_size)
         made = []
         with console.progress_bar() as bar:
-            for number, one in enumerate(found.recordings):
-                bar.show("lifting", number, len(found.recordings))
-                network = Windowed(predict, problem.num_persons, self.batch_size)
-                made.append(
-                    lifted.lifted(one, layout, problem, network, self.hop, self.score_threshold)
-                )
+            flat = found.recordings
+            for one in lifted(flat, layout, problem, network, self.hop, self.score_threshold):
+                made.append(one)
+                bar.show("lifting", len(made), len(flat))
         output = self._output(experiment.folder)
         write_annotations(output, found.splits, made)
         console.say(f"{len(made)} recordings in 3D: {output}")
@@ -104,8 +103,7 @@ class Lift:
         Raises:
             UserError: it is not there or can't be read.
         """
-        demo = self.input in DEMOS
-        source = demo_path(DEMOS[self.input]) if demo else Path(self.input).expanduser()
+        source = annotation_file(self.input)
         shape = None if self.image_shape is None else (self.image_shape[0], self.image_shape[1])
         how = Reading(self.format, self.layout, self.unit, shape, 2, self.num_persons)
         return converted(source, self.num_persons, how=how, key="task.input")
@@ -119,7 +117,7 @@ class Lift:
         if self.output is None:
             return folder / "lifted.pkl"
         output = Path(self.output).expanduser()
-        if output.exists() and output.samefile(Path(self.input).expanduser()):
+        if output.exists() and output.samefile(annotation_file(self.input)):
             raise UserError("`task.output` must be another file than `task.input`.")
         return output
 

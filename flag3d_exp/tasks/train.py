@@ -188,8 +188,7 @@ class Train:
                 raise record.explain(error, folder, train_split, tracker) from error
             session.write()
             if ranks.first:
-                classes = experiment.classes if problem.classifies else None
-                publish(folder, session.history, plan, progress, classes, tracker)
+                publish(folder, session.history, plan, progress, experiment.classes, tracker)
         for line in [
             *console.summary_lines(progress.best_metrics, list(evaluated), problem.metric_names),
             *experiment.places(tracker),

@@ -197,6 +197,10 @@ def test_a_run_is_trained_and_evaluated_from_the_command_line(tmp_path):
     small = ("model=videopose", "model.channels=8")
     printed = succeeded(tmp_path, *quick, *small, "hydra.run.dir=first")
     assert "val: mpjpe" in printed and "top1" not in printed
+    table = (tmp_path / "first" / "errors_val.csv").read_text().splitlines()
+    assert table[0] == '"of","name","mpjpe","pa_mpjpe","n_mpjpe","mpjve"'
+    assert [line.split(",")[0] for line in table[1:27]] == ['"all"'] + ['"joint"'] * 25
+    assert table[27].startswith('"class","Push-ups",')
     again = succeeded(
         tmp_path, "task=evaluate", "task.checkpoint=first", "tracking=none", "device=cpu"
     )

@@ -32,6 +32,11 @@ def still(keypoints: np.ndarray) -> np.ndarray:
     return np.broadcast_to(body(), (*keypoints.shape[:2], 25, 3)).astype(np.float32)
 
 
+def one_lifted(recording: Recording, *given, **named) -> Recording:
+    (made,) = lifted([recording], *given, **named)
+    return made
+
+
 def seen_from_far(num_frames: int = 20, layout: str = "nturgb+d") -> Recording:
     """That body, moving 2 pixels to the right in each frame; 100 pixels are a metre."""
     places = 300 + 100 * np.broadcast_to(body()[:, :2], (1, num_frames, 25, 2)).copy()
@@ -41,7 +46,7 @@ def seen_from_far(num_frames: int = 20, layout: str = "nturgb+d") -> Recording:
 
 def test_a_body_that_is_seen_from_far_is_where_it_was_and_moves_as_it_did():
     settings = Lift("nturgb+d", clip_len=8, bodies=None)
-    made = lifted(seen_from_far(), NTU, settings, still, hop=3)
+    made = one_lifted(seen_from_far(), NTU, settings, still, hop=3)
     assert (made.name, made.label, made.subject, made.image_shape) == ("x", 3, "s", None)
     joints = made.keypoints
     assert joints.shape == (1, 20, 25, 3) and joints.dtype == np.float32
@@ -63,8 +68,10 @@ def test_the_upward_axis_is_that_of_the_training_and_nothing_is_mirrored(up, axi
 
 
 def test_lengths_are_in_the_unit_of_the_training():
-    metres = lifted(seen_from_far(), NTU, Lift("nturgb+d", clip_len=8), still, 4)
-    small = lifted(seen_from_far(), NTU, Lift("nturgb+d", clip_len=8, unit="millimetres"), still, 4)
+    metres = one_lifted(seen_from_far(), NTU, Lift("nturgb+d", clip_len=8), still, 4)
+    small = one_lifted(
+        seen_from_far(), NTU, Lift("nturgb+d", clip_len=8, unit="millimetres"), still, 4
+    )
     np.testing.assert_allclose(small.keypoints, 1000 * metres.keypoints, rtol=1e-5)
 
 
@@ -77,7 +84,7 @@ def test_what_is_missing_in_2d_is_missing_in_3d_and_what_the_layout_lacks_is_the
     scores[0, 6] = 0  # nobody is seen
     places[1] = 0  # nor is there a second person
     recording = Recording("x", 0, places, scores)
-    made = lifted(recording, COCO, problem(), still, 4, score_threshold=0.1)
+    made = one_lifted(recording, COCO, problem(), still, 4, score_threshold=0.1)
     there = made.keypoints.any(-1)
     mine, hand = NTU.joint_number("left knee"), NTU.joint_number("left hand")
     np.testing.assert_array_equal((~there[0, :, mine]).nonzero()[0], [4, 5, 6])
@@ -88,7 +95,7 @@ def test_what_is_missing_in_2d_is_missing_in_3d_and_what_the_layout_lacks_is_the
 
 
 def test_a_recording_shorter_than_a_window_is_lifted():
-    made = lifted(seen_from_far(3), NTU, Lift("nturgb+d", clip_len=8), still, 4)
+    made = one_lifted(seen_from_far(3), NTU, Lift("nturgb+d", clip_len=8), still, 4)
     assert made.keypoints.shape == (1, 3, 25, 3) and made.keypoints.any(-1).all()
 
 
@@ -99,7 +106,7 @@ def test_the_middle_of_a_window_counts_most():
         return joints
 
     settings = Lift("nturgb+d", clip_len=8)
-    made = lifted(seen_from_far(12), NTU, settings, numbered, hop=4).keypoints[0]
+    made = one_lifted(seen_from_far(12), NTU, settings, numbered, hop=4).keypoints[0]
     sideways = (made[:, 1] - made[:, 0])[:, 0] - body()[1, 0]
     np.testing.assert_allclose(sideways[[0, 3]], 0, atol=1e-4)
     np.testing.assert_allclose(sideways[[8, 11]], 1, atol=1e-4)
@@ -121,3 +128,18 @@ def test_a_layout_without_the_joints_of_the_training_is_refused():
         replace(problem(), camera=None).check_input(COCO)  # which has no hands
     problem().check_input(COCO)
     problem().check_input(load_layout("body25"))
+
+
+def test_each_of_many_recordings_is_lifted_as_if_alone():
+    settings = Lift("nturgb+d", clip_len=8)
+    many = [replace(seen_from_far(count), name=str(count)) for count in (3, 8, 9, 30)] * 40
+
+    def copied(keypoints: np.ndarray) -> np.ndarray:
+        return keypoints
+
+    made = list(lifted(many, NTU, settings, copied, 4))
+    assert [one.name for one in made] == [one.name for one in many]
+    for one, alone in zip(made[-4:], many, strict=False):
+        np.testing.assert_array_equal(
+            one.keypoints, one_lifted(alone, NTU, settings, copied, 4).keypoints
+        )

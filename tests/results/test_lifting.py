@@ -95,3 +95,15 @@ def test_frames_without_a_root_or_with_few_joints_do_not_count():
     assert totals.shape == (1, 5, 8)
     np.testing.assert_array_equal(totals[0, :, 4], [3, 3, 3, 2, 2])
     assert np.isnan(lifting.means(lifting.sums(np.full((1, 4, 5, 4), np.nan)))).all()
+
+
+def test_a_table_has_the_means_of_all_of_each_joint_and_of_each_class():
+    errors = np.array([[[1.0], [3.0]], [[5.0], [np.nan]]])  # two recordings, two joints
+    rows = lifting.error_table(errors, np.array([0, 2]), ["a", "b"], ["mpjpe"], ["x", "y", "z"])
+    assert [(row["of"], row["name"], row["mpjpe"]) for row in rows] == [
+        ("all", "all", 3.0),
+        ("joint", "a", 3.0),
+        ("joint", "b", 3.0),
+        ("class", "x", 2.0),
+        ("class", "z", 5.0),
+    ]
