@@ -1,1 +1,1 @@
-"""Sweeps: the driver of an Optuna study or a grid, and the job's side of a trial."""
+"""Sweeps: the driver of an Optuna study or a grid, and the code of a trial within its job."""

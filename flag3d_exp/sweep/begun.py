@@ -1,4 +1,4 @@
-"""What a sweep is begun with: its fixed settings, its space, its objectives and its data."""
+"""The description of a sweep at its begin: fixed settings, space, objectives and data."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from flag3d_exp.runs.begun import settings
 from flag3d_exp.sweep.space import spelled
 
 VARIED = "what varies"
-DATA_GROUPS = ("dataset", "experiment")  # a choice of these may name another file
+DATA_GROUPS = ("dataset", "experiment")  # choices of these groups may name another data file
 
 
 def description(
@@ -20,13 +20,13 @@ def description(
     varied: Mapping[str, Sequence[Any] | str],
     **sweeper: Any,
 ) -> dict[str, Any]:
-    """What the sweep's numbers depend on, to be compared by `runs.begun.check_same`.
+    """The settings that a sweep's results depend on, to be compared by `runs.begun.check_same`.
 
     Args:
-        config: composed without what varies.
+        config: composed without the keys that vary.
         fixed: override lines of every run.
-        varied: key -> the values, or what they are drawn from.
-        sweeper: settings of the sweeper, by their name.
+        varied: key -> its values, or the distribution that they are drawn from.
+        sweeper: settings of the sweeper, by name.
     """
     plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict)
@@ -42,7 +42,7 @@ def description(
 def data_digest(
     config: DictConfig, fixed: Sequence[str], varied: Mapping[str, Sequence[Any] | str]
 ) -> str | list[str | None] | None:
-    """The digest of the file that all runs read; of each file if what varies names several."""
+    """The digest of the data file of all runs; a list if the varied keys name several files."""
     configs = [config]
     for key in DATA_GROUPS:
         if key in varied:

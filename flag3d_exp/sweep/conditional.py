@@ -1,10 +1,10 @@
-"""Spaces where what is drawn depends on what was drawn: `hydra.sweeper.conditional`."""
+"""Conditional search spaces for `hydra.sweeper.conditional`: later draws depend on earlier ones."""
 
 from optuna import Trial
 
 
 def settings_of_optimizer(trial: Trial) -> None:
-    """Learning rate and weight decay in the range that suits the trial's `optimizer`."""
+    """Draw learning rate and weight decay from a range that suits the trial's `optimizer`."""
     match trial.params["optimizer"]:
         case "sgd":
             trial.suggest_float("optimizer.lr", 1e-3, 1.0, log=True)

@@ -1,4 +1,4 @@
-"""The trial that a driver runs next, with a point that no earlier trial has."""
+"""The next trial of a driver, with a point that no earlier trial has."""
 
 import time
 from itertools import count
@@ -17,10 +17,10 @@ WAIT_SECONDS, LOOK_SECONDS = 5.0, 0.05
 def next_trial(
     records: TrialRecords, space: Space, num_trials: int, rng: np.random.Generator
 ) -> tuple[optuna.Trial, list[str]] | None:
-    """A claimed trial and the override lines of its point; None if none is left.
+    """A claimed trial and the override lines of its point; None if the budget is spent.
 
-    Equal runs have equal results, so a point that an earlier trial has is drawn again; after
-    `MAX_DRAWS` times one of those that a finite space has left is taken.
+    Equal runs have equal results, so the driver draws again if an earlier trial has the same point.
+    After `MAX_DRAWS` draws it takes one of the unused points of a finite space.
 
     Args:
         num_trials: the budget, as `counted` counts.
@@ -31,7 +31,7 @@ def next_trial(
             return None
         try:
             lines = space.draw(trial)
-        except Exception as error:  # of a sampler or of a conditional space
+        except Exception as error:  # raised by a sampler or a conditional space
             reason = f"no point could be drawn: {type(error).__name__}: {error}"
             records.fail(records.get(trial.number), reason, Retry.NO)
             raise
@@ -51,10 +51,10 @@ def next_trial(
 
 
 def earlier_twin(records: TrialRecords, number: int) -> int | None:
-    """The number of an earlier trial with the same point, if there is one.
+    """The number of an earlier trial with the same point; None if there is none.
 
-    Of two drivers that draw one point at the same time, each has written its own before it reads
-    the other's: the trial with the lower number keeps it.
+    If two drivers draw the same point at the same time, each writes its trial before it reads the
+    other's. The trial with the lower number keeps the point.
     """
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
@@ -73,5 +73,5 @@ def earlier_twin(records: TrialRecords, number: int) -> int | None:
 
 
 def point_of(trial: FrozenTrial) -> dict:
-    """The parameters that a trial has, or that it waits for."""
+    """The parameters of a trial; for a waiting trial, the parameters that it will have."""
     return trial.params or trial.system_attrs.get("fixed_params", {})

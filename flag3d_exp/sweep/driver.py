@@ -1,7 +1,7 @@
 """The driver of a study: runs trials until the budget is spent.
 
-The storage is the truth. The driver holds nothing that a restart, or a driver on another machine,
-could not read there.
+The storage holds the whole state. A restarted driver, or a driver on another machine, reads
+everything from there.
 """
 
 import logging
@@ -57,7 +57,7 @@ from flag3d_exp.sweep.trial_records import (
 
 log = logging.getLogger(__name__)
 
-OWNERLESS_SECONDS = 30.0  # a claimed trial gets its owner within milliseconds
+OWNERLESS_SECONDS = 30.0  # the owner of a claimed trial is set within milliseconds
 
 
 def search(
@@ -68,7 +68,7 @@ def search(
     Raises:
         UserError: the study cannot be run, or too many of its trials failed.
     """
-    HydraConfig.instance().set_config(config)  # for interpolations such as that of the folder
+    HydraConfig.instance().set_config(config)  # resolves interpolations, such as in the folder
     settle(config.tracking)
     objectives = sweeper.objectives or default_objective(config)
     check_objectives(objectives, config)
@@ -151,7 +151,7 @@ def search(
 
 
 class Driver:
-    """What one process knows of the study whose slots it fills; see `slots.Work`."""
+    """The state of one driver process of a study; see `slots.Work`."""
 
     def __init__(
         self,
@@ -177,16 +177,16 @@ class Driver:
         self._beats: dict[int, Beat] = {}
 
     def halted(self) -> bool:
-        """Whether `max_failures` trials of this driver failed for good."""
+        """Whether `max_failures` trials of this driver failed and are not retried."""
         limit = self.sweeper.max_failures
         return limit is not None and self.num_failed >= limit
 
     def done(self) -> bool:
-        """Whether every trial that counts has ended."""
+        """Whether all trials of the budget have ended."""
         return all(trial.state in ENDED for trial in counted(self.records.trials()))
 
     def start(self, slot: int) -> job.Job | None:
-        """Draw the next trial and start its job; None: the budget is spent."""
+        """Draw the next trial and start its job; return None if the budget is spent."""
         drawn = next_trial(self.records, self.space, self.num_trials, self.rng)
         if drawn is None:
             return None
@@ -203,7 +203,7 @@ class Driver:
         return job.start(trial.number, folder, where, lines, job_settings, self.launcher)
 
     def settle(self, one: job.Job, stopping: bool) -> None:
-        """See to a trial whose process has ended: it told its result, or has none."""
+        """Check a trial whose process has ended; if it reported no result, mark it as failed."""
         trial = self.records.get(one.number)
         if trial.state == TrialState.RUNNING and not self._lives_elsewhere(trial, one):
             retry = Retry.FREE if stopping else Retry.COUNTED
@@ -221,7 +221,7 @@ class Driver:
             self.last_error = f"trial {one.number}: {ended.user_attrs.get('error', 'no reason')}"
 
     def _lives_elsewhere(self, trial: FrozenTrial, one: job.Job) -> bool:
-        """Whether the launcher's own process still works on the trial."""
+        """Whether a process that the launcher started still works on the trial."""
         known = trial.user_attrs.get(OWNER)
         own = (os.getpid(), one.process.pid)
         return known is not None and known["pid"] not in own and owner.is_alive(known) is not False
@@ -236,7 +236,7 @@ class Driver:
         return owner.process_of(known)
 
     def look(self, jobs: list[job.Job]) -> None:
-        """End the running trials whose process is gone."""
+        """Mark running trials as failed if their process has ended."""
         own = {one.number for one in jobs}
         for trial in self.records.trials():
             if trial.state != TrialState.RUNNING or trial.number in own:
@@ -250,14 +250,14 @@ class Driver:
             if not alive:
                 if known and (suspended := owner.process_of(known)):
                     suspended.kill()
-                self._fail(trial, "its process is gone", Retry.COUNTED)
+                self._fail(trial, "its process has ended", Retry.COUNTED)
 
     def _fail(self, trial: FrozenTrial, error: str, retry: Retry) -> None:
         if self.records.fail(trial, error, retry):
             parent.close_child(inside(self.folder, trial.user_attrs.get(FOLDER, str(trial.number))))
 
     def show(self, jobs: list[job.Job]) -> None:
-        """Refresh the table, and after each trial the results."""
+        """Refresh the table; after each trial, also the results."""
         trials = self.records.trials()
         self.table.show(trials, [one.number for one in jobs])
         num_ended = sum(trial.state in ENDED for trial in trials)
@@ -270,7 +270,7 @@ class Driver:
 
 @dataclass
 class Beat:
-    """The heartbeat of a trial as seen from here, by this process's own clock."""
+    """The heartbeat of a trial, timed by the clock of this process."""
 
     value: Any = None
     seen: float | None = None

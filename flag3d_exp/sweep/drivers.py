@@ -1,7 +1,7 @@
-"""The drivers of a study, in the order of their starts, and what the first one began it with.
+"""The drivers of a study in the order of their starts, and the settings of the first driver.
 
-They are the trials of a second study in the same storage. Adding a trial is atomic in every
-storage, so that drivers on several machines get different numbers without a lock between them.
+The drivers are trials of a second study in the same storage. Adding a trial is atomic in every
+storage, so drivers on several machines get different numbers without a common lock.
 """
 
 import socket
@@ -21,15 +21,15 @@ def register(study: str, storage: BaseStorage, begun: dict[str, Any]) -> tuple[i
     """Add this start to the study's drivers.
 
     Args:
-        begun: what it would begin the study with.
+        begun: the description of the sweep that this driver was started with.
 
     Returns:
-        Its number, from 0, and what the first driver began the study with.
+        The number of this driver, from 0, and the description from the first driver.
     """
     drivers = optuna.create_study(
         storage=storage, study_name=f"{study}{SUFFIX}", load_if_exists=True
     )
-    # Complete from the start: nothing will ever be told of it.
+    # Added as complete, because no result will be reported for it.
     entry = optuna.create_trial(
         state=TrialState.COMPLETE,
         value=0.0,
@@ -42,9 +42,9 @@ def register(study: str, storage: BaseStorage, begun: dict[str, Any]) -> tuple[i
 
 
 def sampler_seed(seed: int, driver: int, make: Any) -> int:
-    """The seed of a driver's sampler: drivers draw different points.
+    """The seed of a driver's sampler; drivers have different seeds to draw different points.
 
-    Quasi-random samplers share the seed, because their points are those of one sequence.
+    Quasi-random samplers share the seed, because their points belong to one sequence.
     """
     if driver == 0 or make.func is QMCSampler:
         return seed

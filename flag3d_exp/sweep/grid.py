@@ -41,12 +41,12 @@ log = logging.getLogger(__name__)
 def run(
     sweeper: GridSettings, config: DictConfig, loader: ConfigLoader, overrides: list[str]
 ) -> None:
-    """Run every combination and say what came of it.
+    """Run every combination and log the results.
 
     Raises:
-        UserError: nothing can be enumerated, or combinations failed.
+        UserError: an override has no finite number of values, or combinations failed.
     """
-    HydraConfig.instance().set_config(config)  # for interpolations such as that of the folder
+    HydraConfig.instance().set_config(config)  # resolves interpolations, such as in the folder
     settle(config.tracking)
     fixed, varied, points = combinations(overrides, loader)
     with own_folder(config) as folder:
@@ -84,13 +84,13 @@ def _run(
 
 @contextmanager
 def own_folder(config: DictConfig) -> Iterator[Path]:
-    """The grid's folder, created and held for this process.
+    """Create the grid's folder and lock it for this process.
 
-    A folder that is named by the time gets a number behind its name if another grid has it; one
-    that the user names is continued.
+    A folder that is named by the time gets a number after its name if another grid has it. A grid
+    in a folder that the user names is continued.
 
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds the lock.
     """
     named = Path(config.hydra.sweep.dir).resolve()
     raw = OmegaConf.to_container(config.hydra.sweep, resolve=False)
@@ -118,7 +118,7 @@ def _parent(config: DictConfig, folder: Path, name: str) -> Tracker:
 
 
 class Grid:
-    """The points of a grid and what became of them; see `slots.Work`."""
+    """The points of a grid and their results; see `slots.Work`."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class Grid:
         self.changed = False
 
     def look(self, jobs: list[job.Job]) -> None:
-        """Nothing: what runs is known to this process alone."""
+        """Do nothing: only this process knows the running jobs."""
 
     def start(self, slot: int) -> job.Job | None:
         """Start the next combination."""
@@ -153,7 +153,7 @@ class Grid:
         return job.start(number, own, where, lines, job_settings, self.launcher)
 
     def settle(self, one: job.Job, stopping: bool) -> None:
-        """Note how a run ended."""
+        """Record how a run ended."""
         point = self.points[one.number]
         num_points = len(self.points)
         what = " ".join(f"{key}={value}" for key, value in point.choices.items())
@@ -173,13 +173,13 @@ class Grid:
             log.info("run %d of %d failed  %s: %s", one.number + 1, num_points, what, how)
 
     def show(self, jobs: list[job.Job]) -> None:
-        """Publish the table once a run has ended."""
+        """Publish the table if a run has ended."""
         if self.changed:
             self.changed = False
             _publish(self.points, self.folder, self.tracker)
 
     def halted(self) -> bool:
-        """False: the other combinations run although one failed."""
+        """False: the other combinations run even if one failed."""
         return False
 
     def done(self) -> bool:
@@ -187,7 +187,7 @@ class Grid:
         return not self.pending
 
     def worker(self, one: job.Job) -> None:
-        """None: a launcher's job is its own process."""
+        """None: a grid does not look for a launcher's processes."""
 
 
 def _publish(points: Sequence[Point], folder: Path, tracker: Tracker) -> list[str]:

@@ -1,4 +1,4 @@
-"""One job of a sweep in a process of its own, or handed by such a process to a Hydra launcher."""
+"""One job of a sweep in its own process, which may pass it to a Hydra launcher."""
 
 import json
 import os
@@ -23,14 +23,14 @@ from flag3d_exp.config.command_line import (
 from flag3d_exp.runs.run_folder import PREPARED
 from flag3d_exp.sweep.trial import PRUNER, JobSettings
 
-HANDED_ON = "FLAG3D_EXP_JOB"  # environment variable: the overrides that a launcher is to run
+HANDED_ON = "FLAG3D_EXP_JOB"  # environment variable: the overrides to pass to a launcher
 NOT_PASSED_ON = ("hydra.sweep", "hydra.sweeper", "hydra/sweeper", "hydra.launcher",
                  "hydra/launcher", "hydra.mode", "hydra.run")  # fmt: skip
 
 
 @dataclass
 class Job:
-    """A started process and the folder of what it runs."""
+    """A started process and the folder of its run."""
 
     number: int
     folder: Path
@@ -41,14 +41,14 @@ class Job:
     _suspended: float | None = None
 
     def returncode(self) -> int | None:
-        """How the process ended; None while it runs."""
+        """The exit code of the process; None while it runs."""
         return self.process.poll()
 
     def stop(self, worker: psutil.Process | None = None) -> None:
-        """Ask the process to save its state and end; wake it for that if it is suspended.
+        """Ask the process to save its state and end; resume it first if it is suspended.
 
         Args:
-            worker: the process to ask where a launcher started another one for the work.
+            worker: the process to ask, if a launcher started another process for the run.
         """
         self._asked = time.monotonic()
         for signum in (signal.SIGTERM, signal.SIGCONT):
@@ -56,7 +56,7 @@ class Job:
                 (worker or self.process).send_signal(signum)
 
     def end_if_stuck(self, grace: float, worker: psutil.Process | None = None) -> None:
-        """End a job that is suspended, or was asked to stop, for more than `grace` seconds."""
+        """Kill a job that was suspended, or has not stopped on request, for `grace` seconds."""
         now = time.monotonic()
         if not any(_is_suspended(one) for one in self._tree(worker)):
             self._suspended = None
@@ -68,25 +68,25 @@ class Job:
             self.end(f"did not stop within {grace:g} s", worker)
 
     def end(self, why: str, worker: psutil.Process | None = None) -> None:
-        """End the process at once; it saves nothing."""
+        """Kill the process; it can't save its state."""
         self.killed = self.killed or why
         for one in self._tree(worker):
             with suppress(psutil.NoSuchProcess):
                 one.kill()
 
     def how_it_ended(self) -> str:
-        """What became of the process, and the end of what it printed."""
+        """How the process ended, and the end of its output."""
         code = self.process.returncode
         if self.killed:
             return f"the process {self.killed}: {self.last_words()}"
         if code >= 0:
             return f"the process ended with exit code {code}: {self.last_words()}"
-        # The kernel kills by SIGKILL, and C++ ends by SIGABRT, when memory runs out.
+        # When memory runs out, the kernel sends SIGKILL, and C++ code ends with SIGABRT.
         hint = ", perhaps for lack of memory" if -code in (signal.SIGKILL, signal.SIGABRT) else ""
         return f"the process was killed by signal {-code}{hint}: {self.last_words()}"
 
     def _tree(self, worker: psutil.Process | None) -> list[psutil.Process]:
-        """The process, those that it has started, and the worker."""
+        """The process, its descendants, and the worker."""
         found = [] if worker is None else [worker]
         with suppress(psutil.NoSuchProcess):
             if self.process.poll() is None:
@@ -95,7 +95,7 @@ class Job:
         return found
 
     def last_words(self) -> str:
-        """The end of what it printed, for an error that nothing else explains."""
+        """The end of the output, for an error without another explanation."""
         path = self.folder / "output.log"
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
         return " ".join(" ".join(lines[-6:]).split())[-300:]
@@ -112,9 +112,9 @@ def start(
     """Start a job.
 
     Args:
-        where: its slot, and how many slots there are.
-        overrides: what it runs, without where.
-        launcher: hand it to the Hydra launcher that the command line of this process chose.
+        where: its slot and the number of slots.
+        overrides: of the run, without its device and folder.
+        launcher: pass the job to the Hydra launcher that the command line of this process chose.
     """
     job_settings.write(folder)
     environment = os.environ | {PREPARED: str(folder), PRUNER: json.dumps(job_settings.pruner)}
@@ -134,7 +134,7 @@ def start(
             assignment("hydra.run.dir", str(folder)),
         ]
     with open(folder / "output.log", "ab") as output:
-        # Ctrl-C reaches the whole group; the job shall hear of it from its driver, in order.
+        # Ctrl-C signals the whole process group; the driver should stop its jobs itself, in order.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             process = subprocess.Popen(
@@ -156,11 +156,11 @@ def start(
 def placing(
     devices: Sequence[int] | None, slot: int, task: Container[object], folder: Path
 ) -> list[str]:
-    """The overrides of a job that its slot and its folder decide: its device, and to go on.
+    """The overrides that depend on a job's slot and folder: its device, and whether it resumes.
 
     Args:
-        devices: ids that the slots take in turn; none: the job's own choice.
-        task: the settings of the task; one without `resume` starts again.
+        devices: device ids, assigned to the slots in turn; empty: the configured device.
+        task: the settings of the task; a task without `resume` starts again.
         folder: of the job.
     """
     lines = [f"device.id={devices[slot % len(devices)]}"] if devices else []
@@ -177,10 +177,11 @@ def _is_suspended(process: psutil.Process) -> bool:
 
 
 def slot_cores(slot: int, num_slots: int) -> list[int] | None:
-    """The cores of a slot when all slots share the machine; None where they cannot be dealt out.
+    """The cores of a slot if the slots share the machine; None if the cores can't be divided.
 
-    MindSpore's kernel threads wait for each other by yielding. Processes on the same cores take
-    each other's turns then: two trainings on two cores each ran at an eighth of their speed.
+    MindSpore's kernel threads busy-wait for each other and yield. Processes on the same cores then
+    take each other's time slices: two trainings on the same two cores each ran at an eighth of
+    their speed.
     """
     if num_slots == 1 or not hasattr(os, "sched_getaffinity"):
         return None
@@ -192,13 +193,13 @@ def slot_cores(slot: int, num_slots: int) -> list[int] | None:
 
 
 def handed_on() -> list[str] | None:
-    """The overrides that this process is to hand to a launcher, if a driver started it for that."""
+    """The overrides to pass to a launcher, if a driver started this process for that; else None."""
     lines = os.environ.get(HANDED_ON)
     return json.loads(lines) if lines is not None else None
 
 
 def hydra_overrides() -> list[str]:
-    """What the command line says of Hydra that holds for a job too."""
+    """The settings of Hydra on the command line that also apply to a job."""
     overrides = CommandLine.parse(sys.argv[1:]).overrides
     return select(overrides, lambda key: within(key, "hydra") and not within(key, *NOT_PASSED_ON))
 
@@ -207,7 +208,7 @@ def command_line(folder: Path | None = None) -> str:
     """The command of this process, for a shell.
 
     Args:
-        folder: the sweep's, where the command is to name it.
+        folder: the sweep's folder, if the command must name it.
     """
     line = CommandLine.parse(sys.argv[1:])
     if folder is not None:

@@ -1,4 +1,4 @@
-"""Which process works on a trial, and whether it still lives."""
+"""The process that works on a trial, and whether it is alive."""
 
 import os
 import socket
@@ -8,7 +8,7 @@ import psutil
 
 
 class Owner(TypedDict):
-    """A process of any host; `started` (seconds of the epoch) guards against PID reuse."""
+    """A process on any host; `started` (seconds since the epoch) guards against PID reuse."""
 
     host: str
     pid: int
@@ -22,7 +22,7 @@ def this_process() -> Owner:
 
 
 def is_alive(owner: Owner) -> bool | None:
-    """Whether the process lives; None if it is on another host, or suspended."""
+    """Whether the process is alive; None if it is on another host, or suspended."""
     if owner["host"] != socket.gethostname():
         return None
     process = process_of(owner)

@@ -1,4 +1,4 @@
-"""The MLflow run of a sweep, parent of the runs of its trials; every driver continues it."""
+"""The MLflow run of a sweep: the parent of its trials' runs, shared by all drivers."""
 
 from pathlib import Path
 
@@ -13,12 +13,12 @@ from flag3d_exp.sweep import results
 from flag3d_exp.sweep.space import spelled
 from flag3d_exp.sweep.trial_records import TrialRecords
 
-NOTE = "mlflow.note.content"  # tag that MLflow's page shows as the run's description, in Markdown
+NOTE = "mlflow.note.content"  # tag that MLflow shows as the run's description, in Markdown
 RUN = "mlflow"  # user attribute of the study: tracking URI -> run id
 
 
 def start(config: DictConfig, name: str, folder: Path, run_id: str | None) -> tracking.Tracker:
-    """A new parent run, or `run_id` continued."""
+    """Start a new parent run, or continue `run_id`."""
     settings: tracking.Tracking = instantiate(config.tracking, _convert_="all")
     tags = {
         "sweep": str(config.hydra.runtime.choices.get("sweep")),
@@ -29,7 +29,7 @@ def start(config: DictConfig, name: str, folder: Path, run_id: str | None) -> tr
 
 
 def of_study(config: DictConfig, study: optuna.Study, folder: Path) -> tracking.Tracker:
-    """The parent run of a study; the study knows it, for drivers on other machines."""
+    """The parent run of a study; the study stores its id for drivers on other machines."""
     uri = str(config.tracking.uri)
     with FileLock(folder / ".mlflow.lock"):
         known = study.user_attrs.get(RUN, {})
@@ -40,13 +40,13 @@ def of_study(config: DictConfig, study: optuna.Study, folder: Path) -> tracking.
 
 
 def child_tags(tracker: tracking.Tracker, number: int) -> dict[str, str]:
-    """What ties the run of a trial to its parent."""
+    """The tags that link the run of a trial to its parent."""
     tags = {"trial": str(number)}
     return tags if tracker.run_id is None else tags | {"mlflow.parentRunId": tracker.run_id}
 
 
 def refresh(tracker: tracking.Tracker, records: TrialRecords, folder: Path) -> None:
-    """Send the counts, the best so far, the results and the plots."""
+    """Send the counts, the best trial so far, the results and the plots."""
     trials = records.trials()
     counts = results.state_counts(trials)
     metrics = {
@@ -60,7 +60,7 @@ def refresh(tracker: tracking.Tracker, records: TrialRecords, folder: Path) -> N
         tracker.set_tags(tags | {"best_trial": str(best[0].number)})
     ended = [trial.datetime_complete for trial in trials if trial.state.is_finished()]
     times = [moment.timestamp() for moment in ended if moment is not None]
-    # Not the time of logging: MLflow keeps one of two equal points, so drivers may repeat it.
+    # No time of logging: MLflow stores equal points once, so several drivers may send the same.
     tracker.log_report(Report(len(ended), int(1000 * max(times, default=0.0)), metrics))
     for path in sorted((folder / "plots").glob("*.png")):
         tracker.log_artifact(path, "plots")

@@ -1,4 +1,4 @@
-"""The points of a grid: its combinations, what came of each, the tables over seeds and folds."""
+"""The points of a grid: its combinations, their results, the tables over seeds and folds."""
 
 import re
 import statistics
@@ -34,13 +34,13 @@ SEED, FOLD = "seed", "fold"  # the keys over which the tables take means
 
 @dataclass
 class Point:
-    """One combination: what is particular to it, and what came of it.
+    """One combination and its result.
 
     Args:
-        folder: name of the run's folder in that of the grid.
-        choices: key -> value, of what varies.
+        folder: name of the run's folder within the grid's folder.
+        choices: varied key -> value.
         state: waiting, running, complete or failed.
-        metrics: what the run's metrics.json says.
+        metrics: from the run's metrics.json.
     """
 
     folder: str
@@ -52,10 +52,10 @@ class Point:
 def combinations(
     overrides: Sequence[str], loader: ConfigLoader
 ) -> tuple[list[str], dict[str, list[str]], list[Point]]:
-    """What is common to all runs, the values of what is not, and their combinations, numbered.
+    """The overrides of all runs, the values of the varied keys, and their numbered combinations.
 
     Raises:
-        UserError: an interval, which only a search can draw from.
+        UserError: an override is an interval, which only a search can draw from.
     """
     fixed: list[str] = []
     varied: dict[str, list[str]] = {}
@@ -74,10 +74,10 @@ def combinations(
 
 
 def recall(points: Sequence[Point], begun: dict[str, Any], folder: Path) -> None:
-    """Take over what an earlier start of the same grid has finished.
+    """Take over the results of an earlier start of the same grid.
 
     Args:
-        begun: what the grid would be begun with; kept in the folder when it is.
+        begun: the description of this grid; a new grid stores it in the folder.
 
     Raises:
         UserError: the folder holds another grid.
@@ -99,10 +99,10 @@ def recall(points: Sequence[Point], begun: dict[str, Any], folder: Path) -> None
 
 
 def _kept(folder: Path) -> tuple[dict[str, Any] | None, list[Point] | None]:
-    """What the folder's grid was begun with, and its points; None for what is not there yet.
+    """The description and the points of the folder's grid; None for a missing file.
 
     Raises:
-        UserError: a file is not what a grid writes.
+        UserError: a file is malformed.
     """
     first, known = None, None
     path = folder / BEGUN
@@ -110,12 +110,12 @@ def _kept(folder: Path) -> tuple[dict[str, Any] | None, list[Point] | None]:
         if path.exists():
             first = parsed_json(file_text(path))
             if not isinstance(first, dict):
-                raise Malformed("it is no mapping")
+                raise Malformed("it is not a mapping")
         path = folder / FILE
         if path.exists():
             rows = parsed_yaml(file_text(path))
             if not isinstance(rows, list):
-                raise Malformed("it is no list")
+                raise Malformed("it is not a list")
             known = [record(Point, row) for row in rows]
     except Malformed as error:
         raise UserError(f"{path} can't be read: {error}.") from error
@@ -123,7 +123,7 @@ def _kept(folder: Path) -> tuple[dict[str, Any] | None, list[Point] | None]:
 
 
 def save(points: Sequence[Point], folder: Path) -> list[str]:
-    """Write grid.yaml and table.md; the lines of the tables."""
+    """Write grid.yaml and table.md; return the lines of the tables."""
     kept = [asdict(point) for point in points]
     files.write_text(folder / FILE, yaml.safe_dump(kept, sort_keys=False))
     lines = [*table(points), *comparison(points)]
@@ -132,7 +132,7 @@ def save(points: Sequence[Point], folder: Path) -> list[str]:
 
 
 def title(points: Sequence[Point]) -> str:
-    """What varies: `model=stgcn,aagcn seed=1,2,3`; of many values, the first and the last."""
+    """The varied keys: `model=stgcn,aagcn seed=1,2,3`; of many values, the first and the last."""
     parts = []
     for key in points[0].choices:
         values = list(dict.fromkeys(point.choices[key] for point in points))
@@ -142,7 +142,7 @@ def title(points: Sequence[Point]) -> str:
 
 
 def metrics(points: Sequence[Point]) -> dict[str, float]:
-    """What MLflow is told: how many runs have ended and how, and means over seeds and folds."""
+    """The metrics for MLflow: counts of complete and failed runs, means over seeds and folds."""
     counts = Counter(point.state for point in points)
     found = {f"runs/{state}": float(counts[state]) for state in ("complete", "failed")}
     for name in _compared(points):
@@ -156,7 +156,7 @@ def metrics(points: Sequence[Point]) -> dict[str, float]:
 
 
 def table(points: Sequence[Point]) -> list[str]:
-    """A Markdown table: a row for each choice of all but seed and fold, with mean and spread."""
+    """A Markdown table with mean and spread: one row per combination, without seed and fold."""
     names = _compared(points)
     keys = [key for key in points[0].choices if key not in (SEED, FOLD)]
     over = " over folds" if FOLD in points[0].choices else ""
@@ -172,7 +172,7 @@ def table(points: Sequence[Point]) -> list[str]:
 
 
 def comparison(points: Sequence[Point]) -> list[str]:
-    """Markdown: whether the groups differ, where each has several seeds or folds."""
+    """Markdown tables of the differences between groups that have several seeds or folds each."""
     over_folds = FOLD in points[0].choices
     if not over_folds and SEED not in points[0].choices:
         return []
@@ -201,7 +201,7 @@ def _compared(points: Sequence[Point]) -> list[str]:
 
 
 def _units(points: Sequence[Point], name: str) -> dict[str, float]:
-    """The values of a metric, by run; in a grid of folds, by fold, as means over its seeds."""
+    """The values of a metric by run; in a grid of folds, the means over seeds by fold."""
     found: dict[str, list[float]] = {}
     for point in points:
         if name in point.metrics:
@@ -211,7 +211,7 @@ def _units(points: Sequence[Point], name: str) -> dict[str, float]:
 
 
 def _groups(points: Sequence[Point], name: str) -> dict[str, dict[str, float]]:
-    """`_units` by what the choices but seed and fold are: `model=stgcn stream=bone`."""
+    """`_units` for each combination of the other keys: `model=stgcn stream=bone`."""
     members: dict[str, list[Point]] = {}
     for point in _done(points):
         choices = point.choices.items()

@@ -1,4 +1,4 @@
-"""What a study leaves in its folder: optimization_results.yaml and the plots."""
+"""The results of a study in its folder: optimization_results.yaml and the plots."""
 
 import logging
 import warnings
@@ -28,10 +28,10 @@ def publish(
     plots: bool,
     flags: Sequence[str] = (),
 ) -> list[str]:
-    """Write the results and, if wanted, the plots; lines that say the same to a reader.
+    """Write the results and, if wanted, the plots; return the results as lines of text.
 
     Args:
-        flags: those of the command line that say where choices are.
+        flags: flags of the command line that name the folders of choices.
     """
     trials = records.trials()
     found = results(records, trials, metrics, fixed)
@@ -43,7 +43,7 @@ def publish(
         lines += [
             f"best: trial {found['best_trial']}, {metrics[0]} {found['best_value']:.6g} with "
             + " ".join(f"{key}={spelled(value)}" for key, value in found["best_params"].items()),
-            "train the best in full: "
+            "train the best configuration in full: "
             + shell_command(["task=best", assignment("task.study", str(folder))], flags),
         ]
     return lines
@@ -52,7 +52,7 @@ def publish(
 def results(
     records: TrialRecords, trials: list[FrozenTrial], metrics: Sequence[str], fixed: Sequence[str]
 ) -> dict[str, Any]:
-    """The study in plain values."""
+    """The results of the study as plain values."""
     found: dict[str, Any] = {
         "study": records.study.study_name,
         "objectives": list(metrics),
@@ -84,7 +84,7 @@ def results(
 
 
 def state_counts(trials: Sequence[FrozenTrial]) -> Counter[str]:
-    """How many of the budget's trials are in each state; `retried` and `dropped` come on top."""
+    """The number of the budget's trials in each state; also those `retried` and `dropped`."""
     kept = counted(trials)
     found = Counter(trial.state.name.lower() for trial in kept)
     found["retried"] = (
@@ -102,13 +102,13 @@ def counts_line(trials: Sequence[FrozenTrial]) -> str:
 
 
 def num_epochs(trials: Sequence[FrozenTrial]) -> int:
-    """Epochs that trials reported, each once though a retried trial inherits its reports."""
+    """The number of reported epochs; reports that a retry inherits are counted once."""
     retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
     return sum(trial.last_step or 0 for trial in trials if trial.number not in retried)
 
 
 def draw_plots(records: TrialRecords, folder: Path, metrics: list[str]) -> None:
-    """Draw what can be drawn of the trials there are, as PNG files."""
+    """Draw the plots that the current trials allow, as PNG files."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -139,13 +139,13 @@ def draw_plots(records: TrialRecords, folder: Path, metrics: list[str]) -> None:
     for name, draw in drawings.items():
         try:
             with lettering(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of axes with a single value
+                warnings.simplefilter("ignore")  # warnings about axes with a single value
                 axes = draw()
                 figure = (axes if hasattr(axes, "figure") else axes.flat[0]).figure
                 for one in figure.axes:
                     plain_numbers(one)
                 files.write_figure(folder / f"{name}.png", figure, dpi=120, bbox_inches="tight")
-        except (ValueError, RuntimeError) as error:  # too few or too uniform trials for this one
+        except (ValueError, RuntimeError) as error:  # too few or too uniform trials for this plot
             log.debug("no plot %s: %s", name, error)
         finally:
             pyplot.close("all")

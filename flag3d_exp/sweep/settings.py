@@ -1,4 +1,4 @@
-"""What the sweeper's settings mean for a study: objectives, sampler, budget."""
+"""Objectives, sampler and budget of a study, from the settings of the sweeper."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def default_objective(config: DictConfig) -> dict[str, str]:
     """`task.objective` and its direction.
 
     Raises:
-        UserError: the task has none.
+        UserError: the task has no objective.
     """
     name = config.task.get("objective")
     if name is None:
@@ -25,10 +25,10 @@ def default_objective(config: DictConfig) -> dict[str, str]:
 
 
 def check_objectives(objectives: dict[str, str], config: DictConfig) -> None:
-    """Refuse a direction that is none, and a pruner for several objectives.
+    """Refuse an unknown direction, and a pruner for several objectives.
 
     Raises:
-        UserError: naming what is accepted.
+        UserError: names what is accepted.
     """
     for name, direction in objectives.items():
         if direction not in ("maximize", "minimize"):
@@ -51,5 +51,5 @@ def seeded_sampler(make: Any, seed: int, space: Space) -> BaseSampler:
 
 
 def budget(num_trials: int, space: Space) -> int:
-    """`n_trials`, or the number of points of a finite space if that is less."""
+    """`n_trials`, or the number of points of a finite space if it is smaller."""
     return num_trials if space.size is None else min(num_trials, space.size)

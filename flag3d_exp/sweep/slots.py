@@ -1,4 +1,4 @@
-"""The one loop of grids and studies: keep slots filled with jobs until nothing is left to do."""
+"""The main loop of grids and studies: keep the slots filled with jobs until all work is done."""
 
 import logging
 import time
@@ -12,18 +12,18 @@ from flag3d_exp.sweep.job import Job
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.2
-LOOK_SECONDS = 1.0  # between two looks for stuck jobs, and at a study's storage
+LOOK_SECONDS = 1.0  # between two checks for stuck jobs and of a study's storage
 
 
 class Work(Protocol):
-    """What a grid or a study says to the loop."""
+    """The interface of a grid or a study to the loop."""
 
     def look(self, jobs: list[Job]) -> None:
-        """Called every second and when a job has ended, before slots are filled."""
+        """Check the work; called every second and when a job has ended, before slots are filled."""
         ...
 
     def start(self, slot: int) -> Job | None:
-        """Start the next job; None: there is none now."""
+        """Start the next job; return None if there is none now."""
         ...
 
     def settle(self, job: Job, stopping: bool, /) -> None:
@@ -31,11 +31,11 @@ class Work(Protocol):
         ...
 
     def show(self, jobs: list[Job]) -> None:
-        """Publish what is known; called after slots were filled."""
+        """Publish the current state; called after slots were filled."""
         ...
 
     def halted(self) -> bool:
-        """Whether no further job shall be started."""
+        """Whether no further job may be started."""
         ...
 
     def done(self) -> bool:
@@ -50,8 +50,8 @@ class Work(Protocol):
 def fill(work: Work, num_slots: int, grace: float, stop: StopRequest) -> None:
     """Run the work's jobs, at most `num_slots` at once.
 
-    Slots are filled one by one, so none waits for the slowest. A first signal asks the jobs to save
-    and stop, a second one ends them.
+    Each slot is refilled as soon as it is free, without waiting for the slowest job. A first signal
+    asks the jobs to save their state and stop; a second signal kills them.
 
     Args:
         grace: seconds after which a job that is suspended, or was asked to stop, is killed.

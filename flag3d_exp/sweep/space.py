@@ -1,7 +1,7 @@
-"""The search space: Hydra's sweep syntax, from the configuration and the command line, for Optuna.
+"""The search space for Optuna, in Hydra's sweep syntax, from configuration and command line.
 
-optimizer.lr=tag(log,interval(0.001,1))   a number between two, on a log scale
-model.base_channels=int(interval(8,64))   a whole number between two
+optimizer.lr=tag(log,interval(0.001,1))   a number in an interval, on a log scale
+model.base_channels=int(interval(8,64))   a whole number in an interval
 model.num_blocks=range(2,11,2)            2, 4, ... 10
 optimizer=choice(sgd,adamw)               one of these; optimizer=sgd,adamw is the same
 """
@@ -32,12 +32,12 @@ from flag3d_exp.errors import UserError
 
 @dataclass(frozen=True)
 class Space:
-    """What varies between trials and what does not.
+    """The fixed and the varied settings of the trials.
 
     Args:
         fixed: override lines of every trial.
-        distributions: by key, what each trial draws.
-        conditional: draws more through `trial.suggest_...`, depending on what was drawn.
+        distributions: key -> distribution from which each trial draws.
+        conditional: function that draws more by `trial.suggest_...`, depending on earlier draws.
     """
 
     fixed: list[str]
@@ -52,7 +52,9 @@ class Space:
             self.conditional(trial)
         lines = {key: f"{key}={spelled(value)}" for key, value in trial.params.items()}
         added = {key: value for key, value in trial.params.items() if key not in self.distributions}
-        if self.conditional is None:  # anyone may have put them there
+        if (
+            self.conditional is None
+        ):  # then the added ones come from the storage and are not trusted
             checked_overrides([lines[key] for key in added], "the study's storage")
         for key, value in added.items():
             check_objects(key, value, "the study's storage")
@@ -60,7 +62,7 @@ class Space:
 
     @property
     def size(self) -> int | None:
-        """How many points it has; None if that is not known, or without end."""
+        """The number of points; None if it is unknown or infinite."""
         if self.conditional is not None:
             return None
         counts = [num_values(distribution) for distribution in self.distributions.values()]
@@ -82,7 +84,7 @@ class Space:
     def point_besides(
         self, points: Sequence[Mapping[str, Any]], rng: np.random.Generator
     ) -> dict[str, Any] | None:
-        """A point of a finite space that is none of these; None if there is none, or no end."""
+        """A point of a finite space that is not in `points`; None if there is none."""
         if self.size is None:
             return None
         taken = set(map(identity, points))
@@ -98,7 +100,7 @@ def parse_space(
     conditional: str | None,
     loader: ConfigLoader,
 ) -> Space:
-    """The space of the configuration's `params` and of the command line, which wins.
+    """The space of the configuration's `params` and the command line, which takes precedence.
 
     Args:
         conditional: dotted name of a function of `optuna.Trial`.
@@ -123,7 +125,7 @@ def parse_space(
 
 
 def distribution(override: Override) -> BaseDistribution:
-    """What Optuna draws for one sweep override.
+    """Optuna's distribution for one sweep override.
 
     Raises:
         UserError: an empty range, an interval the wrong way round, or a log scale from 0.
@@ -149,12 +151,12 @@ def distribution(override: Override) -> BaseDistribution:
 
 
 def identity(point: Mapping[str, Any]) -> str:
-    """A text that two points share if their runs are the same; 1, 1.0 and true are different."""
+    """A text that is equal for points with equal runs; 1, 1.0 and true are different."""
     return json.dumps(point, sort_keys=True)
 
 
 def num_values(distribution: BaseDistribution) -> int | None:
-    """How many values there are to draw; None without end."""
+    """The number of values; None if it is infinite."""
     match distribution:
         case CategoricalDistribution(choices=choices):
             return len(set(map(spelled, choices)))
@@ -164,7 +166,7 @@ def num_values(distribution: BaseDistribution) -> int | None:
 
 
 def values(distribution: BaseDistribution) -> list[Any]:
-    """The values of a distribution that has finitely many."""
+    """The values of a finite distribution."""
     match distribution:
         case CategoricalDistribution(choices=choices):
             return list(choices)
@@ -176,7 +178,7 @@ def values(distribution: BaseDistribution) -> list[Any]:
 
 
 def choices_or_range(distribution: BaseDistribution) -> list[Any] | str:
-    """The choices that are drawn from, or the range in the syntax of this module."""
+    """The choices of a distribution, or its range in the syntax of this module."""
     match distribution:
         case CategoricalDistribution(choices=choices):
             return list(choices)
@@ -192,7 +194,7 @@ def choices_or_range(distribution: BaseDistribution) -> list[Any] | str:
 
 
 def choice(element: Any) -> Any:
-    """A value that storages can hold: a plain one as it is, another as it is written."""
+    """A value that storages can hold: plain values as they are, others as text."""
     if element is None or isinstance(element, (bool, int, float)):
         return element
     return value_text(element)

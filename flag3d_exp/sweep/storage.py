@@ -1,4 +1,4 @@
-"""Opening the storage of a study: a journal file, a database or a gRPC proxy."""
+"""The storage of a study: a journal file, a database or a gRPC proxy."""
 
 import logging
 import warnings
@@ -26,10 +26,10 @@ ACCEPTED = (
 
 
 def open_storage(address: str) -> BaseStorage:
-    """The storage at `address`; a journal file is created where there is none.
+    """Open the storage at `address`; create a missing journal file.
 
     Raises:
-        UserError: it cannot be reached or lacks its driver.
+        UserError: the storage cannot be reached, or its database driver is not installed.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -46,12 +46,12 @@ def open_storage(address: str) -> BaseStorage:
         backend = JournalFileBackend(address, lock)
         _drop_cut_line(Path(address), lock)
         return JournalStorage(backend)
-    except Exception as error:  # each driver has exceptions of its own
+    except Exception as error:  # each database driver raises its own exceptions
         raise _unusable(address, error) from error
 
 
 def _drop_cut_line(path: Path, lock: JournalFileSymlinkLock) -> None:
-    """Drop a last line that a killed writer has left unfinished: the next one would continue it."""
+    """Remove an incomplete last line of a killed writer: the next line would be appended to it."""
     lock.acquire()
     try:
         with path.open("rb+") as file:
@@ -74,16 +74,16 @@ def _unusable(address: str, error: Exception) -> UserError:
 def open_study(
     folder: Path, name: str, address: str, directions: list[str], begun: dict[str, Any]
 ) -> tuple[optuna.Study, BaseStorage, int]:
-    """The study, created if it is not there; by one process at a time, as databases need.
+    """Open the study; create it if it is missing, in one process at a time, as databases need.
 
     Args:
-        begun: what this driver would begin the study with.
+        begun: the description of the sweep that this driver was started with.
 
     Returns:
-        The study, its storage, and the number of this driver among all that the study has had.
+        The study, its storage, and the number of this driver among all drivers of the study.
 
     Raises:
-        UserError: the storage cannot be used, or the study was begun with something else.
+        UserError: the storage cannot be used, or the study was begun with other settings.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".creation.lock"):
@@ -97,7 +97,7 @@ def open_study(
                 load_if_exists=True,
             )
             driver, first = register(name, storage, begun)
-        except Exception as error:  # of a damaged journal: whatever its replay stumbles on
+        except Exception as error:  # the replay of a damaged journal may raise anything
             raise _unusable(address, error) from error
     if not isinstance(first, dict):
         raise _unusable(address, ValueError("it does not say what the study was begun with"))

@@ -1,4 +1,4 @@
-"""What `hydra.sweeper` sets; imported at every start, so it imports nothing heavy."""
+"""The settings of `hydra.sweeper`; imported at every start, so without slow imports."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,23 +9,23 @@ from flag3d_exp import bounds
 
 @dataclass
 class StudySettings:
-    """Of a search with Optuna: `hydra/sweeper: flag3d_optuna`.
+    """Settings of a search with Optuna: `hydra/sweeper: flag3d_optuna`.
 
     Args:
-        study_name: the study that the same name continues.
+        study_name: name of the study; a start with the same name continues it.
         storage: a journal file, database URL or gRPC proxy; None for a journal in the folder.
-        n_trials: trials in all, over every driver and every start; retries do not count.
-        n_jobs: trials at once.
+        n_trials: number of trials over all drivers and starts; retries do not count.
+        n_jobs: number of trials at once.
         devices: `device.id` of each slot in turn; None leaves it as configured.
         objectives: metric -> maximize or minimize; None for `task.objective` alone.
         params: the search space, in Hydra's sweep syntax; the command line adds to it.
-        conditional: dotted name of a function that draws more from an `optuna.Trial`.
+        conditional: dotted name of a function that draws further settings from an `optuna.Trial`.
         max_retries: how often a trial whose process died is continued.
         max_failures: failed trials after which no more are started; None for no limit.
-        grace: seconds without a heartbeat after which another host's trial is taken for dead;
-            those that a job may be suspended, or take to stop, before it is killed.
+        grace: seconds without a heartbeat after which a trial of another host counts as dead; also
+            the seconds that a job may be suspended, or take to stop, before it is killed.
         plots: draw the study's figures after each trial.
-        sampler: what makes Optuna's sampler; it is given the seed.
+        sampler: function that makes Optuna's sampler from a seed.
         pruner: Optuna's pruner.
     """
 
@@ -50,10 +50,10 @@ class StudySettings:
 
 @dataclass
 class GridSettings:
-    """Of a run of every combination, each in its own process: `hydra/sweeper: flag3d_grid`.
+    """Settings of a grid, which runs each combination in a process: `hydra/sweeper: flag3d_grid`.
 
     Args:
-        n_jobs: runs at once.
+        n_jobs: number of runs at once.
         devices: `device.id` of each slot in turn; None leaves it as configured.
         grace: seconds that a run may be suspended, or take to stop, before it is killed.
     """

@@ -1,4 +1,4 @@
-"""The live table of a study on the terminal; elsewhere a line for each trial that ends."""
+"""The live table of a study on a terminal; without a terminal, one line per ended trial."""
 
 import logging
 import sys
@@ -33,7 +33,7 @@ REDRAW_SECONDS = 2.0
 
 
 class Table:
-    """Trials by state, the running ones with epoch and value, the best so far, the time left."""
+    """The trials by state, running trials with epoch and value, the best trial, the time left."""
 
     def __init__(
         self, records: TrialRecords, objectives: Mapping[str, str], num_trials: int, num_slots: int
@@ -58,7 +58,7 @@ class Table:
             self._live.stop()
 
     def show(self, trials: Sequence[FrozenTrial], own: Collection[int]) -> None:
-        """Say what has changed.
+        """Show the changes since the last call.
 
         Args:
             own: the trials in this driver's slots.
@@ -100,7 +100,7 @@ class Table:
 
 
 def ended_line(trial: FrozenTrial, metrics: Sequence[str]) -> str:
-    """A trial that ended in one line."""
+    """One line about a trial that has ended."""
     state = MARKS[trial.state]
     what = ""
     if trial.state == TrialState.FAIL:
@@ -114,7 +114,7 @@ def ended_line(trial: FrozenTrial, metrics: Sequence[str]) -> str:
 
 
 def parameters(trial: FrozenTrial) -> str:
-    """What the trial drew, shortened for reading."""
+    """The drawn values of a trial, shortened for reading."""
     return " ".join(
         f"{key.rpartition('.')[2]}={value:.3g}"
         if isinstance(value, float)
@@ -124,7 +124,7 @@ def parameters(trial: FrozenTrial) -> str:
 
 
 def time_left(trials: Sequence[FrozenTrial], num_trials: int, num_slots: int) -> timedelta | None:
-    """How long the rest will take, by the mean duration so far; None before anything ended."""
+    """The time for the remaining trials, from the mean duration; None before a trial ended."""
     ended = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     durations = [t.duration.total_seconds() for t in ended if t.duration]
     if not durations:

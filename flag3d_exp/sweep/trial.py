@@ -1,8 +1,8 @@
-"""The job's side of a trial: reporting to the study, stopping when pruned, telling the result.
+"""A trial within its job: report to the study, stop when pruned, report the result.
 
-A driver puts `trial.json` into the folder of a job. A job that finds it there takes part in the
-study of the storage named in it; nothing else tells a job that it is part of a sweep, so that any
-Hydra launcher can carry it.
+A driver puts `trial.json` into the folder of a job. A job that finds this file takes part in the
+study of the storage that the file names. A job needs nothing else to know that it is part of a
+sweep, so any Hydra launcher can run it.
 """
 
 import json
@@ -28,13 +28,15 @@ from flag3d_exp.runs.trial_hooks import TrialHooks
 log = logging.getLogger(__name__)
 
 FILE = "trial.json"
-PRUNER = "FLAG3D_EXP_PRUNER"  # environment variable: the pruner that this job's driver has chosen
+PRUNER = (
+    "FLAG3D_EXP_PRUNER"  # environment variable: the pruner that the driver of this job has chosen
+)
 BEAT_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
 class JobSettings:
-    """What a driver tells a job.
+    """The settings that a driver passes to a job.
 
     Args:
         study: the study's name; None for a job of a plain grid.
@@ -43,7 +45,7 @@ class JobSettings:
         objectives: metric -> `maximize` or `minimize`.
         pruner: the configuration of Optuna's pruner.
         max_retries: how often a trial that died is tried again.
-        title: name of the MLflow run; empty for the one that it would have by itself.
+        title: name of the MLflow run; empty for the run's default name.
         tags: for the MLflow run.
     """
 
@@ -63,10 +65,10 @@ class JobSettings:
 
 
 def read_job_settings(folder: Path) -> JobSettings | None:
-    """The settings of a job's folder, if it is part of a sweep.
+    """The settings in a job's folder; None if the job is not part of a sweep.
 
     Raises:
-        UserError: it is not what a driver writes, or names a pruner that is not Optuna's.
+        UserError: the file is malformed, or names a pruner that is not Optuna's.
     """
     found = read_json(folder, FILE)
     if found is None:
@@ -81,14 +83,14 @@ def read_job_settings(folder: Path) -> JobSettings | None:
 
 
 def run(folder: Path, task: Callable[[TrialHooks | None], float | None]) -> float | None:
-    """Run a task; if its folder is a trial's, tell the study how it ended.
+    """Run a task; if its folder belongs to a trial, report to the study how it ended.
 
     Args:
-        folder: the run folder; a driver has put `trial.json` into that of a job.
-        task: is given the run's part in the sweep, None outside of one.
+        folder: the run folder; a driver has put `trial.json` into the folder of a job.
+        task: called with the run's trial hooks, or with None outside a sweep.
 
     Raises:
-        UserError: the trial is not running, so its result would count for nothing.
+        UserError: the trial is not in the state RUNNING, so its result would be lost.
     """
     own = read_job_settings(folder)
     if own is None:
@@ -113,7 +115,7 @@ def run(folder: Path, task: Callable[[TrialHooks | None], float | None]) -> floa
 
 
 class Trial:
-    """A running trial, seen by the process that runs it."""
+    """A running trial in the process that runs it."""
 
     def __init__(self, settings: JobSettings):
         import optuna
@@ -124,7 +126,7 @@ class Trial:
         from flag3d_exp.sweep.trial_records import HEARTBEAT, OWNER, TrialRecords
 
         storage = open_storage(settings.storage)
-        # How the trial is drawn is the driver's business; this sampler only keeps out of the way.
+        # The driver has already drawn the trial; this sampler draws nothing.
         study = optuna.load_study(
             study_name=settings.study,
             storage=storage,
@@ -147,10 +149,10 @@ class Trial:
         self._heart.start()
 
     def report(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Tell the study the objective after `epoch`; studies of several objectives take none.
+        """Report the objective after `epoch`; studies with several objectives accept no reports.
 
         Raises:
-            Pruned: the study's pruner gives the trial up.
+            Pruned: the study's pruner stops the trial.
         """
         self.last_epoch = epoch
         if len(self.settings.objectives) != 1:
@@ -162,10 +164,10 @@ class Trial:
             raise Pruned
 
     def complete(self, value: float | None, folder: Path) -> None:
-        """Tell the result: what the task returned, or several metrics of its metrics.json.
+        """Report the result: the task's return value, or several metrics of its metrics.json.
 
         Raises:
-            UserError: there is no such metric, or it is not a number.
+            UserError: a metric is missing or not a number.
         """
         from optuna.trial import TrialState
 
@@ -179,14 +181,14 @@ class Trial:
         self._records.study.tell(self.settings.number, known, TrialState.COMPLETE)
 
     def prune(self) -> None:
-        """Tell the study that the trial stops here; its last report is its value."""
+        """Mark the trial as pruned; its last report is its value."""
         from optuna.trial import TrialState
 
         self.close()
         self._records.study.tell(self.settings.number, state=TrialState.PRUNED)
 
     def fail(self, error: str, may_retry: bool) -> None:
-        """Tell the study why there is no result."""
+        """Mark the trial as failed, with the reason."""
         from flag3d_exp.sweep.trial_records import Retry
 
         self.close()
@@ -194,12 +196,12 @@ class Trial:
         self._records.fail(trial, error, Retry.FREE if may_retry else Retry.NO)
 
     def close(self) -> None:
-        """End the heartbeat."""
+        """Stop the heartbeat."""
         self._resting.set()
         self._heart.join()
 
     def _beat(self) -> None:
-        """Show other hosts that the trial lives; stop the process if they gave the trial up."""
+        """Store heartbeats for other hosts; stop the process if another process ended the trial."""
         from optuna.exceptions import UpdateFinishedTrialError
 
         from flag3d_exp.sweep.trial_records import HEARTBEAT
@@ -210,12 +212,12 @@ class Trial:
             try:
                 self._records.note(self.settings.number, **{HEARTBEAT: count})
             except UpdateFinishedTrialError:
-                log.warning("Trial %d was given up; stopping.", self.settings.number)
+                log.warning("Another process ended trial %d; stopping.", self.settings.number)
                 with suppress(ProcessLookupError):
                     os.kill(os.getpid(), signal.SIGTERM)
                 return
-            except Exception as error:  # a storage that is away comes back, or the trial ends
-                log.warning("The storage did not take the heartbeat: %s", error)
+            except Exception as error:  # the storage may be unreachable for a while
+                log.warning("The heartbeat could not be stored: %s", error)
 
 
 def _metrics(folder: Path, names: list[str]) -> list[float | None]:

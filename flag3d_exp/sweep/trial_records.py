@@ -1,10 +1,10 @@
-"""The trials of a study as its storage knows them: claiming, ending and retrying, by any process.
+"""The trials of a study in its storage: any process can claim, end and retry them.
 
-Every step leaves the storage in a state from which any process can go on. A trial that ends
-without a result is followed by a successor before it is marked FAIL; if a process dies between the
-two, or two processes do it at once, there may be a successor too many, and whoever claims the later
-one drops it. In the same way a trial claimed beyond the budget is dropped by its claimer, so that
-no lock is needed between machines.
+Every step leaves the storage in a state from which any process can continue. For a trial that ends
+without a result, a successor is queued before the trial is marked FAIL. If a process dies between
+the two steps, or two processes do them at once, there may be two successors; the process that
+claims the later successor drops it. In the same way, the process that claims a trial beyond the
+budget drops it. So no lock between machines is needed.
 """
 
 import reprlib
@@ -37,10 +37,10 @@ ATTRIBUTES: dict[str, type] = {
 
 
 class Retry(Enum):
-    """What follows a trial that ended without a result."""
+    """Whether a trial that ended without a result is retried."""
 
     NO = "no"
-    COUNTED = "counted"  # one of `max_retries`
+    COUNTED = "counted"  # counts towards `max_retries`
     FREE = "free"  # it was asked to stop
 
 
@@ -52,15 +52,15 @@ class TrialRecords:
         self._study_id = storage.get_study_id_from_name(study.study_name)
 
     def trials(self) -> list[FrozenTrial]:
-        """All trials as they are now, by number."""
+        """The current state of all trials, by number."""
         return self.study.get_trials(deepcopy=False)
 
     def trial_id(self, number: int) -> int:
-        """The storage's own key of a trial."""
+        """The storage's key of a trial."""
         return self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
 
     def get(self, number: int) -> FrozenTrial:
-        """One trial as it is now."""
+        """The current state of a trial."""
         return self.storage.get_trial(self.trial_id(number))
 
     def note(self, number: int, **attributes: Any) -> None:
@@ -69,7 +69,7 @@ class TrialRecords:
             self.storage.set_trial_user_attr(self.trial_id(number), key, value)
 
     def claim(self, num_trials: int) -> optuna.Trial | None:
-        """A trial for this process: one that waits, else a new one; None if there is none left.
+        """Claim a waiting trial, else a new one; return None if the budget is spent.
 
         Args:
             num_trials: the budget, as `counted` counts.
@@ -89,12 +89,12 @@ class TrialRecords:
             self.drop(trial.number, reason)
 
     def drop(self, number: int, reason: str) -> None:
-        """End a trial that this process has claimed and will not run; it uses up no budget."""
+        """End a claimed trial that will not be run; it does not count towards the budget."""
         self.note(number, **{DROPPED: reason})
         self._set_failed(number)
 
     def fail(self, trial: FrozenTrial, error: str, retry: Retry) -> bool:
-        """End a trial without a result, queueing its successor; False if it had ended meanwhile."""
+        """End a trial without a result and queue its successor; False if it had already ended."""
         if self.get(trial.number).state in ENDED:
             return False
         deaths = trial.user_attrs.get(NUM_DEATHS, 0) + (retry is Retry.COUNTED)
@@ -115,10 +115,10 @@ class TrialRecords:
 
 
 def check_attributes(trials: Sequence[FrozenTrial]) -> None:
-    """Refuse a study whose trials have attributes that no driver gives them.
+    """Refuse a study with malformed attributes of trials.
 
     Raises:
-        UserError: naming the trial and the attribute.
+        UserError: names the trial and the attribute.
     """
     for trial in trials:
         for key, kind in ATTRIBUTES.items():
@@ -135,7 +135,7 @@ def check_attributes(trials: Sequence[FrozenTrial]) -> None:
 
 
 def successor(trial: FrozenTrial, deaths: int) -> FrozenTrial:
-    """A waiting trial with the parameters, the folder and the reports of one that died."""
+    """A waiting trial with the parameters, the folder and the reports of a trial that died."""
     kept = {k: v for k, v in trial.user_attrs.items() if k not in (OWNER, HEARTBEAT, ERROR)}
     return optuna.create_trial(
         state=TrialState.WAITING,
@@ -148,7 +148,7 @@ def successor(trial: FrozenTrial, deaths: int) -> FrozenTrial:
 
 
 def successors(trials: Sequence[FrozenTrial]) -> dict[int, int]:
-    """Number of a trial -> number of the first trial that retries it, where it needs that."""
+    """Number of a trial -> number of the first trial that retries it, if it needs a retry."""
     found: dict[int, int] = {}
     for trial in trials:
         retried = trial.user_attrs.get(RETRY_OF)
@@ -160,7 +160,7 @@ def successors(trials: Sequence[FrozenTrial]) -> dict[int, int]:
 
 
 def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials that use up the budget: all but those retried, and retries that nobody needs."""
+    """The trials that count towards the budget: all except retried trials and unneeded retries."""
     retries = successors(trials)
     needed = set(retries.values())
     return [
@@ -173,13 +173,13 @@ def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def all_failed(trials: Sequence[FrozenTrial]) -> bool:
-    """Whether there are trials, all of which ended without a result for good."""
+    """Whether there are trials and all of them failed without a further retry."""
     kept = counted(trials)
     return bool(kept) and all(trial.state == TrialState.FAIL for trial in kept)
 
 
 def unwanted(number: int, trials: Sequence[FrozenTrial], num_trials: int) -> str | None:
-    """Why a trial just claimed must not run, if so."""
+    """The reason why a claimed trial must not run; None if it may run."""
     used = [trial.number for trial in counted(trials)]
     if number not in used:
         return f"trial {trials[number].user_attrs[RETRY_OF]} needs no other retry"

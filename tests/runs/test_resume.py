@@ -110,7 +110,7 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_taken(tmp_path, c
     with caplog.at_level(logging.WARNING):
         found = newest(tmp_path)
     assert found is not None and found.weights["w"][0] == 2
-    assert "last.npz" in caplog.text and "the one before" in caplog.text
+    assert "last.npz" in caplog.text and "the previous checkpoint" in caplog.text
 
 
 def test_nothing_but_damage_is_refused(tmp_path):
