@@ -1,9 +1,9 @@
-"""Readers of files that anyone may have made: bounded in time and memory, and nothing is run.
+"""Readers of untrusted files: bounded in time and memory, and without running code from them.
 
-They take data out of a container (YAML, JSON, NPZ, pickle, Protocol Buffers) and raise `Malformed`;
-who knows what the file should hold turns that into a `UserError`.
+They read data from a container (YAML, JSON, NPZ, pickle, Protocol Buffers) and raise `Malformed`.
+Callers, which know what the file should contain, convert that to a `UserError`.
 """
 
 
 class Malformed(Exception):
-    """What is wrong with a file, as the end of a sentence."""
+    """A fault of a file; the message is the end of a sentence."""

@@ -1,7 +1,7 @@
-"""NPZ and NPY files: arrays of numbers and texts, in memory that is known before it is taken.
+"""NPZ and NPY files: arrays of numbers and texts, with a limit on memory.
 
-A member may declare a terabyte, or be a thousandth of what it expands to; so the sizes that the
-archive and each array's header state are compared before any of it is read.
+A member may declare a terabyte, or expand a thousandfold (a zip bomb). So the sizes in the archive
+and in each array's header are checked before the data is read.
 """
 
 import io
@@ -21,7 +21,7 @@ from flag3d_exp.reading import Malformed
 Arrays = dict[str, np.ndarray]
 MAX_DIRECTORY = 32 << 20  # bytes of an archive's list of members
 MAX_MEMBERS = 120_000
-# What an archive may expand to: 100 MB, and 20 times its own size.
+# Limit on the expanded size of an archive: 100 MB plus 20 times its own size.
 FREE_BYTES, MAX_EXPANSION = 100_000_000, 20
 MAX_HEADER = 10_000
 KINDS = "biufUS"
@@ -32,11 +32,11 @@ def npz_arrays(path: Path, wanted: Collection[str] | None = None) -> Arrays:
     """The arrays of a file, by name.
 
     Args:
-        wanted: the names to read, where they are there; None for all.
+        wanted: the names to read, if they exist; None reads all.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        Malformed: it is no NPZ file, damaged, or would take more memory than it should.
+        FileNotFoundError: the file does not exist.
+        Malformed: the file is not an NPZ file, is damaged, or would take too much memory.
     """
     with archive_of(path) as archive:
         members = _members(archive)
@@ -51,8 +51,9 @@ def npy_array(path: Path, limit: int = 1 << 30) -> np.ndarray:
     """The array of a .npy file.
 
     Raises:
-        OSError: it can't be read.
-        Malformed: it is no array of numbers or text, damaged, or larger than `limit` bytes.
+        OSError: the file can't be read.
+        Malformed: it is not an array of numbers or text, is damaged, or is larger than `limit`
+            bytes.
     """
     if os.path.exists(path) and not os.path.isfile(path):
         raise Malformed("it is a folder" if os.path.isdir(path) else "it is no regular file")
@@ -75,11 +76,11 @@ def npy_array(path: Path, limit: int = 1 << 30) -> np.ndarray:
 
 @contextmanager
 def archive_of(path: Path) -> Iterator[zipfile.ZipFile]:
-    """A zip file that is open for the block; what fails on a damaged one becomes `Malformed`.
+    """Context manager that opens a zip file and converts errors of the block to `Malformed`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        Malformed: it is no zip file, or damaged.
+        FileNotFoundError: the file does not exist.
+        Malformed: the file is not a zip file, or is damaged.
     """
     if os.path.exists(path) and not os.path.isfile(path):
         raise Malformed("it is a folder" if os.path.isdir(path) else "it is no regular file")
@@ -91,12 +92,12 @@ def archive_of(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
     except (Malformed, FileNotFoundError, MemoryError):
         raise
-    except Exception as error:  # a damaged archive can fail in every way
+    except Exception as error:  # zipfile raises many types for damaged archives
         raise Malformed(" ".join(str(error).split()) or type(error).__name__) from error
 
 
 class _File(io.BufferedReader):
-    """A file of which at most `most` bytes are read at once: an archive's list of members."""
+    """A file with a limit of `most` bytes per read, which bounds an archive's list of members."""
 
     most: int | None = MAX_DIRECTORY
 
@@ -138,7 +139,7 @@ def _array(archive: zipfile.ZipFile, name: str, member: zipfile.ZipInfo) -> np.n
 
 
 def _header(name: str, version: int, file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether the axes are in Fortran's order, and dtype."""
+    """Shape, whether the array is in Fortran order, and dtype."""
     width = {1: 2, 2: 4}.get(version)
     if width is None:
         raise Malformed(f"its member `{name}` is no array of numbers")
@@ -147,7 +148,7 @@ def _header(name: str, version: int, file: Any) -> tuple[tuple[int, ...], bool, 
         raise Malformed(f"its member `{name}` has a header of {size:,} bytes")
     try:
         return _parsed_header(version, raw + file.read(size))
-    except Exception as error:  # it is a Python literal, with all that can be wrong in one
+    except Exception as error:  # the header is a Python literal
         reason = " ".join(str(error).split())
         raise Malformed(f"its member `{name}` is no array: {reason}"[:300]) from error
 

@@ -1,6 +1,6 @@
-"""Settings that have moved or have been added since a file was written.
+"""Update configurations of older versions, in which settings had other names or did not exist.
 
-Augmentations were numbers of `pipeline` before they became objects of `augment`.
+Augmentations were numbers in `pipeline` before they became objects in `augment`.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ TARGETS = {
     "joints": "flag3d_exp.data.augment.drop.DropJoints",
 }
 CLASSIFY = "flag3d_exp.problems.classify.Classify"
-# The old key of each setting -> the new ones; tests took their clips from `part` as well.
+# The old key of each setting -> the new ones; `part` also applied to test clips.
 MOVED: dict[str, tuple[str, ...]] = {
     f"pipeline.{old}": (f"augment.{step}.{name}",) for old, (step, name) in AUGMENTATIONS.items()
 }
@@ -31,7 +31,7 @@ MOVED["pipeline.part"] += ("pipeline.test_part",)
 
 
 def moved_to(key: str) -> str | None:
-    """A sentence that says where a setting is now; None for one that has not moved."""
+    """A sentence with the new key of a setting; None if the setting has not moved."""
     if key not in MOVED:
         return None
     training, *tests = MOVED[key]
@@ -40,7 +40,7 @@ def moved_to(key: str) -> str | None:
 
 
 def modern(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A recorded configuration with its settings where they are now, and those it may change."""
+    """A recorded configuration with settings under their new keys, and later ones added."""
     problem = config.get("problem")
     if isinstance(problem, Mapping) and problem.get("_target_") == CLASSIFY:
         config = dict(config) | {"problem": {"temperature": 1.0} | dict(problem)}
@@ -66,7 +66,7 @@ def modern_pipeline(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def modern_overrides(lines: list[str]) -> list[str]:
-    """Overrides with their keys as they are now."""
+    """Overrides with their new keys."""
     found = []
     for line in lines:
         key, equals, value = line.partition("=")

@@ -1,25 +1,25 @@
-"""Protocol Buffers messages, read without their definition: numbered fields, one by one."""
+"""Read Protocol Buffers messages without a schema, as numbered fields."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flag3d_exp.reading import Malformed
 
-MAX_FIELDS = 1_000_000  # of a file, nested messages counted
-WIDTHS = {1: 8, 5: 4}  # wire type -> bytes, of numbers of fixed size
+MAX_FIELDS = 1_000_000  # of a file, including nested messages
+WIDTHS = {1: 8, 5: 4}  # wire type -> bytes, for numbers of fixed size
 
 
 @dataclass
 class Fields:
-    """Reads the fields of messages; counts them, because a field may be two bytes of a file."""
+    """Reads the fields of messages and limits their number, since a field takes only two bytes."""
 
     left: int = MAX_FIELDS
 
     def of(self, message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-        """(number, value) of each field: an integer, or the bytes of a text, message or float.
+        """(number, value) of each field; the value is an integer, or bytes (text, message, float).
 
         Raises:
-            Malformed: the message ends within a field, or there are too many.
+            Malformed: the message ends within a field, or there are too many fields.
         """
         at = 0
         while at < len(message):
@@ -44,7 +44,7 @@ class Fields:
 def as_bytes(value: int | memoryview) -> memoryview:
     """The value of a field that must be a text or a message."""
     if isinstance(value, int):
-        raise Malformed("a number stands where text should")
+        raise Malformed("it has a number in place of text")
     return value
 
 
@@ -53,11 +53,11 @@ def as_text(value: int | memoryview) -> str:
     try:
         return bytes(as_bytes(value)).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Malformed("a text is no UTF-8") from error
+        raise Malformed("a text is not UTF-8") from error
 
 
 def varint(data: memoryview, at: int) -> tuple[int, int]:
-    """(integer, position after it): seven bits a byte, least significant first."""
+    """(integer, position after it): seven bits per byte, least significant first."""
     number = 0
     for shift in range(0, 70, 7):
         if at >= len(data):
@@ -67,4 +67,4 @@ def varint(data: memoryview, at: int) -> tuple[int, int]:
         number |= (byte & 127) << shift
         if byte < 128:
             return number, at
-    raise Malformed("a number runs on too long")
+    raise Malformed("a number has too many bytes")

@@ -1,4 +1,4 @@
-"""Dataclasses made of what a JSON or YAML file says, each field checked against its annotation."""
+"""Make dataclasses from JSON or YAML data and check each field against its annotation."""
 
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
@@ -12,11 +12,11 @@ INTEGERS = range(-(2**63), 2**63)
 
 
 def record(kind: type[T], value: Any) -> T:
-    """The dataclass `kind` with the entries of a mapping as its fields.
+    """A dataclass of type `kind` with the entries of a mapping as its fields.
 
     Raises:
-        Malformed: the value is no mapping, lacks a field or has another, or a field is of another
-            type than its annotation says.
+        Malformed: the value is not a mapping, lacks a field or has an unknown one, or a field does
+            not have the annotated type.
     """
     if not isinstance(value, dict):
         raise Malformed(f"it must be a mapping; got {type(value).__name__}")
@@ -47,7 +47,7 @@ def _checked(annotation: Any, value: Any, name: str) -> Any:
 
 
 def _fits(annotation: Any, value: Any) -> bool:
-    """Whether a plain value is of the type; `Any` takes everything."""
+    """Whether a plain value is of the type; `Any` accepts every value."""
     if annotation is Any:
         return True
     if annotation is float:

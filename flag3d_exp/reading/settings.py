@@ -1,7 +1,7 @@
-"""Nested settings as plain values: what is at a key, and what references stand for.
+"""Nested settings as plain values: look up keys and resolve references.
 
-`${dataset.layout}` is a reference to one other value. Anything else in `${...}` asks a resolver,
-which may read the environment or files; it stays text.
+`${dataset.layout}` is a reference to another value. Other forms of `${...}` call a resolver, which
+may read the environment or files, so they are kept as text.
 """
 
 import re
@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 REFERENCE = re.compile(r"\$\{([a-zA-Z_]\w*(?:\.\w+)*)\}")
-MAX_CHAIN = 10  # references from one to the next
+MAX_CHAIN = 10  # length of a chain of references
 
 
 def leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of all that is no mapping and no list; `path` is the key of the whole."""
+    """(dotted key, value) of all values in nested mappings and lists; `path` is the root's key."""
     if isinstance(value, dict | list):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, one in items:
@@ -23,7 +23,7 @@ def leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def selected(values: Any, path: str) -> Any:
-    """The value at a dotted key, references not followed; None if there is none."""
+    """The value at a dotted key, without resolving references; None if there is none."""
     for part in path.split("."):
         if isinstance(values, Mapping):
             values = values.get(part)
@@ -35,10 +35,10 @@ def selected(values: Any, path: str) -> Any:
 
 
 def referred(value: Any, values: Mapping[str, Any]) -> Any:
-    """The value itself or, if it is a reference, what it stands for in `values`.
+    """The value or, if it is a reference, the value in `values` that it refers to.
 
-    A reference that leads nowhere, in a circle, or to a group of values stays text: groups that
-    refer to groups may stand for more than a machine can hold.
+    A reference to an unknown key, in a cycle, or to a group of values stays text: nested references
+    to groups could expand to more data than fits in memory.
     """
     current = value
     for _ in range(MAX_CHAIN):
@@ -52,9 +52,9 @@ def referred(value: Any, values: Mapping[str, Any]) -> Any:
 
 
 def referred_list(value: Any, values: Mapping[str, Any]) -> list[Any] | None:
-    """The list of plain values that a reference such as `${dataset.classes}` stands for.
+    """The list of plain values that a reference such as `${dataset.classes}` refers to.
 
-    None if it is no reference to a list, or if the list holds containers or references itself.
+    None if it does not refer to a list, or if the list contains containers or references.
     """
     found = REFERENCE.fullmatch(value) if isinstance(value, str) else None
     target = selected(values, found[1]) if found else None
@@ -66,14 +66,14 @@ def referred_list(value: Any, values: Mapping[str, Any]) -> list[Any] | None:
 
 
 def within_text(value: Any, values: Mapping[str, Any]) -> Any:
-    """The value; a text that holds more than one reference alone, with what they stand for."""
+    """The value; references inside a longer text are replaced by the values they refer to."""
     if not isinstance(value, str) or REFERENCE.fullmatch(value):
         return value
     return REFERENCE.sub(lambda found: str(referred(found[0], values)), value)
 
 
 def resolved(values: dict[str, Any]) -> dict[str, Any]:
-    """The same values with what their references stand for."""
+    """The same values with all references resolved."""
 
     def copied(value: Any) -> Any:
         if isinstance(value, dict):

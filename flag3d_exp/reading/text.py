@@ -1,8 +1,8 @@
-"""Text files of data: their bytes, JSON and YAML, within limits.
+"""Read text files, JSON and YAML within limits on size and depth.
 
-YAML is read from its events, one after the other, so that its depth and the number of its parts are
-known before anything is made of them. Aliases (`*name`) are refused: a few lines of them stand for
-more data than a machine can hold.
+YAML is built from the parser's events, so that depth and number of values are limited while
+reading. Aliases (`*name`) are refused: a few lines of them can expand to more data than fits in
+memory.
 """
 
 import json
@@ -20,7 +20,7 @@ from flag3d_exp.reading import Malformed
 MAX_BYTES = 32 << 20
 MAX_PARTS = 500_000  # a list of NTU RGB+D 120's recordings with labels and splits has 350,000
 MAX_DEPTH = 50
-MAX_SCALAR, MAX_NUMBER = 1 << 20, 100  # characters of a text, and of what may be a number
+MAX_SCALAR, MAX_NUMBER = 1 << 20, 100  # characters of a text, and of a number
 EVENTS = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 STANDARD = "tag:yaml.org,2002:"
 SCALARS = ("str", "int", "float", "bool", "null")
@@ -30,7 +30,8 @@ def file_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
     """The content of a file.
 
     Raises:
-        Malformed: it is not there, is no regular file, can't be read or is larger than `limit`.
+        Malformed: the file does not exist, is not a regular file, can't be read or is larger than
+            `limit`.
     """
     try:
         if path.exists() and not path.is_file():
@@ -45,10 +46,10 @@ def file_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
 
 
 def file_text(path: Path, limit: int = MAX_BYTES) -> str:
-    """As `file_bytes`, decoded as UTF-8, without a byte-order mark.
+    """The content of a file, decoded as UTF-8, without a byte-order mark.
 
     Raises:
-        Malformed: as there, or it is no UTF-8.
+        Malformed: as in `file_bytes`, or the content is not UTF-8.
     """
     try:
         return file_bytes(path, limit).decode("utf-8-sig")
@@ -60,7 +61,7 @@ def parsed_json(text: str | bytes) -> Any:
     """The value of a JSON text.
 
     Raises:
-        Malformed: it is no JSON, or nested too deeply.
+        Malformed: the text is not JSON, or is nested too deeply.
     """
     try:
         return json.loads(text)
@@ -76,7 +77,7 @@ def parsed_yaml(text: str) -> Any:
     Dates and times of day stay text.
 
     Raises:
-        Malformed: it is no YAML, or it holds aliases, tags, a key twice, or too much.
+        Malformed: the text is not YAML, is too large, or contains aliases, tags or a repeated key.
     """
     try:
         return _Builder().value(text)
@@ -91,7 +92,7 @@ def _on_one_line(error: yaml.YAMLError) -> str:
 
 
 class _Builder:
-    """Makes values of YAML events; containers that are still open are on a stack."""
+    """Builds values from YAML events, with a stack of open containers."""
 
     def __init__(self) -> None:
         self.open: list[tuple[Any, Callable[[Any, int], None]]] = []
@@ -163,12 +164,12 @@ class _Builder:
 
 
 def _no_number(text: str) -> bool:
-    """Whether YAML 1.2 would see no number in the text; in 1.1 the time 1:30 is the number 90."""
+    """Whether YAML 1.2 does not read the text as a number; YAML 1.1 reads the time 1:30 as 90."""
     return len(text) > MAX_NUMBER or ":" in text
 
 
 class _Pairs:
-    """Puts what comes into a mapping, as key and value in turn."""
+    """Adds keys and values, which arrive alternately, to a mapping."""
 
     def __init__(self, mapping: dict[Any, Any]) -> None:
         self.mapping, self.key, self.has_key = mapping, None, False

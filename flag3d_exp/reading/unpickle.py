@@ -1,7 +1,7 @@
-"""A reader of pickles that knows few opcodes and only the names it is given: nothing is run.
+"""A restricted unpickler with few opcodes and a fixed set of names; it runs no code from the file.
 
-It reads what protocols 2 to 5 write for numbers, texts, lists, tuples and dicts, and the calls by
-which NumPy's arrays are made; whoever gives the names says what is called in their place. Long byte
+It reads numbers, texts, lists, tuples and dicts of protocols 2 to 5, and the calls that create
+NumPy arrays. Callers give the allowed names and the functions to call in their place. Long byte
 strings are views of the file.
 """
 
@@ -13,27 +13,27 @@ from typing import Any
 
 from flag3d_exp.reading import Malformed
 
-# FLAG3D's 28,800 recordings take 3 million, NTU RGB+D's 114,480 take 11 million. A limit, because
-# small objects take a hundred times their size in the file.
+# FLAG3D's 28,800 recordings take 3 million, NTU RGB+D's 114,480 take 11 million. Limited because
+# small objects take a hundred times more memory than space in the file.
 MAX_OPCODES = 15_000_000
 
 
 class Stateful(ABC):
-    """An object that a pickle may fill after making it."""
+    """An object whose state a pickle sets after creating it."""
 
     @abstractmethod
     def fill(self, state: Any) -> None:
-        """Take the state that the pickle gives."""
+        """Set the state from the pickle."""
 
 
 class Unpickler:
-    """The machine that a pickle is a program for: a stack, marks on it, and numbered memories.
+    """The pickle machine: a stack with marks, and a memo.
 
     Args:
         view: the pickle.
-        names: what to push for the names of classes and functions.
-        persistent: what to push for a persistent id; None to refuse them.
-        most: opcodes.
+        names: the replacements of classes and functions, by their names in the pickle.
+        persistent: function that returns the object of a persistent id; None refuses them.
+        most: maximum number of opcodes.
     """
 
     def __init__(
@@ -45,16 +45,16 @@ class Unpickler:
     ) -> None:
         self.view, self.position, self.names = view, 0, names
         self.persistent, self.most = persistent, most or MAX_OPCODES
-        self.made = 0  # bytes that calls have made
+        self.made = 0  # bytes created by calls
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
 
     def load(self) -> Any:
-        """What the pickle makes.
+        """The object in the pickle.
 
         Raises:
-            Malformed: it would make or call something else than arrays and plain values.
+            Malformed: the pickle creates or calls anything other than arrays and plain values.
         """
         for _ in range(self.most):
             opcode = self.read(1)[0]
@@ -73,7 +73,7 @@ class Unpickler:
         return self.view[begin : self.position]
 
     def unsigned(self, size: int) -> int:
-        """The next `size` bytes as a number."""
+        """The next `size` bytes as an unsigned integer."""
         return int.from_bytes(self.read(size), "little")
 
     def line(self) -> str:
@@ -82,36 +82,36 @@ class Unpickler:
         return str(self.read(window.index(b"\n") + 1)[:-1], "ascii")
 
     def marked(self) -> list[Any]:
-        """What lies above the last mark, which is taken off."""
+        """Pop the items above the last mark, and the mark."""
         begin = self.marks.pop()
         items = self.stack[begin:]
         del self.stack[begin:]
         return items
 
     def push_tuple(self, size: int) -> None:
-        """Make a tuple of the topmost `size` items."""
+        """Replace the topmost `size` items by a tuple of them."""
         items = tuple(self.stack[-size:])
         self.stack[-size:] = [items]
 
     def extend(self, items: list[Any]) -> None:
-        """Add items to the list on top."""
+        """Append items to the list on top."""
         self.stack[-1].extend(items)
 
     def update(self, items: list[Any]) -> None:
-        """Add keys and values, taking turns, to the dict on top."""
-        # Hashing tuples that share their parts takes exponential time.
+        """Add alternating keys and values to the dict on top."""
+        # Hashing nested tuples with shared items takes exponential time.
         if not all(isinstance(key, str | int | bytes) for key in items[::2]):
             raise Malformed("a dict has a key that is neither text nor a number")
         self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
     def last(self, count: int) -> list[Any]:
-        """The topmost `count` items, which are taken off."""
+        """Pop the topmost `count` items."""
         items = self.stack[-count:]
         del self.stack[-count:]
         return items
 
     def push_global(self, module: str, name: str) -> None:
-        """Push what stands in for a name, if any does."""
+        """Push the replacement of a name, if it is allowed."""
         module = module.replace("numpy._core.", "numpy.core.")
         if (module, name) not in self.names:
             raise Malformed(
@@ -121,24 +121,24 @@ class Unpickler:
         self.stack.append(self.names[module, name])
 
     def reduce(self) -> None:
-        """Call the stand-in below the top with the tuple on top."""
+        """Call the function below the top with the tuple on top as arguments."""
         function, arguments = self.last(2)
         result = function(*arguments)
-        if isinstance(result, bytes):  # of a text, which the pickle may name again and again
+        if isinstance(result, bytes):  # may be repeated to fill memory
             self.made += len(result)
             if self.made > len(self.view):
                 raise Malformed("it makes more data than it holds")
         self.stack.append(result)
 
     def push_persistent(self) -> None:
-        """Push what stands in for the persistent id on top."""
+        """Replace the persistent id on top by its object."""
         if self.persistent is None:
             raise Malformed("it makes objects other than arrays (opcode 'Q')")
         (identifier,) = self.last(1)
         self.stack.append(self.persistent(identifier))
 
     def build(self) -> None:
-        """Fill the object below the top from the state on top."""
+        """Set the state of the object below the top from the top."""
         (state,) = self.last(1)
         if not isinstance(self.stack[-1], Stateful):
             raise Malformed("it sets the state of something other than an array")
@@ -158,7 +158,7 @@ def _number(form: str) -> Handler:
 
 
 def _sized(width: int, made: Callable[[memoryview], Any]) -> Handler:
-    """Pushes what is made of the bytes whose number comes first, in `width` bytes."""
+    """Handler that pushes a value made from bytes, whose count comes first in `width` bytes."""
     return lambda reader: reader.stack.append(made(reader.read(reader.unsigned(width))))
 
 

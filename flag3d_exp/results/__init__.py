@@ -1,1 +1,1 @@
-"""What predictions say: metrics, intervals, comparison, fusion, attribution. NumPy only."""
+"""Evaluate predictions: metrics, intervals, comparison, fusion, attribution. NumPy only."""

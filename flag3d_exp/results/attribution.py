@@ -1,7 +1,7 @@
-"""Which joints and frames a score rests on: integrated gradients, and deletion to check them.
+"""Attribution of a score to joints and frames by integrated gradients, checked by deletion.
 
-What a joint contributes is what its motion adds: the baseline is the skeleton frozen at its mean
-pose. Sizes: N clips of one recording, M persons, T frames, V joints, C channels.
+The baseline is the skeleton frozen at its mean pose, so a joint's attribution measures the effect
+of its motion. Sizes: N clips of one recording, M persons, T frames, V joints, C channels.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ BATCH_SIZE = 8
 
 @dataclass(frozen=True)
 class DeletionCheck:
-    """The label's score as joints are frozen one after the other.
+    """The label's score while joints are frozen one by one.
 
     Attributes:
         by_importance: (V + 1,) most important joints first.
@@ -30,25 +30,25 @@ class DeletionCheck:
 
     @property
     def areas(self) -> tuple[float, float]:
-        """The mean score under both curves; the lower, the faster the score falls."""
+        """The mean score of both curves; a lower mean means that the score falls faster."""
         return float(self.by_importance.mean()), float(self.at_random.mean())
 
     @property
     def passed(self) -> bool:
-        """Whether freezing the joints named important lowers the score faster than chance.
+        """Whether the score falls faster for the important joints than for a random order.
 
-        A difference below 0.001 is none: a network that does not care passes nothing.
+        The difference must be at least 0.001, so that a network that ignores its input fails.
         """
         by_importance, at_random = self.areas
         return at_random - by_importance > 1e-3
 
 
 def integrated_gradients(gradient: Gradient, clips: np.ndarray, num_steps: int) -> np.ndarray:
-    """Attribution (T, V) of a recording: what each joint adds to the log-score at each moment.
+    """Attribution (T, V) of a recording: the contribution of each joint and frame to the log-score.
 
-    Integrated gradients (Sundararajan et al. 2017) from the frozen skeleton, midpoint rule, summed
-    over persons and channels and averaged over clips. Their sum is about the difference of the
-    log-score between the recording and its frozen skeleton.
+    Integrated gradients (Sundararajan et al. 2017) from the frozen skeleton, by the midpoint rule,
+    summed over persons and channels and averaged over clips. The sum over joints and frames is
+    approximately the difference in log-score between the recording and its frozen skeleton.
     """
     baseline = frozen(clips, range(clips.shape[3]))
     change = clips - baseline
@@ -87,7 +87,7 @@ def check_by_deletion(
 
 
 def in_batches(function: Callable[[np.ndarray], np.ndarray], clips: np.ndarray) -> np.ndarray:
-    """The function of all clips; the last batch is filled up, so that there is one shape."""
+    """The function of all clips; the last batch is padded, so that all batches have one shape."""
     found = []
     for start in range(0, len(clips), BATCH_SIZE):
         part = clips[start : start + BATCH_SIZE]

@@ -1,4 +1,4 @@
-"""Two or more runs on the same recordings: who is right where, and whether that is chance."""
+"""Compare two or more runs on the same recordings, with significance tests."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +17,11 @@ class Comparison:
 
     Attributes:
         difference: top-1 of the first minus top-1 of the second, paired.
-        only_first, only_second: recordings that one of them alone gets right.
+        only_first, only_second: recordings that only one run classifies correctly.
         p_value: McNemar's exact test, two-sided.
-        adjusted_p: the same after Holm's correction for all pairs compared together.
-        by_class: class to recordings that only the first, only the second gets right.
+        adjusted_p: the same after Holm's correction for all pairs.
+        by_class: class to recordings that only the first and only the second run classify
+            correctly.
     """
 
     first: str
@@ -34,7 +35,7 @@ class Comparison:
 
 
 def compare(predictions: Mapping[str, Predictions], class_names: Sequence[str]) -> list[Comparison]:
-    """Every pair of runs.
+    """The comparisons of all pairs of runs.
 
     Args:
         predictions: by the run's title; the same recordings in the same order, see
@@ -49,14 +50,14 @@ def compare(predictions: Mapping[str, Predictions], class_names: Sequence[str]) 
 
 
 def wrong_by_all(predictions: Mapping[str, Predictions]) -> list[str]:
-    """The recordings that every run gets wrong, in their order."""
+    """The recordings that every run classifies incorrectly, in their order."""
     runs = list(predictions.values())
     wrong = ~np.any([run.right for run in runs], axis=0)
     return [runs[0].names[row] for row in np.flatnonzero(wrong)]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values (1979): a family of tests errs with the chance of one."""
+    """Holm's adjusted p-values (1979), which control the family-wise error rate."""
     adjusted = [1.0] * len(p_values)
     largest = 0.0
     for rank, index in enumerate(np.argsort(p_values, kind="stable")):

@@ -1,4 +1,4 @@
-"""A run's results on one split, and how much it loses from one split to another."""
+"""A run's results on one split, and the gap between two splits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ PERCENT = ("top1", "top5", "mean_class_accuracy", "macro_f1", "ece")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything a report says of one run on one split.
+    """All results of one run on one split.
 
     Attributes:
         estimates: top1, top5, mean_class_accuracy, macro_f1, nll, ece; shares are from 0 to 1.
         confusion: (K, K)
-        classes, body_parts, subjects: top-1 by name; classes and body parts without recordings are
-            left out, and so are body parts and subjects where classes or names do not tell them.
+        classes, body_parts, subjects: top-1 by name, for those with recordings; body parts and
+            subjects are empty if they can't be inferred from the names of classes and recordings.
     """
 
     predictions: Predictions
@@ -40,10 +40,10 @@ def evaluate(
     class_names: Sequence[str],
     subjects: Mapping[str, str] | None = None,
 ) -> Evaluation:
-    """All numbers of a split's predictions.
+    """All results of a split's predictions.
 
     Args:
-        subjects: who moves in a recording, by its name; names in FLAG3D's style tell it themselves.
+        subjects: the subject of each recording, by its name; not needed for names in FLAG3D's form.
     """
     subjects = subjects or {}
     scores, labels, right = predictions.scores, predictions.labels, predictions.right
@@ -61,7 +61,7 @@ def evaluate(
         metrics.most_confused(confusion),
         _by_group(right, names),
         {part: by_part[part] for part in BODY_PARTS if part in by_part},
-        # Person 2 stands before person 10.
+        # Sort person 2 before person 10.
         {person: by_person[person] for person in sorted(by_person, key=lambda p: (len(p), p))},
     )
 
@@ -80,7 +80,7 @@ def gap(near: Evaluation, far: Evaluation) -> dict[str, dict[str, Estimate]]:
 
 
 def gap_splits(splits: Sequence[str]) -> list[str]:
-    """The splits whose distance from `val` is a domain gap."""
+    """The splits that are compared with `val` as a domain gap."""
     if "val" not in splits:
         return []
     return [split for split in splits if split not in ("train", "val") and "_ema" not in split]

@@ -1,4 +1,4 @@
-"""Runs that differ by their fold: whether two groups of them differ, compared on the same folds."""
+"""Compare groups of cross-validation runs on the same folds."""
 
 import math
 import statistics
@@ -19,10 +19,10 @@ OVER_FOLDS = (
 
 
 def paired_differences(groups: Mapping[str, Mapping[str, float]]) -> list[Difference]:
-    """Pairs of groups that have several folds in common; the group of the higher mean first.
+    """Differences of pairs of groups with several common folds; the higher mean comes first.
 
-    No unbiased estimate of the variance over folds exists (Bengio and Grandvalet, JMLR 2004);
-    Student's interval, which takes folds for independent, is too narrow.
+    No unbiased estimate of the variance over folds exists (Bengio and Grandvalet, JMLR 2004).
+    Student's interval assumes independent folds, so it is too narrow.
 
     Args:
         groups: percentages by fold, by the group's name.
@@ -41,14 +41,14 @@ def _paired(
     first: str, second: str, ones: Mapping[str, float], others: Mapping[str, float]
 ) -> Difference | None:
     """The paired t-test; None with fewer than two folds in common."""
-    from scipy.stats import t as student  # late: it takes most of a second to import
+    from scipy.stats import t as student  # slow import, most of a second
 
     steps = [ones[fold] - others[fold] for fold in ones if fold in others]
     if len(steps) < 2:
         return None
     value = statistics.fmean(steps)
     error = statistics.stdev(steps) / math.sqrt(len(steps))
-    if error == 0:  # the folds agree
+    if error == 0:  # all folds have the same difference
         p_value = float(value == 0)
         return Difference(first, second, Estimate(value, value, value), p_value, p_value)
     degrees = len(steps) - 1

@@ -10,7 +10,7 @@ from flag3d_exp.results.predictions import Predictions
 
 
 def fuse(members: Sequence[Predictions], weights: Sequence[float]) -> Predictions:
-    """The weighted mean of the members' scores, recordings in the first member's order.
+    """The weighted mean of the members' scores, with recordings in the first member's order.
 
     Args:
         members: predictions of the same recordings in the same order, see `predictions.paired`.
@@ -22,7 +22,7 @@ def fuse(members: Sequence[Predictions], weights: Sequence[float]) -> Prediction
 
 
 def check_weights(weights: Sequence[float], num_members: int) -> None:
-    """Refuse weights that do not fit the members."""
+    """Refuse weights that do not match the members."""
     if len(weights) != num_members:
         raise UserError(
             f"`task.weights` must have one weight per run; got {len(weights)} weights "
@@ -35,10 +35,10 @@ def check_weights(weights: Sequence[float], num_members: int) -> None:
 def fit_weights(
     members: Sequence[Predictions], tolerance: float = 1e-6, max_steps: int = 10_000
 ) -> list[float]:
-    """The weights, summing to 1, under which the members' mixture makes the labels likeliest.
+    """The maximum-likelihood weights of the mixture of the members' scores; they sum to 1.
 
-    Expectation maximisation of the mixture's weights: each step raises the likelihood, which has
-    one maximum, so the result depends on nothing else.
+    Computed by expectation maximisation. The likelihood has a single maximum, so the result does
+    not depend on the initial weights.
     """
     labels = members[0].labels
     rows = np.arange(len(labels))

@@ -1,4 +1,4 @@
-"""How sure a number is: 95 % intervals, and whether a difference is one."""
+"""95 % confidence intervals of metrics and of differences, and significance tests."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ def wilson(right: int, total: int) -> Estimate:
     share = right / total
     centre = (share + Z**2 / (2 * total)) / (1 + Z**2 / total)
     half = Z / (1 + Z**2 / total) * math.sqrt(share * (1 - share) / total + Z**2 / (4 * total**2))
-    # At 0 and at 1 the interval ends there, which rounding must not undo.
+    # For shares of 0 and 1 the interval must end exactly there, despite rounding.
     return Estimate(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))
 
 
@@ -40,17 +40,17 @@ def difference(one: Estimate, other: Estimate) -> Estimate:
 
 
 def paired_difference(right_one: np.ndarray, right_other: np.ndarray, seed: int = 0) -> Estimate:
-    """Accuracy of one minus that of the other on the same recordings (N,), with its interval.
+    """Difference of two accuracies on the same recordings (N,), with its interval.
 
-    The interval is that of the bootstrap over recordings, widened where needed to hold the one
-    that McNemar's exact test gives (Clopper and Pearson's of the share of wins among the recordings
-    that exactly one gets right): it leaves 0 out exactly where the test gives p < 0.05.
+    The interval is the bootstrap's over recordings, widened if needed to contain the interval of
+    McNemar's exact test (Clopper and Pearson's interval of the share of wins among recordings that
+    exactly one model classifies correctly). So it excludes 0 exactly if the test gives p < 0.05.
     """
     right_one, right_other = np.asarray(right_one, bool), np.asarray(right_other, bool)
     total = len(right_one)
     wins = int((right_one & ~right_other).sum())
     losses = int((right_other & ~right_one).sum())
-    # A resample of recordings is a draw of how many are wins, losses, and neither.
+    # A resample of recordings is a draw of the numbers of wins, losses and ties.
     shares = np.array([wins, losses, total - wins - losses]) / total
     drawn = np.random.default_rng(seed).multinomial(total, shares, size=50_000)
     low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / total, [0.025, 0.975])
@@ -67,7 +67,7 @@ def mean_difference(one: np.ndarray, other: np.ndarray, seed: int = 0) -> Estima
     """Mean of `one - other`, (N,) each over the same recordings, and its bootstrap interval.
 
     Args:
-        one, other: for each recording, how often the runs of a group get it right, from 0 to 1.
+        one, other: for each recording, the share of a group's runs that classify it correctly.
     """
     values, counts = np.unique(np.asarray(one) - np.asarray(other), return_counts=True)
     total = int(counts.sum())
@@ -78,7 +78,7 @@ def mean_difference(one: np.ndarray, other: np.ndarray, seed: int = 0) -> Estima
 
 def _exact_share(successes: int, total: int) -> tuple[float, float]:
     """Clopper and Pearson's 95 % interval of a share."""
-    from scipy.special import betaincinv  # late: training needs none of it
+    from scipy.special import betaincinv  # slow import, not needed in training
 
     failures = total - successes
     low = float(betaincinv(successes, failures + 1, 0.025)) if successes else 0.0
@@ -87,10 +87,10 @@ def _exact_share(successes: int, total: int) -> tuple[float, float]:
 
 
 def mcnemar(right_one: np.ndarray, right_other: np.ndarray) -> float:
-    """Exact two-sided p-value of McNemar's test that two models are right equally often.
+    """Exact two-sided p-value of McNemar's test that two models have the same accuracy.
 
-    Only recordings that exactly one of them gets right count; under the hypothesis each model
-    wins such a recording with probability 1/2.
+    Only recordings that exactly one model classifies correctly count. Under the null hypothesis,
+    each model does so with probability 1/2.
     """
     right_one, right_other = np.asarray(right_one, bool), np.asarray(right_other, bool)
     only_one = int((right_one & ~right_other).sum())
@@ -109,14 +109,15 @@ def bootstrap(
     """Statistics over recordings and their bias-corrected bootstrap intervals (Efron 1987).
 
     Args:
-        statistics: by name, from how often each recording counts, (B, N), to the statistic, (B,).
+        statistics: functions by name, from the count of each recording (B, N) to the statistic
+            (B,).
         num_recordings: N.
         seed: of the resampling.
     """
     rng = np.random.default_rng(seed)
     share = np.full(num_recordings, 1 / num_recordings)
     drawn: dict[str, list[np.ndarray]] = {name: [] for name in statistics}
-    for _ in range(NUM_RESAMPLES // 100):  # in parts, for (1000, N) would fill the memory
+    for _ in range(NUM_RESAMPLES // 100):  # in parts, since (1000, N) may not fit in memory
         counts = rng.multinomial(num_recordings, share, size=100).astype(np.float64)
         for name, statistic in statistics.items():
             drawn[name].append(statistic(counts))

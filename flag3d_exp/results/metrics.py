@@ -1,4 +1,4 @@
-"""From scores and labels to numbers.
+"""Classification metrics from scores and labels.
 
 Sizes: N recordings, K classes. `scores` (N, K) are probabilities; `labels` (N,) class numbers;
 `confusion` (K, K) counts recordings by label (row) and prediction (column).
@@ -33,7 +33,7 @@ def fuse_scores(scores: Sequence[np.ndarray], weights: Sequence[float]) -> np.nd
 
 
 def label_ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How many classes score before the label (N,); among equal scores the lower class is first.
+    """Rank (N,) of the label among the scores, from 0; among equal scores the lower class is first.
 
     Raises:
         ValueError: a score is not finite, or a label is not a class.
@@ -50,7 +50,7 @@ def top_k_accuracy(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
 
 
 def predictions(scores: np.ndarray) -> np.ndarray:
-    """The class (N,) of the highest score, the lowest of equals."""
+    """The class (N,) with the highest score; among equal scores, the lowest class."""
     return np.asarray(scores).argmax(axis=1)
 
 
@@ -61,7 +61,7 @@ def confusion_matrix(predicted: np.ndarray, labels: np.ndarray, num_classes: int
 
 
 def class_accuracy(confusion: np.ndarray) -> np.ndarray:
-    """Accuracy (K,) of each class; NaN where no recording has it."""
+    """Accuracy (K,) of each class; NaN for classes without recordings."""
     counts = confusion.sum(axis=-1)
     right = np.diagonal(confusion, axis1=-2, axis2=-1)
     return np.where(counts > 0, right / np.maximum(counts, 1), np.nan)
@@ -87,7 +87,7 @@ def macro_f1(confusion: np.ndarray) -> float:
 
 
 def log_losses(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Negative log-likelihood (N,) of each label; scores are taken as at least 1e-12."""
+    """Negative log-likelihood (N,) of each label; scores are clipped to at least 1e-12."""
     scores, labels = _checked(scores, labels)
     own = np.take_along_axis(scores, labels[:, None], axis=1)[:, 0]
     return -np.log(np.maximum(own, 1e-12))
@@ -104,7 +104,7 @@ def split_metrics(split: str, scores: np.ndarray, labels: np.ndarray) -> dict[st
 
 @dataclass(frozen=True)
 class Calibration:
-    """Confidence against accuracy in B equal bins of confidence; (B,) each, NaN where empty."""
+    """Confidence and accuracy in B equal bins of confidence; (B,) each, NaN in empty bins."""
 
     counts: np.ndarray
     confidence: np.ndarray
@@ -118,7 +118,7 @@ class Calibration:
 
 
 def calibration(scores: np.ndarray, labels: np.ndarray, num_bins: int = NUM_BINS) -> Calibration:
-    """Calibration of the highest score of each recording."""
+    """Calibration of the recordings' highest scores."""
     confidence, right, bins = confidence_bins(scores, labels, num_bins)
     counts = np.bincount(bins, minlength=num_bins)
     with np.errstate(invalid="ignore"):
@@ -130,7 +130,7 @@ def calibration(scores: np.ndarray, labels: np.ndarray, num_bins: int = NUM_BINS
 def confidence_bins(
     scores: np.ndarray, labels: np.ndarray, num_bins: int = NUM_BINS
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Confidence, correctness and bin of each recording, (N,) each; bins are closed above."""
+    """Confidence, correctness and bin of each recording, (N,) each; bins include the upper edge."""
     scores, labels = _checked(scores, labels)
     confidence = scores.max(axis=1)
     bins = np.clip(np.ceil(confidence * num_bins).astype(np.int64) - 1, 0, num_bins - 1)
@@ -139,7 +139,7 @@ def confidence_bins(
 
 @dataclass(frozen=True)
 class Confusion:
-    """`count` of the `total` recordings of class `label` were taken for class `predicted`."""
+    """`count` of the `total` recordings of class `label` were predicted as class `predicted`."""
 
     label: int
     predicted: int
@@ -148,7 +148,7 @@ class Confusion:
 
 
 def most_confused(confusion: np.ndarray, limit: int = 10) -> list[Confusion]:
-    """The most frequent confusions of one class with another, most frequent first."""
+    """The most frequent confusions of two classes, most frequent first."""
     wrong = confusion * (1 - np.eye(len(confusion), dtype=confusion.dtype))
     order = np.argsort(-wrong, axis=None, kind="stable")[:limit]
     totals = confusion.sum(axis=1)
@@ -161,11 +161,11 @@ def most_confused(confusion: np.ndarray, limit: int = 10) -> list[Confusion]:
 
 
 def group_counts(right: np.ndarray, groups: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """Right answers and recordings of each group, in order of first appearance.
+    """Numbers of correct and of all recordings of each group, in order of first appearance.
 
     Args:
-        right: (N,) whether each recording was recognised.
-        groups: (N,) the group each belongs to, such as a body part or a subject.
+        right: (N,) whether each recording was classified correctly.
+        groups: (N,) the group of each recording, such as a body part or a subject.
     """
     counts: dict[str, tuple[int, int]] = {}
     for group, hit in zip(groups, right, strict=True):

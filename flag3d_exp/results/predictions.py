@@ -1,4 +1,4 @@
-"""Predictions of a split, the currency of evaluation: read, checked, and paired by recording."""
+"""Predictions of a split: read, validate and match them by recording."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ from flag3d_exp.reading.arrays import npz_arrays
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of each recording of a split.
+    """A model's scores of each recording of a split.
 
     Attributes:
-        names: (n,) the recordings, each once.
+        names: (n,) unique names of the recordings.
         labels: (n,) int64.
         scores: (n, K) float, rows that sum to 1.
     """
@@ -30,16 +30,16 @@ class Predictions:
 
     @property
     def num_classes(self) -> int:
-        """Columns of the scores."""
+        """Number of classes, K."""
         return self.scores.shape[1]
 
     @property
     def right(self) -> np.ndarray:
-        """(n,) whether the highest score is the label's."""
+        """(n,) whether the label has the highest score."""
         return self.scores.argmax(axis=1) == self.labels
 
     def take(self, names: Sequence[str]) -> "Predictions":
-        """The predictions of these recordings, in this order."""
+        """The predictions of the recordings with these names, in this order."""
         rows = {name: row for row, name in enumerate(self.names)}
         chosen = np.array([rows[name] for name in names], np.int64)
         return Predictions(tuple(names), self.labels[chosen], self.scores[chosen])
@@ -70,7 +70,7 @@ def load_predictions(path: Path) -> Predictions:
     """The predictions in `<split>.npz`: arrays `names`, `labels`, `scores`.
 
     Raises:
-        UserError: the file is not such a file, or its numbers cannot be predictions.
+        UserError: the file has another form, or its numbers are not valid predictions.
     """
     try:
         arrays = npz_arrays(path)
@@ -111,7 +111,7 @@ def load_predictions(path: Path) -> Predictions:
 
 
 def paired(predictions: Mapping[str, Predictions], split: str) -> dict[str, Predictions]:
-    """The runs' predictions of one split, in the first run's order of recordings.
+    """The runs' predictions of one split, with recordings in the first run's order.
 
     Args:
         predictions: by the run's name.

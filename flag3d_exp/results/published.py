@@ -1,4 +1,4 @@
-"""FLAG3D's 60 actions by body part, and the published results that runs are compared with."""
+"""FLAG3D's 60 actions by body part, and published results to compare runs with."""
 
 import re
 from collections.abc import Sequence
@@ -96,7 +96,7 @@ _VIDEO_NAME = re.compile(r"(P[A-Z]+)_A\d{3}_V\d{3}_R\d{3}_S\d{3}")
 
 @dataclass(frozen=True)
 class Published:
-    """A published result on a protocol's `val` split; `correct` where predictions are public."""
+    """A published result on a protocol's `val` split; `correct` if the predictions are public."""
 
     method: str
     protocol: str
@@ -127,13 +127,13 @@ PUBLISHED: tuple[Published, ...] = (
 
 
 def subject(name: str) -> str | None:
-    """The person of a recording named in FLAG3D's style; None for other names."""
+    """The person in a recording's name of FLAG3D's form; None for other names."""
     match = _MOCAP_NAME.fullmatch(name) or _VIDEO_NAME.fullmatch(name)
     return match[1] if match else None
 
 
 def protocol(names: Sequence[str], num_classes: int) -> str | None:
-    """The protocol, `in_domain` or `out_domain`, that recordings of FLAG3D's 60 classes are of."""
+    """The protocol, `in_domain` or `out_domain`, of recordings of FLAG3D's 60 classes."""
     if num_classes != len(CLASSES):
         return None
     if all(_MOCAP_NAME.fullmatch(name) for name in names):

@@ -1,9 +1,9 @@
-"""Repetitions of a movement, counted without training: cycles between peaks that resemble another.
+"""Count repetitions of a movement without training, as similar cycles between peaks.
 
-The coordinates of the joints, smoothed and without slow drift, are projected on their principal
-components. Peaks of one of these cut time into cycles; the component and the sign are taken whose
-cycles are most alike and move most. Cycles that differ from the median one (a pause, a step aside)
-do not count. An autocorrelation is beside it, as the simplest thing to compare with.
+The joints' coordinates are smoothed, slow drift is removed, and they are projected on their
+principal components. The peaks of a component divide time into cycles. The component and the sign
+with the most similar cycles and the most motion are used. Cycles that differ from the median cycle
+(a pause, a step aside) do not count. A count by autocorrelation serves as a baseline.
 
 Sizes: T frames, V joints, D coordinates, P components.
 """
@@ -18,16 +18,16 @@ SMOOTHING, DRIFT = 2.5, 45.0  # frames, the widths of the Gaussians; for 25 to 3
 NUM_COMPONENTS = 3
 PROMINENCE = 0.3  # of a peak, as a share of the component's range
 MIN_LENGTH = 6  # frames of a cycle
-LIKENESS = 0.6  # correlation of a cycle with the median one, at least
-MOTION = 0.5  # weight of a component's share of all motion against the likeness of its cycles
-PHASES = 17  # places at which cycles are compared
-WHOLE = 0.5  # of a cycle that a recording begins or ends with must be there
-MIN_FRAMES = 10  # in which the person is seen
+LIKENESS = 0.6  # minimum correlation of a cycle with the median cycle
+MOTION = 0.5  # weight of a component's share of all motion, relative to its cycles' similarity
+PHASES = 17  # number of phases at which cycles are compared
+WHOLE = 0.5  # minimum share of a cycle at the start or end of a recording
+MIN_FRAMES = 10  # minimum number of frames in which the person is visible
 Cycles = list[tuple[int, int]]
 
 
 def repetitions(keypoints: np.ndarray, visible: np.ndarray) -> Cycles:
-    """First and last frame of each repetition, in order; neighbours do not overlap.
+    """First and last frame of each repetition, in order; repetitions do not overlap.
 
     Args:
         keypoints: (T, V, D) of one person.
@@ -52,7 +52,7 @@ def repetitions(keypoints: np.ndarray, visible: np.ndarray) -> Cycles:
 
 
 def autocorrelation_count(keypoints: np.ndarray, visible: np.ndarray) -> int:
-    """Frames over the first lag at which the largest component is most like itself; 0 for none."""
+    """Number of frames / first lag with maximum autocorrelation of the largest component, or 0."""
     from scipy.signal import find_peaks
 
     motion = components(keypoints, visible, drift=None)
@@ -73,15 +73,15 @@ def autocorrelation_count(keypoints: np.ndarray, visible: np.ndarray) -> int:
 def components(
     keypoints: np.ndarray, visible: np.ndarray, drift: float | None = DRIFT
 ) -> np.ndarray | None:
-    """(T, P) principal components of the motion, the largest first; None if there is none.
+    """(T, P) principal components of the motion, largest first; None if there is none.
 
-    Joints that are seen in less than half of the frames are left out, and others are interpolated
-    where they are missing.
+    Joints that are visible in less than half of the frames are left out. Gaps of other joints are
+    interpolated.
 
     Args:
-        drift: width of the Gaussian whose mean is taken off, frames; None: nothing is.
+        drift: width in frames of the Gaussian whose moving mean is subtracted; None: none is.
     """
-    from scipy.ndimage import gaussian_filter1d  # late: few commands count
+    from scipy.ndimage import gaussian_filter1d  # slow import, needed by few commands
 
     num_frames = len(keypoints)
     seen = visible.any(1)
@@ -107,10 +107,10 @@ def components(
 
 
 def count_metrics(predicted: Sequence[int], true: Sequence[int]) -> dict[str, Estimate]:
-    """`mae`, the mean error over the true count plus 0.1, and `obo`, the share within one.
+    """`mae`, the mean of error / (true count + 0.1), and `obo`, the share of errors of at most one.
 
-    Each with its 95 % interval: the bootstrap's, and Wilson's. Definitions: Hu et al., TransRAC,
-    CVPR 2022; Yao et al., PoseRAC, arXiv 2303.08450.
+    They have 95 % intervals: the bootstrap's for `mae`, Wilson's for `obo`. Definitions: Hu et al.,
+    TransRAC, CVPR 2022; Yao et al., PoseRAC, arXiv 2303.08450.
     """
     counts, truth = np.asarray(predicted, np.float64), np.asarray(true, np.float64)
     errors = np.abs(counts - truth)
@@ -135,10 +135,11 @@ def _peaks(signal: np.ndarray) -> np.ndarray:
 
 
 def _likeness(motion: np.ndarray, borders: np.ndarray) -> tuple[np.ndarray, Cycles]:
-    """Correlation of each cycle with the median one, and its first frame and the one after it.
+    """Correlation of each cycle with the median cycle, and its first frame and the one after it.
 
-    The stretches of a median length before the first border and after the last one come first and
-    last, as a movement that begins or ends a recording has no peak there; -1 where they are cut.
+    A movement at the start or end of a recording has no outer peak. So the intervals of median
+    length before the first border and after the last one are added as first and last cycle; their
+    correlation is -1 if the recording cuts them.
     """
     length = round(float(np.median(np.diff(borders))))
     edges = borders.tolist()

@@ -1,4 +1,4 @@
-"""Runs that differ by their seed only: mean, spread, and whether two such groups differ."""
+"""Mean and spread of runs that differ only in their seed, and tests of differences of groups."""
 
 import math
 import statistics
@@ -21,7 +21,7 @@ OVER_BOTH = (
     "these runs. A difference that is sure in both respects has both intervals without 0. Holm p "
     "allows for all pairs."
 )
-ALL_PAIRS = 6  # so many groups are compared each with each; more of them, each with the best
+ALL_PAIRS = 6  # up to this many groups, compare all pairs; beyond, compare each with the best
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Difference:
     Attributes:
         points: the difference in percentage points, and Welch's 95 % interval.
         p_value: Welch's t-test of equal means, two-sided.
-        adjusted_p: the same after Holm's correction for all pairs compared together.
+        adjusted_p: the same after Holm's correction for all pairs.
     """
 
     first: str
@@ -42,14 +42,14 @@ class Difference:
 
 
 def mean(values: Sequence[float]) -> Estimate:
-    """The mean of percentages and Student's 95 % interval, cut at 0 and 100.
+    """The mean of percentages and Student's 95 % interval, clipped to 0 and 100.
 
-    It supposes that runs with different seeds vary normally.
+    It assumes a normal distribution over seeds.
 
     Args:
         values: at least two.
     """
-    from scipy.stats import t as student  # late: it takes most of a second to import
+    from scipy.stats import t as student  # slow import, most of a second
 
     middle = statistics.fmean(values)
     factor = float(student.ppf(0.975, len(values) - 1))
@@ -58,7 +58,7 @@ def mean(values: Sequence[float]) -> Estimate:
 
 
 def spread(values: Sequence[float]) -> str:
-    """`mean ± standard deviation [95 % interval of the mean]`, as far as their number allows."""
+    """`mean ± standard deviation [95 % interval of the mean]`; less for too few values."""
     if not values:
         return ""
     if len(values) == 1:
@@ -68,7 +68,7 @@ def spread(values: Sequence[float]) -> str:
 
 
 def differences(groups: Mapping[str, Sequence[float]]) -> list[Difference]:
-    """Pairs of groups of which each has several runs; the group of the higher mean first.
+    """Differences of pairs of groups with several runs each; the higher mean comes first.
 
     Args:
         groups: percentages of each group's runs, by the group's name.
@@ -84,7 +84,7 @@ def differences(groups: Mapping[str, Sequence[float]]) -> list[Difference]:
 
 
 def difference_cells(one: Difference) -> list[str]:
-    """The cells of a table under `DIFFERENCE_HEADER`."""
+    """The cells of a table row with header `DIFFERENCE_HEADER`."""
     points = one.points
     return [
         f"{points.value:+.2f} [{points.low:+.2f}, {points.high:+.2f}]",
@@ -94,7 +94,7 @@ def difference_cells(one: Difference) -> list[str]:
 
 
 def p_text(p: float) -> str:
-    """A p-value with the digits that a reader needs."""
+    """A p-value, rounded for display."""
     return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
 
 
@@ -105,7 +105,7 @@ def _welch(first: str, second: str, ones: Sequence[float], others: Sequence[floa
     value = statistics.fmean(ones) - statistics.fmean(others)
     parts = [statistics.variance(group) / len(group) for group in (ones, others)]
     error = math.sqrt(sum(parts))
-    if error == 0:  # seeds made no difference at all
+    if error == 0:  # all runs of each group are equal
         p_value = float(value == 0)
         return Difference(first, second, Estimate(value, value, value), p_value, p_value)
     weights = [

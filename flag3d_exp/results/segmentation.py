@@ -1,7 +1,7 @@
-"""How well segments in time are found: frame accuracy, edit score and F1, as for MS-TCN.
+"""Metrics of temporal segmentation: frame accuracy, edit score and F1, as in MS-TCN.
 
-Definitions: Farha and Gall, MS-TCN, CVPR 2019; Lea et al., CVPR 2017. Frames of no class (negative
-labels) count in the frame accuracy and are no segments. Size: T frames.
+Definitions: Farha and Gall, MS-TCN, CVPR 2019; Lea et al., CVPR 2017. Frames without a class
+(negative labels) count in the frame accuracy but are not segments. Size: T frames.
 """
 
 from collections.abc import Sequence
@@ -37,16 +37,16 @@ def segmentation_metrics(
 
 
 def segments(labels: np.ndarray) -> list[tuple[int, int, int]]:
-    """Label, start and stop of each run of frames (T,) that has a class."""
+    """Label, start and stop of each run of equal labels (T,) with a class."""
     return [(int(labels[a]), a, b) for a, b in runs(labels) if labels[a] >= 0]
 
 
 def edit_score(
     predicted: Sequence[tuple[int, int, int]], true: Sequence[tuple[int, int, int]]
 ) -> float:
-    """100 less the share of segments to insert, delete or replace, in percent; order alone counts.
+    """Edit score in percent: 100 minus the share of segments to insert, delete or replace.
 
-    Two recordings without segments are equal: 100.
+    Only the order of segments counts. It is 100 if both have no segments.
     """
     first, second = [one[0] for one in predicted], [one[0] for one in true]
     longest = max(len(first), len(second))
@@ -69,8 +69,8 @@ def matches(
 ) -> tuple[int, int, int]:
     """Numbers of true positives, false positives and false negatives.
 
-    A predicted segment is right if the true segment of its class that it overlaps most does so by
-    at least `overlap`, and no earlier one was right about that segment.
+    A predicted segment is a true positive if its overlap with the best matching true segment of its
+    class is at least `overlap`, and no earlier segment was matched with that one.
     """
     hits = [False] * len(true)
     positives = 0
@@ -88,6 +88,6 @@ def matches(
 
 
 def f1_score(positives: int, false_positives: int, false_negatives: int) -> float:
-    """F1 in percent; 100 where there is nothing to find and nothing was found."""
+    """F1 in percent; 100 if there are neither true nor predicted segments."""
     wrong = false_positives + false_negatives
     return 100 * 2 * positives / (2 * positives + wrong) if positives + wrong else 100.0

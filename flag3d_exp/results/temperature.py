@@ -1,7 +1,7 @@
-"""Temperature scaling: one number that makes confidences mean what they say.
+"""Temperature scaling: calibrate confidences with one parameter.
 
-Guo et al., On calibration of modern neural networks, ICML 2017. No prediction of a recording with
-one clip changes, since all logits are divided by the same number.
+Guo et al., On calibration of modern neural networks, ICML 2017. All logits are divided by the same
+number, so predictions of recordings with one clip do not change.
 
 Sizes: n recordings, K classes.
 """
@@ -13,11 +13,11 @@ from scipy.optimize import minimize_scalar
 
 from flag3d_exp.results.metrics import average_clips, calibration, log_losses
 
-RANGE = (0.05, 20.0)  # of temperatures that are tried
+RANGE = (0.05, 20.0)  # bounds of the temperature
 
 
 def fitted_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature with the least negative log-likelihood, within `RANGE`.
+    """The temperature with the smallest negative log-likelihood, within `RANGE`.
 
     Args:
         logits: (n, num_clips, K).
@@ -32,7 +32,7 @@ def fitted_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def mean_loss(logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> float:
-    """The mean negative log-likelihood of the labels, scores being averaged over clips."""
+    """The mean negative log-likelihood of the labels, with scores averaged over clips."""
     return float(log_losses(average_clips(logits / temperature), labels).mean())
 
 

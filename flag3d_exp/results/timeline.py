@@ -1,4 +1,4 @@
-"""Scores of overlapping windows as a timeline: smoothed scores over time, and segments of classes.
+"""Join scores of overlapping windows to a timeline: smoothed scores and segments of classes.
 
 Time is counted in cells of `hop` frames. Sizes: W windows, K classes, B cells, T frames.
 """
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-UNKNOWN, ABSENT = -1, -2  # instead of a label: no class is likely enough; nobody is seen
+UNKNOWN, ABSENT = -1, -2  # special labels: no class is likely enough; the person is not visible
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of frames of one class.
+    """Consecutive frames of one class.
 
     Args:
-        first, last: its frames, both within.
+        first, last: its first and last frame.
         label: of the class, or `UNKNOWN`.
-        confidence: the mean score of the class, or of the likeliest class where it is unknown.
+        confidence: the mean score of the class, or of the likeliest class if it is unknown.
     """
 
     first: int
@@ -29,11 +29,11 @@ class Segment:
 
 @dataclass(frozen=True)
 class Timeline:
-    """What a person does over time.
+    """The predicted classes of a person over time.
 
     Args:
-        scores: (B, K) of each cell; rows of 0 where the person is not seen.
-        labels: (B,) of each cell, `UNKNOWN` or `ABSENT` among them.
+        scores: (B, K) of each cell; 0 where the person is not visible.
+        labels: (B,) of each cell; may be `UNKNOWN` or `ABSENT`.
         hop: frames of a cell; the last one may be shorter.
         num_frames: T.
     """
@@ -45,7 +45,7 @@ class Timeline:
 
     @property
     def segments(self) -> list[Segment]:
-        """Stretches of equal labels, without those in which nobody is seen."""
+        """Segments of equal labels, except `ABSENT`."""
         found = []
         for start, stop in runs(self.labels):
             label = int(self.labels[start])
@@ -73,9 +73,9 @@ def window_starts(num_frames: int, window: int, hop: int) -> np.ndarray:
 def cell_scores(
     scores: np.ndarray, starts: np.ndarray, window: int, hop: int, num_frames: int
 ) -> np.ndarray:
-    """(B, K) mean of the scores (W, K) of the windows over each cell, those centred on it most.
+    """(B, K) weighted mean of the scores (W, K) of the windows that cover each cell.
 
-    A window's weight falls linearly from its middle to its ends. Cells under no window are 0.
+    A window's weight falls linearly from its middle to its ends. Cells without a window are 0.
 
     Args:
         starts: (W,) first frames of the windows.
@@ -106,12 +106,12 @@ def timeline(
     """The timeline of one person.
 
     Args:
-        scores: (W, K) of the windows in which the person is seen.
-        starts: (W,) first frames of these.
-        seen: (T,) bool, frames in which the person is seen.
-        confidence: below it the class is unknown.
-        min_length: frames; shorter segments become part of a neighbour, and shorter absences are
-            none.
+        scores: (W, K) of the windows in which the person is visible.
+        starts: (W,) first frames of these windows.
+        seen: (T,) bool, frames in which the person is visible.
+        confidence: if the score is below it, the class is unknown.
+        min_length: frames; shorter segments are merged with a neighbour, and shorter absences are
+            ignored.
     """
     num_frames = len(seen)
     means = cell_scores(scores, starts, window, hop, num_frames)
@@ -131,16 +131,16 @@ def timeline(
 def without_short(
     labels: np.ndarray, scores: np.ndarray, min_cells: int, confidence: float
 ) -> np.ndarray:
-    """Labels (B,) in which every run has `min_cells`, unless absences leave it no neighbour.
+    """Labels (B,) with runs of at least `min_cells`, except runs between absences.
 
-    The shortest runs come first; each takes the label of the neighbour that is likelier in it, an
-    unknown one being as likely as `confidence`.
+    The shortest runs are relabelled first. Each gets the label of the neighbour with the higher
+    score in the run; the score of an unknown neighbour is `confidence`.
     """
     labels = labels.copy()
     for length in range(1, min_cells):
         bounds = list(runs(labels))
         for at, (start, stop) in enumerate(bounds):
-            begin = start  # the run may have become longer by those before it
+            begin = start  # earlier runs may have been merged into this one
             while begin > 0 and labels[begin - 1] == labels[start]:
                 begin -= 1
             if stop - begin > length or labels[start] == ABSENT:

@@ -1,4 +1,4 @@
-"""How well classes are recognised that were never trained on, and what to hold that against.
+"""Metrics of zero-shot recognition of unseen classes, with baselines.
 
 Sizes: n recordings, K classes, W numbers of a text vector.
 """
@@ -16,11 +16,11 @@ HARMONIC = "top1_harmonic"
 def zero_shot_metrics(
     scores: np.ndarray, labels: np.ndarray, unseen: np.ndarray, vectors: np.ndarray
 ) -> dict[str, float]:
-    """Top-1 in percent among the unseen classes alone, of recordings of such classes.
+    """Top-1 in percent among only the unseen classes, for recordings of these classes.
 
-    `top1_zero_shot` is the network's. `top1_nearest_text` is that of a classifier of the seen
-    classes whose answer is replaced by the unseen class with the nearest text, which any network
-    could give. `top1_chance` is that of a guess.
+    `top1_zero_shot` is the network's. `top1_nearest_text` is a baseline that needs no zero-shot
+    training: predict a seen class, and replace it by the unseen class with the nearest text.
+    `top1_chance` is the accuracy of random guesses.
 
     Args:
         scores: (n, K).
@@ -40,10 +40,11 @@ def zero_shot_metrics(
 
 
 def harmonic_means(metrics: Mapping[str, float]) -> dict[str, float]:
-    """`<split>_unseen/top1_harmonic`, of the top-1 on seen and on unseen classes, all competing.
+    """`<split>_unseen/top1_harmonic`: harmonic mean of top-1 on recordings of seen and of unseen
+    classes, each among all classes.
 
     Args:
-        metrics: a run's, by `<split>/<name>`.
+        metrics: of a run, by `<split>/<name>`.
     """
     found = {}
     for key, unseen in metrics.items():

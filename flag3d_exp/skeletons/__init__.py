@@ -1,1 +1,1 @@
-"""Layouts of joints and the graphs made of them."""
+"""Skeleton layouts, their graphs, and the mapping between layouts."""

@@ -1,6 +1,6 @@
-"""Skeleton layouts: which joints there are, how they are connected, and the graphs made of that.
+"""Skeleton layouts: joints, their connections, and graph adjacency matrices.
 
-A layout is a YAML file: one of `layouts/` beside this module, known by its name, or a user's own.
+A layout is a YAML file: either one of `layouts/`, given by its name, or a user's file.
 Sizes: V joints, K neighbour subsets.
 """
 
@@ -35,9 +35,9 @@ class Layout:
         limbs: pairs of joints between which PoseC3D draws a limb.
         center: joint from which the graph's hops are counted.
         edges: (joint, neighbour towards the centre): the graph. Not always the bones.
-        aliases: (another name, joint): what other programs call it.
-        places: (name, joints): places of the body that other layouts may have, each at a joint or
-            at the mean of several; see `mapping`.
+        aliases: (another name, joint): names in other programs.
+        places: (name, joints): positions on the body that other layouts may have, each at a joint
+            or at the mean of several; see `mapping`.
     """
 
     name: str
@@ -52,14 +52,14 @@ class Layout:
 
     @property
     def num_joints(self) -> int:
-        """How many joints there are, V."""
+        """Number of joints, V."""
         return len(self.joints)
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
-        """The joints' numbers by what their names may be written as, see `joint_number`.
+        """The joints' numbers by normalised name, see `joint_number`.
 
-        Joints whose names differ in nothing else are in it as they are written.
+        Joints whose normalised names are equal are listed by their exact names.
         """
         written = [words(joint) for joint in self.joints]
         found = {words(name): joint for name, joint in self.aliases}
@@ -68,7 +68,7 @@ class Layout:
         return found | {str(number): number for number in range(self.num_joints)}
 
     def joint_number(self, name: str) -> int | None:
-        """The number of a joint, however it is written: `Left_Eye` and `EyeLeft` are `left eye`."""
+        """The number of a joint in any spelling: `Left_Eye` and `EyeLeft` are `left eye`."""
         number = self._numbers.get(name)
         return self._numbers.get(words(name)) if number is None else number
 
@@ -82,12 +82,12 @@ class Layout:
 
 
 def load_layout(name: str, key: str = "layout") -> Layout:
-    """The layout of that name, or of the YAML file at that path.
+    """The shipped layout of that name, or the layout in the YAML file at that path.
 
-    The file maps `joints` to {joint: parent, or null at the root}; optional are `mirror_pairs`
-    ([[left, right], ...]), `center` (default: the root), `edges` ({joint: neighbour}, where the
-    graph differs from the parents), `limbs` ([[from, to], ...], default: the edges), `aliases`
-    ({another name: joint}) and `places` ({name: joint, or joints whose mean it is}).
+    The file maps `joints` to {joint: parent, or null for the root}. Optional keys are
+    `mirror_pairs` ([[left, right], ...]), `center` (default: the root), `edges` ({joint:
+    neighbour}, if the graph differs from the parents), `limbs` ([[from, to], ...], default: the
+    edges), `aliases` ({another name: joint}) and `places` ({name: joint, or joints to average}).
     """
     path = Path(name).expanduser() if name.endswith((".yaml", ".yml")) else LAYOUTS / f"{name}.yaml"
     if not os.path.isfile(path):
@@ -109,11 +109,11 @@ def adjacency(
     mode: Literal["spatial", "stgcn_spatial", "binary_adj"] = "spatial",
     max_hop: int = 1,
 ) -> np.ndarray:
-    """(K, V, V) float32: element [k, v, w] weighs source joint v in target joint w.
+    """(K, V, V) float32: element [k, v, w] is the weight of source joint v in target joint w.
 
     spatial: self, towards the centre, away from it, each normalised (K = 3). stgcn_spatial: the
-    normalised neighbourhood of `max_hop` hops, divided by distance and by who is nearer to the
-    centre (K = 1 + 2 max_hop; ST-GCN, arXiv 1801.07455). binary_adj: 0 and 1, no self loops.
+    normalised neighbourhood of `max_hop` hops, partitioned by distance and by which joint is nearer
+    to the centre (K = 1 + 2 max_hop; ST-GCN, arXiv 1801.07455). binary_adj: 0 and 1, no self loops.
     """
     num_joints = layout.num_joints
     inward = np.zeros((num_joints, num_joints))
@@ -138,8 +138,8 @@ def adjacency(
 
 
 def multi_scale(connected: np.ndarray, num_scales: int) -> np.ndarray:
-    """(num_scales, V, V) float32: self, then for each hop count the joints exactly so far away,
-    with self loops and normalised columns (MS-G3D, arXiv 2003.14111).
+    """(num_scales, V, V) float32: self, then the joints at exactly each hop distance, with self
+    loops and normalised columns (MS-G3D, arXiv 2003.14111).
 
     Args:
         connected: symmetric (V, V) of 0 and 1.
@@ -151,13 +151,13 @@ def multi_scale(connected: np.ndarray, num_scales: int) -> np.ndarray:
 
 
 def over_window(connected: np.ndarray, num_frames: int) -> np.ndarray:
-    """(num_frames * V, num_frames * V): joints of all frames, connected as within one frame."""
+    """(num_frames * V, num_frames * V): adjacency with self loops, tiled over frame pairs."""
     own = np.eye(len(connected))
     return np.tile(np.maximum(connected, own), (num_frames, num_frames))
 
 
 def hop_distance(connected: np.ndarray) -> np.ndarray:
-    """(V, V) number of hops between joints over a symmetric 0/1 matrix; inf without a path."""
+    """(V, V) number of hops between joints for a symmetric 0/1 matrix; inf without a path."""
     hops = np.full(connected.shape, np.inf)
     reached = np.eye(len(connected))
     for distance in range(len(connected)):
@@ -173,7 +173,7 @@ def normalised(matrix: np.ndarray) -> np.ndarray:
 
 
 def _parsed(name: str, content: object) -> Layout:
-    """A layout from a YAML file's content."""
+    """The layout in a YAML file's content."""
     if not isinstance(content, Mapping) or not isinstance(content.get("joints"), Mapping):
         raise UserError("`joints` must map each joint to its parent (null at the root).")
     unknown = [str(key) for key in content if key not in KEYS]
@@ -241,13 +241,13 @@ def _parsed(name: str, content: object) -> Layout:
 
 
 def words(name: str) -> str:
-    """The words of a name in small letters and in the alphabet's order."""
+    """The words of a name in lower case and alphabetical order."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     return " ".join(sorted(re.split(r"[\s_-]+", apart.strip().lower())))
 
 
 def _root(joints: tuple[str, ...], parents: tuple[int, ...]) -> int:
-    """The one joint without a parent, to which every other joint's parents must lead."""
+    """The root; checks that it is the only joint without a parent and that there is no cycle."""
     roots = [joint for joint, parent in enumerate(parents) if parent < 0]
     if len(roots) != 1:
         names = ", ".join(joints[root] for root in roots) or "none"
@@ -257,5 +257,5 @@ def _root(joints: tuple[str, ...], parents: tuple[int, ...]) -> int:
         for _ in joints:
             current = parents[current] if parents[current] >= 0 else current
         if current != roots[0]:
-            raise UserError(f"`joints`: the parents of {joints[joint]!r} run in a circle.")
+            raise UserError(f"`joints`: the parents of {joints[joint]!r} form a cycle.")
     return roots[0]

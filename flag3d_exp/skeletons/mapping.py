@@ -1,8 +1,8 @@
-"""Which joints of one layout stand for each joint of another.
+"""Map the joints of one layout to those of another.
 
-Layouts are compared by places of the body. A joint's place has the joint's name, unless the
-layout's `places` says another: the neck of OpenPose is at `spine at the shoulders`. A place that
-a layout does not have may be the mean of places that it has (`MEANS`).
+Layouts are matched by places of the body. A joint's place is its name, unless the layout's `places`
+gives another: OpenPose's neck is at `spine at the shoulders`. A place that a layout lacks may be
+the mean of places that it has (`MEANS`).
 
 Sizes: M persons, T frames, V joints, W joints of the target, D coordinates.
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 from flag3d_exp.skeletons.layout import Layout, words
 
-# Places that are not joints of every layout, and where they are otherwise.
+# Places that some layouts lack, and the places whose mean replaces them.
 MEANS = {
     "base of spine": ("left hip", "right hip"),
     "spine at the shoulders": ("left shoulder", "right shoulder"),
@@ -23,7 +23,7 @@ Sources = tuple[tuple[int, ...], ...]
 
 
 def joint_sources(source: Layout, target: Layout) -> Sources:
-    """For each joint of the target, the joints of the source whose mean it is; () for none."""
+    """For each joint of the target, the joints of the source to average; () if there are none."""
     if source.joints == target.joints:
         return tuple((joint,) for joint in range(target.num_joints))
     known = _places(source)
@@ -42,8 +42,8 @@ def relaid(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Keypoints (M, T, W, D) and scores (M, T, W) of the target's joints.
 
-    A joint without a source, or of which one source is missing (0 in all coordinates or scored 0),
-    is missing: 0. The score of a mean is the mean of the scores.
+    A joint is missing (0) if it has no source, or if one of its sources is missing (all coordinates
+    or the score are 0). The score of a mean is the mean of the scores.
 
     Args:
         keypoints: (M, T, V, D).
@@ -69,13 +69,13 @@ def relaid(
 
 
 def without_source(sources: Sources, target: Layout) -> list[str]:
-    """The names of the target's joints that the source has nothing for."""
+    """The names of the target's joints without a source."""
     pairs = zip(target.joints, sources, strict=True)
     return [joint for joint, numbers in pairs if not numbers]
 
 
 def _places(layout: Layout) -> dict[str, tuple[int, ...]]:
-    """The joints at each place of a layout, the places as `words` writes them."""
+    """The joints at each place of a layout; places are normalised by `words`."""
     given = {words(place): joints for place, joints in layout.places}
     named = {joints[0] for joints in given.values() if len(joints) == 1}
     own: dict[str, tuple[int, ...]] = {

@@ -1,1 +1,1 @@
-"""Sentences about classes, and the vectors that a sentence encoder makes of them."""
+"""Sentences about classes, and their sentence embeddings."""

@@ -1,6 +1,6 @@
-"""Text files: for each class a sentence on the movement, and one per part of the body that moves.
+"""Text files: for each class, a sentence on the movement and sentences on the parts of the body.
 
-A text file is YAML: one of `sentences/` beside this module, known by its name, or a user's own.
+A text file is YAML: either one of `sentences/`, given by its name, or a user's file.
 """
 
 import logging
@@ -26,7 +26,7 @@ AUTO = "auto"
 WHOLE = "whole"
 PARTS = ("head", "shoulders", "arms", "torso", "hips", "legs")
 MAX_SENTENCE, MAX_CLASSES = 500, 2000  # letters of a sentence; classes of a file
-# A sentence of this many words that has none of the commonest ones is probably not English.
+# A sentence of this many words without any of the most common English words is probably foreign.
 MIN_WORDS = 5
 COMMON = frozenset(
     ("a", "an", "and", "as", "at", "back", "both", "each", "from", "in", "is", "of", "off", "on")
@@ -36,12 +36,12 @@ COMMON = frozenset(
 
 @dataclass(frozen=True)
 class Description:
-    """What a text file says of a class.
+    """The sentences about a class in a text file.
 
     Args:
         name: of the class.
-        whole: the sentence on the movement.
-        parts: (one of PARTS, the sentence on it).
+        whole: the sentence on the whole movement.
+        parts: (one of PARTS, its sentence).
     """
 
     name: str
@@ -50,7 +50,7 @@ class Description:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """All sentences, that on the whole movement first."""
+        """All sentences, beginning with that on the whole movement."""
         return (self.whole, *(sentence for _, sentence in self.parts))
 
 
@@ -63,10 +63,10 @@ def class_descriptions(
         texts: `auto` for the shipped file that describes all classes, the name of a shipped file,
             or the path of a YAML file.
         classes: names, see `dataset.classes`.
-        key: the setting that `texts` is from, for messages.
+        key: the setting of `texts`, for error messages.
 
     Raises:
-        UserError: the file can't be used, or a class has no sentence, or that of another class.
+        UserError: the file is invalid, a class has no sentence, or two classes have the same one.
     """
     if not classes:
         raise UserError(
@@ -96,7 +96,7 @@ def text_path(texts: str, key: str = "problem.texts") -> Path:
     """The file that `texts` names: a shipped one, or a YAML file.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such file.
     """
     is_path = texts.endswith((".yaml", ".yml"))
     path = Path(texts).expanduser() if is_path else SENTENCES / f"{texts}.yaml"
@@ -118,7 +118,7 @@ def read_descriptions(path: Path, key: str = "problem.texts") -> dict[str, Descr
     """The descriptions in a text file, by class.
 
     Raises:
-        UserError: it is no text file, or an entry is not what it must be.
+        UserError: the file is not a text file, or an entry is invalid.
     """
     where = f"`{key}` file {path}"
     try:
@@ -145,10 +145,10 @@ def read_descriptions(path: Path, key: str = "problem.texts") -> dict[str, Descr
 
 
 def check_distinct(descriptions: Sequence[Description], where: str) -> None:
-    """Refuse classes that no encoder could tell apart.
+    """Refuse classes with the same sentence, which no encoder can distinguish.
 
     Raises:
-        UserError: naming two classes with one sentence.
+        UserError: two classes have the same sentence; the message names them.
     """
     seen: dict[str, str] = {}
     for one in descriptions:
@@ -162,7 +162,7 @@ def check_distinct(descriptions: Sequence[Description], where: str) -> None:
 
 
 def is_foreign(sentence: str) -> bool:
-    """Whether a sentence is probably in another language than English."""
+    """Whether a sentence is probably not English."""
     if any(letter.isalpha() and not letter.isascii() for letter in sentence):
         return True
     words = _spelled(sentence).replace(",", " ").replace(".", " ").split()
@@ -179,7 +179,7 @@ def _description(name: Any, entry: Any) -> Description:
         if part not in (WHOLE, *PARTS):
             hint = nearest(str(part), PARTS)
             raise UserError(
-                f"{reprlib.repr(part)} is no part of the body here.{hint} "
+                f"{reprlib.repr(part)} is not a known part of the body.{hint} "
                 f"Parts: {', '.join(PARTS)}."
             )
         if not isinstance(sentence, str) or not 0 < len(sentence.strip()) <= MAX_SENTENCE:
@@ -194,7 +194,7 @@ def _of_shipped(name: str) -> dict[str, Description]:
 
 
 def _covering(classes: Sequence[str], key: str) -> tuple[dict[str, Description], str]:
-    """The shipped file that describes most of the classes, and its name for messages."""
+    """The shipped file that describes most of the classes, and its name for error messages."""
     counts = Counter({name: len(_of_shipped(name).keys() & set(classes)) for name in shipped()})
     ((name, count),) = counts.most_common(1)
     if count < len(classes):

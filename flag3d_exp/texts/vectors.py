@@ -1,4 +1,4 @@
-"""Vectors of descriptions: those of the shipped sentences are stored, others are encoded.
+"""Vectors of descriptions: stored for the shipped sentences, computed for others.
 
 Sizes: K classes, W = 384 numbers of a vector.
 """
@@ -28,10 +28,10 @@ def description_vectors(descriptions: Sequence[Description], parts: bool = False
     """(K, W) float32 unit vectors.
 
     Args:
-        parts: take the mean of the vectors of all sentences of a class, its parts' as well.
+        parts: use the mean over all sentences of a class, including those on parts of the body.
 
     Raises:
-        UserError: a sentence is not stored, and the encoder is not installed.
+        UserError: a sentence has no stored vector, and the encoder is not installed.
     """
     made = []
     for one in descriptions:
@@ -44,7 +44,7 @@ def sentence_vectors(sentences: Sequence[str]) -> np.ndarray:
     """(n, W) float32 unit vectors.
 
     Raises:
-        UserError: as `description_vectors`.
+        UserError: as in `description_vectors`.
     """
     known = _stored()
     keys = [_key(sentence) for sentence in sentences]
@@ -56,10 +56,10 @@ def sentence_vectors(sentences: Sequence[str]) -> np.ndarray:
 
 
 def check_encoder() -> None:
-    """Refuse an installed encoder that is not the one of the stored vectors.
+    """Refuse an installed encoder that differs from that of the stored vectors.
 
     Raises:
-        UserError: it is another one, or there is none.
+        UserError: it differs, or no encoder is installed.
     """
     installed = installed_encoder().fingerprint
     if installed != fingerprint():
@@ -70,18 +70,18 @@ def check_encoder() -> None:
 
 
 def fingerprint() -> str:
-    """Which encoder all vectors are of."""
+    """The fingerprint of the encoder of all vectors."""
     return str(npz_arrays(STORED, ("encoder",))["encoder"])
 
 
 def digest(descriptions: Sequence[Description]) -> str:
-    """SHA-256 of names and sentences."""
+    """SHA-256 of the classes' names and sentences."""
     lines = [repr((one.name, one.whole, one.parts)) for one in descriptions]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def shipped_sentences() -> list[str]:
-    """Every sentence that comes with the package, once."""
+    """All sentences that are shipped with the package, without duplicates."""
     found = [read_descriptions(SENTENCES / f"{name}.yaml") for name in shipped()]
     texts = [text for file in found for one in file.values() for text in one.sentences]
     return sorted(set(texts))

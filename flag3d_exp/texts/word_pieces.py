@@ -1,4 +1,4 @@
-"""Sentences as the word pieces of BERT's uncased vocabulary (Devlin et al., NAACL 2019)."""
+"""Tokenise sentences into word pieces of BERT's uncased vocabulary (Devlin et al., NAACL 2019)."""
 
 import unicodedata
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ class WordPieces:
 
     Args:
         vocabulary: word pieces in the order of their numbers; those within a word begin with ##.
-        max_length: word pieces of a sentence, with the two; what follows is left out.
+        max_length: word pieces of a sentence, including [CLS] and [SEP]; the rest is cut off.
     """
 
     def __init__(self, vocabulary: list[str], max_length: int = 256):
@@ -26,7 +26,7 @@ class WordPieces:
 
 
 def words(sentence: str) -> list[str]:
-    """Words without capitals and accents; each mark of punctuation and Chinese character is one."""
+    """Words in lower case, without accents; punctuation marks and Chinese characters are words."""
     spaced: list[str] = []
     for letter in unicodedata.normalize("NFD", sentence.lower()):
         kind = unicodedata.category(letter)
@@ -48,7 +48,7 @@ def _stands_alone(letter: str, kind: str) -> bool:
 
 
 def _pieces(word: str, known: Mapping[str, int]) -> list[str]:
-    """The longest known pieces from left to right; [UNK] where there are none."""
+    """The longest known pieces from left to right; [UNK] if the word can't be split."""
     if len(word) > MAX_WORD:
         return ["[UNK]"]
     found, start = [], 0

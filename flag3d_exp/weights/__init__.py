@@ -1,1 +1,1 @@
-"""Published weights of other programs, read without running anything in them."""
+"""Import published weights of other programs without running code from their files."""

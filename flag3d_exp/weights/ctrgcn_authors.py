@@ -1,9 +1,9 @@
-"""State dicts of the code that CTR-GCN's authors published, as those of PYSKL's CTR-GCN.
+"""Convert state dicts of the CTR-GCN authors' code to those of PYSKL's CTR-GCN.
 
-Not only the names differ. With edges E of a subset, PYSKL's joint v receives the sum over u of
-E[u, v] x[u]; the authors' joint u receives the sum over v of E[u, v] x[v]. E is
-conv4(tanh(conv1[u] - conv2[v])) + A[u, v] in both, so that their graph is transposed, and their
-`conv1` is PYSKL's `conv2` with the opposite sign, and the other way round.
+Names and the orientation of edges differ. With edges E of a subset, PYSKL's joint v receives the
+sum over u of E[u, v] x[u]; the authors' joint u receives the sum over v of E[u, v] x[v]. E is
+conv4(tanh(conv1[u] - conv2[v])) + A[u, v] in both. So the authors' graph is transposed, and their
+`conv1` is PYSKL's `conv2` with the opposite sign, and vice versa.
 """
 
 import re
@@ -19,7 +19,7 @@ def is_authors_ctrgcn(tensors: dict[str, np.ndarray]) -> bool:
 
 
 def from_authors(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The tensors under PYSKL's names, and with its orientation of edges."""
+    """The tensors with PYSKL's names and orientation of edges."""
     renamed = {}
     for name, array in tensors.items():
         name = re.sub(r"^data_bn\.", "backbone.data_bn.", name)

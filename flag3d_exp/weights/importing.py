@@ -1,4 +1,4 @@
-"""Published weights, fitted to one of our models: every tensor on either side accounted for."""
+"""Assign published weights to a model's parameters and check that every tensor is used."""
 
 import math
 import re
@@ -16,20 +16,20 @@ from flag3d_exp.weights.torch_file import LEGACY, ZIP, read_torch_file
 Arrays = dict[str, np.ndarray]
 NOT_WEIGHTS = re.compile(
     r".*num_batches_tracked"  # a counter of PyTorch's batch norm
-    r"|.*relative_position_index"  # which row of a table is whose, in transformers
-    r"|backbone\.A"  # the graph before training, which the networks that hold it don't use
-    r"|global_step|learning_rate|momentum|(accum|stat|moments)\..*"  # an optimizer's
+    r"|.*relative_position_index"  # index into a table of position biases, in transformers
+    r"|backbone\.A"  # the initial graph, a buffer that networks with a learned graph don't use
+    r"|global_step|learning_rate|momentum|(accum|stat|moments)\..*"  # state of an optimizer
 )
-LISTED = 4  # names of each kind in an error
+LISTED = 4  # names of each kind to list in an error message
 
 
 def read_source(path: Path) -> Arrays:
-    """Tensors of a `.pth` or `.ckpt` file under PYSKL's names.
+    """Tensors of a `.pth` or `.ckpt` file, with PYSKL's names.
 
-    What the file is shows in its first bytes, whatever its name.
+    The format is detected from the first bytes, not from the file's name.
 
     Raises:
-        UserError: it is neither, is damaged, or could run code.
+        UserError: the file has neither format, is damaged, or could run code.
     """
     try:
         with path.open("rb") as file:
@@ -46,10 +46,10 @@ def read_source(path: Path) -> Arrays:
 
 
 def rules_of(model: nn.Cell) -> tuple[str, names.Rules]:
-    """The class of the backbone in a network, and what it says of its names in published files.
+    """The name of the backbone's class, and its rules for parameter names in published files.
 
     Raises:
-        UserError: it says nothing of them.
+        UserError: the backbone has no such rules.
     """
     for _, cell in model.cells_and_names():
         if hasattr(cell, "published"):
@@ -57,19 +57,19 @@ def rules_of(model: nn.Cell) -> tuple[str, names.Rules]:
     backbone = getattr(model, "backbone", model)
     raise UserError(
         f"no published weights are known for {type(backbone).__name__}: it has no attribute "
-        "`published` that says what its parameters are called in them."
+        "`published` with its parameters' names in published files."
     )
 
 
 def fitted(model: nn.Cell, source: Mapping[str, np.ndarray], skip_head: bool) -> Arrays:
-    """A value for every parameter of a network with a head, by our names.
+    """A value for every parameter of a network with a head, by the parameter's name.
 
     Args:
-        source: tensors under PYSKL's names.
-        skip_head: keep the model's own head, whatever head the source has.
+        source: tensors with PYSKL's names.
+        skip_head: keep the model's head and ignore the source's head.
 
     Raises:
-        UserError: the source lacks a tensor, has one too many, or one of another shape.
+        UserError: the source lacks a tensor, has an unknown one, or one of another shape.
     """
     values: Arrays = {}
     kind, rules = rules_of(model)
@@ -87,7 +87,7 @@ def fitted(model: nn.Cell, source: Mapping[str, np.ndarray], skip_head: bool) ->
         try:
             array = np.concatenate([np.atleast_1d(source[name]) for name in wanted])
             shape = array.shape
-        except ValueError:  # parts that do not fit each other
+        except ValueError:  # parts with incompatible shapes
             shape = source[wanted[0]].shape
         if not _same_values(shape, tuple(parameter.shape)):
             misshaped.append(f"{_several(wanted)} {shape}, not {tuple(parameter.shape)}")
@@ -113,15 +113,15 @@ def fitted(model: nn.Cell, source: Mapping[str, np.ndarray], skip_head: bool) ->
 
 
 def _essential(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A shape without the sizes of 1, which programs write differently."""
+    """A shape without axes of size 1, in which programs differ."""
     return tuple(size for size in shape if size != 1)
 
 
 def _same_values(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    """Whether an array of `shape` is one of `wanted`, dimensions after the first perhaps joined.
+    """Whether `shape` can be reshaped to `wanted` by joining axes after the first.
 
-    MS-G3D's convolution over a window is (out, in, 1, window, 1) there and (out, in * window, 1, 1)
-    here.
+    MS-G3D's convolution over a window is (out, in, 1, window, 1) in PYSKL and (out, in * window, 1,
+    1) here.
     """
     found, ours = _essential(shape), _essential(wanted)
     joined = len(found) > len(ours) == 2 and (found[0], math.prod(found[1:])) == ours

@@ -1,7 +1,7 @@
-"""MindSpore's `.ckpt` files, read without MindSpore.
+"""Read MindSpore's `.ckpt` files without MindSpore.
 
-A file is a Protocol Buffers message: a list of (name, tensor), a tensor being its shape, the name
-of its type and its raw little-endian numbers; a large tensor comes in several parts.
+A file is a Protocol Buffers message: a list of (name, tensor). A tensor has a shape, the name of
+its type and raw little-endian numbers. A large tensor is stored in several parts.
 """
 
 from math import prod
@@ -25,15 +25,15 @@ DTYPES = {
     "UInt8": "<u1",
     "Bool": "?",
 }
-MAX_AXES = 32  # that NumPy has
-CHECKSUM = b"crc_num"  # what MindSpore appends when asked for a checksum, and ten bytes
+MAX_AXES = 32  # NumPy's limit
+CHECKSUM = b"crc_num"  # followed by ten bytes; MindSpore appends it if a checksum is requested
 
 
 def read_mindspore_file(path: Path) -> dict[str, np.ndarray]:
     """Tensors of the file, by name.
 
     Raises:
-        UserError: the file is damaged, encrypted or no such file.
+        UserError: the file does not exist, is damaged or encrypted, or is not a checkpoint.
     """
     data = path.read_bytes()
     parts: dict[str, list[np.ndarray]] = {}
@@ -88,7 +88,7 @@ def _named_tensor(fields: Fields, message: memoryview) -> tuple[str, tuple[int, 
 
 
 def _sizes(data: memoryview) -> list[int]:
-    """The sizes of axes, packed; one more than there may be at most."""
+    """The sizes of axes from packed integers; stops at one more than the limit."""
     sizes, at = [], 0
     while at < len(data) and len(sizes) <= MAX_AXES:
         size, at = varint(data, at)
@@ -99,7 +99,7 @@ def _sizes(data: memoryview) -> list[int]:
 def _joined(name: str, parts: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     numbers = np.concatenate(parts)
     if shape == (0,):
-        shape = ()  # how a scalar's shape is written
+        shape = ()  # MindSpore writes a scalar's shape so
     if prod(shape) != len(numbers):
-        raise Malformed(f"`{name}` holds {len(numbers)} numbers, its shape {shape} says otherwise")
+        raise Malformed(f"`{name}` holds {len(numbers)} numbers, but has shape {shape}")
     return numbers.reshape(shape)

@@ -1,9 +1,8 @@
-"""Where each of our parameters stands in published weight files.
+"""Map parameter names to names in published weight files.
 
-A network's attribute `published` rewrites our parameter names into those of PYSKL, the reference
-whose trained weights are public; `{0,1,2}` in a rewritten name stands for several tensors that we
-hold as one, joined along the first axis. Files of other programs are first renamed to PYSKL's
-names.
+A network's attribute `published` holds rules that rewrite its parameter names to those of PYSKL,
+whose trained weights are public. `{0,1,2}` in a rewritten name means several tensors, which are
+concatenated along the first axis. Tensors of other programs are first renamed to PYSKL's names.
 """
 
 import re
@@ -28,10 +27,10 @@ _MINDSPORE: Rules = (
 
 
 def source_names(rules: Rules, parameter: str) -> list[str]:
-    """PYSKL's names for what `parameter` holds, in order; none for what is in no published file.
+    """PYSKL's names of the tensors in `parameter`, in order; empty if no published file has it.
 
     Args:
-        rules: the network's `published`. One makes "" of a parameter that no file holds.
+        rules: the network's `published`. A rule that gives "" marks a parameter that no file has.
     """
     name = parameter
     for pattern, replacement in rules:
@@ -46,7 +45,7 @@ def source_names(rules: Rules, parameter: str) -> list[str]:
 
 
 def from_torch(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Tensors of a `.pth` file under PYSKL's names, which MMAction2 shares but for the head's."""
+    """Tensors of a `.pth` file with PYSKL's names; MMAction2's differ only in the head."""
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): array for name, array in tensors.items()}
     if is_authors_ctrgcn(tensors):
@@ -65,5 +64,5 @@ def from_mindspore(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _counted(name: str) -> str:
-    """A name with each `<number>` as the number plus one: ours count from 0, theirs from 1."""
+    """A name with each `<number>` replaced by the number plus one, since PYSKL counts from 1."""
     return re.sub(r"<(\d+)>", lambda number: str(int(number[1]) + 1), name)

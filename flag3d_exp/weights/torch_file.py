@@ -1,8 +1,8 @@
-"""PyTorch's zip checkpoint files, read without PyTorch and without running anything they hold.
+"""Read PyTorch's zip checkpoint files without PyTorch and without running code from them.
 
-Such a file is a zip archive of a pickle, which says which tensors there are, and of their raw
-numbers. The pickle may name a handful of types and functions, for which harmless ones of this
-module stand in; a pickle that names anything else is refused.
+Such a file is a zip archive of a pickle, which describes the tensors, and of their raw numbers. The
+pickle may name only a few types and functions, which are replaced by harmless ones of this module.
+A pickle that names anything else is refused.
 """
 
 import zipfile
@@ -22,8 +22,8 @@ ZIP = b"PK\x03\x04"
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # PyTorch before 1.6
 MAX_PICKLE_BYTES = 64 << 20
 MAX_OPCODES = 5_000_000  # a published state dict takes some ten thousand
-MAX_AXES = 32  # that NumPy has
-MAX_SHARING = 10  # what tensors may take, in sizes of the file
+MAX_AXES = 32  # NumPy's limit
+MAX_SHARING = 10  # limit on the memory of all tensors, relative to the size of the file
 DTYPES = {
     "DoubleStorage": "f8",
     "FloatStorage": "f4",
@@ -40,7 +40,7 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class StorageType:
-    """What a storage's class says: the type of its numbers."""
+    """A storage class: the type of its numbers."""
 
     name: str
 
@@ -48,11 +48,11 @@ class StorageType:
 def read_torch_file(path: Path) -> dict[str, np.ndarray]:
     """Tensors of the file's state dict, by name.
 
-    The state dict is the file's content itself or its entry `state_dict`, as mmcv writes it.
+    The state dict is the file's content or its entry `state_dict`, as written by mmcv.
 
     Raises:
-        UserError: the file can't be read, is damaged, holds no state dict, or names what no
-            checkpoint needs.
+        UserError: the file can't be read, is damaged, holds no state dict, or names a type or
+            function that is not allowed.
     """
     try:
         content = _content(path)
@@ -98,7 +98,7 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> byt
 
 
 class StateDict(dict, Stateful):
-    """An OrderedDict of a pickle; the attributes that PyTorch gives it are left out."""
+    """An OrderedDict of a pickle, without the attributes that PyTorch adds."""
 
     def __init__(self, *_: Any) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class StateDict(dict, Stateful):
 
 
 class _Storages:
-    """The numbers of tensors, each storage read once: a pickle may name it any number of times."""
+    """The numbers of storages; each is read once, even if a pickle names it several times."""
 
     def __init__(self, archive: zipfile.ZipFile, folder: str, order: str) -> None:
         self.archive, self.folder, self.order = archive, folder, order
@@ -140,7 +140,7 @@ class _Storages:
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_unused: Any) -> np.ndarray:
-    """A strided view of a storage, which it must lie within."""
+    """A strided view of a storage; it must be within the storage."""
     if not isinstance(storage, np.ndarray) or not isinstance(size, tuple):
         raise Malformed("it describes a tensor without data or size")
     numbers = (offset, *size, *(stride if isinstance(stride, tuple) else (None,)))

@@ -112,7 +112,7 @@ def test_mirroring_twice_changes_nothing(path):
     [
         ("joints: [a, b]", "`joints` must map each joint"),
         ("joints: {a: null, b: null}", "exactly one joint without a parent; got a, b"),
-        ("joints: {a: null, b: c, c: b}", "the parents of 'b' run in a circle"),
+        ("joints: {a: null, b: c, c: b}", "the parents of 'b' form a cycle"),
         ("joints: {a: null, b: aa}", "names 'aa', which is no joint"),
         ("joints: {a: null, b: a, b: a}", "'b' stands twice"),
         ("joints: {a: null}\nmirror: []", "unknown key `mirror`"),

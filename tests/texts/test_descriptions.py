@@ -80,7 +80,10 @@ def test_a_file_of_one_s_own_is_read_in_the_order_of_the_classes(written):
             "no sentence for 'bow', 'jump'.*Did you mean `Bow`",
         ),
         ({"run": "Run.", "walk": "Walk."}, "for other classes.*'run', 'walk'"),
-        ({"wave": {"whole": "Wave.", "knees": "Bend."}}, "'knees' is no part of the body.*legs"),
+        (
+            {"wave": {"whole": "Wave.", "knees": "Bend."}},
+            "'knees' is not a known part of the body.*legs",
+        ),
         ({"wave": {"arms": "Wave."}}, "must have a sentence"),
         ({"wave": "  "}, "text of 1 to 500"),
         ({"wave": "x" * 501}, "text of 1 to 500"),
