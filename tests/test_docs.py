@@ -329,7 +329,7 @@ def test_the_reference_follows_comments_interpolations_and_bases(monkeypatch):
 
     text = settings.group_text("device")
     assert (
-        "| `id` | `0` | an integer of at least 0 | of the accelerator, as the driver counts them;"
+        "| `id` | `0` | an integer of at least 0 | number of the accelerator in the driver's order;"
         in text
     )
     assert "| `format` | `onnx` | mindir or onnx |" in settings.group_text("task")

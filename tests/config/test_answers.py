@@ -20,7 +20,7 @@ def test_the_version_is_the_programs():
 
 def test_help_for_a_task_shows_its_settings():
     text = answer(["--help", "task=predict"]) or ""
-    assert text.startswith("task=predict: Classes and probabilities")
+    assert text.startswith("task=predict: Predict classes and probabilities")
     assert "task.top_k=5                    classes per recording" in text
     assert "python -m flag3d_exp task=predict --cfg job" in text
     assert max(map(len, text.splitlines())) <= 100
