@@ -1,7 +1,6 @@
 """The figures and tables of a finished run, in its folder and in MLflow."""
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from flag3d_exp import files
@@ -10,7 +9,6 @@ from flag3d_exp.reading.arrays import npz_arrays
 from flag3d_exp.report.figures import confusion_figure, curves_figure
 from flag3d_exp.results.lifting import error_table
 from flag3d_exp.results.metrics import confusion_matrix, predictions
-from flag3d_exp.results.predictions import spreadsheet_text
 from flag3d_exp.runs.run_folder import History, inside, save_metrics
 from flag3d_exp.runs.tracking import Tracker
 
@@ -67,25 +65,9 @@ def publish_predictions(folder: Path, class_names: Sequence[str], tracker: Track
             errors, labels = kept["joint_errors"], kept["labels"]
             joints, measures = kept["joints"].tolist(), kept["measures"].tolist()
             table = inside(folder, f"errors_{path.stem}.csv")
-            write_table(table, error_table(errors, labels, joints, measures, class_names))
+            rows = error_table(errors, labels, joints, measures, class_names)
+            files.write_rows(table, list(rows[0]), [list(row.values()) for row in rows])
             tracker.log_artifact(table)
         tracker.log_artifact(path, "predictions")
     for path in sorted(figures.glob("*.png")):
         tracker.log_artifact(path, "figures")
-
-
-def write_table(path: Path, rows: Sequence[Mapping[str, str | float]]) -> None:
-    """Write rows as CSV, numbers with four digits."""
-    with (
-        files.replacing(path) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, list(rows[0]), quoting=csv.QUOTE_NONNUMERIC)
-        writer.writeheader()
-        for row in rows:
-            writer.writerow(
-                {
-                    key: spreadsheet_text(value) if isinstance(value, str) else f"{value:.4g}"
-                    for key, value in row.items()
-                }
-            )

@@ -129,7 +129,7 @@ def error_table(
         there = np.isfinite(found)
         count = there.sum(0)
         means = np.where(there, found, 0).sum(0) / np.maximum(count, 1)
-        values = np.where(count > 0, means, np.nan).tolist()
+        values = np.where(count > 0, means, np.nan).round(4).tolist()
         rows.append({"of": kind, "name": name} | dict(zip(measures, values, strict=True)))
     return rows
 

@@ -5,17 +5,17 @@ import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 
-from flag3d_exp import bounds, console
+from flag3d_exp import console
 from flag3d_exp.config.command_line import assignment, shell_command
 from flag3d_exp.config.experiment import Experiment, class_name
 from flag3d_exp.config.restore import restored_model
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.formats.convert import Converted, converted, write_annotations
-from flag3d_exp.data.formats.detections import Reading, check_image_shape
+from flag3d_exp.data.formats.detections import OpenFacts
 from flag3d_exp.data.source import annotation_file
 from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.predict import Predictor
@@ -31,21 +31,16 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Lift:
-    """Settings of `task=lift`.
+class Lift(OpenFacts):
+    """Settings of `task=lift`, besides those of `OpenFacts`.
 
     Args:
         checkpoint: a checkpoint file, a run folder (its best one) or an MLflow run id, of a run
             with `problem=lift`.
-        input: recordings in 2D, as `task=convert` takes them, or synthetic ones,
-            `demo_out_domain`. Splits, labels
-            and subjects of an annotation file are kept.
+        input: 2D recordings: whatever `task=convert` reads, or `demo_out_domain`, the synthetic
+            data. Splits, labels and subjects of an annotation file are kept.
         output: the annotation file to write; None: `lifted.pkl` in the run folder.
-        format: of a pose estimator's files, where it is not recognised.
-        layout: of the recordings' joints, where the files leave it open.
-        unit: of a pose estimator's coordinates, where their size leaves it open.
-        image_shape: (height, width) of the videos, for coordinates that are shares of it.
-        num_persons: the most persons to keep of a video.
+        num_persons: the maximum number of persons to keep of a video.
         score_threshold: joints with a score of at most this are missing; None: of at most 0.
         hop: frames from one window to the next; each frame is the mean of the windows over it.
         batch_size: windows per forward pass.
@@ -54,23 +49,16 @@ class Lift:
     checkpoint: str
     input: str
     output: str | None = None
-    format: str | None = None
-    layout: str | None = None
-    unit: Literal["pixels", "share", "signed"] | None = None
-    image_shape: tuple[int, int] | None = None
     num_persons: Annotated[int, ">= 1"] = 2
     score_threshold: Annotated[float, ">= 0, < 1"] | None = None
     hop: Annotated[int, ">= 1, <= 100000"] = 16
     batch_size: Annotated[int, ">= 1, <= 65536"] = 32
 
-    def __post_init__(self) -> None:
-        bounds.check(self, "task")
-        check_image_shape(self.image_shape)
-
     def __call__(self, experiment: Experiment) -> None:
         """Lift, write the annotation file, and print the command that looks at it."""
         path = find_checkpoint(self.checkpoint, "task.checkpoint", experiment.tracking_uri)
         problem = lifting_problem(experiment)
+        output = self._output(experiment.folder)
         with blamed_on("task.input"):
             found = self._read()
             layout = load_layout(found.layout, "task.layout")
@@ -88,7 +76,6 @@ class Lift:
             for one in lifted(flat, layout, problem, network, self.hop, self.score_threshold):
                 made.append(one)
                 bar.show("lifting", len(made), len(flat))
-        output = self._output(experiment.folder)
         write_annotations(output, found.splits, made)
         console.say(f"{len(made)} recordings in 3D: {output}")
         done = Converted(found.splits, made, problem.layout, [])
@@ -104,8 +91,7 @@ class Lift:
             UserError: it is not there or can't be read.
         """
         source = annotation_file(self.input)
-        shape = None if self.image_shape is None else (self.image_shape[0], self.image_shape[1])
-        how = Reading(self.format, self.layout, self.unit, shape, 2, self.num_persons)
+        how = self.reading(2, self.num_persons)
         return converted(source, self.num_persons, how=how, key="task.input")
 
     def _output(self, folder: Path) -> Path:
