@@ -1,1 +1,1 @@
-"""What `task=...` can be, one file each."""
+"""The choices of `task=...`, one file each."""

@@ -1,7 +1,7 @@
 """`task=adapt`: fit a checkpoint to the recordings of a target split, without their labels.
 
-The result is transductive: the network has seen the inputs that it is judged on. All that shows
-its figures says so. Choose settings on the source's own validation split, never on the target.
+The result is transductive: the network has seen the inputs that it is evaluated on. All reports of
+its figures say so. Choose settings on the validation split of the source, never on the target.
 """
 
 import logging
@@ -33,7 +33,7 @@ from flag3d_exp.runs.session import Evaluator, forward_passes
 from flag3d_exp.runs.transductive import KEY, note_transductive
 
 log = logging.getLogger(__name__)
-FEWEST = 32  # recordings of a target; statistics of fewer say little
+FEWEST = 32  # recordings of a target; statistics of fewer are unreliable
 Method = Callable[[nn.Cell, Load, bool], Iterator[dict[str, float]]]
 
 
@@ -42,12 +42,12 @@ class Adapt:
     """Settings of `task=adapt`.
 
     Args:
-        checkpoint: a checkpoint file, a run folder (its best one) or an MLflow run id.
-        split: the target: a split of the dataset; its labels are used to report only.
-        method: how to adapt, of `engine.adapt`.
-        online: predict each batch as soon as the network has adapted to it and those before, as
-            where recordings arrive one after the other; otherwise all of them in the end.
-        batch_size: clips at once; statistics of fewer than 64 are noisy.
+        checkpoint: a checkpoint file, a run folder (its best checkpoint) or an MLflow run id.
+        split: the target: a split of the dataset; its labels are used only for the report.
+        method: the adaptation method, of `engine.adapt`.
+        online: predict each batch as soon as the network has adapted to it and to earlier batches,
+            as if recordings arrived one after the other; otherwise predict all of them at the end.
+        batch_size: clips per batch; statistics of fewer than 64 are noisy.
         num_workers: threads that prepare clips.
     """
 
@@ -66,7 +66,7 @@ class Adapt:
             )
 
     def __call__(self, experiment: Experiment) -> float | None:
-        """Adapt and evaluate; the top-1 of the target in percent."""
+        """Adapt and evaluate; return the top-1 of the target in percent."""
         folder = experiment.folder
         path = find_checkpoint(self.checkpoint, "task.checkpoint", experiment.tracking_uri)
         with blamed_on("task.checkpoint"):
@@ -126,7 +126,7 @@ class Adapt:
     def _adapt(
         self, model: nn.Cell, problem: Problem, target: ClipDataset, jit: bool, stop: StopRequest
     ) -> np.ndarray | None:
-        """Adapt the model; the scores of the recordings as they arrived, if that is wanted."""
+        """Adapt the model; with `online`, return the scores of the recordings."""
         per_batch = max(1, self.batch_size // len(target.clips(0)))
         load = target_batches(target, problem, per_batch, self.num_workers)
         forward = compiled(lambda *inputs: model(*inputs), jit)
@@ -144,7 +144,7 @@ class Adapt:
         return np.concatenate(arrived)[: len(target)] if arrived else None
 
     def _note(self, target: ClipDataset) -> dict[str, Any]:
-        """What makes the run transductive."""
+        """The record of the adaptation, which marks the run as transductive."""
         return {
             "split": self.split,
             "recordings": len(target),
@@ -156,7 +156,7 @@ class Adapt:
 def target_batches(target: ClipDataset, problem: Problem, per_batch: int, num_workers: int) -> Load:
     """(pass) -> the network's inputs of all test clips in the order of the recordings.
 
-    The last batch is filled up from the start, so that all are of one size.
+    The last batch is filled up with the first recordings, so that all batches have the same size.
     """
     num_batches = -(-len(target) // per_batch)
     draws = np.resize(np.arange(len(target)), num_batches * per_batch)
@@ -176,13 +176,13 @@ def check_untouched(
 
     Args:
         names: of the recordings of each evaluated split.
-        splits: their names in the file, `train` among them.
+        splits: their names in the file, including `train`.
 
     Raises:
-        UserError: naming the other split.
+        UserError: names the other split.
     """
     if splits.get("train") == splits[target]:
-        raise UserError(f"`task.split={target}` is what the network was trained on, `train`.")
+        raise UserError(f"`task.split={target}` is the split that the network was trained on.")
     for split, others in names.items():
         shared = set(names[target]) & set(others) if split != target else set()
         if shared:
@@ -194,14 +194,14 @@ def check_untouched(
 
 
 def check_target(split: str, splits: list[str]) -> None:
-    """Refuse a target that is none of the evaluated splits.
+    """Refuse a target that is not an evaluated split.
 
     Raises:
-        UserError: naming the splits there are.
+        UserError: names the available splits.
     """
     if split == "train":
         raise UserError(
-            "`task.split=train` is what the network was trained on; adapt it to one of "
+            "`task.split=train` is the split that the network was trained on; adapt it to one of "
             f"{', '.join(splits)}."
         )
     if split not in splits:

@@ -1,4 +1,4 @@
-"""`task=benchmark`: speed and memory on this machine, and those of the network in PyTorch."""
+"""`task=benchmark`: speed and memory on this machine, compared with the network in PyTorch."""
 
 import logging
 from dataclasses import asdict, dataclass
@@ -24,17 +24,17 @@ class Benchmark:
     """Settings of `task=benchmark`.
 
     Args:
-        against: time the same network beside it: in PyTorch, in MindSpore's own layers, or both.
-        models: choices of `model` to measure one after the other; None for the chosen one.
+        against: the same network to compare with: in PyTorch, in MindSpore's own layers, or both.
+        models: choices of `model` to measure one after the other; None for the chosen model.
         batch_size: clips per training step and per inference.
-        rounds: turns of each contender with each kind of step; one lasts a second, or a step.
+        rounds: turns of each contender for each kind of step; a turn lasts a second or one step.
         warmup: steps before the first turn that are not counted, in addition to compilation.
         naive_rounds: turns of the naive formulation, whose steps may take minutes.
         data: also measure the data pipeline.
         num_workers: threads that prepare clips.
-        estimate: also measure the memory of one clip, and estimate from it which batches fit which
-            memory, and from the work of a clip what training takes at a device's rate.
-        profile: also list what a training step's time goes to.
+        estimate: also measure the memory of one clip; estimate from it which batches fit into which
+            memory, and from the operations of a clip the training time at a device's rate.
+        profile: also list the operators that take a training step's time.
     """
 
     against: Literal["torch", "naive", "both"] | None = None
@@ -54,7 +54,7 @@ class Benchmark:
             raise UserError("`task.estimate=true` needs `task.batch_size` to be at least 2.")
 
     def __call__(self, experiment: Experiment) -> None:
-        """Measure, print the table, keep the figures in `benchmark.json` and in MLflow."""
+        """Measure, print the table, write the figures to `benchmark.json` and MLflow."""
         folder = experiment.folder
         names = self.models or [experiment.choices["model"]]
         measured = []
@@ -81,7 +81,7 @@ class Benchmark:
         console.show(text)
 
     def measured(self, name: str, experiment: Experiment, folder: Path) -> dict[str, Any]:
-        """All figures of one model; `folder` receives what its contenders share."""
+        """All figures of one model; its contenders share files in `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         text = OmegaConf.to_yaml(experiment.config, resolve=True)
         files.write_text(folder / "config.yaml", text)

@@ -1,4 +1,4 @@
-"""`task=best`: train the best configuration that a study found, in full."""
+"""`task=best`: train the best configuration of a study in full."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ class Best:
 
     Args:
         study: the study's folder.
-        trial: which of its Pareto front, where it had several objectives.
+        trial: a trial of the Pareto front, if the study has several objectives.
         train: settings of the task that replace the study's, such as `{epochs: 60}`.
     """
 
@@ -36,7 +36,7 @@ class Best:
     train: dict[str, object] | None = None
 
     def __call__(self, experiment: Experiment) -> None:
-        """Train in the run folder with the study's overrides, its best parameters and own ones."""
+        """Train with the study's overrides, its best parameters and the settings of `train`."""
         found = study_results(Path(self.study))
         own = [
             *select(experiment.overrides, lambda key: not within(key, "task")),
@@ -51,10 +51,10 @@ class Best:
         train(experiment.folder / "train", [*of_study, *own], experiment.flags)
 
     def parameters(self, found: "Results") -> dict[str, Any]:
-        """What the best trial drew.
+        """The drawn parameters of the best trial.
 
         Raises:
-            UserError: the study has no best trial yet, or several and none is named.
+            UserError: the study has no best trial yet, or has several and none is named.
         """
         if found.best_params is not None:
             return found.best_params
@@ -71,7 +71,7 @@ class Best:
 
 @dataclass(frozen=True)
 class Point:
-    """A trial of a Pareto front, and what it drew."""
+    """A trial of a Pareto front and its drawn parameters."""
 
     trial: int
     params: dict[str, Any]
@@ -79,11 +79,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Results:
-    """What is used of a study's optimization_results.yaml.
+    """The entries of a study's optimization_results.yaml that are used.
 
     Args:
         overrides: of all trials.
-        best_params: what the best trial drew; None if there are several objectives.
+        best_params: drawn by the best trial; None if there are several objectives.
     """
 
     overrides: list[str]
@@ -92,10 +92,10 @@ class Results:
 
 
 def study_results(folder: Path) -> Results:
-    """A study's optimization_results.yaml.
+    """Read a study's optimization_results.yaml.
 
     Raises:
-        UserError: there is none, or it is not what a study writes.
+        UserError: the file is missing or malformed.
     """
     path = folder.expanduser() / FILE
     if not os.path.isfile(path):

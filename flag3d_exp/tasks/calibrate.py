@@ -1,4 +1,4 @@
-"""`task=calibrate`: fit a temperature on one split, and say what it does on the others."""
+"""`task=calibrate`: fit a temperature on one split, and report its effect on the others."""
 
 import logging
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from flag3d_exp.runs.session import Evaluator, forward_passes
 from flag3d_exp.runs.transductive import note_transductive
 
 log = logging.getLogger(__name__)
-FEW = 100  # recordings; a temperature of fewer varies much
+FEW = 100  # recordings; a temperature that is fitted on fewer is unreliable
 Outputs = dict[str, tuple[np.ndarray, np.ndarray]]  # split -> logits (n, num_clips, K), labels (n,)
 
 
@@ -34,7 +34,7 @@ class Calibrate:
     """Settings of `task=calibrate`.
 
     Args:
-        checkpoint: a checkpoint file, a run folder (its best one) or an MLflow run id.
+        checkpoint: a checkpoint file, a run folder (its best checkpoint) or an MLflow run id.
         split: the split to fit the temperature on.
         batch_size: clips per forward pass; None for the run's own.
         num_workers: threads that prepare clips.
@@ -72,7 +72,7 @@ class Calibrate:
             console.progress_bar() as bar,
             StopRequest() as stop,
         ):
-            logits_of: Any = LogitsOf(problem)  # all that an evaluation asks of a problem
+            logits_of: Any = LogitsOf(problem)  # has all methods that an evaluation needs
             evaluator = Evaluator(logits_of, predict, size, self.num_workers, stop=stop, bar=bar)
             outputs: Outputs = {}
             for split, data in datasets.items():
@@ -107,12 +107,12 @@ class Calibrate:
 
 @dataclass(frozen=True)
 class LogitsOf:
-    """A problem that predicts the network's outputs themselves."""
+    """A problem whose predictions are the unchanged outputs of the network."""
 
     problem: Problem
 
     def test_inputs(self, clips: np.ndarray) -> Arrays:
-        """As the problem's."""
+        """The same inputs as the problem's."""
         return self.problem.test_inputs(clips)
 
     def predictions(self, outputs: np.ndarray, clips: np.ndarray) -> np.ndarray:
@@ -121,7 +121,7 @@ class LogitsOf:
 
 
 def measures(outputs: Outputs, temperature: float) -> dict[str, float]:
-    """ECE in percent and NLL of each split, `<split>/ece`, and `<split>_calibrated/ece` after."""
+    """ECE in percent and NLL of each split: `<split>/ece`, calibrated `<split>_calibrated/ece`."""
     found: dict[str, float] = {}
     for split, (logits, labels) in outputs.items():
         for name, value in ((split, 1.0), (f"{split}_calibrated", temperature)):
@@ -131,7 +131,7 @@ def measures(outputs: Outputs, temperature: float) -> dict[str, float]:
 
 
 def table(metrics: Mapping[str, float], splits: list[str], fitted_on: str) -> str:
-    """Markdown: ECE and NLL of each split before and after."""
+    """A Markdown table: ECE and NLL of each split before and after calibration."""
     rows = []
     for split in splits:
         name = f"{split} (fitted on)" if split == fitted_on else split
@@ -146,7 +146,7 @@ def table(metrics: Mapping[str, float], splits: list[str], fitted_on: str) -> st
 
 
 def bins(outputs: Outputs, temperature: float) -> dict:
-    """The reliability of each split before and after."""
+    """The reliability diagram of each split before and after calibration."""
     return {
         f"{split}{suffix}": calibration(average_clips(logits / value), labels)
         for split, (logits, labels) in outputs.items()
@@ -155,16 +155,16 @@ def bins(outputs: Outputs, temperature: float) -> dict:
 
 
 def doubts(temperature: float, num_recordings: int, split: str) -> list[str]:
-    """What may be wrong with a fitted temperature, a sentence each."""
+    """Possible problems of a fitted temperature, one sentence each."""
     found = []
     if num_recordings < FEW:
         found.append(
             f"{split} has {num_recordings} recordings; with fewer than {FEW}, the "
-            "temperature varies much from one choice of them to another."
+            "temperature depends much on the choice of recordings."
         )
     if not 1.01 * RANGE[0] < temperature < 0.99 * RANGE[1]:
         found.append(
-            f"The temperature {temperature:.3g} is at an end of what is tried, "
-            f"{RANGE[0]:g} to {RANGE[1]:g}: {split} is all right, or nothing is learnt."
+            f"The temperature {temperature:.3g} is at an end of the tried range, {RANGE[0]:g} to "
+            f"{RANGE[1]:g}: all predictions of {split} are right, or the network learnt nothing."
         )
     return found

@@ -1,4 +1,4 @@
-"""`task=combine`: several annotation files into one, their classes matched by name."""
+"""`task=combine`: combine several annotation files into one, matching classes by name."""
 
 import os
 from collections import Counter
@@ -24,7 +24,7 @@ class Combine:
     Args:
         output: the annotation file to write.
         classes: names of its labels, in order.
-        sources: what to take of which file, by a name for each: see `data.combined.Source`.
+        sources: source name -> a file and the part of it to take; see `data.combined.Source`.
     """
 
     output: str
@@ -43,7 +43,7 @@ class Combine:
         for name, source in sources.items():
             path = Path(source.path).expanduser()
             if os.path.exists(output) and os.path.exists(path) and output.samefile(path):
-                raise UserError(f"`task.output` must be another file than that of {name}.")
+                raise UserError(f"`task.output` must be another file than the one of {name}.")
         splits, recordings = combined(sources, self.classes)
         write_annotations(output, splits, recordings)
         label_of = {recording.name: recording.label for recording in recordings}
@@ -58,7 +58,7 @@ def described(name: str, settings: dict[str, Any]) -> Source:
     """The source that settings describe.
 
     Raises:
-        UserError: naming the setting that is wrong.
+        UserError: names the setting that is wrong.
     """
     key = f"task.sources.{name}"
     try:

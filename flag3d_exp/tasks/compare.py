@@ -1,4 +1,4 @@
-"""`task=compare`: runs on the same recordings, in pairs or in groups that differ by seed."""
+"""`task=compare`: compare runs on the same recordings, in pairs or in groups of seeds."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -63,7 +63,7 @@ class Compare:
 def compare_runs(
     runs: Sequence[Run], splits: Sequence[str] | None = None
 ) -> tuple[dict[str, list[Comparison]], dict[str, list[str]]]:
-    """By split: every pair's comparison, and the recordings that no run gets right.
+    """For each split, the comparison of every pair and the recordings that no run gets right.
 
     Raises:
         UserError: fewer than two runs, or runs of different recordings or classes.
@@ -82,7 +82,7 @@ def compare_runs(
 def _predictions(
     groups: Mapping[str, Sequence[Run]], splits: Iterable[str]
 ) -> dict[str, dict[str, list[Predictions]]]:
-    """By split and group: the predictions of its runs, their recordings in one order."""
+    """For each split and group, the predictions of its runs with recordings in the same order."""
     found: dict[str, dict[str, list[Predictions]]] = {}
     for split in splits:
         runs = [run for group in groups.values() for run in group]

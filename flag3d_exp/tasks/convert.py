@@ -1,4 +1,4 @@
-"""`task=convert`: other forms of skeleton data into the annotation file that runs read."""
+"""`task=convert`: convert skeleton data of other formats into the annotation file of runs."""
 
 import os
 from dataclasses import dataclass
@@ -18,24 +18,25 @@ from flag3d_exp.data.inputs import mapped_to
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.skeletons.layout import load_layout
 
-CLIP_LEN = (16, 32)  # frames of a clip, at least and at most
-EPOCHS, BATCH_SIZE, UPDATES = 10, 8, 200  # that suit a dataset of some tens to hundreds
+CLIP_LEN = (16, 32)  # smallest and largest number of frames of a clip
+EPOCHS, BATCH_SIZE, UPDATES = 10, 8, 200  # suit a dataset of tens to hundreds of recordings
 
 
 @dataclass(frozen=True)
 class Convert(OpenFacts):
-    """Settings of `task=convert`, besides those of `OpenFacts`.
+    """Settings of `task=convert`, in addition to those of `OpenFacts`.
 
     Args:
         source: files of a pose estimator (see `data.formats.poses`), NTU RGB+D `.skeleton` files
             (one, or their folder), a PYSKL pickle, or the YAML file of a table (see `data.tables`).
         output: the annotation file to write.
         config_dir: folder in which to describe the file as a choice of `dataset`, under its own
-            name, for `--config-dir`; None: the printed commands say all of it.
-        num_persons: the most persons to keep of a video or an NTU RGB+D skeleton file.
-        missing: a list of NTU RGB+D recordings to leave out, as its authors give it; None: none.
-        to_layout: layout to map the joints to; joints that the source has not are missing.
-        num_coordinates: 2 leaves out the depth beside pixels, 3 keeps it; None: as the unit says.
+            name, for `--config-dir`; None: the printed commands contain all settings.
+        num_persons: largest number of persons to keep of a video or an NTU RGB+D skeleton file.
+        missing: a list of NTU RGB+D recordings to leave out, in its authors' format; None: none.
+        to_layout: layout to map the joints to; joints that the source lacks are missing.
+        num_coordinates: 2 leaves out a depth that comes with pixels, 3 keeps it; None: the unit
+            decides.
     """
 
     source: str
@@ -52,7 +53,7 @@ class Convert(OpenFacts):
             load_layout(self.to_layout, "task.to_layout")
 
     def __call__(self, experiment: Experiment) -> None:
-        """Convert, and print the commands that look at the result and train on it."""
+        """Convert, and print the commands that inspect the result and train on it."""
         output = Path(self.output).expanduser()
         source = Path(self.source).expanduser()
         if os.path.exists(output) and os.path.exists(source) and output.samefile(source):
@@ -98,7 +99,7 @@ def dataset_settings(found: Converted, output: Path) -> dict[str, Any]:
     scored = flat and recordings[0].scores is not None
     num_classes = max(recording.label for recording in recordings) + 1
     lengths = sorted(recording.keypoints.shape[1] for recording in recordings)
-    num_frames = lengths[len(lengths) // 10]  # few are shorter
+    num_frames = lengths[len(lengths) // 10]  # a tenth of the recordings are shorter
     return {
         "name": output.stem,
         "path": str(output),
@@ -115,10 +116,10 @@ def dataset_settings(found: Converted, output: Path) -> dict[str, Any]:
 
 
 def describe(folder: Path, settings: dict[str, Any]) -> None:
-    """Write the settings as a choice of `dataset`, unless there is one of the name already."""
+    """Write the settings as a choice of `dataset`, unless a choice of this name exists."""
     path = folder / f"{settings['name']}.yaml"
     if path.exists():
-        console.say(f"{path} is there already and stays as it is")
+        console.say(f"{path} already exists and is not changed")
         return
     content = {"defaults": ["custom", "_self_"]} | settings
     folder.mkdir(parents=True, exist_ok=True)
@@ -127,7 +128,7 @@ def describe(folder: Path, settings: dict[str, Any]) -> None:
 
 
 def training(num_recordings: int) -> list[str]:
-    """Overrides of a first training run on so many recordings."""
+    """The overrides of a first training run on `num_recordings` recordings."""
     repeat = ceil(UPDATES * BATCH_SIZE / (EPOCHS * num_recordings))
     return [
         "optimizer=adamw",
@@ -139,7 +140,7 @@ def training(num_recordings: int) -> list[str]:
 
 
 def _chosen_splits(splits: dict[str, tuple[str, ...]]) -> dict[str, str]:
-    """What to train on and to evaluate; all splits, unless they are variants as NTU RGB+D's."""
+    """The splits to train on and to evaluate: all, unless they are variants as in NTU RGB+D."""
     chosen = {
         role: next((split for split in splits if split.endswith(role)), role)
         for role in ("train", "val")

@@ -1,4 +1,4 @@
-"""`task=count`: the repetitions of a movement in recordings, counted without any training."""
+"""`task=count`: count the repetitions of a movement in recordings, without training."""
 
 import csv
 import io
@@ -27,12 +27,12 @@ MAX_TOLD, MAX_COUNT = 20, 100_000
 
 @dataclass(frozen=True)
 class Count(OpenFacts):
-    """Settings of `task=count`, besides those of `OpenFacts`.
+    """Settings of `task=count`, in addition to those of `OpenFacts`.
 
     Args:
         input: recordings, as `task=predict` takes them.
-        truth: a CSV file of true counts (name, count, and optional person); None: none is known.
-        num_persons: the most persons to keep of a video.
+        truth: a CSV file of true counts (name, count, and optional person); None: not known.
+        num_persons: largest number of persons to keep of a video.
         score_threshold: joints with a score of at most this are missing.
     """
 
@@ -42,7 +42,7 @@ class Count(OpenFacts):
     score_threshold: Annotated[float, ">= 0, < 1"] = 0.1
 
     def __call__(self, experiment: Experiment) -> None:
-        """Count, write tables and the player, and compare with the truth if it is given."""
+        """Count, write tables and the player, and compare with the true counts if given."""
         from flag3d_exp.report.timeline import player, timeline_figure
 
         folder = experiment.folder
@@ -66,10 +66,10 @@ class Count(OpenFacts):
             log.info("and %d more", len(rows) - MAX_TOLD)
         if found is not None:
             write_metrics(folder / "metrics.json", found)
-        console.say(f"counts: {folder / 'counts.csv'}, and timeline.html beside it")
+        console.say(f"counts: {folder / 'counts.csv'}, and timeline.html in the same folder")
 
     def _counted(self, recording: Recording) -> list[dict[str, Any]]:
-        """A row for each person of a recording who is seen; one of no count if nobody is."""
+        """A row for each person seen in a recording; if nobody is seen, one row without a count."""
         joints = visible(recording.keypoints, recording.scores, self.score_threshold)
         rows = []
         for person, (keypoints, seen) in enumerate(zip(recording.keypoints, joints, strict=True)):
@@ -91,10 +91,10 @@ class Count(OpenFacts):
 
 
 def refuse_odd(recordings: Sequence[Recording], num_joints: int) -> None:
-    """Refuse recordings of other joints than the layout's, or with coordinates that are none.
+    """Refuse recordings with another number of joints than the layout, or with NaN or infinity.
 
     Raises:
-        UserError: naming all of them.
+        UserError: names all of them.
     """
     faults = Faults()
     for one in recordings:
@@ -110,7 +110,7 @@ def read_counts(path: Path) -> dict[tuple[str, int], int]:
     """The true count of each (recording, person) of a CSV file.
 
     Raises:
-        UserError: naming all lines that can't be used, and why.
+        UserError: names all lines that can't be used, with reasons.
     """
     try:
         rows = list(csv.DictReader(io.StringIO(file_text(path), newline="")))
@@ -136,10 +136,10 @@ def read_counts(path: Path) -> dict[tuple[str, int], int]:
 def judged(
     rows: Sequence[Mapping[str, Any]], truth: Mapping[tuple[str, int], int]
 ) -> dict[str, dict[str, Estimate]]:
-    """The metrics of the counts and of the autocorrelation's, on what the truth names.
+    """The metrics of the counts and of the autocorrelation baseline, for all true counts.
 
     Raises:
-        UserError: it names a recording or a person who is not seen.
+        UserError: the truth names a recording or a person who is not seen.
     """
     known = {(row["name"], row["person"]): row for row in rows}
     for name, person in truth:
@@ -157,7 +157,7 @@ def judged(
 
 
 def write_metrics(path: Path, found: Mapping[str, Mapping[str, Estimate]]) -> None:
-    """Write and print MAE and OBO with their 95 % intervals, the autocorrelation's beside them."""
+    """Write and print MAE and OBO with 95 % intervals, also of the autocorrelation baseline."""
     values = {
         f"{key}/{name}": estimate.value
         for key, metrics in found.items()

@@ -1,6 +1,6 @@
-"""`task=evaluate`: the scores of a checkpoint, with its run's own configuration.
+"""`task=evaluate`: evaluate a checkpoint with the configuration of its run.
 
-With `task.truth`, of the timelines that it makes of long recordings.
+With `task.truth`, evaluate the timelines that it predicts for long recordings.
 """
 
 import logging
@@ -44,15 +44,15 @@ class Evaluate:
     """Settings of `task=evaluate`.
 
     Args:
-        checkpoint: a checkpoint file, a run folder (its best one), an MLflow run id, or a file that
-            `task=import_weights` can read.
-        splits: which of the dataset's splits; None for all but `train`.
-        weights: the trained ones, or their moving average where the run kept one.
-        batch_size: clips per forward pass; None for the run's own.
+        checkpoint: a checkpoint file, a run folder (its best checkpoint), an MLflow run id, or a
+            file that `task=import_weights` can read.
+        splits: splits of the dataset; None for all but `train`.
+        weights: the trained weights, or their moving average if the run kept one.
+        batch_size: clips per forward pass; None: as in the run.
         num_workers: threads that prepare clips.
         limit_batches: batches per split, for a quick look; None for all.
-        truth: a CSV file of what persons really do in the recordings of `input`, see
-            `data.formats.truth`; None: splits of the dataset are evaluated.
+        truth: a CSV file with the true classes over time in the recordings of `input`, see
+            `data.formats.truth`; None: evaluate splits of the dataset.
         input: recordings of any length, as `task=predict` takes them.
         window, hop, confidence, min_length: of timelines, as in `task=predict`.
     """
@@ -79,13 +79,13 @@ class Evaluate:
         Windows(self.window, self.hop, self.confidence, self.min_length)
 
     def __call__(self, experiment: Experiment) -> float | None:
-        """Evaluate; the top-1 of `val` in percent, if that split is evaluated."""
+        """Evaluate; return the top-1 of `val` in percent, if that split is evaluated."""
         folder = experiment.folder
         path = find_checkpoint(self.checkpoint, "task.checkpoint", experiment.tracking_uri)
         with blamed_on("task.checkpoint"):
             checkpoint = load_checkpoint(path) if path.suffix == ".npz" else None
         device, device_name = experiment.device()
-        if checkpoint is None:  # of another program
+        if checkpoint is None:  # the file is from another program
             with blamed_on("task.checkpoint"):
                 checkpoint = imported(experiment, path)
         if self.truth is not None:

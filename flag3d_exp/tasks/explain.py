@@ -1,4 +1,4 @@
-"""`task=explain`: which joints and which frames decided, drawn and checked."""
+"""`task=explain`: draw and check which joints and frames decided a prediction."""
 
 import logging
 from dataclasses import dataclass
@@ -31,11 +31,11 @@ class Explain:
     """Settings of `task=explain`.
 
     Args:
-        checkpoint: a checkpoint file, a run folder (its best one) or an MLflow run id.
+        checkpoint: a checkpoint file, a run folder (its best checkpoint) or an MLflow run id.
         recording: the name of a recording of the dataset.
         label: the class to explain, by number; None for the predicted one.
-        num_steps: of the integral from the frozen to the moving skeleton.
-        num_random: random orders of deletion to compare with.
+        num_steps: steps of the integral from the frozen to the moving skeleton.
+        num_random: number of random orders of deletion to compare with.
     """
 
     checkpoint: str
@@ -118,10 +118,10 @@ class Explain:
 
 
 def find_recording(by_name: dict[str, Recording], name: str) -> Recording:
-    """The recording of that name.
+    """The recording with the given name.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such recording.
     """
     if name not in by_name:
         raise UserError(
@@ -131,7 +131,7 @@ def find_recording(by_name: dict[str, Recording], name: str) -> Recording:
 
 
 def gradient_function(model: nn.Cell, label: int) -> Gradient:
-    """clips -> gradient of the label's log-score, the model in evaluation mode."""
+    """clips -> gradient of the label's log-score, with the model in evaluation mode."""
 
     def log_score(clips: Tensor) -> Tensor:
         return ops.log_softmax(model(clips, None), -1)[:, label].sum()

@@ -1,4 +1,4 @@
-"""`task=export`: a checkpoint as an ONNX or MindIR file, verified, that MLflow serves."""
+"""`task=export`: export a checkpoint as a verified ONNX or MindIR file that MLflow can serve."""
 
 import logging
 import shlex
@@ -36,9 +36,9 @@ from flag3d_exp.skeletons.layout import load_layout
 
 log = logging.getLogger(__name__)
 PORT = 5001
-NUM_RECORDINGS = 4  # of which the logits are compared
+NUM_RECORDINGS = 4  # recordings whose logits are compared
 TOLERANCE = 1e-4
-ROUNDING = 2e-6  # of the largest logit: float32 has no more digits
+ROUNDING = 2e-6  # relative to the largest logit; the precision of float32
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Export:
     """Settings of `task=export`.
 
     Args:
-        checkpoint: a checkpoint file, a run folder (its best one) or an MLflow run id.
-        format: of the file written, `model.onnx` or `model.mindir`.
-        weights: the trained ones, or their moving average where the run kept one.
+        checkpoint: a checkpoint file, a run folder (its best checkpoint) or an MLflow run id.
+        format: of the written file, `model.onnx` or `model.mindir`.
+        weights: the trained weights, or their moving average if the run kept one.
         register: name of the registered model in MLflow that gets a new version; `auto`: the
             choices of model, dataset and stream; None: log the model without registering it.
     """
@@ -59,7 +59,7 @@ class Export:
     register: str | None = "auto"
 
     def __call__(self, experiment: Experiment) -> None:
-        """Export, compare, write, log; print the command that serves it."""
+        """Export, compare, write, log; print the command that serves the model."""
         if self.format == "onnx":
             needed("onnx")
             needed("onnxruntime")
@@ -73,7 +73,7 @@ class Export:
         model = restored_model(experiment, checkpoint, [data], self.weights)
         clips = np.concatenate([data.clips(index) for index in range(len(data))])
         expected = Predictor(model, jit=False)(clips)
-        with using(native):  # what a file holds are the operations of any device
+        with using(native):  # a file holds operations that every device has
             exported = experiment.model()
         assign_parameters(exported.get_parameters(), parameter_values(model.get_parameters()))
         facts = facts_of(experiment) | {"checkpoint": sha256(path)}
@@ -111,13 +111,13 @@ class Export:
 
 
 def registered_name(experiment: Experiment) -> str:
-    """What a model is registered as: the choices of model, dataset and stream."""
+    """The name of a registered model: the choices of model, dataset and stream."""
     choices = experiment.meta["choices"]
     return "-".join(choices[group] for group in ("model", "dataset", "stream"))
 
 
 def serving_lines(tracking_uri: str, model_uri: str, request: Path) -> list[str]:
-    """What to type to serve a model and to ask it."""
+    """The commands that serve a model and send it a request."""
     serve = ["mlflow", "models", "serve", "--model-uri", model_uri]
     serve += ["--env-manager", "local", "--port", str(PORT)]
     ask = ["curl", "--header", "Content-Type: application/json"]
@@ -132,7 +132,7 @@ def serving_lines(tracking_uri: str, model_uri: str, request: Path) -> list[str]
 def write_verified(
     target: Path, model: nn.Cell, facts: dict[str, Any], clips: np.ndarray, expected: np.ndarray
 ) -> float:
-    """Write the network to `target` once the file gives the expected logits; by how much it is off.
+    """Write the network to `target` if it gives the expected logits; return the largest error.
 
     Args:
         model: made with native kernels.
@@ -140,7 +140,7 @@ def write_verified(
         expected: (N, K) logits.
 
     Raises:
-        UserError: it cannot be exported, or gives other logits; nothing is written.
+        UserError: the network cannot be exported or gives other logits; nothing is written.
     """
     network = compiled(model, clips.shape[1:])
     content = network.SerializeToString()
@@ -164,7 +164,7 @@ def write_verified(
 
 
 def facts_of(experiment: Experiment) -> dict[str, Any]:
-    """What the file says of itself, for `serving` and for other programs."""
+    """The facts about the network in the file, for `serving` and for other programs."""
     cfg = experiment.config
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     settings = {
@@ -193,7 +193,7 @@ def facts_of(experiment: Experiment) -> dict[str, Any]:
 
 
 def trial_data(experiment: Experiment) -> ClipDataset:
-    """The first recordings of the run's own data as test clips; made-up ones without it."""
+    """The first recordings of the run's data as test clips; random ones if it can't be read."""
     pipeline, stream = experiment.made("pipeline"), experiment.made("stream")
     split = next((split for split in experiment.splits if split != "train"), "train")
     try:
@@ -205,7 +205,7 @@ def trial_data(experiment: Experiment) -> ClipDataset:
 
 
 def made_up(settings: Dataset) -> list[Recording]:
-    """Recordings of joints that are anywhere, in the dataset's layout and coordinates."""
+    """Recordings of random joints in the dataset's layout and coordinates."""
     rng = np.random.default_rng(0)
     shape = (settings.num_persons, 2 * settings.clip_len, load_layout(settings.layout).num_joints)
     image_shape = (480, 640)

@@ -1,4 +1,4 @@
-"""`task=fuse`: several runs' scores as one; the result is a run like any other."""
+"""`task=fuse`: fuse the scores of several runs; the result is a run like any other."""
 
 import json
 import logging
@@ -25,8 +25,8 @@ class Fuse:
 
     Args:
         runs: two or more run folders or MLflow run ids.
-        weights: one per run; only their ratios matter. None weighs all alike.
-        fit_on: split on which the weights are fitted; it is then not reported on.
+        weights: one per run; only their ratios matter. None: equal weights.
+        fit_on: split on which the weights are fitted; it is then left out of the report.
         splits: the splits to fuse; None for all that the runs have in common.
     """
 
@@ -44,7 +44,7 @@ class Fuse:
             )
 
     def __call__(self, experiment: Experiment) -> float | None:
-        """Fuse; the top-1 of `val` in percent, if that split is fused."""
+        """Fuse; return the top-1 of `val` in percent, if that split is fused."""
         folder = experiment.folder
         runs = open_runs(self.runs, experiment.tracking_uri)
         found = fuse_runs(folder, runs, self.weights, self.fit_on, self.splits)
@@ -61,7 +61,7 @@ def fuse_runs(
     fit_on: str | None = None,
     splits: Sequence[str] | None = None,
 ) -> dict[str, float]:
-    """Write the fused run into `folder`; its metrics.
+    """Write the fused run into `folder`; return its metrics.
 
     Raises:
         UserError: the runs or the weights do not fit together.
@@ -75,7 +75,7 @@ def fuse_runs(
     fusion.check_weights(weights, len(runs))
     chosen = [split for split in common_splits(runs, splits) if split != fit_on]
     if not chosen:
-        raise UserError(f"no split is left to report on besides `task.fit_on={fit_on}`.")
+        raise UserError(f"no split is left to report on except `task.fit_on={fit_on}`.")
     found: dict[str, float] = {}
     for split in chosen:
         fused = fusion.fuse(_members(runs, split), weights)
@@ -119,7 +119,7 @@ def _members(runs: Sequence[Run], split: str) -> list[Predictions]:
 def _description(
     runs: Sequence[Run], weights: Sequence[float], fit_on: str | None
 ) -> dict[str, Any]:
-    """What `fusion.json` says: how the run was made, and the data that it is of."""
+    """The content of `fusion.json`: how the run was made, and its data."""
     members = [
         {"run": run.reference, "folder": str(run.folder), "title": run.title, "weight": weight}
         for run, weight in zip(runs, weights, strict=True)

@@ -1,4 +1,4 @@
-"""`task=import_weights`: a checkpoint of weights that another program trained."""
+"""`task=import_weights`: make a checkpoint from weights that another program trained."""
 
 import logging
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class ImportWeights:
         source: a PyTorch `.pth` or `.pt` of PYSKL, MMAction2 or the authors of CTR-GCN, ProtoGCN,
             BlockGCN and SkateFormer, or a MindSpore `.ckpt` released with FLAG3D.
         output: the checkpoint to write, ending in `.npz`.
-        head: `skip` leaves the file's head out; the checkpoint gets a new one for the dataset.
+        head: `skip` leaves out the file's head; the checkpoint gets a new head for the dataset.
     """
 
     source: str

@@ -1,4 +1,4 @@
-"""`task=inspect`: is the dataset fit to train on, and what does it look like?"""
+"""`task=inspect`: check whether a dataset is fit for training, and show it."""
 
 import logging
 from collections.abc import Sequence
@@ -32,9 +32,9 @@ class Inspect:
     """Settings of `task=inspect`.
 
     Args:
-        recording: the one to play in the GIF and first in the viewer; None for the first of all.
-        split: the split that the samples are taken from; None for the first that can be shown.
-        viewer_recordings: how many recordings the viewer holds, classes taking turns.
+        recording: the recording to play in the GIF and first in the viewer; None for the first one.
+        split: the split of the samples; None for the first split that can be shown.
+        viewer_recordings: number of recordings in the viewer; classes take turns.
     """
 
     recording: str | None = None
@@ -79,7 +79,7 @@ class Inspect:
         if shown:
             console.say(f"a clip of each class: {folder / 'sheet_1.png'}")
             if (folder / AUGMENTED).is_file():
-                console.say(f"what training makes of a recording: {folder / AUGMENTED}")
+                console.say(f"a recording as training sees it: {folder / AUGMENTED}")
             console.say(f"recordings to play and turn: {folder / 'viewer.html'}")
         errors = [finding for finding in findings if finding.severity == "error"]
         if errors:
@@ -95,14 +95,14 @@ class Inspect:
         shown: Sequence[Recording],
         pipeline: Pipeline,
     ) -> None:
-        """Write a picture of what training makes of the recording, if it changes it."""
+        """Write a picture of the recording as training sees it, if there are augmentations."""
         augment = experiment.augment()
         for line in upright.doubts(augment.cameras, shown) if augment.cameras else ():
             log.warning(line)
         donors = by_label(shown).get(chosen.label, [chosen])
         try:
             rows = augmentations.rows(chosen, donors, pipeline, augment)
-        except UserError as error:  # found before, see `inspect`
+        except UserError as error:  # already among the findings, see `inspect`
             log.warning("No picture of the augmentations: %s", error)
             return
         if len(rows) > 1:
@@ -111,7 +111,7 @@ class Inspect:
             files.write_figure(experiment.folder / AUGMENTED, figure, dpi=110)
 
     def shown(self, usable: Splits) -> Sequence[Recording]:
-        """The recordings that samples are taken from; none if none can be shown."""
+        """The recordings that samples are taken from; empty if none can be shown."""
         if self.split is None:
             return next((recordings for recordings in usable.values() if recordings), ())
         if self.split not in usable:
@@ -130,7 +130,7 @@ class Inspect:
 
 
 def table(findings: Sequence[Finding]) -> list[str]:
-    """The findings as lines of text, with the first few recordings of each."""
+    """The findings as lines of text, each with its first few recordings."""
     lines = []
     for finding in findings:
         names = ", ".join(finding.recordings[:NUM_NAMES])
@@ -141,7 +141,7 @@ def table(findings: Sequence[Finding]) -> list[str]:
 
 
 def by_label(recordings: Sequence[Recording]) -> dict[int, list[Recording]]:
-    """The recordings of each label, in order."""
+    """The recordings of each label, in their order."""
     members: dict[int, list[Recording]] = {}
     for recording in recordings:
         members.setdefault(recording.label, []).append(recording)

@@ -1,4 +1,4 @@
-"""`task=predict`: classes for recordings that need no labels, whole or over time."""
+"""`task=predict`: predict classes of unlabelled recordings, as a whole or over time."""
 
 import logging
 from collections.abc import Sequence
@@ -34,20 +34,20 @@ ALIGN = "flag3d_exp.problems.align.Align"
 
 @dataclass(frozen=True)
 class Predict(OpenFacts):
-    """Settings of `task=predict`, besides those of `OpenFacts`.
+    """Settings of `task=predict`, in addition to those of `OpenFacts`.
 
     Args:
-        checkpoint: a checkpoint file, a run folder (its best one) or an MLflow run id.
+        checkpoint: a checkpoint file, a run folder (its best checkpoint) or an MLflow run id.
         input: a file of recordings (pickle, .npz, .json, .csv, .skeleton, the .yaml of a table, or
-            what a pose estimator writes) or a folder of such files.
-        classes: a text file of classes to choose among instead of the checkpoint's, of a run with
-            `problem=align`; see `texts.descriptions`.
+            the output of a pose estimator) or a folder of such files.
+        classes: a text file of classes to choose among instead of the checkpoint's classes, for a
+            run with `problem=align`; see `texts.descriptions`.
         top_k: classes per recording.
-        window: frames that are predicted at once, for a timeline of each person; None: a recording
-            is predicted as a whole.
+        window: frames per prediction, for a timeline of each person; None: predict a recording as a
+            whole.
         hop: frames from one window to the next.
-        confidence: of a timeline's segment; below it the class is `unknown`.
-        min_length: frames of a timeline's segment, at least.
+        confidence: of a timeline's segment; a segment with less gets the class `unknown`.
+        min_length: smallest number of frames of a timeline's segment.
         count: count the repetitions within each segment of a timeline, as `task=count` does.
         batch_size: clips per forward pass.
         num_workers: threads that prepare clips.
@@ -68,12 +68,12 @@ class Predict(OpenFacts):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.count and self.window is None:
-            raise UserError("`task.count` is of a timeline's segments: set `task.window`, too.")
+            raise UserError("`task.count` counts in a timeline's segments: set `task.window`, too.")
         if self.window is not None:
             Windows(self.window, self.hop, self.confidence, self.min_length)
 
     def __call__(self, experiment: Experiment) -> None:
-        """Predict, and write and print the likeliest classes of each recording."""
+        """Predict, write and print the most likely classes of each recording."""
         folder = experiment.folder
         path = find_checkpoint(self.checkpoint, "task.checkpoint", experiment.tracking_uri)
         settings: Dataset = experiment.made("dataset")
@@ -122,7 +122,7 @@ class Predict(OpenFacts):
     def _write_classes(
         self, folder: Path, names: Sequence[str], scores: np.ndarray, classes: Sequence[str]
     ) -> None:
-        """Write and print the likeliest classes of each recording."""
+        """Write and print the most likely classes of each recording."""
         rows = likeliest(names, scores, classes, self.top_k)
         table = (
             [row["name"], rank, one["label"], one["class"], one["probability"]]
@@ -141,7 +141,7 @@ class Predict(OpenFacts):
 
 
 def with_classes(experiment: Experiment, texts: str) -> tuple[Experiment, list[str]]:
-    """The experiment with the classes of a text file to choose among, and their names.
+    """The experiment with the classes of a text file, and the names of the classes.
 
     Raises:
         UserError: the checkpoint's network has no text vectors, or the file can't be used.

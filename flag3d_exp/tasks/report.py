@@ -1,4 +1,4 @@
-"""`task=report`: runs as one self-contained page, with its Markdown twin and its numbers."""
+"""`task=report`: a self-contained HTML page about runs, also as Markdown, and its numbers."""
 
 import logging
 from collections.abc import Sequence
@@ -45,8 +45,8 @@ class Report:
     Args:
         runs: run folders or MLflow run ids.
         splits: the splits to report on; None for all that the runs have in common.
-        num_worst: recordings shown as animations per split.
-        attach: log the page to the MLflow runs it is about.
+        num_worst: number of recordings per split that are shown as animations.
+        attach: log the page to the MLflow runs of the report.
     """
 
     runs: list[str]
@@ -72,7 +72,7 @@ class Report:
 def write_report(
     folder: Path, runs: Sequence[Run], splits: Sequence[str] | None = None, num_worst: int = 8
 ) -> Path:
-    """The page `report.html` in `folder`, with `report.md` and `metrics.json` beside it.
+    """Write `report.html`, `report.md` and `metrics.json` to `folder`; return the page.
 
     Raises:
         UserError: the runs are not of the same recordings and classes.
@@ -106,7 +106,7 @@ def write_report(
 
 
 def metric_values(evaluations: dict[str, dict[str, Evaluation]]) -> dict[str, float]:
-    """The first run's values as `<split>/top1`, the further ones' as `<run>/<split>/top1`."""
+    """Metrics: `<split>/top1` for the first run, `<run>/<split>/top1` for the other runs."""
     values: dict[str, float] = {}
     for number, (title, results) in enumerate(evaluations.items()):
         own: dict[str, float] = {}
@@ -120,7 +120,7 @@ def metric_values(evaluations: dict[str, dict[str, Evaluation]]) -> dict[str, fl
 
 
 def attach(run: Run, paths: Sequence[Path], uri: str | None) -> None:
-    """Log files to the run's MLflow run, if it has one; a store that is away costs only that."""
+    """Log files to the run's MLflow run, if it has one; an unreachable store is only a warning."""
     from flag3d_exp.runs import tracking
 
     known = run_folder.mlflow_run(run.folder)
@@ -128,11 +128,11 @@ def attach(run: Run, paths: Sequence[Path], uri: str | None) -> None:
         known = run_folder.MlflowRun(uri, run.reference)
     if known is None or known.run_id is None or known.uri is None:
         return
-    # A folder that came from somebody else names a server that is nobody's business here.
+    # A folder from somebody else may name a foreign server; never connect to that.
     if not known.uri.startswith(LOCAL) and not same_place(known.uri, uri):
         log.warning(
-            "The report is not attached to %s, which is tracked at %s; with that as `tracking.uri` "
-            "it is.",
+            "The report is not attached to %s, which is tracked at %s; set `tracking.uri` to this "
+            "store to attach it.",
             run.title,
             known.uri,
         )
@@ -185,7 +185,7 @@ def _curves(runs: Sequence[Run]) -> Section | None:
     for run in runs:
         series = run_folder.History(run.folder).series()
         curves = {key: list(zip(*pair, strict=True)) for key, pair in series.items()}
-        if any(len(points) > 1 for points in curves.values()):  # else nothing was trained
+        if any(len(points) > 1 for points in curves.values()):  # else there was no training
             figure = figures.curves_figure(curves, unit="optimizer updates")
             blocks.append(Picture(figure, f"Training of {run.title}", wide=True))
     return Section("Training", blocks) if blocks else None
@@ -194,7 +194,7 @@ def _curves(runs: Sequence[Run]) -> Section | None:
 def _worst(
     found: dict[str, Predictions], classes: Sequence[str], recordings: Recordings, limit: int
 ) -> list[Text | Animations]:
-    """The recordings on which the runs are surest of a wrong class, as animations."""
+    """The recordings with the most confident wrong predictions, as animations."""
     first = next(iter(found.values()))
     losses = np.mean([metrics.log_losses(p.scores, p.labels) for p in found.values()], axis=0)
     wrong = ~np.all([p.right for p in found.values()], axis=0)
@@ -213,7 +213,7 @@ def _worst(
     shown = [recordings.by_name[first.names[row]] for row in order]
     up = upward_axis(shown, recordings.layout)
     return [
-        Text("Recordings the runs were surest to be something else; left blue, right orange."),
+        Text("Recordings with the most confident wrong predictions; left blue, right orange."),
         animations(shown, captions, recordings.layout, up),
     ]
 

@@ -1,4 +1,4 @@
-"""`task=robustness`: how a checkpoint's accuracy falls as recordings are made worse."""
+"""`task=robustness`: measure how a checkpoint's accuracy falls as recordings get worse."""
 
 import logging
 from collections.abc import Iterator
@@ -35,15 +35,15 @@ class Robustness:
     """Settings of `task=robustness`; an empty list leaves a disturbance out.
 
     Args:
-        checkpoint: a checkpoint file, a run folder (its best one) or an MLflow run id.
-        splits: which of the dataset's splits; None for all but `train`.
+        checkpoint: a checkpoint file, a run folder (its best checkpoint) or an MLflow run id.
+        splits: splits of the dataset; None for all but `train`.
         frame_rate: shares of the frames that are kept, evenly spaced.
-        crop: shares of the recording that are kept, one part of it.
+        crop: shares of the recording that are kept, as one part.
         lost_joints: shares of the joints that are missing, frame by frame.
         jitter: standard deviations of errors, in sizes of the person.
         rotation: angles in radians: in the picture, or about each axis in 3D.
-        mirror: mirror images as well.
-        batch_size: clips per forward pass; None for the run's own.
+        mirror: also evaluate mirror images.
+        batch_size: clips per forward pass; None: as in the run.
         num_workers: threads that prepare clips.
         limit_batches: batches per split, for a quick look; None for all.
     """
@@ -140,13 +140,13 @@ class Robustness:
 
 
 def metric_name(point: Point) -> str:
-    """As MLflow shows it: `val/top1`, or `val_jitter_0.02/top1` of a disturbance."""
+    """The metric name in MLflow: `val/top1`, or `val_jitter_0.02/top1` for a disturbance."""
     change = f"_{point.disturbance}_{point.degree:g}" if point.disturbance else ""
     return f"{point.split}{change}/top1"
 
 
 def as_seen(data: ClipDataset) -> ClipDataset:
-    """The test clips, with 3D recordings as their cameras see them."""
+    """The test clips; 3D recordings are projected as their cameras see them."""
     cameras = data.augment.cameras
     recordings = data.recordings if cameras is None else list(map(cameras.filmed, data.recordings))
     return replace(data, recordings=recordings, training=False, augment=NOTHING)
@@ -155,7 +155,7 @@ def as_seen(data: ClipDataset) -> ClipDataset:
 def disturbed(
     data: ClipDataset, function: disturb.Disturbance, degree: float, seed: int
 ) -> ClipDataset:
-    """The recordings made worse; each draws from (seed, index)."""
+    """The disturbed recordings; each draws from (seed, index)."""
     layout = data.pipeline.skeleton
     changed = [
         function(recording, layout, degree, np.random.default_rng((seed, index)))

@@ -1,4 +1,4 @@
-"""`task=stream`: frames as JSON lines in, answers as JSON lines out, while they arrive.
+"""`task=stream`: read frames as JSON lines and write answers as JSON lines while they arrive.
 
 A line is a frame: {"frame": 12, "persons": [{"id": 1, "keypoints": [[x, y], ...], "scores":
 [...]}]}. `frame`, `id` and `scores` may be left out.
@@ -37,16 +37,16 @@ class StreamFrames:
     """Settings of `task=stream`.
 
     Args:
-        checkpoint: a checkpoint file, a run folder (its best one) or an MLflow run id.
+        checkpoint: a checkpoint file, a run folder (its best checkpoint) or an MLflow run id.
         input: a file of JSON lines; `-` for standard input.
-        window: frames that the network is asked about at once.
-        hop: frames from one answer to the next.
-        wait: frames that an answer waits for late ones.
-        confidence: below it a person's class is `unknown`.
-        top_k: classes in an answer.
+        window: number of frames that the network sees at once.
+        hop: number of frames from one answer to the next.
+        wait: number of frames that an answer waits for late frames.
+        confidence: a person whose best probability is lower gets the class `unknown`.
+        top_k: number of classes in an answer.
         layout: of the keypoints; None: the network's.
-        image_shape: (height, width) of the video, where the network is trained with it.
-        max_persons: in an answer.
+        image_shape: (height, width) of the video, if the network was trained with it.
+        max_persons: largest number of persons in an answer.
     """
 
     checkpoint: str
@@ -69,7 +69,7 @@ class StreamFrames:
             )
 
     def __call__(self, experiment: Experiment) -> None:
-        """Answer until the input ends; log lines go to standard error meanwhile."""
+        """Answer until the input ends; log to standard error during that time."""
         answers = sys.stdout
         with redirect_stdout(sys.stderr):
             stream = self._stream(experiment)
@@ -103,7 +103,7 @@ class StreamFrames:
         )
 
     def _answer(self, stream: Stream, lines: IO[str], answers: IO[str]) -> None:
-        """Write an answer for each hop, and what is wrong with a line in its place."""
+        """Write an answer for each hop; for a bad line, write the error instead."""
         for at, line in enumerate(_lines(lines), start=1):
             if not line.strip():
                 continue
@@ -123,7 +123,7 @@ def frame_of(line: str) -> dict[str, Any]:
     """The arguments of `Stream.push` that a line describes.
 
     Raises:
-        UserError: the line is no frame.
+        UserError: the line is not a frame.
     """
     if len(line) > MAX_LINE:
         raise UserError(f"it has more than {MAX_LINE:,} characters.")
@@ -135,7 +135,7 @@ def frame_of(line: str) -> dict[str, Any]:
         raise UserError("a frame must be an object with `persons`.")
     for key in content:
         if key not in FIELDS:
-            raise UserError(f"{key!r:.60} is no field of a frame; fields: {', '.join(FIELDS)}.")
+            raise UserError(f"{key!r:.60} is not a field of a frame; fields: {', '.join(FIELDS)}.")
     persons = entries(content["persons"], "persons")
     number = content.get("frame")
     frame: dict[str, Any] = {"frame": None if number is None else whole(number, "frame", 2**53)}
@@ -155,14 +155,14 @@ def frame_of(line: str) -> dict[str, Any]:
 
 
 def _stacked(arrays: list[np.ndarray], key: str) -> np.ndarray:
-    """The arrays of all persons; `null` in them is 0, a missing joint."""
+    """The arrays of all persons as one; `null` becomes 0, a missing joint."""
     if len({array.shape for array in arrays}) > 1:
-        raise UserError(f"the `{key}` of a frame's persons must be of one shape.")
+        raise UserError(f"the `{key}` of all persons of a frame must have the same shape.")
     return np.nan_to_num(np.array(arrays))
 
 
 def _lines(lines: IO[str]) -> Iterator[str]:
-    """The lines, of which one that is too long is cut; what is left of it is dropped."""
+    """The lines; a line that is too long is cut, and the rest of it is dropped."""
     while line := lines.readline(MAX_LINE + 1):
         kept = line
         while line and not line.endswith("\n"):

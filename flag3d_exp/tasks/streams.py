@@ -1,4 +1,4 @@
-"""`task=streams`: one model per stream, trained or found, and their scores fused (2s-AGCN)."""
+"""`task=streams`: train or reuse one model per stream, and fuse their scores (2s-AGCN)."""
 
 import logging
 import os
@@ -25,9 +25,9 @@ class Streams:
     """Settings of `task=streams`.
 
     Args:
-        streams: names of the `stream` group, each trained by a run of its own.
-        weights: one per stream; only their ratios matter. None weighs all alike.
-        runs: run folders or MLflow run ids to take instead of training their stream.
+        streams: names of the `stream` group; each is trained by a separate run.
+        weights: one per stream; only their ratios matter. None: equal weights.
+        runs: run folders or MLflow run ids to use instead of training their stream.
         train: settings of `task=train` for the training runs, such as {epochs: 16}.
         experiment: the experiment that the training runs follow, with its model and settings.
     """
@@ -45,7 +45,7 @@ class Streams:
             fusion.check_weights(self.weights, len(self.streams))
 
     def __call__(self, experiment: Experiment) -> float | None:
-        """Train what is missing and fuse; the top-1 of `val` in percent."""
+        """Train the missing streams and fuse; return the top-1 of `val` in percent."""
         folder = experiment.folder
         found = self._found(experiment)
         for stream in self.streams:
@@ -53,7 +53,7 @@ class Streams:
             if stream in found:
                 log.info("%s: taken from %s", stream, found[stream].reference)
             elif (own / "metrics.json").exists():
-                log.info("%s: trained already, in %s", stream, own)
+                log.info("%s: already trained, in %s", stream, own)
             else:
                 train(own, self._overrides(experiment, stream), experiment.flags)
         references = [
@@ -72,7 +72,7 @@ class Streams:
         return child_overrides(experiment.overrides, chosen, stream, self.train or {})
 
     def _found(self, experiment: Experiment) -> dict[str, Run]:
-        """The runs given, by their stream."""
+        """The given runs, by stream."""
         found: dict[str, Run] = {}
         for reference in self.runs:
             run = open_run(reference, experiment.tracking_uri)
@@ -100,8 +100,8 @@ def child_overrides(
     """The command line of one stream's training run.
 
     Args:
-        overrides: those of this run; what they choose for task, stream and experiment is replaced.
-        chosen: `model` or `experiment`, and which.
+        overrides: of this run; their choices of task, stream and experiment are replaced.
+        chosen: `model` or `experiment`, and the choice.
         settings: of `task=train`.
     """
     replaced = ("task", "stream", "experiment", "hydra")
@@ -116,13 +116,13 @@ def child_overrides(
 
 
 def train(folder: Path, overrides: Sequence[str], flags: Sequence[str]) -> None:
-    """Train in a process of its own, for MindSpore and Hydra each serve one run a process.
+    """Train in a separate process, because MindSpore and Hydra each serve one run per process.
 
     Args:
-        flags: those of the command line that say where choices are.
+        flags: flags of the command line that name the folders of choices.
 
     Raises:
-        UserError: the training run failed; it has said why.
+        UserError: the training run failed; it has already printed the reason.
     """
     words = [*overrides, assignment("hydra.run.dir", str(folder))]
     command = [sys.executable, "-m", "flag3d_exp", *flags, *words]
@@ -139,7 +139,7 @@ def train(folder: Path, overrides: Sequence[str], flags: Sequence[str]) -> None:
 
 @contextmanager
 def _passing_on_signals(process: subprocess.Popen) -> Iterator[None]:
-    """SIGTERM goes to the training run, which saves its state; Ctrl-C reaches it anyway."""
+    """Pass SIGTERM to the training run, which saves its state; Ctrl-C reaches it anyway."""
 
     def pass_on(number: int, frame: object) -> None:
         process.send_signal(number)

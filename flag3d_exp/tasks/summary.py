@@ -1,4 +1,4 @@
-"""`task=summary`: what networks are made of, as a table."""
+"""`task=summary`: the layers of a network, or the sizes of several networks, as a table."""
 
 import logging
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Summary:
     """Settings of `task=summary`.
 
     Args:
-        depth: how many names deep to list the layers of the chosen model.
+        depth: number of nested levels of the chosen model's layers to list.
         models: choices of `model` to compare instead, one line each.
     """
 
@@ -41,7 +41,7 @@ class Summary:
 
 
 def layer_table(experiment: Experiment, depth: int) -> str:
-    """Markdown: the model's layers for one clip, the whole last."""
+    """A Markdown table of the model's layers for one clip, with the whole model last."""
     whole, *found = layers(experiment.model(), clip_shape(experiment), depth)
     rows = [_cells(layer, layer.name) for layer in [*found, whole]]
     header = ("layer", "kind", "output", "parameters", "multiply-adds (M)")
@@ -49,7 +49,7 @@ def layer_table(experiment: Experiment, depth: int) -> str:
 
 
 def model_table(experiment: Experiment, models: list[str]) -> str:
-    """Markdown: each model as a whole, for one clip of the chosen dataset."""
+    """A Markdown table with one line per model, for one clip of the chosen dataset."""
     rows = []
     for name in models:
         chosen = experiment.with_model(name)

@@ -1,6 +1,6 @@
 """Timelines of long recordings: windows of each person are predicted and joined.
 
-What `task=predict` and `task=evaluate` share when `task.window` is given.
+`task=predict` and `task=evaluate` share this code.
 """
 
 import logging
@@ -27,10 +27,10 @@ MAX_TOLD = 20  # segments that are printed
 
 
 def window_clips(found: Sequence[Track], window: int, experiment: Experiment) -> ClipDataset:
-    """The windows of all tracks, one after the other, as a network's clips.
+    """The windows of all tracks, in order, as a network's clips.
 
     Raises:
-        UserError: there are none, or they do not fit the network.
+        UserError: there are no windows, or they do not fit the network.
     """
     if not found:
         raise UserError("`task.input`: nobody is seen in any recording.")
@@ -47,7 +47,7 @@ def judged(
     """The metrics of the timelines that the truth names, see `results.segmentation`.
 
     Raises:
-        UserError: the truth names a recording, a person or a frame that is not there.
+        UserError: the truth names a recording, a person or a frame that does not exist.
     """
     known = {
         (track.recording.name, track.person): one for track, one in zip(found, made, strict=True)
@@ -62,7 +62,9 @@ def judged(
             )
         one = known[name, person]
         true.append(frame_labels(stretches, one.num_frames, name))
-        predicted.append(np.maximum(one.frame_labels, UNKNOWN))  # nobody seen: no class
+        predicted.append(
+            np.maximum(one.frame_labels, UNKNOWN)
+        )  # a frame without the person has no class
     return segmentation_metrics(predicted, true)
 
 
@@ -77,7 +79,7 @@ def write_timelines(
     """Write the tables, a picture and the player of the timelines, and print the segments.
 
     Args:
-        counted: count the repetitions within each segment, too.
+        counted: also count the repetitions within each segment.
     """
     from flag3d_exp.report.timeline import player, timeline_figure
 
@@ -93,7 +95,7 @@ def write_timelines(
         log.info("%s: %s %.1f %%%s", where, one["class"], 100 * one["confidence"], count)
     if len(told) > MAX_TOLD:
         log.info("and %d more segments", len(told) - MAX_TOLD)
-    console.say(f"timelines: {folder / 'timeline.html'} and timeline.csv, .json, .png beside it")
+    console.say(f"timelines: {folder / 'timeline.html'}, with timeline.csv, .json and .png")
 
 
 def write_tables(
@@ -105,8 +107,8 @@ def write_tables(
 ) -> None:
     """Write `timeline.json`, `timeline.csv` (a row for each segment) and `timeline_scores.csv`.
 
-    The last has a row for each `task.hop` frames of a person, with the score of every class; none
-    where the person is not seen.
+    `timeline_scores.csv` has a row for every `task.hop` frames of a person, with the score of every
+    class. Frames in which the person is not seen have no row.
     """
     files.write_json(folder / "timeline.json", list(rows))
     facts = ["first", "last", "class", "label", "confidence"]

@@ -1,4 +1,4 @@
-"""`task=train`: train a model, evaluate it on every split, keep and log everything."""
+"""`task=train`: train a model, evaluate it on every split, save and log the results."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from flag3d_exp.data.dataset import ClipDataset
 
 log = logging.getLogger(__name__)
-FEW_UPDATES = 200  # a network of a few layers learns little in fewer
+FEW_UPDATES = 200  # even a network of a few layers learns little in fewer updates
 
 
 @dataclass(frozen=True)
@@ -40,33 +40,34 @@ class Train:
     """Settings of `task=train`.
 
     Args:
-        epochs: rounds of training, each with its evaluation and checkpoint.
+        epochs: number of epochs; a checkpoint is saved after each epoch.
         repeat: passes over the train split per epoch.
         batch_size: clips per step and device.
         eval_batch_size: clips per forward pass of an evaluation; None for `batch_size`.
         num_workers: threads that prepare clips.
         eval_every: epochs between evaluations.
         log_every: updates between reports; None for one per epoch.
-        objective: metric that decides which epoch is best, and of equal ones the loss; lower is
-            better if it ends in `loss`.
+        objective: metric that decides which epoch is best; equal values are decided by the loss.
+            Lower is better if its name ends in `loss`.
         clip_norm: largest global L2 norm of the gradient; None for no clipping.
         accumulate: batches per update; the global batch is `batch_size * accumulate` per device.
-        sync_batchnorm: under msrun, normalise over the batches of all ranks, not each its own.
+        sync_batchnorm: under msrun, normalise over the batches of all ranks together.
         ema_decay: decay of a moving average of the weights, evaluated as `<split>_ema`; None: none.
         early_stop: evaluations without improvement after which training ends; None for never.
-        nonfinite: what a non-finite loss does: `stop` the run, or `skip` the update and count it.
+        nonfinite: reaction to a non-finite loss: `stop` the run, or `skip` and count the update.
         save_every: updates between checkpoints, in addition to one after each epoch; None for none.
-        save_minutes: minutes between checkpoints, in addition to those; None for none.
-        keep_last: how many of the latest checkpoints to keep.
-        keep_best: how many of the best.
+        save_minutes: minutes between checkpoints, in addition to the others; None for none.
+        keep_last: number of latest checkpoints to keep.
+        keep_best: number of best checkpoints to keep.
         limit_batches: updates per epoch and batches per evaluation, for a quick look; None for all.
         init_from: checkpoint file, run folder (its best checkpoint) or MLflow run id whose weights
             to start from (fine-tuning).
-        init_head: `keep` the head of `init_from`, `skip` it, or `auto`: skip one of other classes.
-        freeze_backbone: train the head only.
+        init_head: `keep` the head of `init_from`, `skip` it, or `auto`: skip it if the classes
+            differ.
+        freeze_backbone: train only the head.
         head_lr: learning rate of the head; None for the optimizer's.
-        resume: run folder or MLflow run id to continue; `auto` continues what the run folder holds.
-        debug: what to do with the run's updates instead of training; chosen by `debug=...`.
+        resume: run folder or MLflow run id to continue; `auto` continues the run in the run folder.
+        debug: the use of the run's updates instead of training; chosen by `debug=...`.
     """
 
     epochs: Annotated[int, ">= 1"] = 30
@@ -101,7 +102,7 @@ class Train:
             raise UserError(f"`task.debug` is chosen by `debug=...`; got {self.debug!r}.")
 
     def __call__(self, experiment: Experiment) -> float | None:
-        """Train; the best value of the objective (none if the run was only debugged)."""
+        """Train; return the best value of the objective (None for a debugging run)."""
         ranks = Ranks.here()
         with ending_together(ranks):
             return self._train(experiment, ranks)
@@ -233,9 +234,9 @@ class Train:
 
 @contextmanager
 def ending_together(ranks: Ranks) -> Iterator[None]:
-    """Keep a rank from leaving before the others have ended what ends them all.
+    """Synchronise the ranks before an error that all of them raise ends the processes.
 
-    msrun kills all ranks as soon as one has left with an exit code.
+    msrun kills all ranks as soon as one of them exits with an error code.
     """
     try:
         yield
@@ -248,10 +249,10 @@ def ending_together(ranks: Ranks) -> Iterator[None]:
 def check_splits(
     datasets: Mapping[str, "ClipDataset"], objective: str, problem: Problem, averaged: bool
 ) -> None:
-    """Refuse to train without a `train` split, or towards an objective that no split yields.
+    """Refuse to train without a `train` split, or for an objective that no split yields.
 
     Raises:
-        UserError: naming what there is.
+        UserError: names the available splits or metrics.
     """
     evaluated = [split for split in datasets if split != "train"]
     if "train" not in datasets or not evaluated:
@@ -270,32 +271,32 @@ def check_splits(
     if split.removesuffix(AVERAGED).endswith(UNSEEN):
         raise UserError(
             f"`task.objective={objective}` would choose the epoch by recordings of unseen classes; "
-            f"take a metric of `{split.removesuffix(AVERAGED).removesuffix(UNSEEN)}`."
+            f"use a metric of `{split.removesuffix(AVERAGED).removesuffix(UNSEEN)}`."
         )
 
 
 def check_augment(augment: Recipe, problem: Problem) -> None:
-    """Refuse to mix the labels of a problem that has none.
+    """Refuse `augment.mixup` for a problem without class labels.
 
     Raises:
-        UserError: naming the setting.
+        UserError: names the setting.
     """
     if augment.mixup is not None and not getattr(problem, "mixes_labels", problem.classifies):
         raise UserError(
-            "`augment.mixup` mixes labels of classes, which this `problem` does not learn; set "
+            "`augment.mixup` mixes class labels, which this `problem` does not have; set "
             "`augment.mixup.probability=0`."
         )
 
 
 def augment_doubts(train_split: "ClipDataset", classes: Sequence[str]) -> list[str]:
-    """What may be wrong with the augmentations for these recordings, a sentence each."""
+    """Possible problems of the augmentations for these recordings, one sentence each."""
     augment = train_split.augment
     filmed = upright.doubts(augment.cameras, train_split.recordings) if augment.cameras else []
     return [*augment.doubts(classes), *filmed]
 
 
 def few_updates(plan: Plan) -> str | None:
-    """A warning for a plan of so few updates that little will be learned; None for others."""
+    """A warning for a plan with too few updates to learn much; None for other plans."""
     total = plan.num_epochs * plan.steps_per_epoch
     if total >= FEW_UPDATES:
         return None

@@ -112,7 +112,7 @@ def test_the_task_writes_a_file_that_opens(sources, tmp_path, capsys):
     made = open_annotations(output, None)
     assert len(made.recordings("phone_test")) == 3 and len(made.all) == 8
     assert "phone_test                3 recordings: jump 0, squat 3" in capsys.readouterr().out
-    with pytest.raises(UserError, match="`task.output` must be another file than that of video"):
+    with pytest.raises(UserError, match="`task.output` must be another file than the one of video"):
         Combine(settings["video"]["path"], ["jump", "squat"], settings)(None)  # type: ignore[arg-type]
     bad = settings | {"phone": settings["phone"] | {"windows": 3}}
     with pytest.raises(UserError, match="`task.sources.phone`: unknown key `windows`"):

@@ -175,12 +175,12 @@ def test_no_epoch_is_chosen_by_unseen_classes(objective, averaged):
     splits = dict.fromkeys(("train", "val", "val_unseen"))
     suffix = "_ema" if averaged else ""
     check_splits(splits, f"val{suffix}/{objective}", PROBLEM, averaged)
-    with pytest.raises(UserError, match="by recordings of unseen classes; take a metric of `val`"):
+    with pytest.raises(UserError, match="by recordings of unseen classes; use a metric of `val`"):
         check_splits(splits, f"val_unseen{suffix}/{objective}", PROBLEM, averaged)
 
 
 def test_clips_of_two_classes_are_refused():
-    with pytest.raises(UserError, match="`augment.mixup` mixes labels of classes"):
+    with pytest.raises(UserError, match="`augment.mixup` mixes class labels"):
         check_augment(recipe([Mixup(0.5)]), PROBLEM)
 
 

@@ -45,4 +45,4 @@ def test_the_problem_s_temperature_softens_scores_and_keeps_classes():
 def test_few_recordings_and_temperatures_at_an_end_are_doubted():
     assert not doubts(1.5, 500, "val")
     assert "val has 40 recordings" in doubts(1.5, 40, "val")[0]
-    assert "at an end of what is tried" in doubts(20.0, 500, "val")[0]
+    assert "at an end of the tried range" in doubts(20.0, 500, "val")[0]

@@ -45,7 +45,7 @@ def test_an_adapted_checkpoint_is_a_run_like_any_other_and_says_that_it_is_trans
     assert "transductive: the network was adapted to the recordings of split 'val'" in told
     assert open_run(str(folder / "again")).title.endswith("(transductive)")
     line = refused(folder, "task=adapt", "task.checkpoint=source", "task.split=train", *OUT)
-    assert "`task.split=train` is what the network was trained on" in line
+    assert "`task.split=train` is the split that the network was trained on" in line
 
 
 def test_a_table_says_how_accuracy_falls_with_what_is_done_to_recordings(folder):
@@ -104,7 +104,9 @@ def test_a_target_shares_no_recording_with_what_is_called_untouched():
     check_untouched("far", {"val": ["1", "2"], "far": ["3"]}, splits)
     with pytest.raises(UserError, match="shares 1 recordings with 'val', such as '2', .*untouched"):
         check_untouched("far", {"val": ["1", "2"], "far": ["2", "3"]}, splits)
-    with pytest.raises(UserError, match="`task.split=val` is what the network was trained on"):
+    with pytest.raises(
+        UserError, match="`task.split=val` is the split that the network was trained on"
+    ):
         check_untouched("val", {"val": ["1"]}, {"train": "a", "val": "a"})
 
 

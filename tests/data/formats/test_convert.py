@@ -281,7 +281,7 @@ def test_a_converted_file_is_described_as_a_choice_of_dataset(tmp_path, monkeypa
     assert train.startswith("--config-dir=my_conf dataset=mine optimizer=adamw")
     assert "task.repeat=160" in train
     convert(Experiment(OmegaConf.create(), tmp_path, {}))
-    assert "mine.yaml is there already and stays as it is" in capsys.readouterr().out
+    assert "mine.yaml already exists and is not changed" in capsys.readouterr().out
 
 
 def test_recordings_without_a_label_are_told_at_once(tmp_path):
