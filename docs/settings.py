@@ -25,7 +25,7 @@ GROUPS = (
 def reference() -> str:
     """The Markdown of all groups."""
     parts = [group_text(group) for group in GROUPS]
-    for group in WHOLE:  # shown as they stand
+    for group in WHOLE:  # shown unchanged
         parts.append(f"## {group}")
         for path in sorted((CONF / group).glob("*.yaml")):
             text = path.read_text(encoding="utf-8").removeprefix("# @package _global_\n")
