@@ -1,12 +1,12 @@
-"""3D joints from 2D keypoints, learned from motion capture that virtual cameras look at.
+"""3D joints from 2D keypoints (2D-to-3D lifting), trained on motion capture without images.
 
-As VideoPose3D (Pavllo et al., CVPR 2019), without any image: each clip of 3D joints gets another
-body (see `augment.bodies`), a camera of its own and the errors of a pose estimator; the network
-gets what the camera sees and predicts where the joints are in the camera's frame, from the root.
+A virtual camera projects each clip of 3D joints to 2D keypoints. In training, the body is varied
+(see `augment.bodies`) and the keypoints get errors. The network predicts the 3D joints relative to
+the root, in the camera's coordinates, as VideoPose3D does (Pavllo et al., CVPR 2019).
 
-A network gets the joints of `layout`, x and y from the root in sizes of the person, and 1 where the
-joint is seen. It predicts metres to the right, down and ahead. What the camera's layout lacks is
-predicted as well.
+The network's input has the joints of `layout`: x and y relative to the root and to the person's
+size, and 1 if the joint is seen, else 0. Its output is in metres to the right, down and ahead of
+the camera. Joints that the camera's layout does not have are predicted, too.
 
 Sizes: n recordings, N clips in a batch, M persons, T frames, V joints, C channels.
 """
@@ -46,12 +46,12 @@ class Lift:
 
     Args:
         layout, num_persons, num_channels, score_channel, clip_len: of the clips, as in `dataset`.
-        unit: of the recordings; None: they are taken for metres, and errors are in their unit.
-        stream: name of the clips' stream, which must be joints.
-        camera: what looks at the recordings; its `layout` is that of the 2D keypoints.
-        bodies: changes of the bodies in training; None: none.
-        noise: standard deviation of the errors of 2D keypoints in training, in sizes of the person:
-            root mean squares of the joints' distances to the root.
+        unit: of the recordings; None: metres are assumed, and errors are in the recordings' unit.
+        stream: name of the clips' stream, which must be `joint`.
+        camera: the virtual cameras; their `layout` is the layout of the 2D keypoints.
+        bodies: variation of the bodies in training; None: no variation.
+        noise: standard deviation of the errors of 2D keypoints in training, relative to the
+            person's size (the root mean square of the joints' distances from the root).
         missing: probability that training hides a 2D joint for 8 frames.
         objective: metric that decides which epoch is best, unless `task.objective` says.
     """
@@ -92,32 +92,32 @@ class Lift:
 
     @cached_property
     def cameras(self) -> VirtualCameras:
-        """What looks at the recordings."""
+        """The virtual cameras."""
         if self.camera is not None:
             return self.camera
         return VirtualCameras(self.layout, self.layout, key="problem.camera")
 
     @cached_property
     def sources(self) -> Sources:
-        """For each 3D joint, the joints of the camera's layout whose mean it is in 2D."""
+        """For each 3D joint, the joints of the camera's layout whose mean is its 2D keypoint."""
         return joint_sources(self.cameras.seen, self.skeleton)
 
     @cached_property
     def known(self) -> np.ndarray:
-        """Whether the network is given the 2D place of each joint (V,), bool."""
+        """Whether each joint has a 2D keypoint in the network's input, (V,) bool."""
         hidden = {self.cameras.seen.joint_number(name) for name in self.cameras.hidden}
         return np.array([bool(ones) and not hidden & set(ones) for ones in self.sources])
 
     @property
     def metres(self) -> float:
-        """What a coordinate is multiplied with to give metres."""
+        """Metres per unit of the recordings."""
         return METRES[self.unit or "metres"]
 
     def check_seen(self, seen: Layout, key: str) -> None:
-        """Refuse a layout of 2D keypoints without a root, from which all else is measured.
+        """Check that the root can be computed from 2D keypoints of a layout.
 
         Raises:
-            UserError: naming the joints.
+            UserError: it can't; the message names the missing joints.
         """
         sources = joint_sources(seen, self.skeleton)
         lacking = [
@@ -129,15 +129,15 @@ class Lift:
         ]
         if lacking:
             raise UserError(
-                f"`{key}={seen.name}` lacks {' and '.join(lacking)}, from which 3D joints are "
-                "measured; a layout with hips, such as coco, is needed."
+                f"`{key}={seen.name}` lacks {' and '.join(lacking)}, which is needed as the "
+                "root; use a layout with hips, such as coco."
             )
 
     def check_input(self, layout: Layout) -> None:
-        """Refuse 2D keypoints of a layout without joints that the network was trained with.
+        """Check that a layout has all 2D joints that the network was trained with.
 
         Raises:
-            UserError: naming them.
+            UserError: it lacks some; the message names them.
         """
         self.check_seen(layout, "task.layout")
         sources = joint_sources(layout, self.skeleton)
@@ -146,17 +146,18 @@ class Lift:
         if lacking:
             more = ", ..." if len(lacking) > 4 else ""
             raise UserError(
-                f"layout {layout.name} lacks {', '.join(lacking[:4])}{more}, whose 2D places the "
-                f"network was trained with; train one with `problem.camera.layout={layout.name}`."
+                f"layout {layout.name} lacks {', '.join(lacking[:4])}{more}, which the "
+                "network was trained with; train a network with "
+                f"`problem.camera.layout={layout.name}`."
             )
 
     def doubts(self, recordings: Sequence[Recording]) -> list[str]:
-        """What may be wrong with the recordings of a training, a sentence each."""
+        """Warnings about the training recordings, a sentence each."""
         found = upright.doubts(self.cameras, recordings, self.metres)
         if self.unit is None:
             found.append(
-                "`dataset.unit` is null: coordinates are taken for metres, and errors are in the "
-                "unit of the recordings."
+                "`dataset.unit` is null: metres are assumed, and errors are in the unit of the "
+                "recordings."
             )
         return found
 
@@ -182,7 +183,7 @@ class Lift:
         return {"seed": rng.integers(2**63, size=1), **backbone_chance(network, shape, rng)}
 
     def batch(self, clips: np.ndarray, targets: Arrays, chance: Arrays) -> tuple[Arrays, Arrays]:
-        """What cameras see of changed bodies; the joints in their frames, and which count."""
+        """2D keypoints of varied bodies; the true joints in camera coordinates, and a mask."""
         drawn = dict(chance)
         rng = np.random.default_rng(drawn.pop("seed"))
         joints, there = self._upward(clips)
@@ -203,11 +204,11 @@ class Lift:
         )
 
     def test_inputs(self, clips: np.ndarray) -> Arrays:
-        """What a clip's own camera sees, without errors."""
+        """2D keypoints without errors; the camera of a clip depends on the clip only."""
         return {"keypoints": np.stack([self._seen_in_test(clip)[0] for clip in clips])}
 
     def predictions(self, outputs: np.ndarray, clips: np.ndarray) -> np.ndarray:
-        """(n, V, 8): see `lifting.sums`; millimetres where the unit is known, else that unit.
+        """(n, V, 8), see `lifting.sums`; in millimetres if the unit is known.
 
         Args:
             outputs: (n, num_clips, M, T, V, 3).
@@ -222,7 +223,7 @@ class Lift:
         return lifting.sums(errors * (1000 if self.unit else 1))
 
     def metrics(self, predictions: np.ndarray, targets: Arrays) -> dict[str, float]:
-        """The means over all joints, and `loss`, the MPJPE in metres."""
+        """The means over all joints, and `loss`, the MPJPE in metres (if the unit is known)."""
         found = lifting.means(predictions.sum((0, 1), dtype=np.float64))
         named = dict(zip(lifting.METRICS, found.tolist(), strict=True))
         return {**named, "loss": named["mpjpe"] / (1000 if self.unit else 1)}
@@ -237,23 +238,23 @@ class Lift:
         }
 
     def keypoints(self, pixels: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        """What the network gets (M, T, V, 3) of 2D joints (M, T, V, 2) and which are seen."""
+        """The network's input (M, T, V, 3) for 2D joints (M, T, V, 2) and a mask (M, T, V)."""
         return measured_from_root(pixels, seen & self.known, root_weights(self.skeleton))
 
     def _upward(self, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Joints (..., V, 3) in metres, the last axis pointing up, and which are there (..., V)."""
+        """Joints (..., V, 3) in metres, with the last axis upwards, and their mask (..., V)."""
         joints = clips[..., UPWARD[self.cameras.up]] * np.float32(self.metres)
         return joints, clips.any(-1)
 
     def _seen_in_test(self, clip: np.ndarray) -> tuple[np.ndarray, View]:
-        """As `_filmed`, by a camera that the clip (M, T, V, 3) itself decides."""
+        """As `_filmed`, with a camera seeded by the clip (M, T, V, 3)."""
         rng = np.random.default_rng(zlib.crc32(np.ascontiguousarray(clip).tobytes()))
         return self._filmed(*self._upward(clip), rng)
 
     def _filmed(
         self, joints: np.ndarray, there: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, View]:
-        """What the network gets (M, T, V, 3) of a clip, and the camera that has seen it."""
+        """The network's input (M, T, V, 3) for a clip, and the camera."""
         points = joints[there] if there.any() else np.zeros((1, 3), np.float32)
         view = self.cameras.view(points, rng)
         seen = self.cameras.seen
@@ -268,7 +269,7 @@ class Lift:
 def with_errors(
     keypoints: np.ndarray, noise: float, missing: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Keypoints (N, M, T, V, 3) with normal errors and with joints hidden for `SPAN` frames."""
+    """Keypoints (N, M, T, V, 3) with Gaussian noise, and with joints hidden for `SPAN` frames."""
     n, m, t, v, _ = keypoints.shape
     errors = np.float32(noise) * rng.standard_normal((n, m, t, v, 2), np.float32)
     hidden = rng.random((n, m, -(-t // SPAN), v)) < missing

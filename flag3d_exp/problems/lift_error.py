@@ -8,11 +8,11 @@ from collections.abc import Mapping
 import mindspore as ms
 from mindspore import nn, ops
 
-EPSILON = 1e-10  # square metres; without it the root has no gradient at a distance of 0
+EPSILON = 1e-10  # square metres; the square root has no gradient at 0
 
 
 class LiftError(nn.Cell):
-    """The mean distance of the joints that count, in metres."""
+    """The mean distance over the joints of the mask, in metres."""
 
     counts = ("distances", "num_counted")
 
@@ -20,7 +20,7 @@ class LiftError(nn.Cell):
         """outputs, places (N, M, T, V, 3); counted (N, M, T, V), 1 or 0.
 
         Returns:
-            The loss; the sum of distances and the number of joints that count.
+            The loss; the sum of distances and the number of joints in the mask.
         """
         squares = ops.square(outputs.astype(ms.float32) - places).sum(-1)
         total = (ops.sqrt(squares + EPSILON) * counted).sum()

@@ -1,4 +1,4 @@
-"""Whole 2D recordings in 3D, from what a network of `problem=lift` says of their windows.
+"""Whole 2D recordings lifted to 3D, window by window, with a network of `problem=lift`.
 
 Sizes: M persons, T frames of a recording, L frames of a window, V joints of the network, W windows.
 """
@@ -20,7 +20,7 @@ from flag3d_exp.skeletons.layout import Layout
 from flag3d_exp.skeletons.mapping import joint_sources, relaid
 
 Network = Callable[[np.ndarray], np.ndarray]  # keypoints (W, L, V, 3) -> joints (W, L, V, 3)
-AT_ONCE = 512  # windows that the network is asked about at once, at least
+AT_ONCE = 512  # windows per call of the network, at least
 
 
 def lifted(
@@ -31,15 +31,17 @@ def lifted(
     hop: int,
     score_threshold: float | None = None,
 ) -> Iterator[Recording]:
-    """Recordings in 3D, with the joints, the upward axis and the unit of the training's.
+    """Yield the recordings in 3D, with the layout, upward axis and unit of the training data.
 
-    The camera's axis is horizontal. A person moves as the root does in the image, at a constant
-    distance, and the lowest joint is at height 0. A joint that is missing in the 2D frame is
-    missing; one that the 2D layout does not have is there where somebody is seen.
+    The viewing axis of the camera is assumed to be horizontal, and a person's distance constant:
+    the person moves as the root does in the image. The lowest joint of a recording is at height 0.
+    A joint that is missing in a 2D frame is missing in 3D. A joint that the 2D layout does not have
+    is present in each frame in which the person is seen.
 
     Args:
         recordings: 2D keypoints of `layout`, x to the right and y down.
-        hop: frames from one window to the next; they are averaged, their middles most.
+        hop: frames from one window to the next. Overlapping windows are averaged; the middle of a
+            window has the largest weight.
         score_threshold: joints with a score of at most this are missing; None: of at most 0.
     """
     waiting: list[Seen] = []
@@ -53,12 +55,12 @@ def lifted(
 
 @dataclass(frozen=True)
 class Seen:
-    """A recording with the joints of the network, in 2D.
+    """A 2D recording, mapped to the joints of the network.
 
     Args:
         places: (M, T, V, 2).
-        there: (M, T, V) bool: which of them are seen, and known to the network.
-        scores: (M, T, V); None where the recording has none.
+        there: (M, T, V) bool, whether the joint is seen and the network was trained with it.
+        scores: (M, T, V); None if the recording has none.
     """
 
     recording: Recording
@@ -67,12 +69,12 @@ class Seen:
     scores: np.ndarray | None
 
     def num_windows(self, length: int, hop: int) -> int:
-        """At most so many."""
+        """The largest number of windows that `windows` can return for all persons."""
         num_persons, num_frames = self.there.shape[:2]
         return num_persons * len(window_starts(num_frames, length, hop))
 
     def windows(self, person: int, length: int, hop: int) -> np.ndarray:
-        """(W, L) frames of the windows in which the person is seen."""
+        """(W, L) frame numbers of the windows in which the person is seen."""
         num_frames = self.there.shape[1]
         indices = successive_indices(num_frames, length, window_starts(num_frames, length, hop))
         return indices[self.there[person].any(-1)[indices].any(-1)]
@@ -81,7 +83,7 @@ class Seen:
 def seen_in_2d(
     recording: Recording, layout: Layout, problem: Lift, score_threshold: float | None
 ) -> Seen:
-    """A recording of `layout` with the joints of the network."""
+    """A recording of `layout`, mapped to the joints of the network."""
     places, scores = recording.keypoints.astype(np.float32), recording.scores
     there = visible(places, scores, score_threshold)
     confidences = None if scores is None else (scores * there).astype(np.float32)
@@ -91,12 +93,12 @@ def seen_in_2d(
 
 
 def in_3d(group: Sequence[Seen], problem: Lift, network: Network, hop: int) -> Iterator[Recording]:
-    """The recordings of a group in 3D; the network sees the windows of all of them at once."""
+    """Yield the recordings of a group in 3D; all their windows are one call of the network."""
     persons = [(seen, person) for seen in group for person in range(len(seen.there))]
     windows = [seen.windows(person, problem.clip_len, hop) for seen, person in persons]
     if not persons:
         return
-    # Each window is measured by itself, as clips of a training are.
+    # Each window is normalised by itself, as a training clip is.
     keypoints = np.concatenate(
         [
             problem.keypoints(seen.places[person][indices], seen.there[person][indices])
@@ -116,11 +118,11 @@ def in_3d(group: Sequence[Seen], problem: Lift, network: Network, hop: int) -> I
 def person_in_3d(
     places: np.ndarray, seen: np.ndarray, indices: np.ndarray, joints: np.ndarray, root: np.ndarray
 ) -> np.ndarray:
-    """(T, V, 3) metres to the right, down and ahead, of a person.
+    """(T, V, 3) joints of a person in metres to the right, down and ahead of the camera.
 
     Args:
-        places, seen: (T, V, 2) in 2D, and which are seen (T, V).
-        indices, joints: frames (W, L) of windows, and what the network says of them (W, L, V, 3).
+        places, seen: 2D joints (T, V, 2) and whether each is seen (T, V).
+        indices, joints: frames of the windows (W, L), and the network's output (W, L, V, 3).
         root: (V,) weights of the joints whose mean is the root.
     """
     if not len(indices):
@@ -138,7 +140,7 @@ def person_in_3d(
 
 
 def finished(seen: Seen, joints: np.ndarray, problem: Lift) -> Recording:
-    """The recording with joints (M, T, V, 3) to the right, down and ahead; see `lifted`."""
+    """The recording with 3D joints (M, T, V, 3), which are in camera coordinates; see `lifted`."""
     anybody = seen.there.any(-1, keepdims=True)
     found = np.where(problem.known, seen.there, anybody)
     made = standing(joints, found, problem.cameras.up) / np.float32(problem.metres)
@@ -152,15 +154,15 @@ def finished(seen: Seen, joints: np.ndarray, problem: Lift) -> Recording:
 
 
 def metres_per_pixel(places: np.ndarray, joints: np.ndarray, seen: np.ndarray) -> float:
-    """The scale that brings 2D joints (T, V, 2) nearest to x and y of 3D joints (T, V, 3)."""
+    """The least-squares scale from 2D joints (T, V, 2) to x and y of 3D joints (T, V, 3)."""
     flat, solid = places[seen], joints[..., :2][seen]
     return float((flat * solid).sum() / max((flat**2).sum(), 1e-9))
 
 
 def standing(joints: np.ndarray, there: np.ndarray, up: str) -> np.ndarray:
-    """(M, T, V, 3) of joints to the right, down and ahead: the axis `up` points upwards.
+    """(M, T, V, 3) joints in camera coordinates, rotated so that the axis `up` points upwards.
 
-    They are moved so that the lowest one is at height 0 and their middle on the axis.
+    They are translated so that the lowest joint is at height 0 and their middle is on the axis.
     """
     right, down, ahead = np.moveaxis(joints, -1, 0)
     upward = np.stack([right, ahead, -down], axis=-1)

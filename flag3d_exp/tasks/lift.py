@@ -1,4 +1,4 @@
-"""`task=lift`: a dataset of 2D keypoints becomes one of 3D joints."""
+"""`task=lift`: lift a dataset of 2D keypoints to 3D joints."""
 
 import logging
 import reprlib
@@ -42,7 +42,7 @@ class Lift(OpenFacts):
         output: the annotation file to write; None: `lifted.pkl` in the run folder.
         num_persons: the maximum number of persons to keep of a video.
         score_threshold: joints with a score of at most this are missing; None: of at most 0.
-        hop: frames from one window to the next; each frame is the mean of the windows over it.
+        hop: frames from one window to the next; overlapping windows are averaged.
         batch_size: windows per forward pass.
     """
 
@@ -55,7 +55,7 @@ class Lift(OpenFacts):
     batch_size: Annotated[int, ">= 1, <= 65536"] = 32
 
     def __call__(self, experiment: Experiment) -> None:
-        """Lift, write the annotation file, and print the command that looks at it."""
+        """Lift the recordings, write the annotation file, and print a command that shows it."""
         path = find_checkpoint(self.checkpoint, "task.checkpoint", experiment.tracking_uri)
         problem = lifting_problem(experiment)
         output = self._output(experiment.folder)
@@ -85,20 +85,20 @@ class Lift(OpenFacts):
         console.say("  " + shell_command(["task=inspect", "dataset=custom", *given], []))
 
     def _read(self) -> Converted:
-        """What the input holds.
+        """Read the input.
 
         Raises:
-            UserError: it is not there or can't be read.
+            UserError: it does not exist or can't be read.
         """
         source = annotation_file(self.input)
         how = self.reading(2, self.num_persons)
         return converted(source, self.num_persons, how=how, key="task.input")
 
     def _output(self, folder: Path) -> Path:
-        """Where to write.
+        """The path of the annotation file to write.
 
         Raises:
-            UserError: that is the input.
+            UserError: it is the input.
         """
         if self.output is None:
             return folder / "lifted.pkl"
@@ -110,10 +110,10 @@ class Lift(OpenFacts):
 
 @dataclass(frozen=True)
 class Windowed:
-    """keypoints (W, L, V, 3) of windows -> joints (W, L, V, 3), so many windows at a time.
+    """keypoints (W, L, V, 3) -> joints (W, L, V, 3), in batches of `batch_size` windows.
 
     Args:
-        num_persons: that the network takes; the others are missing.
+        num_persons: the network's number of persons; all but the first are missing in its input.
     """
 
     predict: Predictor
@@ -133,10 +133,10 @@ class Windowed:
 
 
 def lifting_problem(experiment: Experiment) -> Problem:
-    """What the network has learned.
+    """The problem of the network.
 
     Raises:
-        UserError: it does not lift.
+        UserError: it is not `problem=lift`.
     """
     problem = experiment.problem()
     if not isinstance(problem, Problem):
@@ -149,16 +149,18 @@ def lifting_problem(experiment: Experiment) -> Problem:
 
 
 def check_flat(recordings: Sequence[Recording], layout: Layout) -> None:
-    """Refuse recordings that are in 3D already, that are no numbers, or of other joints.
+    """Check that all recordings are 2D keypoints of the layout.
 
     Raises:
-        UserError: naming them.
+        UserError: some are not; the message names them.
     """
     faults = Faults()
     for one in recordings:
         num_joints, num_coordinates = one.keypoints.shape[2:]
         if num_coordinates != 2:
-            faults.add(reprlib.repr(one.name), "it is in 3D already; 2D keypoints are lifted.")
+            faults.add(
+                reprlib.repr(one.name), "it is in 3D already; `task=lift` needs 2D keypoints."
+            )
         elif num_joints != layout.num_joints:
             reason = f"it has {num_joints} joints, but layout {layout.name} has "
             faults.add(reprlib.repr(one.name), f"{reason}{layout.num_joints}; set `task.layout`.")

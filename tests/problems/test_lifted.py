@@ -124,7 +124,9 @@ def test_the_scale_is_that_worked_out_by_hand():
 def test_a_layout_without_the_joints_of_the_training_is_refused():
     with pytest.raises(UserError, match="lacks base of spine.*a layout with hips"):
         problem().check_input(load_layout("handmp"))
-    with pytest.raises(UserError, match=r"lacks .*train one with `problem\.camera\.layout=coco`"):
+    with pytest.raises(
+        UserError, match=r"lacks .*train a network with `problem\.camera\.layout=coco`"
+    ):
         replace(problem(), camera=None).check_input(COCO)  # which has no hands
     problem().check_input(COCO)
     problem().check_input(load_layout("body25"))
