@@ -1,4 +1,4 @@
-"""Checkpoints: one `.npz` of plain arrays, written whole or not at all, verified when read.
+"""Checkpoints: one `.npz` of plain arrays, written atomically and verified when read.
 
 Members are `weights/<parameter>`, `optimizer/<parameter>`, `ema/<parameter>` and `meta`, a JSON
 text with the run's configuration, its progress and a SHA-256 of all arrays.
@@ -24,10 +24,10 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds.
+    """The content of a checkpoint file.
 
     Args:
-        weights: every parameter of the model, running statistics included, by name.
+        weights: every parameter of the model, including running statistics, by name.
         optimizer: the optimizer's own parameters (moments, counters), by name; may be empty.
         ema: moving averages of the weights, by name; empty without averaging.
         meta: JSON values: `config` (YAML text of the run's configuration), `choices` (of each
@@ -46,13 +46,13 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, keep: int = 1) -> None:
-    """Write `checkpoint` so that `path` is at any moment either the old file or the new one.
+    """Write `checkpoint` atomically: `path` is always either the old file or the new one.
 
     Args:
-        keep: how many files to keep: `path` and, of its predecessors, `<stem>-1`, `<stem>-2`, ...
+        keep: how many files to keep: `path` and its predecessors, `<stem>-1`, `<stem>-2`, ...
 
     Raises:
-        OSError: it could not be written (disk full, say); what was there before is untouched.
+        OSError: the file could not be written, for example on a full disk; the old one is kept.
     """
     arrays = checkpoint.arrays()
     meta = checkpoint.meta | {"sha256": _digest(arrays)}
@@ -78,7 +78,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def load_meta(path: Path) -> dict[str, Any]:
-    """Only a checkpoint's `meta`.
+    """Read only the `meta` of a checkpoint.
 
     Raises:
         UserError: the file is missing or is not a checkpoint.
@@ -91,7 +91,7 @@ def _read(path: Path, meta_only: bool) -> dict[str, Any]:
         found: dict[str, Any] = dict(npz_arrays(path, ("meta",) if meta_only else None))
         arrays = [array for name, array in found.items() if name != "meta"]
         if any(array.dtype.kind not in "biuf" for array in arrays):
-            raise Malformed("it holds weights that are no numbers")
+            raise Malformed("it holds weights that are not numbers")
         found["meta"] = _checked_meta(parsed_json(str(found["meta"])))
     except FileNotFoundError:
         raise UserError(f"There is no checkpoint at `{path}`.") from None
@@ -104,9 +104,9 @@ def _read(path: Path, meta_only: bool) -> dict[str, Any]:
 
 
 def _checked_meta(meta: Any) -> dict[str, Any]:
-    """The meta, its parts of the types that they must be of."""
+    """The meta, after a check of the types of its entries."""
     if not isinstance(meta, dict):
-        raise Malformed("its meta is no mapping")
+        raise Malformed("its meta is not a mapping")
     choices = meta.get("choices", {})
     if not isinstance(meta.get("config", ""), str) or not isinstance(
         meta.get("progress", {}), dict

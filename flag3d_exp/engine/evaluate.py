@@ -1,4 +1,4 @@
-"""Outputs of a network for whole splits: no recording left out, every clip of it seen."""
+"""Outputs of a network for whole splits: all recordings, and all test clips of each."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,9 +21,9 @@ def clip_outputs(
     """Clips (N, num_clips, M, T, V, C) and outputs (N, num_clips, ...) of each batch.
 
     Args:
-        batches: with `clips`.
-        batch_size: clips per forward pass; a short one is padded, so that one shape is compiled.
-        inputs: of clips (n, M, T, V, C), what `predict` takes, in order.
+        batches: mappings with an array `clips`.
+        batch_size: clips per forward pass; a short batch is padded, so that one shape is compiled.
+        inputs: clips (n, M, T, V, C) -> the inputs of `predict`, in order.
     """
     for batch in batches:
         num_recordings, num_clips = batch.clips.shape[:2]
@@ -39,7 +39,7 @@ def clip_outputs(
 
 @contextmanager
 def weights_swapped(model: nn.Cell, values: Arrays) -> Iterator[None]:
-    """The model with other weights (moving averages, say) for the time of the block."""
+    """Give the model other weights, for example moving averages, during the block."""
     parameters: list[Parameter] = list(model.get_parameters())
     own = parameter_values(parameters)
     assign_parameters(parameters, values)

@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-AGAIN = 0.5  # seconds after which an exception that nobody passed on is raised again
+AGAIN = 0.5  # seconds after which a swallowed exception is raised again
 
 
 class Interrupted(Exception):
@@ -21,18 +21,18 @@ class Interrupted(Exception):
 
 
 class Pruned(Exception):
-    """A sweep gives this run up as worse than the others; it ends early, without an error."""
+    """A sweep stops this run because it is worse than others; it ends early, without an error."""
 
 
 class StopRequest:
-    """Catches SIGTERM and SIGINT while it is entered; a further signal stops the process at once.
+    """Catch SIGTERM and SIGINT in a `with` block; a further signal stops the process at once.
 
-    It takes SIGALRM and its timer for itself meanwhile.
+    Within the block, SIGALRM and its timer are reserved.
 
     Args:
-        on_any_rank: whether something holds on any rank of a job, so that all stop at one step;
-            None in a job of one process.
-        patience: how many signals are caught before one stops the process.
+        on_any_rank: a flag -> whether it is true on any rank of a job, so that all ranks stop at
+            the same step; None in a job of one process.
+        patience: number of signals that are caught before the next signal stops the process.
     """
 
     def __init__(
@@ -56,14 +56,15 @@ class StopRequest:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """A block that a signal ends in its midst, as nothing is lost by that.
+        """Let a signal interrupt the block at once; for blocks that have no state to save.
 
-        For what compiles: it takes long, and an exception reaches it where it calls Python. As
-        some of those places swallow exceptions, it is raised again until the block is left. Among
-        several ranks the signal waits, as the others would wait for this one's messages.
+        This is for compilation, which takes long. The exception reaches the compiler where it calls
+        Python. Some of these places swallow exceptions, so it is raised again until the block is
+        left. With several ranks the signal waits for the end of the block, because the other ranks
+        would wait for the messages of this one.
 
         Raises:
-            Interrupted: naming the signal.
+            Interrupted: names the signal.
         """
         if self.on_any_rank is not None:
             yield
@@ -75,7 +76,7 @@ class StopRequest:
         except Exception as error:
             if self.signum is None:
                 raise
-            # MindSpore's compiler passes some exceptions on as others.
+            # MindSpore's compiler converts some exceptions to other types.
             raise Interrupted(self.signum) from error
         finally:
             self._at_once = False
@@ -87,14 +88,14 @@ class StopRequest:
         if self.on_any_rank is not None:
             requested = self.on_any_rank(requested)
         if requested and self.signum is None:
-            self.signum = signal.SIGTERM  # that another rank has caught
+            self.signum = signal.SIGTERM  # another rank has caught a signal
         return requested
 
     def check(self) -> None:
         """Raise if a stop was requested.
 
         Raises:
-            Interrupted: naming the signal.
+            Interrupted: names the signal.
         """
         if self.requested():
             assert self.signum is not None
@@ -115,7 +116,7 @@ class StopRequest:
 
 
 def end_on_sigterm() -> None:
-    """From here on SIGTERM ends the process with a line and 143, unless something handles it."""
+    """Install a SIGTERM handler that prints one line and exits with code 143."""
 
     def end(signum: int, _: FrameType | None) -> None:
         os.write(2, f"stopped by {signal.Signals(signum).name}\n".encode())
@@ -126,12 +127,12 @@ def end_on_sigterm() -> None:
 
 @contextmanager
 def sigint_kept() -> Iterator[None]:
-    """A block within which SIGINT runs Python's handler, whichever MindSpore has put in its place.
+    """Keep Python's SIGINT handler during the block; MindSpore replaces it.
 
-    Each run of a compiled graph puts in a handler that sends the process SIGTERM instead. So every
-    thread that is started from here on blocks SIGINT, and one of ours waits for it and wakes the
-    main thread by SIGURG, which does nothing elsewhere. Threads started before would get at it: to
-    be entered before the import of MindSpore or NumPy.
+    Each run of a compiled graph installs a handler that sends SIGTERM to the process. So every
+    thread that is started within the block has SIGINT blocked. A separate thread waits for SIGINT
+    and wakes the main thread by SIGURG, which otherwise does nothing. Threads that were started
+    earlier would still receive SIGINT, so enter the block before MindSpore or NumPy is imported.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -170,7 +171,7 @@ def _run_handler_of_sigint(_: int, frame: FrameType | None) -> None:
 
 
 def _die(signum: int) -> None:
-    """End the process as the signal does where nothing handles it."""
+    """End the process with the default action of the signal."""
     signal.signal(signum, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signum})
     signal.raise_signal(signum)

@@ -1,4 +1,4 @@
-"""Optimizers over all parameters of a model; by default every one of them is decayed."""
+"""Optimizers over all parameters of a model; by default every parameter is decayed."""
 
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ from mindspore import dtype as mstype
 
 from flag3d_exp.errors import UserError
 
-EMBEDDINGS = ("embedding", "position", "table")  # last parts of the names of such parameters
+EMBEDDINGS = ("embedding", "position", "table")  # last parts of the names of embeddings
 
 
 def parameter_groups(
@@ -22,7 +22,7 @@ def parameter_groups(
 
     Args:
         head_lr: the head's learning rate; None for the optimizer's.
-        freeze_backbone: leave out all but the head.
+        freeze_backbone: leave out all parameters except the head's.
     """
     trained = [p for p in parameters if p.requires_grad]
     head = [p for p in trained if p.name.startswith("head.")]
@@ -36,10 +36,10 @@ def parameter_groups(
 def split_by_decay(
     groups: list[dict[str, Any]], weight_decay: float, decay_vectors: bool
 ) -> list[dict[str, Any]]:
-    """The groups, each split into parameters that are decayed and those that are not.
+    """The groups, each split into parameters with and without weight decay.
 
-    Without `decay_vectors`, norms, biases and other vectors are left out, and embeddings, as is
-    usual for transformers.
+    Without `decay_vectors`, there is no decay for norms, biases, other vectors and embeddings, as
+    is usual for transformers.
     """
     if decay_vectors:
         return groups
@@ -54,7 +54,7 @@ def split_by_decay(
 
 
 def is_matrix(parameter: Parameter) -> bool:
-    """Whether a parameter has several axes and is no embedding."""
+    """Whether a parameter has several axes and is not an embedding."""
     return parameter.ndim > 1 and parameter.name.rpartition(".")[2] not in EMBEDDINGS
 
 
@@ -166,7 +166,7 @@ def learning_rates(optimizer: nn.Optimizer) -> list[float]:
 
 
 def set_learning_rates(optimizer: nn.Optimizer, rates: Sequence[float]) -> None:
-    """Change the rates without recompiling: only `ops.assign` reaches a compiled step."""
+    """Change the rates without recompiling, by `ops.assign`: only this reaches a compiled step."""
     for parameter, rate in zip(_rate_parameters(optimizer), rates, strict=True):
         ops.assign(parameter, Tensor(np.float32(rate)))
 

@@ -15,9 +15,9 @@ def parameter_values(parameters: Iterable[Parameter]) -> Arrays:
 
 
 def assign_parameters(parameters: Iterable[Parameter], values: Mapping[str, np.ndarray]) -> None:
-    """Set every parameter from `values`, names and shapes matching one to one.
+    """Set every parameter from `values`, whose names and shapes must match one to one.
 
-    Uses `ops.assign`, the one way that also reaches functions already compiled.
+    Uses `ops.assign`, the only way that also reaches functions that are already compiled.
 
     Raises:
         UserError: a name is missing or left over, or a shape differs; then nothing is changed.

@@ -1,4 +1,4 @@
-"""Predictions of a network as it is, or as it is being trained.
+"""Predictions of a network, also of one that is still being trained.
 
 Sizes: N clips in a batch, M persons, T frames, V joints, C channels.
 """
@@ -13,10 +13,10 @@ from flag3d_exp.models.folding import FoldedCopy
 
 
 class Predictor:
-    """What the network takes, the keypoints first -> its outputs; the model in evaluation mode.
+    """The network's inputs, keypoints first -> its outputs, with the model in evaluation mode.
 
-    A function of its own, never shared with training: a compiled function keeps the mode in which
-    it was first called.
+    The compiled function is never shared with training, because it keeps the mode of its first
+    call.
     """
 
     def __init__(self, model: nn.Cell, jit: bool):
@@ -32,13 +32,13 @@ class Predictor:
         self.refresh()
 
     def refresh(self) -> None:
-        """To be called when the model's weights have changed."""
+        """Reload the model's weights; call this after they have changed."""
         self.folded.take_weights()
         if self._num_inputs is not None:
             self.folded.keep_weights(self._num_inputs)
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:
-        """The outputs (N, ...), the keypoints being (N, M, T, V, C)."""
+        """The outputs (N, ...) for keypoints (N, M, T, V, C)."""
         if self._num_inputs is None:
             self._num_inputs = inputs[0].shape[0] * inputs[0].shape[1]
             self.folded.keep_weights(self._num_inputs)

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: the factor on the optimizer's rate at a fractional epoch."""
+"""Learning-rate schedules: the factor of the optimizer's rate at a fractional epoch."""
 
 from dataclasses import dataclass
 from math import cos, pi
@@ -9,7 +9,7 @@ from flag3d_exp.errors import UserError
 
 
 class Schedule(Protocol):
-    """Maps epochs done (a fraction for the steps of the running one) of all epochs to a factor."""
+    """Map the number of finished epochs (fractional within an epoch) and the total to a factor."""
 
     def __call__(self, epoch: float, num_epochs: int) -> float:
         """The factor of the learning rate."""
@@ -51,7 +51,7 @@ class Cosine:
 
 @dataclass(frozen=True)
 class Step:
-    """Times `decay` at each of the `milestones` (in epochs), after a linear warm-up."""
+    """Multiply by `decay` at each of the `milestones` (in epochs), after a linear warm-up."""
 
     milestones: tuple[Annotated[int, ">= 0"], ...] = (10, 20)
     decay: Annotated[float, "> 0"] = 0.1

@@ -1,6 +1,6 @@
 """One optimizer update: loss, gradients, their mean over ranks, clipping, weights, averages.
 
-It is given named arrays and knows none of them.
+The step passes named arrays on and does not depend on their names.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,21 +13,21 @@ from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from flag3d_exp.engine.optimizer import learning_rates, set_learning_rates
 
-Function = Callable[..., Any]  # what MindSpore returns is typed as all it might be
+Function = Callable[..., Any]  # MindSpore's return types are unions of all possible types
 
 
 @dataclass(frozen=True)
 class StepSettings:
-    """How a batch becomes an update.
+    """Settings of an update.
 
     Args:
         clip_norm: largest global L2 norm of the gradient; None for no clipping.
-        accumulate: batches whose mean gradient makes one update.
+        accumulate: number of batches whose mean gradient makes one update.
         ema_decay: decay of the moving average of the weights; None for no average.
         skip_nonfinite: leave out an update whose loss or gradient is not finite.
         loss_scaling: scale the loss so that gradients in fp16 do not vanish.
-        world: ranks of the job, each with batches of its own.
-        jit: compile.
+        world: number of ranks of the job, each with its own batches.
+        jit: compile the step.
     """
 
     clip_norm: float | None = None
@@ -44,8 +44,8 @@ class MicroBatch:
     """One pass: named arrays, each with the clips on its first axis.
 
     Args:
-        inputs: what the network takes, in the order of its arguments.
-        targets: what the loss takes after the network's outputs, in the order of its arguments.
+        inputs: inputs of the network, in the order of its arguments.
+        targets: inputs of the loss after the network's outputs, in the order of its arguments.
     """
 
     inputs: Mapping[str, np.ndarray]
@@ -60,28 +60,28 @@ class MicroBatch:
 
 
 class Criterion(Protocol):
-    """A loss, and what is counted for the training metrics; a cell.
+    """A cell that computes the loss and the counts for the training metrics.
 
     Attributes:
-        counts: the names of what is counted.
+        counts: the names of the counts.
     """
 
     counts: tuple[str, ...]
 
     def __call__(self, outputs: Any, *targets: Any) -> tuple[Any, tuple[Any, ...]]:
-        """The mean loss, and the sum over the batch of each thing counted."""
+        """The mean loss, and the sum of each count over the batch."""
         ...
 
     def metrics(self, counts: Mapping[str, float], num_clips: int) -> dict[str, float]:
-        """The metrics of training that follow from sums over `num_clips` clips."""
+        """The training metrics from the sums over `num_clips` clips."""
         ...
 
 
 class LossScale:
-    """A factor on the loss as large as fp16 gradients bear (Micikevicius et al., ICLR 2018).
+    """A factor of the loss, as large as fp16 gradients allow (Micikevicius et al., ICLR 2018).
 
-    Halved when a gradient overflows, doubled after 2,000 updates without. Kept as parameters, which
-    checkpoints hold.
+    It is halved when a gradient overflows, and doubled after 2,000 updates without overflow. It is
+    stored as parameters, so checkpoints include it.
     """
 
     GROWTH_INTERVAL = 2000
@@ -91,7 +91,7 @@ class LossScale:
         self.num_good = Parameter(Tensor(0, ms.int32), name="loss_scale.num_good")
 
     def update(self, finite: bool) -> None:
-        """Take note of an update's gradients."""
+        """Adjust the factor after an update with finite or non-finite gradients."""
         value, num_good = float(self.value.asnumpy()), int(self.num_good.asnumpy()) + 1
         if not finite:
             value, num_good = max(value / 2, 1.0), 0
@@ -102,9 +102,9 @@ class LossScale:
 
 
 class TrainStep:
-    """Updates `model` through `optimizer`, one call an update; puts it in training mode.
+    """Update `model` by `optimizer`, one update per call; set the model to training mode.
 
-    All batches must hold arrays of the same names.
+    All batches must have arrays with the same names.
     """
 
     def __init__(
@@ -139,16 +139,16 @@ class TrainStep:
     def __call__(
         self, batches: list[MicroBatch], factor: float
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The mean loss before the update, and what the criterion counts; still on the device.
+        """Make one update; return the mean loss before it and the counts, still on the device.
 
-        An accelerator goes on with the update while the caller prepares the next.
+        An accelerator continues the update while the caller prepares the next one.
 
         Args:
-            batches: `accumulate` of them.
-            factor: what the optimizer's learning rates are multiplied with.
+            batches: `accumulate` batches.
+            factor: factor of the optimizer's learning rates.
 
         Returns:
-            Of all ranks. A skipped update returns its loss all the same.
+            Loss and counts over all ranks. A skipped update also returns its loss.
         """
         self.model.set_train(True)
         set_learning_rates(self.optimizer, [factor * rate for rate in self.base_rates])
@@ -204,10 +204,10 @@ class TrainStep:
 
 
 def loss_function(model: Function, criterion: Function, num_inputs: int) -> Function:
-    """(inputs and targets, one after the other) -> loss, counts.
+    """(inputs, then targets) -> loss, counts.
 
-    A network with a loss of its own, `auxiliary`, returns its outputs and what that loss takes:
-    `auxiliary(evidence, outputs, *targets)` is added to the criterion's.
+    A network with an `auxiliary` loss returns its outputs and the evidence for that loss. Then
+    `auxiliary(evidence, outputs, *targets)` is added to the criterion's loss.
     """
     auxiliary: Any = getattr(model, "auxiliary", None)
 
@@ -229,7 +229,7 @@ def gradient_function(
     loss_scale: LossScale | None,
     num_inputs: int,
 ) -> Function:
-    """(inputs and targets, one after the other) -> loss, counts, gradients."""
+    """(inputs, then targets) -> loss, counts, gradients."""
     scale = None if loss_scale is None else loss_scale.value
     whole_loss = loss_function(model, criterion, num_inputs)
 
@@ -252,9 +252,9 @@ def gradient_function(
 
 
 def mean_over_ranks(gradients: Function, world: int) -> Function:
-    """The function with its results taken over all ranks, in one message.
+    """The function with its results reduced over all ranks, in one message.
 
-    The sum is of mean losses and gradients: all ranks' batches must be of one size.
+    It adds mean losses and gradients, so the batches of all ranks must have the same size.
     """
     if world == 1:
         return gradients
@@ -271,7 +271,7 @@ def mean_over_ranks(gradients: Function, world: int) -> Function:
 
 
 def statistics_function(statistics: list[Parameter], world: int) -> Function:
-    """() -> running statistics replaced by their means over all ranks."""
+    """() -> replace running statistics by their means over all ranks."""
     together = mean_function(world)
 
     def share():
@@ -284,7 +284,7 @@ def statistics_function(statistics: list[Parameter], world: int) -> Function:
 
 
 def mean_function(world: int) -> Function:
-    """(arrays) -> their means over all ranks, all sent as one message."""
+    """(arrays) -> their means over all ranks, sent in one message."""
     total: Any = ops.AllReduce()
 
     def mean(arrays):
@@ -300,7 +300,7 @@ def mean_function(world: int) -> Function:
 
 
 def update_function(optimizer: Function, clip_norm: float | None) -> Function:
-    """(gradients) -> the optimizer's return value, weights updated."""
+    """(gradients) -> update the weights; return the optimizer's return value."""
 
     def apply(gradients):
         if clip_norm is not None:
@@ -311,7 +311,7 @@ def update_function(optimizer: Function, clip_norm: float | None) -> Function:
 
 
 def average_function(parameters: tuple, averages: tuple, decay: float) -> Function:
-    """() -> every moving average brought up to date; running statistics are averaged too."""
+    """() -> update every moving average, also of running statistics."""
 
     def average():
         for i in range(len(averages)):

@@ -1,6 +1,6 @@
 """The training loop: step, log, save, evaluate.
 
-It is given a step, batches and hooks; it knows nothing of datasets, models or tracking.
+The loop uses a step, batches and hooks; it does not depend on datasets, models or tracking.
 """
 
 import time
@@ -27,7 +27,7 @@ class Totals:
     counts: dict[str, float] = field(default_factory=dict)
 
     def add(self, loss: float, counts: Mapping[str, float], num_clips: int) -> None:
-        """Count one step in."""
+        """Add one step."""
         self.loss += loss
         self.num_steps += 1
         self.num_clips += num_clips
@@ -35,7 +35,7 @@ class Totals:
             self.counts[name] = self.counts.get(name, 0.0) + count
 
     def metrics(self, criterion: Criterion) -> dict[str, float]:
-        """`train/loss`, the mean, and what the criterion makes of its counts."""
+        """The mean `train/loss`, and the criterion's metrics from its counts."""
         if not self.num_steps:
             return {}
         found = criterion.metrics(self.counts, self.num_clips)
@@ -46,15 +46,15 @@ class Totals:
 
 @dataclass
 class Progress:
-    """Where a run stands: with weights and optimizer, all that the next step depends on.
+    """The state of a run: with weights and optimizer, everything that the next step depends on.
 
     Args:
-        epoch: epochs finished, evaluation included.
-        step: updates made in the running epoch.
+        epoch: number of finished epochs, including their evaluation.
+        step: number of updates in the running epoch.
         best: best objective so far, None before the first evaluation.
-        best_epoch: the epoch, counted from 1, that reached it.
-        num_worse: evaluations since.
-        num_skipped: updates left out for a non-finite loss.
+        best_epoch: the epoch with the best objective, counted from 1.
+        num_worse: number of evaluations since the best epoch.
+        num_skipped: number of updates skipped because of a non-finite loss.
         interval: sums since the last report.
         running: sums of the running epoch.
         metrics: the latest value of each metric.
@@ -78,7 +78,7 @@ class Progress:
 
     @classmethod
     def restored(cls, state: dict[str, Any]) -> "Progress":
-        """The progress that `state()` described."""
+        """The progress with the given `state()`."""
         restored = dict(state)
         for name in ("interval", "running"):
             restored[name] = Totals(**state[name])
@@ -87,17 +87,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to train and how often to do what.
+    """The length of a training, and the intervals of its evaluations, reports and checkpoints.
 
     Args:
-        num_epochs: epochs in all.
+        num_epochs: total number of epochs.
         steps_per_epoch: updates per epoch.
         learning_rate: the optimizer's rate, as reported.
         eval_every: epochs between evaluations; the last epoch is always evaluated.
         log_every: updates between reports; None for one per epoch.
         save_every: updates between checkpoints, in addition to one after each epoch; None for none.
-        save_minutes: minutes between checkpoints, in addition to those; None for none.
-        objective: metric that decides what is best; lower is better if its name ends in `loss`.
+        save_minutes: minutes between checkpoints, in addition to the others; None for none.
+        objective: metric of the best epoch; lower is better if its name ends in `loss`.
         early_stop: evaluations without improvement after which training ends; None for never.
     """
 
@@ -120,30 +120,30 @@ class Plan:
 
 @dataclass(frozen=True)
 class StepBatch:
-    """What one update is made from: its batches, and the indices of their recordings."""
+    """The input of one update: its batches, and the indices of their recordings."""
 
     micro_batches: list[MicroBatch]
     indices: np.ndarray
 
 
 class Hooks(Protocol):
-    """What the loop calls back."""
+    """The callbacks of the loop."""
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
-        """Take the metrics of one moment, `step` updates into the run."""
+        """Log the metrics after `step` updates of the run."""
 
     def advance(self, progress: Progress) -> None:
-        """Show how far the epoch is."""
+        """Show the progress of the epoch."""
 
     def evaluate(self) -> dict[str, float]:
-        """Metrics of every evaluation split."""
+        """Evaluate; return the metrics of every evaluation split."""
         ...
 
     def save(self, progress: Progress, is_best: bool) -> None:
-        """Keep the state of the run."""
+        """Save the state of the run."""
 
     def report(self, progress: Progress) -> None:
-        """Take an evaluation that has been saved; may raise to end the run."""
+        """Report an evaluation that has been saved; may raise to end the run."""
 
 
 class NonFiniteLoss(Exception):
@@ -163,10 +163,10 @@ def train(
     hooks: Hooks,
     stop: StopRequest,
 ) -> None:
-    """Train from `progress` to the end of the plan, bringing `progress` along.
+    """Train from `progress` to the end of the plan; update `progress`.
 
     Args:
-        batches: (epoch, updates to leave out) -> the batches of the epoch's other updates.
+        batches: (epoch, number of updates to skip) -> the batches of the epoch's other updates.
 
     Raises:
         Interrupted: a signal asked to stop; the state was saved first.
@@ -178,7 +178,7 @@ def train(
         saved = time.monotonic()
         for batch in batches(epoch, progress.step):
             factor = rate_factor(schedule, plan, epoch, progress.step)
-            compiling = (epoch, progress.step) == start  # for long, and there is nothing to lose
+            compiling = (epoch, progress.step) == start  # takes long; there is no state to lose
             with stop.at_once() if compiling else nullcontext():
                 window.add(step(batch.micro_batches, factor), batch)
             progress.step += 1
@@ -218,7 +218,7 @@ def train(
 
 
 class Window:
-    """Steps whose loss is still on the device; reading it each step would make the device wait."""
+    """Steps whose loss is still on the device; reading every loss would stall the device."""
 
     def __init__(self, epoch: int, plan: Plan, step: TrainStep):
         self.epoch, self.plan, self.criterion = epoch, plan, step.criterion
@@ -227,14 +227,14 @@ class Window:
         self.started, self.num_clips = time.monotonic(), 0
 
     def add(self, outcome: tuple[Tensor, tuple[Tensor, ...]], batch: StepBatch) -> None:
-        """Take the loss and the counts of one step."""
+        """Add the loss and the counts of one step."""
         self.steps.append((*outcome, batch))
 
     def settle(self, progress: Progress) -> None:
-        """Count the steps into `progress`.
+        """Read the losses from the device and add the steps to `progress`.
 
         Raises:
-            NonFiniteLoss: at the first step whose loss is not finite, unless such are skipped.
+            NonFiniteLoss: for the first non-finite loss, unless such updates are skipped.
         """
         first = self.epoch * self.plan.steps_per_epoch + progress.step - len(self.steps) + 1
         for number, (loss_tensor, counts, batch) in enumerate(self.steps, first):
@@ -252,7 +252,7 @@ class Window:
         self.steps.clear()
 
     def clips_per_second(self) -> float:
-        """Clips settled since the last call, by the clock."""
+        """The number of settled clips per second since the last call."""
         now = time.monotonic()
         rate = self.num_clips / max(now - self.started, 1e-9)
         self.started, self.num_clips = now, 0
@@ -260,7 +260,7 @@ class Window:
 
 
 def report(window: Window, progress: Progress, plan: Plan, hooks: Hooks, factor: float) -> None:
-    """Close an interval and hand its metrics to the hooks."""
+    """End an interval and pass its metrics to the hooks."""
     window.settle(progress)
     metrics = progress.interval.metrics(window.criterion)
     if not metrics:
@@ -277,10 +277,10 @@ def report(window: Window, progress: Progress, plan: Plan, hooks: Hooks, factor:
 
 
 def judge(metrics: dict[str, float], epoch: int, progress: Progress, plan: Plan) -> bool:
-    """Note the evaluation after `epoch` in `progress`; whether it is the best so far.
+    """Store the evaluation after `epoch` in `progress`; return whether it is the best so far.
 
-    Of two epochs with the same value, the one with the lower loss on the objective's split is
-    better: on few recordings a network is soon right, but not yet sure.
+    Of two epochs with the same value, the epoch with the lower loss on the objective's split is
+    better: on few recordings a network is often right early, but with low confidence.
     """
     progress.metrics |= metrics
     value = metrics[plan.objective]
@@ -300,5 +300,5 @@ def rate_factor(schedule: Schedule, plan: Plan, epoch: int, step: int) -> float:
 
 
 def due(every: int | None, count: int) -> bool:
-    """Whether something that happens `every` so many times happens at `count`."""
+    """Whether an event that happens every `every` counts happens at `count`."""
     return every is not None and count % every == 0

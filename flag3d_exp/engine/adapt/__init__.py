@@ -1,6 +1,6 @@
-"""Networks made to fit a target's recordings without their labels, one method a file.
+"""Methods that adapt a network to a target's recordings without their labels, one per file.
 
-A method is called with (network, load, jit) and is an iterator. After each batch it leaves the
-network as far as that batch took it and says what it measured. The engine is given batches of
-clips and asks for no label. All of it is transductive: the target's inputs have been seen.
+A method is called with (network, load, jit) and returns an iterator. Each step adapts the network
+to one batch and yields the measurements. The methods get batches of clips and no labels. All of
+them are transductive: the network has seen the target's inputs.
 """

@@ -1,9 +1,9 @@
 """SHOT: the backbone learns to fit a frozen classifier (Liang, Hu and Feng, ICML 2020).
 
-Predictions become certain and, over the target, diverse; labels that follow from the nearest
-centroid of the target's own features keep them in place.
+The loss makes predictions certain and, over the whole target, diverse. Pseudo-labels from the
+nearest centroid of the target's features keep the classes in place.
 
-Sizes: N clips in a batch, n in all, K classes, F features.
+Sizes: N clips in a batch, n clips in total, K classes, F features.
 """
 
 from collections.abc import Iterator
@@ -33,8 +33,8 @@ class Shot:
 
     Args:
         lr: of SGD with momentum 0.9.
-        epochs: passes over the target; pseudo-labels are made anew before each.
-        pseudo_weight: of the cross entropy with the pseudo-labels.
+        epochs: passes over the target; pseudo-labels are recomputed before each pass.
+        pseudo_weight: weight of the cross entropy with the pseudo-labels.
     """
 
     lr: Annotated[float, "> 0"] = 1e-3
@@ -48,11 +48,11 @@ class Shot:
         """Adapt; see the package.
 
         Raises:
-            UserError: the network has no head of its own to freeze.
+            UserError: the network has no separate head to freeze.
         """
         head: Any = getattr(network, "head", None)
         if head is None or not hasattr(head, "pooled"):
-            raise UserError("`task.method` Shot needs a backbone with a head that tells classes.")
+            raise UserError("`task.method` Shot needs a backbone with a head that classifies.")
         learned = [p for p in network.trainable_params() if not p.name.startswith("head.")]
         optimizer: Any = sgd([{"params": learned}], lr=self.lr, nesterov=True, weight_decay=0.0)
         weight = self.pseudo_weight
@@ -94,12 +94,12 @@ class Shot:
 
 
 def pseudo_labels(features: np.ndarray, scores: np.ndarray, rounds: int = 2) -> np.ndarray:
-    """(n,) the class whose centroid is nearest in angle to each feature.
+    """(n,) for each feature, the class of the centroid with the highest cosine similarity.
 
     Args:
         features: (n, F).
-        scores: (n, K), by which the first centroids are weighted; then the labels decide. A class
-            that nothing is nearest to keeps no centroid.
+        scores: (n, K) weights of the first centroids; later centroids are means by label. A class
+            without features has no centroid.
     """
     features = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     shares, num_classes = scores.astype(np.float64), scores.shape[1]

@@ -1,4 +1,4 @@
-"""Batch statistics of the target in place of those of training (Schneider et al., NeurIPS 2020).
+"""Batch-norm statistics of the target instead of training (Schneider et al., NeurIPS 2020).
 
 Sizes: N clips in a batch, C channels of a norm, L norms of a network.
 """
@@ -15,14 +15,14 @@ from mindspore import Tensor, nn, ops
 from flag3d_exp import bounds
 from flag3d_exp.errors import UserError
 
-# (pass over the target) -> what the network takes, batch after batch, all of one size.
+# (number of the pass over the target) -> the network's inputs in batches of the same size.
 Load = Callable[[int], Iterable[Mapping[str, np.ndarray]]]
 Share = Annotated[float, ">= 0, <= 1"]
 
 
 @dataclass(frozen=True)
 class BatchStatistics:
-    """One pass over the target; then each norm has a mix of its statistics and those of training.
+    """After one pass over the target, each norm has a mix of target and training statistics.
 
     Args:
         alpha: the target's share in the first and in the last norm, linear in between. The first
@@ -40,13 +40,13 @@ class BatchStatistics:
         forward = compiled(lambda *inputs: network(*inputs), jit)
         for batch in load(0):
             with norms_training(network), statistics.of_batch():
-                forward(*tensors(batch)).asnumpy()  # before the statistics are read
+                forward(*tensors(batch)).asnumpy()  # waits, so that the statistics are complete
             statistics.apply(self.alpha)
             yield {"num_batches": float(statistics.count)}
 
 
 class TargetStatistics:
-    """Means and variances of what each norm gets of the target, over all batches so far.
+    """Means and variances of each norm's inputs from the target, over all batches so far.
 
     Raises:
         UserError: the network has no batch norm.
@@ -55,7 +55,7 @@ class TargetStatistics:
     def __init__(self, network: nn.Cell):
         self.norms = norm_cells(network)
         if not self.norms:
-            raise UserError("`task=adapt` changes batch norms, of which this network has none.")
+            raise UserError("`task=adapt` changes batch norms, but this network has none.")
         self.source = [(_value(n.running_mean), _value(n.running_var)) for n in self.norms]
         self.means = [np.zeros_like(mean, np.float64) for mean, _ in self.source]
         self.squares = [np.zeros_like(mean, np.float64) for mean, _ in self.source]
@@ -63,10 +63,10 @@ class TargetStatistics:
 
     @contextmanager
     def of_batch(self) -> Iterator[None]:
-        """A block that passes one batch through the network while its norms are training.
+        """Collect the statistics of one batch that the block passes through the network.
 
-        A norm moves its running statistics by a share towards those of the batch: from 0, they are
-        the batch's times that share.
+        A norm in training mode moves its running statistics by a share towards those of the batch.
+        They start at 0, so they become the batch statistics times this share.
         """
         for norm in self.norms:
             _assign(norm.running_mean, np.zeros(norm.running_mean.shape, np.float32))
@@ -80,7 +80,7 @@ class TargetStatistics:
             self.squares[number] += variance + mean**2
 
     def target(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Mean and variance (C,) of each norm, of all batches together."""
+        """Mean and variance (C,) of each norm over all batches."""
         found = []
         for total, squares in zip(self.means, self.squares, strict=True):
             mean = total / self.count
@@ -88,7 +88,7 @@ class TargetStatistics:
         return found
 
     def apply(self, alpha: tuple[float, float]) -> None:
-        """Give each norm its mix of both statistics."""
+        """Set each norm to the mix of target and training statistics."""
         shares = np.linspace(alpha[0], alpha[1], len(self.norms))
         pairs = zip(self.norms, self.source, self.target(), shares, strict=True)
         for norm, (mean, variance), (new_mean, new_variance), share in pairs:
@@ -103,9 +103,9 @@ def norm_cells(network: nn.Cell) -> list[Any]:
 
 @contextmanager
 def norms_training(network: nn.Cell) -> Iterator[None]:
-    """The network in evaluation mode but for its norms, for the time of the block.
+    """During the block, set the norms to training mode and the rest to evaluation mode.
 
-    In training mode throughout, a network of heatmaps would take clips of another size.
+    A heatmap network that is entirely in training mode would expect clips of another size.
     """
     network.set_train(False)
     norms = norm_cells(network)
@@ -124,7 +124,7 @@ def tensors(batch: Mapping[str, np.ndarray]) -> list[Tensor]:
 
 
 def compiled(function: Any, jit: bool) -> Any:
-    """The function, compiled if that is wanted."""
+    """The function, compiled if `jit` is true."""
     return ms.jit(function) if jit else function
 
 

@@ -1,4 +1,4 @@
-"""TENT: scales and shifts of the norms learn to make predictions certain (Wang et al., ICLR 2021).
+"""TENT: train the norms' scales and shifts for certain predictions (Wang et al., ICLR 2021).
 
 Sizes: N clips in a batch, K classes.
 """
@@ -25,9 +25,9 @@ from flag3d_exp.engine.optimizer import adamw
 
 @dataclass(frozen=True)
 class Tent:
-    """Entropy of the predictions minimised by Adam, with the batch's own statistics.
+    """Minimise the entropy of the predictions by Adam, with the statistics of the batch.
 
-    In the end the norms have the target's statistics, as `BatchStatistics` gives them.
+    At the end the norms get the target's statistics as in `BatchStatistics`.
 
     Args:
         lr: of Adam.

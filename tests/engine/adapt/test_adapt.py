@@ -119,5 +119,5 @@ def test_settings_out_of_range_and_networks_without_norms_are_refused():
         BatchStatistics((1.5, 1.0))
     with pytest.raises(UserError, match="`task.method.lr` must be above 0"):
         Tent(lr=0.0)
-    with pytest.raises(UserError, match="of which this network has none"):
+    with pytest.raises(UserError, match="but this network has none"):
         adapt(BatchStatistics(), ms.nn.Dense(2, 2), batches(1)[1])
