@@ -1,5 +1,5 @@
-"""The networks, one file each: keypoints in, logits out."""
+"""Network architectures, one file each, and their layers and heads."""
 
 import os
 
-os.environ.setdefault("GLOG_v", "3")  # before MindSpore is imported: it warns of absent devices
+os.environ.setdefault("GLOG_v", "3")  # set before MindSpore's import: it warns of absent devices

@@ -17,7 +17,7 @@ from flag3d_exp.skeletons.layout import Layout, adjacency
 
 
 class Attention(nn.Cell):
-    """Weighs joints, then frames, then channels; each weight is added to 1. (N, C, T, V) kept."""
+    """Attention over joints, frames, then channels, as factors 1 + weight on (N, C, T, V)."""
 
     def __init__(self, num_channels: int, num_joints: int):
         super().__init__()
@@ -29,7 +29,7 @@ class Attention(nn.Cell):
         self.mean_frame = Mean((2,))
 
     def construct(self, x):
-        """Later means are taken with the weights found so far; x is multiplied once, by all."""
+        """Each mean includes the previous weights; x is multiplied only once, by all weights."""
         n, c, t, v = x.shape
         joints = self.joints(self.mean_frame(x).expand_dims(-1)).reshape(n, v, 1)
         joints = 1 + ops.sigmoid(joints)  # (N, V, 1)
@@ -54,12 +54,12 @@ class Dense(nn.Cell):
         return ops.matmul(x, self.weight.T) + self.bias
 
     def multiply_adds(self, x, _out):
-        """Of one pass, given the shapes of input and output."""
+        """Multiply-adds of one pass, for these shapes of input and output."""
         return x[0] * self.weight.size
 
 
 class AttentiveGraphUnit(nn.Cell):
-    """AGCN's graph unit, then attention."""
+    """AGCN's graph unit followed by attention."""
 
     def __init__(self, in_channels: int, out_channels: int, graph: np.ndarray):
         super().__init__()
@@ -71,7 +71,7 @@ class AttentiveGraphUnit(nn.Cell):
 
 
 class AAGCN(GraphNetwork):
-    """AGCN's graph unit with attention, then nine frames."""
+    """AGCN's graph unit with attention, then a temporal convolution over nine frames."""
 
     bounds = {"base_channels": ">= 4"}  # embeddings have a quarter of the channels
 

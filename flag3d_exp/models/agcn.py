@@ -1,7 +1,7 @@
 """AGCN: Two-Stream Adaptive Graph Convolutional Networks (2s-AGCN, arXiv 1805.07694).
 
-One stream of it, with the gated tanh graph of the authors' later code, which is the network that
-published results call 2s-AGCN. The code of the 2019 paper itself is in agcn_original.py.
+One stream, with the gated tanh graph of the authors' later code. Published results call this
+network 2s-AGCN. The version of the 2019 paper is in agcn_original.py.
 Sizes: N clips, M persons, T frames, V joints, C channels, K neighbour subsets.
 """
 
@@ -18,9 +18,10 @@ from flag3d_exp.skeletons.layout import Layout, adjacency
 
 
 class JointSimilarity(nn.Cell):
-    """How alike any two joints' features are, in K embeddings: (N, C, T, V) -> (N, K, V, V).
+    """Similarity of the features of each pair of joints, in K embeddings: (N, C, T, V) ->
+    (N, K, V, V).
 
-    Mean over channels and frames of the product of two embeddings of C / 4 channels.
+    It is the mean over channels and frames of the product of two embeddings of C / 4 channels.
     """
 
     def __init__(self, in_channels: int, out_channels: int, num_subsets: int):
@@ -39,12 +40,12 @@ class JointSimilarity(nn.Cell):
         return (self.product(source, target) / source.shape[1]).reshape(n, k, v, v)
 
     def multiply_adds(self, x, out):
-        """Of one pass, given the shapes of input and output."""
+        """Multiply-adds of one pass, for these shapes of input and output."""
         return math.prod(out) * self.source.weight.shape[0] // self.num_subsets * x[2]
 
 
 class GraphUnit(nn.Cell):
-    """Graph convolution over learned edges plus, gated by `gate`, edges drawn from the input."""
+    """Graph convolution over learned edges plus edges computed from the input, scaled by `gate`."""
 
     norm_follows_conv = True  # see folding.py
 
@@ -67,12 +68,12 @@ class GraphUnit(nn.Cell):
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 
     def multiply_adds(self, _x, _out):
-        """None of its own: `conv` counts the products with the edges, too."""
+        """0: `conv` also counts the products with the edges."""
         return 0
 
 
 class AGCN(GraphNetwork):
-    """Learned edges and gated edges drawn from the input, then nine frames."""
+    """Learned edges and gated edges from the input, then a convolution over nine frames."""
 
     bounds = {"base_channels": ">= 4"}  # embeddings have a quarter of the channels
 

@@ -1,7 +1,7 @@
 """2s-AGCN as in the code of its paper (Two-Stream Adaptive Graph Convolutional Networks, arXiv
-1805.07694): three graphs added, the fixed one, a learned one and a softmax of joint similarities.
+1805.07694): the sum of a fixed graph, a learned graph and a softmax of joint similarities.
 
-Published weights in this form have names such as `l1.gcn1.conv_a.0.weight`.
+Published weights of this version have names such as `l1.gcn1.conv_a.0.weight`.
 Sizes: N clips, M persons, T frames, V joints, C channels, K neighbour subsets.
 """
 
@@ -44,15 +44,15 @@ class GraphUnit(nn.Cell):
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 
     def multiply_adds(self, _x, _out):
-        """None of its own: `conv` counts the products with the edges, too."""
+        """0: `conv` also counts the products with the edges."""
         return 0
 
 
 class AGCNOriginal(GraphNetwork):
-    """Fixed, learned and input-dependent edges, then nine frames.
+    """Fixed, learned and input-dependent edges, then a convolution over nine frames.
 
-    The graph is the layout's but for `nturgb+d`, where it is that of the bones: the finger tips
-    hang on the thumbs, as in the paper's code.
+    The graph is the layout's, except for `nturgb+d`, where it is that of the bones: the finger tips
+    are connected to the thumbs, as in the paper's code.
     """
 
     bounds = {"base_channels": ">= 4"}  # embeddings have a quarter of the channels
@@ -79,7 +79,7 @@ class AGCNOriginal(GraphNetwork):
 
 
 def with_published_edges(skeleton: Layout) -> Layout:
-    """The layout with the edges of the paper's code: PYSKL's but for those of 25 joints."""
+    """The layout with the edges of the paper's code; they differ from PYSKL's for 25 joints."""
     if skeleton.name != "nturgb+d":
         return skeleton
     bones = tuple(bone for bone in enumerate(skeleton.parents) if bone[1] >= 0)

@@ -1,7 +1,7 @@
-"""Attention within parts of a skeleton's joints and frames (SkateFormer), for (N, T, V, C).
+"""Attention within windows of joints and frames (SkateFormer), for (N, T, V, C).
 
 Sizes: N clips, T frames, V joints of all persons, C channels, H heads, W windows of a clip, L
-tokens of a window, which are a joint in a frame each, frame by frame.
+tokens of a window. A token is a joint in a frame; tokens are ordered by frame.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from mindspore.common.initializer import Normal, initializer
 
 @dataclass(frozen=True)
 class Partition:
-    """How frames and joints are shared out among windows.
+    """How frames and joints are divided into windows.
 
     Args:
-        frames, joints: of a window.
-        strided_frames: a window has every T / frames-th frame, not consecutive ones.
-        strided_joints: a window has every V / joints-th joint, not consecutive ones.
+        frames, joints: numbers of frames and of joints in a window.
+        strided_frames: a window has every (T / frames)-th frame instead of consecutive frames.
+        strided_joints: a window has every (V / joints)-th joint instead of consecutive joints.
     """
 
     frames: int
@@ -61,10 +61,10 @@ def from_windows(x, partition, shape):
 class Attention(nn.Cell):
     """Queries, keys and values (N, T, V, 3C) -> (N, T, V, C), within the windows of a partition.
 
-    Where joints are strided, the bias of a pair of tokens depends on how many frames they are apart
-    and on both joints. Else it has a table of frames by frames; as in the authors' code, that is
-    repeated whole over the tokens, so that its row is the token's number modulo the frames. Also
-    as there, products are scaled by the number of heads, not by their width.
+    With strided joints, the bias of a pair of tokens depends on both joints and on the difference
+    of their frames. Otherwise it is a table of frames by frames, tiled over the tokens: the row is
+    the token's number modulo the frames. Products are scaled by the number of heads, not by their
+    width. Both are as in the authors' code.
     """
 
     def __init__(self, partition: Partition, num_heads: int):
@@ -80,7 +80,7 @@ class Attention(nn.Cell):
         self.likeness = ops.BatchMatMul(transpose_b=True)
 
     def construct(self, x, mask=None):
-        """mask: (N, W * H, L, L), true where a pair is kept, and what to scale it by."""
+        """mask: ((N, W * H, L, L), true for pairs to keep; factor on these pairs)."""
         shape, heads = x.shape[:3], self.num_heads
         x = windows(x, self.partition)
         count, length, width = x.shape
@@ -104,7 +104,7 @@ class Attention(nn.Cell):
         return bias if pairs == b else ops.tile(bias, (1, b, b))
 
     def multiply_adds(self, x, out):
-        """Of likenesses, and of shares times values."""
+        """Multiply-adds of similarities and of the weighted sums of values."""
         return 2 * out[0] * out[1] * out[2] * out[3] * self.partition.frames * self.partition.joints
 
 

@@ -1,7 +1,7 @@
 """BlockGCN: Redefine Topology Awareness for Skeleton-Based Action Recognition (CVPR 2024).
 
-Channels in groups with a graph each, how many hops joints are apart as part of these graphs, and
-the topology of the clip's mean skeleton added before every block.
+Each group of channels has its own graph, which includes an encoding of hop distances between
+joints. An encoding of the topology of the clip's mean skeleton is added before every block.
 
 Sizes: N clips, M persons, T frames, V joints, C channels, K subsets, G groups, E elements.
 """
@@ -23,7 +23,7 @@ from flag3d_exp.models.topology import Topology
 from flag3d_exp.skeletons.layout import hop_distance, load_layout
 
 NUM_SUBSETS = 3
-TINY = 1e-4  # added to the lengths of a graph's columns
+TINY = 1e-4  # added to the L2 norms of a graph's columns
 
 
 class BlockGCN(nn.Cell):
@@ -32,17 +32,17 @@ class BlockGCN(nn.Cell):
     Args:
         layout: name or YAML file of the joints' layout.
         num_channels: of the stream.
-        num_persons: each has norms of its own.
-        joint_channels: further channels of the keypoints are the joints' places, from which the
-            topology is computed whatever the stream; else it is that of the stream.
+        num_persons: each person has separate norms.
+        joint_channels: additional channels of the keypoints, which are the joints' positions; the
+            topology is computed from them. Without them it is computed from the stream.
         base_channels: channels of the first block.
         widen_at: blocks, counted from 1, that double the channels.
         halve_at: blocks that halve the frames.
         num_groups: groups G of channels.
         num_elements: numbers E that describe a topology.
-        batch_topology: as the authors' code: topologies are scaled by the whole batch, and with M
-            persons row r of N * M gets that of clip r mod N, which is another's. Scores then
-            depend on what else is in the batch, in evaluation, too.
+        batch_topology: as in the authors' code, topologies are scaled by the whole batch, and with
+            M persons row r of N * M gets the topology of clip r mod N, which is another clip. The
+            scores of a clip then depend on the rest of the batch, also in evaluation.
         dropout: share of the features that the head drops in training.
 
     Attributes:
@@ -140,12 +140,12 @@ class BlockGCN(nn.Cell):
         return x.reshape(n, m, *x.shape[1:])
 
     def multiply_adds(self, _x, _out):
-        """None of its own: the position is added."""
+        """0: the position is only added."""
         return 0
 
 
 class TopologyUnit(nn.Cell):
-    """Topologies (N, E, 1, 1) as features (N, C, 1, 1) to add to a block's."""
+    """Topologies (N, E, 1, 1) -> features (N, C, 1, 1) to add to a block's input."""
 
     norm_follows_conv = True  # see folding.py
 
@@ -161,8 +161,8 @@ class TopologyUnit(nn.Cell):
 class GraphUnit(nn.Cell):
     """Graph convolution in groups of channels, plus the input.
 
-    Each group and subset has a learned graph, plus one that depends on how many hops joints are
-    apart; the columns of both are divided by their lengths.
+    The graph of each group and subset is a learned one plus one that depends on the hop distance of
+    joints; the columns of both are divided by their L2 norms.
 
     Args:
         hops: (V, V) between joints.
@@ -191,7 +191,7 @@ class GraphUnit(nn.Cell):
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 
     def multiply_adds(self, _x, _out):
-        """Of its graphs; `conv` counts the products with them."""
+        """Multiply-adds of the graphs; `conv` counts the products with them."""
         return self.by_hops.size * self.at_hops.shape[1]
 
     def graphs(self):
@@ -202,9 +202,9 @@ class GraphUnit(nn.Cell):
 
 
 class GroupedGraphConv(nn.Cell):
-    """Sum over subsets of a graph product, then a 1x1 convolution, both in groups of channels.
+    """Sum over subsets of a graph product and a 1x1 convolution, both in groups of channels.
 
-    The biases are left to the norm that follows.
+    The following norm adds the biases.
     """
 
     def __init__(self, in_channels: int, out_channels: int, num_groups: int):
@@ -231,16 +231,16 @@ class GroupedGraphConv(nn.Cell):
         return out.reshape(n, self.out_channels, t, v)
 
     def channel_bias(self):
-        """(C',): what the norm adds to each channel."""
+        """(C',) bias of each channel, which the norm adds."""
         return self.bias.reshape(NUM_SUBSETS, -1).sum(0)
 
     def multiply_adds(self, x, out):
-        """Of one pass, given the shapes of input and output."""
+        """Multiply-adds of one pass, for these shapes of input and output."""
         return NUM_SUBSETS * (prod(x) * x[3] + prod(out) * x[1] // self.num_groups)
 
 
 class TemporalUnit(nn.Cell):
-    """Branches over five frames, next and next but one, and a maximum; batch norm."""
+    """Branches over five frames with dilations 1 and 2, and a maximum; batch norm."""
 
     def __init__(self, num_channels: int, stride: int):
         super().__init__()
@@ -254,7 +254,7 @@ class TemporalUnit(nn.Cell):
 
 
 def column_lengths(graphs):
-    """(K, G, 1, V) L2 norms of columns, and a little. Of a column of zeros the gradient is 0."""
+    """(K, G, 1, V) L2 norms of columns plus `TINY`; the gradient of a zero column is 0."""
     return ops.sqrt((graphs * graphs).sum(2, keepdims=True) + 1e-24) + TINY
 
 

@@ -16,7 +16,7 @@ from flag3d_exp.skeletons.layout import load_layout
 class C3D(nn.Cell):
     """Heatmaps (N * T, V, H, W) -> features (N * T, C, H / 8, W / 8).
 
-    3x3x3 convolutions; stages after the first are preceded by a mean over 2 x 2 pixels.
+    3x3x3 convolutions; each stage after the first begins with average pooling over 2 x 2 pixels.
     """
 
     def __init__(self, in_channels: int, base_channels: int, stage_convs: tuple[int, ...]):
@@ -90,6 +90,6 @@ class C3DLight(nn.Cell):
 def mean_of_pixels(x):
     """(N * T, C, H, W) -> (N * T, C, H // 2, W // 2)."""
     nt, c, h, w = x.shape
-    if h % 2 or w % 2:  # a slice of all there is takes long on a CPU
+    if h % 2 or w % 2:  # full-axis slices are slow on a CPU
         x = x[:, :, : h // 2 * 2, : w // 2 * 2]
     return x.reshape(nt, c, h // 2, 2, w // 2, 2).mean((3, 5))

@@ -1,6 +1,6 @@
-"""A backbone with a head that tells classes apart.
+"""A backbone with a classification head.
 
-Features are (N, M, C, T', ...): clips, persons (1 where the network joins them), channels, frames,
+Features are (N, M, C, T', ...): clips, persons (1 if the network joins them), channels, frames,
 then joints V or pixels H' x W'.
 """
 
@@ -13,19 +13,20 @@ from flag3d_exp.models.layers import Mean
 class Classifier(nn.Cell):
     """keypoints (N, M, T, V, C) -> logits (N, num_classes).
 
-    A parameter of the backbone is called as in the backbone alone, one of the head `head.<name>`,
-    one of an auxiliary loss, which knows the classes as well, `head.auxiliary.<name>`.
+    Parameters of the backbone keep their names. Those of the head are `head.<name>`, those of an
+    auxiliary loss, which depends on the classes too, are `head.auxiliary.<name>`.
 
     Args:
-        backbone: its `features` is the number of channels that it returns. It may have methods
-            `chance(clip shape, rng) -> arrays` for what it draws in training, arguments after the
-            keypoints; and `auxiliary(num_classes) -> cell or None` for a loss of its own, see
-            `auxiliary`. With one, `construct_with_evidence` returns features and the evidence.
+        backbone: its `features` is the number of channels that it returns. It may have a method
+            `chance(clip shape, rng) -> arrays` that draws random arrays for training, which are
+            passed after the keypoints. It may also have `auxiliary(num_classes) -> cell or None`
+            for an auxiliary loss, see `auxiliary`; then `construct_with_evidence` returns features
+            and the loss's evidence.
         head: (features, dropout mask or None) -> logits; None for one dense layer.
         dropout: share of the features that training drops; the caller draws the mask.
 
     Attributes:
-        auxiliary: (evidence, logits, labels) -> a loss to add in training; None for none. With one,
+        auxiliary: (evidence, logits, labels) -> a loss to add in training, or None. With it,
             training returns (logits, evidence).
     """
 
@@ -50,7 +51,7 @@ class Classifier(nn.Cell):
     def construct(self, keypoints, dropout_mask=None, *drawn):
         """dropout_mask: (N, num_features), already scaled by 1 / (1 - dropout), or None.
 
-        drawn: what `backbone.chance` drew.
+        drawn: the arrays from `backbone.chance`.
         """
         if self.auxiliary is None or not self.training:
             return self.head(self.backbone(keypoints, *drawn), dropout_mask)
@@ -59,7 +60,7 @@ class Classifier(nn.Cell):
 
 
 class Head(nn.Cell):
-    """Mean over all but clips and channels; dropout mask; one dense layer."""
+    """Mean over all axes except clips and channels; dropout mask; one dense layer."""
 
     def __init__(self, num_features: int, num_classes: int):
         super().__init__()
@@ -81,17 +82,17 @@ class Head(nn.Cell):
         return mean_features(features, self.mean)
 
     def multiply_adds(self, _x, out):
-        """Of one pass, given the shapes of input and output."""
+        """Multiply-adds of one pass, for these shapes of input and output."""
         return out[0] * self.weight.size
 
 
 def mean_features(features, mean):
     """(N, M, C, T', ...) -> (N, C): the mean over the last two axes, then over the others.
 
-    Not called as the method that calls it, which the graph compiler would take it for.
+    Its name must differ from that of the calling method, or else the graph compiler confuses them.
 
     Args:
-        mean: `Mean((2, 3))` of the cell that calls.
+        mean: the calling cell's `Mean((2, 3))`.
     """
     n, m, c = features.shape[:3]
     x = mean(features.reshape(n * m, -1, *features.shape[-2:]))

@@ -16,7 +16,7 @@ from flag3d_exp.skeletons.layout import Layout, adjacency
 
 
 class GraphUnit(nn.Cell):
-    """Graph convolution whose edges are refined for every channel by how joints differ."""
+    """Graph convolution with edges refined per channel by differences between joints."""
 
     def __init__(self, in_channels: int, out_channels: int, graph: np.ndarray):
         super().__init__()
@@ -49,16 +49,16 @@ class GraphUnit(nn.Cell):
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 
     def multiply_adds(self, x, out):
-        """Of one pass, given the shapes of input and output."""
+        """Multiply-adds of one pass, for these shapes of input and output."""
         return self.adjacency.shape[0] * prod(out) * x[3]
 
 
 class SubsetConv(nn.Cell):
-    """A 1x1 convolution of its own for each of K subsets, gated, plus what their channels share.
+    """A separate gated 1x1 convolution for each of K subsets, plus values shared by all channels.
 
-    One matrix product: weights and bias times the gate, and ones for what is shared, by the input,
-    ones and what is shared. Its gradients are products, too; those of sums of arrays that differ
-    in shape are reductions, which take a fifth of a training step on a CPU.
+    Computed as one matrix product: [gate * weight, gate * bias, 1] times [input, 1, shared]. So the
+    gradients are matrix products too. The gradient of a broadcast sum would be a reduction, which
+    takes a fifth of a training step on a CPU.
     """
 
     def __init__(self, in_channels: int, out_channels: int, num_subsets: int):
@@ -77,12 +77,12 @@ class SubsetConv(nn.Cell):
         return ops.bmm(ops.tile(weight.expand_dims(0), (n, 1, 1, 1)), x)
 
     def multiply_adds(self, x, out):
-        """Of one pass, given the shapes of input and output."""
+        """Multiply-adds of one pass, for these shapes of input and output."""
         return prod(out) * x[2]
 
 
 class TemporalUnit(nn.Cell):
-    """Branches over five frames, next and next but one; batch norm, ReLU."""
+    """Branches over five frames with dilations 1 and 2; batch norm, ReLU."""
 
     def __init__(self, num_channels: int, stride: int):
         super().__init__()
@@ -94,7 +94,7 @@ class TemporalUnit(nn.Cell):
 
 
 class CTRGCN(GraphNetwork):
-    """Edges refined for every channel, then four temporal branches."""
+    """Edges refined per channel, then four temporal branches."""
 
     bounds = {"base_channels": ">= 4"}  # a channel for each of four branches
 

@@ -1,4 +1,4 @@
-"""Layers of transformers: dense layers, layer norm, GELU. Dense layers start as PyTorch's do."""
+"""Layers of transformers: dense layers with PyTorch's initialisation, layer norm, GELU."""
 
 from math import prod
 
@@ -27,7 +27,7 @@ class Dense(nn.Cell):
         return out.reshape(*x.shape[:-1], out.shape[-1])
 
     def multiply_adds(self, _x, out):
-        """Of one pass, given the shapes of input and output."""
+        """Multiply-adds of one pass, for these shapes of input and output."""
         return prod(out) * self.weight.shape[1]
 
 
@@ -45,10 +45,10 @@ class LayerNorm(nn.Cell):
 
 
 def gelu(x):
-    """x times the normal distribution's share below x, exactly."""
+    """Exact GELU: x times the standard normal cumulative distribution at x."""
     return 0.5 * x * (1 + ops.erf(x * 2**-0.5))
 
 
 def uniform(fan_in: int) -> Uniform:
-    """Within 1 / sqrt(fan-in): PyTorch's initialisation of convolutions and dense layers."""
+    """Uniform within 1 / sqrt(fan-in): PyTorch's default for convolutions and dense layers."""
     return Uniform(fan_in**-0.5)

@@ -18,11 +18,11 @@ from flag3d_exp.skeletons.layout import Layout
 
 
 class GraphUnit(nn.Cell):
-    """Graph convolution over learned graphs, plus edges by channel and edges by joint, each gated.
+    """Graph convolution over learned graphs, plus gated edges by channel and gated edges by joint.
 
-    Both kinds are drawn from the mean over frames: by channel the tanh of how joints differ, by
-    joint the softmax of how alike they are. A gate has a value per graph, of which the published
-    network uses the first for all.
+    Both kinds of edges are computed from the mean over frames: by channel, the tanh of differences
+    between joints; by joint, the softmax of similarities. A gate has a value per graph; as in the
+    published network, the first value is used for all graphs.
     """
 
     def __init__(
@@ -67,21 +67,21 @@ class GraphUnit(nn.Cell):
         return by_channel, ops.softmax(self.product(source, target), -2)
 
     def dynamic_graph(self, x):
-        """(N, K * R, V, V): the edges drawn from x, gated, without the learned graphs."""
+        """(N, K * R, V, V): the gated edges computed from x, without the learned graphs."""
         by_channel, by_joint = self.drawn(x)
         edges = self.channel_gate[0] * by_channel + (self.joint_gate[0] * by_joint).expand_dims(2)
         return edges.reshape(x.shape[0], -1, *edges.shape[3:])
 
     def multiply_adds(self, x, _out):
-        """Of one pass, given the shapes of input and output."""
+        """Multiply-adds of one pass, for these shapes of input and output."""
         n, _, t, v = x
         return n * self.width * (t + 1) * v * v  # over edges, and of similarities
 
 
 class TemporalUnit(nn.Cell):
-    """ST-GCN++'s temporal unit, in which joints also receive the mean joint's features.
+    """ST-GCN++'s temporal unit; each joint also receives a share of the mean joint's features.
 
-    The published network has shares for 25 joints whatever the layout, and uses the first V.
+    The published network has shares for 25 joints for every layout and uses the first V.
     """
 
     def __init__(self, num_channels: int, stride: int, num_joints: int):

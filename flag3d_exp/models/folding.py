@@ -1,8 +1,8 @@
-"""Evaluation with every norm made part of the convolution before it, and weights laid out once.
+"""Fold batch norms into the preceding convolutions for evaluation, and tile weights only once.
 
-On a CPU, where every pass over memory counts, that saves the pass of the norm and the copies of the
-weights. A copy of the network is made in which other cells take the place of convolutions and
-norms, so training sees nothing of it.
+Inference on a CPU is limited by memory bandwidth. Folding saves the pass over memory for the norm
+and the copies of the weights. It replaces convolutions and norms in a copy of the network, so
+training is not affected.
 
 Sizes: N clips times persons, C channels, K neighbour subsets.
 """
@@ -19,11 +19,11 @@ from flag3d_exp.models.kernels import cpu, kernels
 from flag3d_exp.models.kernels.products import channel_product, repeated
 from flag3d_exp.models.layers import EPSILON, BatchNorm, Conv, SyncBatchNorm, set_child
 
-MAX_KEPT = 16  # copies of each weight, which take memory between the passes, too
+MAX_KEPT = 16  # copies of each weight, which stay in memory between passes
 
 
 class LaidOut(nn.Cell):
-    """A weight matrix (O, C), and copies of it for as many clips as a pass has."""
+    """A weight matrix (O, C) and its copies, one for each clip of a pass."""
 
     def __init__(self, shape: tuple[int, ...]):
         super().__init__()
@@ -31,12 +31,12 @@ class LaidOut(nn.Cell):
         self.copies = None
 
     def of(self, count):
-        """(count, O, C) if so many are kept, else (O, C)."""
+        """(count, O, C) if that many copies are kept, else (O, C)."""
         kept = self.copies is not None and self.copies.shape[0] == count
         return self.copies if kept else self.matrix
 
     def take(self, matrix: Any) -> None:
-        """Replace the weights; what is kept is out of date until `keep`."""
+        """Replace the weights; the copies are out of date until `keep` is called."""
         ops.assign(self.matrix, Tensor(matrix))
 
     def keep(self, count: int) -> None:
@@ -49,7 +49,7 @@ class LaidOut(nn.Cell):
 
 
 class FoldedConv(nn.Cell):
-    """A `Conv` whose weights are laid out, with the norm after it if there is one."""
+    """A `Conv` with tiled weights, including the norm after it if there is one."""
 
     def __init__(self, conv: Conv):
         super().__init__()
@@ -75,7 +75,7 @@ class FoldedConv(nn.Cell):
 
 
 class FoldedGraphConv(nn.Cell):
-    """A `GraphConv` whose weights are laid out, with the norm after it."""
+    """A `GraphConv` with tiled weights, including the norm after it."""
 
     def __init__(self, conv: GraphConv):
         super().__init__()
@@ -107,7 +107,7 @@ class FoldedGraphConv(nn.Cell):
 
 
 class ScaledConv(nn.Cell):
-    """A copy of any other convolution that leaves its bias to a norm, with that norm.
+    """A copy of another convolution whose bias a norm adds, including that norm.
 
     Its weight is (K * C, ...), its output (N, C, H, W).
     """
@@ -133,17 +133,17 @@ class ScaledConv(nn.Cell):
 
 
 class NoNorm(nn.Cell):
-    """What is left of a norm that is part of the convolution before it."""
+    """Identity in place of a norm that is folded into the convolution before it."""
 
     def construct(self, x, bias=None):
-        """x as it is."""
+        """x, unchanged."""
         return x
 
 
 class FoldedCopy:
-    """A copy of a model for evaluation.
+    """A folded copy of a model for evaluation.
 
-    Where nothing can be folded, it is the model itself: on other devices than a CPU, and in half
+    It is the model itself if nothing can be folded: on devices other than a CPU, and in half
     precision, which wraps the model's construct.
 
     Attributes:
@@ -173,7 +173,7 @@ class FoldedCopy:
         return copy
 
     def take_weights(self) -> None:
-        """Give the copy the weights that the model has now."""
+        """Update the copy with the model's current weights."""
         if self.network is self.model:
             return
         values = dict(self.model.parameters_and_names())
@@ -185,9 +185,9 @@ class FoldedCopy:
                 ops.assign(parameter, values[name])
 
     def keep_weights(self, num_inputs: int) -> None:
-        """Lay the weights of the copy out for passes of `num_inputs` clips times persons.
+        """Tile the copy's weights for passes of `num_inputs` clips times persons.
 
-        Passes of other sizes stay right, but lay them out themselves.
+        Passes of other sizes are correct too, but tile the weights each time.
         """
         if self.network is self.model or num_inputs > MAX_KEPT:
             return
@@ -197,16 +197,16 @@ class FoldedCopy:
 
 
 def is_pair(cell: Any) -> bool:
-    """Whether the cell's `norm` is one of ours and only follows its `conv`, as its class says."""
+    """Whether the cell's `norm` is a `BatchNorm` directly after its `conv`, as its class states."""
     follows = getattr(cell, "norm_follows_conv", False)
     return follows and isinstance(cell.norm, (BatchNorm, SyncBatchNorm))
 
 
 def folded_cell(conv: Any, copied: nn.Cell, norm: Any) -> Any:
-    """What takes the place of a convolution and of the norm after it.
+    """The cell that replaces a convolution and the norm after it.
 
     Args:
-        copied: the same convolution of the copy.
+        copied: the same convolution in the copy.
     """
     if isinstance(conv, Conv):
         return FoldedConv(conv)
@@ -216,12 +216,12 @@ def folded_cell(conv: Any, copied: nn.Cell, norm: Any) -> Any:
 
 
 def child(cell: Any, name: str) -> Any:
-    """The cell within another by its name."""
+    """The child cell with this name."""
     return cell[int(name)] if isinstance(cell, nn.CellList) else getattr(cell, name)
 
 
 def _to_fold(model: nn.Cell) -> Iterator[tuple[Any, str]]:
-    """Convolutions that can be folded: the cell that holds them, and under which name."""
+    """(parent cell, name) of each convolution that can be folded."""
     for _, cell in model.cells_and_names():
         for name, found in cell.name_cells().items():
             if type(found) is Conv or (is_pair(cell) and name == "conv"):
@@ -231,7 +231,7 @@ def _to_fold(model: nn.Cell) -> Iterator[tuple[Any, str]]:
 def scale_and_shift(
     norm: BatchNorm | None, bias: Any, num_channels: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(C,) and (C,): what a convolution's channels are multiplied with, then what is added.
+    """(C,) factors and (C,) shifts of a convolution's channels that have the effect of the norm.
 
     Args:
         bias: (C,) of the convolution, or None.

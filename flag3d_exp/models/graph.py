@@ -1,4 +1,4 @@
-"""The network that the graph models configure, and the layers that they share.
+"""The common network of graph models, and the layers that they share.
 
 Sizes: N clips, M persons, C channels, T frames, V joints, K neighbour subsets. Between the input
 norm and the output, N counts clips times persons.
@@ -19,8 +19,8 @@ from flag3d_exp.skeletons.layout import Layout, load_layout
 class GraphNetwork(nn.Cell):
     """keypoints (N, M, T, V, C) -> features (N, M, C', T', V).
 
-    A batch norm of the keypoints, then blocks of a graph unit and a temporal unit each. A model
-    inherits from it and says in `units` which ones.
+    A batch norm of the keypoints, then blocks of a graph unit and a temporal unit. Models inherit
+    from this class and define these units in `units`.
 
     Args:
         layout: name or YAML file of the joints' layout.
@@ -73,11 +73,11 @@ class GraphNetwork(nn.Cell):
 
 
 class GraphConv(nn.Cell):
-    """Sum over the neighbour subsets of a 1x1 convolution each, before a batch norm.
+    """Sum over the neighbour subsets of a graph product and a 1x1 convolution, before a batch norm.
 
     Args:
-        spread_bias: add each subset's bias before its graph product, so that the adjacency
-            weighs it (ST-GCN). Otherwise the norm takes the biases: see `channel_bias`.
+        spread_bias: add each subset's bias before its graph product, so that it is multiplied by
+            the adjacency (ST-GCN). Otherwise the norm adds the biases: see `channel_bias`.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class GraphConv(nn.Cell):
         return x + spread_over(ops.matmul(self.subset_biases().T, adjacency.sum(-2)), t)
 
     def matrix(self):
-        """(C', K * C): the subsets' weights side by side."""
+        """(C', K * C): the concatenated weights of the subsets."""
         k, c = self.num_subsets, self.weight.shape[1]
         return self.weight.reshape(k, -1, c).transpose(1, 0, 2).reshape(-1, k * c)
 
@@ -116,19 +116,19 @@ class GraphConv(nn.Cell):
         return self.bias.reshape(self.num_subsets, -1)
 
     def channel_bias(self):
-        """(C',) or None: what the norm adds to each channel, whatever the adjacency."""
+        """(C',) or None: the bias that the norm adds; it does not depend on the adjacency."""
         return None if self.spread_bias else self.subset_biases().sum(0)
 
     def multiply_adds(self, x, out):
-        """Of one pass, given the shapes of input and output."""
+        """Multiply-adds of one pass, for these shapes of input and output."""
         return self.num_subsets * (prod(x) * x[3] + prod(out) * x[1])
 
 
 class Block(nn.Cell):
-    """Graph unit, then temporal unit, plus the input; (N, C, T, V) in and out.
+    """Graph unit, then temporal unit, plus a residual; (N, C, T, V) in and out.
 
-    The first block of a network has no residual. The residual is a strided 1x1 convolution where
-    the shape changes.
+    The first block of a network has no residual. If the shape changes, the residual is a strided
+    1x1 convolution.
     """
 
     def __init__(
@@ -156,9 +156,9 @@ class Block(nn.Cell):
 
 
 class KeypointNorm(nn.Cell):
-    """Batch norm of every coordinate over clips and frames; persons become clips.
+    """Batch norm of every joint's coordinates over clips and frames; persons become clips.
 
-    (N, M, T, V, C) -> (N * M, C, T, V). With `num_persons` above 1, each person has its own.
+    (N, M, T, V, C) -> (N * M, C, T, V). With `num_persons` above 1, each person has its own norm.
     """
 
     def __init__(self, num_joints: int, num_channels: int, num_persons: int = 1):
@@ -206,7 +206,7 @@ def block_channels(
     The blocks `widen_at`, counted from 1, double the channels and halve the frames.
 
     Raises:
-        UserError: there would be no block, or none of its channels.
+        UserError: a number is below 1.
     """
     for name, value in (("base_channels", base_channels), ("num_blocks", num_blocks)):
         if value < 1:

@@ -9,15 +9,15 @@ from flag3d_exp.errors import UserError
 from flag3d_exp.models.kernels import kernels
 from flag3d_exp.skeletons.layout import Layout
 
-MIN_SCORE = 1e-3  # less certain joints draw nothing
+MIN_SCORE = 1e-3  # joints with lower scores are not drawn
 
 
 class Heatmaps(nn.Cell):
     """keypoints (N, M, T, V, 3) of x, y in heatmap pixels and score -> heatmaps (N * T, V, S, S).
 
-    A joint is a Gaussian as high as its score; a limb is the Gaussian of the distance to the
-    segment, as high as the lower of the two scores. Both are cut off at the whole pixels within
-    three sigma. Persons are joined by the maximum.
+    A joint is a Gaussian with its score as height. A limb is a Gaussian of the distance to the
+    segment, with the lower of its two scores as height. Both are cut off at whole pixels within
+    three sigma. Persons are merged by the maximum.
 
     Args:
         limbs: draw the layout's limbs instead of its joints.
@@ -57,7 +57,7 @@ class Heatmaps(nn.Cell):
         return joined.reshape(n * t, self.num_maps, size, size)
 
     def joint_maps(self, keypoints, size):
-        """(N, M, T, V, S, S) heatmaps of joints; a Gaussian is a product of one row and column."""
+        """(N, M, T, V, S, S) heatmaps of joints; each is the outer product of row and column."""
         x, y, score = ops.unbind(keypoints, -1)
         across = self.gaussian(x, size) * drawn(score).expand_dims(-1)  # (N, M, T, V, S)
         return self.outer_product(self.gaussian(y, size), across)
@@ -102,5 +102,5 @@ class Heatmaps(nn.Cell):
 
 
 def drawn(score):
-    """Scores, with those too low to be drawn set to 0."""
+    """Scores, with those below `MIN_SCORE` set to 0."""
     return ops.where(score < MIN_SCORE, ops.zeros_like(score), score)

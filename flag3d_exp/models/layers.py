@@ -1,4 +1,4 @@
-"""Layers that several models share, as papers define them; models/kernels/ computes them.
+"""Layers that several models share; models/kernels/ has their implementations.
 
 Sizes: N clips, M persons, C channels, T frames, V joints, K neighbour subsets. Images are
 (N, C, H, W); in graph models H is the frame and W the joint, and N counts clips times persons.
@@ -24,7 +24,7 @@ class Conv(nn.Cell):
 
     Args:
         init: of the weight; None: Kaiming normal by fan-out.
-        add_bias: False where a batch norm follows, which takes the bias instead (see `BatchNorm`).
+        add_bias: False if a batch norm follows, which adds the bias instead (see `BatchNorm`).
     """
 
     def __init__(
@@ -55,21 +55,21 @@ class Conv(nn.Cell):
         return self.bias
 
     def multiply_adds(self, _x, out):
-        """Of one pass, given the shapes of input and output."""
+        """Multiply-adds of one pass, for these shapes of input and output."""
         return prod(out) * self.weight.size // self.weight.shape[0]
 
 
 class BatchNorm(nn.Cell):
     """Batch norm of (N, C, H, W) per channel.
 
-    A convolution before it leaves its bias to the norm: in training the bias cancels in the output
-    and only the running mean sees it, which saves a pass over memory.
+    The norm adds the bias of the convolution before it, which saves a pass over memory: in training
+    the bias cancels in the output, and only the running mean sees it.
 
-    Not `nn.BatchNorm2d`, whose parameters `gamma` and `beta` MindSpore's optimizers leave out of
-    weight decay by name. The running variance is the unbiased one, as in PyTorch.
+    Used instead of `nn.BatchNorm2d`, because MindSpore's optimizers exclude parameters with the
+    names `gamma` and `beta` from weight decay. The running variance is unbiased, as in PyTorch.
 
     Args:
-        scale: what `weight` starts from.
+        scale: initial value of `weight`.
     """
 
     def __init__(self, num_channels: int, scale: float = 1.0):
@@ -99,10 +99,10 @@ class BatchNorm(nn.Cell):
 
 
 class SyncBatchNorm(nn.Cell):
-    """Batch norm over the batches of all ranks, whose sizes must be equal; made from a `BatchNorm`.
+    """Batch norm over the batches of all ranks, which must have equal sizes.
 
     Args:
-        norm: gives its parameters.
+        norm: the `BatchNorm` to replace; its parameters are used.
         world: number of ranks.
     """
 
@@ -160,7 +160,7 @@ class ConvNorm(nn.Cell):
 
 
 class Mean(nn.Cell):
-    """Mean of (N, C, H, W) over `axes`, one of (2,), (3,) and (2, 3), which are left out."""
+    """Mean of (N, C, H, W) over `axes`, one of (2,), (3,) and (2, 3), which are removed."""
 
     def __init__(self, axes: tuple[int, ...]):
         super().__init__()
@@ -172,14 +172,14 @@ class Mean(nn.Cell):
 
 
 def synchronise(model: nn.Cell, world: int) -> None:
-    """Make every batch norm of the model use the statistics of all ranks' batches."""
+    """Replace every batch norm of the model by one over the batches of all ranks."""
     replace_cells(model, {BatchNorm: lambda norm: SyncBatchNorm(norm, world)})
 
 
 def replace_cells(model: nn.Cell, makers: dict[type, Callable[[Any], nn.Cell]]) -> None:
-    """Put another cell in the place of each cell in the model whose class is in `makers`.
+    """Replace each cell of the model whose class is in `makers`.
 
-    Parameters keep their names; new ones are named after their place.
+    Parameters keep their names; new ones are named by their position in the model.
     """
     names = {id(p): p.name for p in model.get_parameters()}
     for parent in [cell for _, cell in model.cells_and_names()]:
@@ -192,7 +192,7 @@ def replace_cells(model: nn.Cell, makers: dict[type, Callable[[Any], nn.Cell]]) 
 
 
 def set_child(parent: Any, name: str, cell: nn.Cell) -> None:
-    """Put a cell in the place of the parent's cell of this name."""
+    """Replace the parent's child cell of this name."""
     if isinstance(parent, nn.CellList):
         parent[int(name)] = cell
     else:
@@ -200,12 +200,12 @@ def set_child(parent: Any, name: str, cell: nn.Cell) -> None:
 
 
 def tanh(x):
-    """Hyperbolic tangent. MindSpore's own is off by up to 1e-4 on a CPU."""
+    """Hyperbolic tangent. MindSpore's own has errors of up to 1e-4 on a CPU."""
     return 2 * ops.sigmoid(2 * x) - 1
 
 
 def stacked_init(widths: Sequence[int], in_channels: int) -> Tensor:
-    """(sum of widths, C, 1, 1): weights of convolutions that are computed as one, side by side.
+    """(sum of widths, C, 1, 1): concatenated weights of convolutions that are computed as one.
 
     Kaiming normal by the fan-out of each.
     """

@@ -32,7 +32,7 @@ class ScaleConv(nn.Cell):
         return ops.relu(self.conv(graph_product(x, edges)))
 
     def multiply_adds(self, x, _out):
-        """Of one pass, given the shapes of input and output."""
+        """Multiply-adds of one pass, for these shapes of input and output."""
         return self.adjacency.shape[0] * prod(x) * x[3]
 
 
@@ -62,7 +62,7 @@ class WindowUnit(nn.Cell):
         super().__init__()
         width = out_channels if in_channels == 3 else in_channels
         self.scales = ScaleConv(in_channels, width, graphs)
-        # The fan-out of the published (1, W, 1) kernel, which is a 1x1 one here.
+        # Use the fan-out of the published (1, W, 1) kernel, which is a 1x1 kernel here.
         init = Normal((2 / (window * out_channels)) ** 0.5)
         self.collapse = ConvNorm(window * width, out_channels, init=init)
         self.window, self.stride = window, stride
@@ -80,7 +80,7 @@ class WindowUnit(nn.Cell):
 
 
 class Stage(nn.Cell):
-    """Sum of the spatial-then-temporal path and of one windowed path per window size."""
+    """Sum of a spatial-then-temporal path and one windowed path per window size."""
 
     def __init__(
         self,
@@ -115,8 +115,9 @@ class MSG3D(nn.Cell):
 
     Args:
         layout: name or YAML file of the joints' layout.
-        num_stages: each after the first doubles the channels and halves the frames.
-        num_scales, num_window_scales: hop distances of the two kinds of path, 0 included.
+        num_stages: each stage after the first doubles the channels and halves the frames.
+        num_scales, num_window_scales: numbers of hop distances, including 0, of the spatial and
+            the windowed paths.
         window_sizes: frames of each windowed path; odd.
         dropout: share of the features that the head drops in training.
 

@@ -33,7 +33,7 @@ class Bottleneck(nn.Cell):
         self.temporal_stride = temporal_stride
 
     def construct(self, x, num_frames):
-        """num_frames: of the input; the output has ceil(num_frames / temporal_stride)."""
+        """num_frames: of the input; the output has ceil(num_frames / temporal_stride) frames."""
         out = every_nth_frame(self.narrow(x, num_frames), num_frames, self.temporal_stride)
         x = every_nth_frame(x, num_frames, self.temporal_stride)
         num_frames = (num_frames - 1) // self.temporal_stride + 1

@@ -1,9 +1,9 @@
 """ProtoGCN: Revealing Key Details to See Differences: A Novel Prototypical Perspective for
 Skeleton-based Action Recognition (CVPR 2025, arXiv 2411.18941).
 
-A wide DG-STGCN. In training, the edges that its last block draws are rebuilt from learned
-prototypes, and a contrastive loss holds what is rebuilt to the mean of its class. Predictions
-depend on neither.
+A wide DG-STGCN. In training, the input-dependent edges of its last block are reconstructed from
+learned prototypes, and a contrastive loss pulls the reconstruction towards the mean of its class.
+Predictions use neither.
 
 Sizes: N clips, M persons, T frames, V joints, C channels, P prototypes, K classes.
 """
@@ -20,8 +20,8 @@ from flag3d_exp.models.dense import Dense, uniform
 from flag3d_exp.models.dgstgcn import DGSTGCN
 from flag3d_exp.models.layers import Conv, ConvNorm
 
-PROJECTION = 256  # numbers that describe a clip to the contrastive loss
-MOMENTUM = 0.9  # of a class's mean
+PROJECTION = 256  # size of a clip's vector in the contrastive loss
+MOMENTUM = 0.9  # of the class means
 TEMPERATURE = 0.125
 TINY = 1e-12  # added to lengths that are divided by
 
@@ -30,11 +30,10 @@ class ProtoGCN(DGSTGCN):
     """Learned graphs with edges by channel and by joint, then temporal branches.
 
     Args:
-        num_prototypes: prototypes P that the drawn edges are rebuilt from; published are 400 for
-            joints, 100 for bones.
-        contrastive_weight: of the contrastive loss; published are 0.2 for joints, 0.3 for bones,
-            0.1 for k-bones. With 0 there is no prototype and no such loss.
-        prototype_dropout: share of the rebuilt edges that training drops.
+        num_prototypes: number of prototypes P; published: 400 for joints, 100 for bones.
+        contrastive_weight: of the contrastive loss; published: 0.2 for joints, 0.3 for bones, 0.1
+            for k-bones. With 0 there are no prototypes and there is no such loss.
+        prototype_dropout: share of the reconstructed edges that training drops.
 
     The other settings are those of `DGSTGCN`.
     """
@@ -93,7 +92,7 @@ class ProtoGCN(DGSTGCN):
         return ContrastiveLoss(self.num_joints**2, num_classes, self.contrastive_weight)
 
     def chance(self, shape: Sequence[int], rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """`prototype_mask` (N, C, V * V): which of the rebuilt edges are kept, scaled."""
+        """`prototype_mask` (N, C, V * V): scaled dropout mask of the reconstructed edges."""
         if self.prototypes is None or self.prototype_dropout == 0:
             return {}
         size = (shape[0], self.graph_channels, self.num_joints**2)
@@ -101,7 +100,7 @@ class ProtoGCN(DGSTGCN):
         return {"prototype_mask": keep / np.float32(1 - self.prototype_dropout)}
 
     def construct_with_evidence(self, keypoints, prototype_mask=None):
-        """Features, and the rebuilt edges (N, V * V)."""
+        """Features, and the reconstructed edges (N, V * V)."""
         before = x = self.norm(keypoints)  # (N * M, C, T, V)
         for block in self.blocks:
             before, x = x, block(x)
@@ -112,7 +111,7 @@ class ProtoGCN(DGSTGCN):
 
 
 class Prototypes(nn.Cell):
-    """Edges (N, C, V * V), rebuilt from P prototypes by likeness -> one number each (N, V * V)."""
+    """Reconstruct edges (N, C, V * V) from P prototypes by similarity, as one number (N, V * V)."""
 
     def __init__(self, num_channels: int, num_prototypes: int):
         super().__init__()
@@ -130,13 +129,13 @@ class Prototypes(nn.Cell):
 
 
 class ContrastiveLoss(nn.Cell):
-    """How little a clip is like the running mean of its class, and how much like those of others.
+    """Contrastive loss of clips with the running means of their own and of other classes.
 
-    The means take in clips that are classified rightly, before the loss is computed; its gradient
-    goes through a clip's share in the mean, too.
+    Correctly classified clips update the means before the loss is computed. The gradient also flows
+    through a clip's share in the mean.
 
     Args:
-        weight: what the loss is multiplied with.
+        weight: factor on the loss.
     """
 
     def __init__(self, num_features: int, num_classes: int, weight: float):
@@ -147,7 +146,7 @@ class ContrastiveLoss(nn.Cell):
         self.num_classes, self.weight = num_classes, weight
 
     def construct(self, features, logits, labels, *_mixed):
-        """features (N, F), logits (N, K), labels (N,), of mixed clips the first -> the loss."""
+        """features (N, F), logits (N, K), labels (N,) (the first of mixed clips) -> the loss."""
         z = self.projection(features.astype(ms.float32))  # (N, 256)
         one, zero = Tensor(1.0, ms.float32), Tensor(0.0, ms.float32)
         target = ops.one_hot(labels, self.num_classes, one, zero)  # (N, K)
@@ -164,5 +163,5 @@ class ContrastiveLoss(nn.Cell):
 
 
 def lengths(x, axis):
-    """L2 norms along an axis, which is kept."""
+    """L2 norms along an axis, which is kept with size 1."""
     return ops.sqrt((x * x).sum(axis, keepdims=True)) + TINY

@@ -1,9 +1,9 @@
-"""Parts of the names that tensors have in published weight files, which several networks share.
+"""Rules for tensor names in published weight files, which several networks share.
 
-A network says in its attribute `published` how its parameters are called in PYSKL, the reference
-whose trained weights are public: patterns and what they become, one after the other.
-`{0,1,2}` in a name that has been rewritten stands for several tensors that we hold as one, joined
-along the first axis, and `<3>` for a number that counts from 1 there.
+A network's attribute `published` maps its parameter names to those of PYSKL, whose trained weights
+are public: a list of patterns and replacements, applied in order. In a rewritten name, `{0,1,2}`
+means several tensors, which are concatenated along the first axis, and `<3>` means a number that
+PYSKL counts from 1.
 """
 
 Rules = tuple[tuple[str, str], ...]

@@ -16,12 +16,12 @@ from flag3d_exp.errors import UserError
 class Reconstructor(nn.Cell):
     """keypoints (N, M, T, V, C) -> coordinates (N, M, T, V, D).
 
-    A parameter of the backbone is called as in the backbone alone, one of the head `head.<name>`.
+    Parameters of the backbone keep their names; those of the head are `head.<name>`.
 
     Args:
-        backbone: returns features of joints, or of persons as a whole. It may have a method
-            `chance(clip shape, rng) -> arrays` for what it draws in training, arguments after the
-            keypoints.
+        backbone: returns features of joints, or of whole persons. It may have a method
+            `chance(clip shape, rng) -> arrays` that draws random arrays for training, which are
+            passed after the keypoints.
         shape: (1, M, T, V, C) of one clip.
         num_coordinates: D.
 
@@ -44,18 +44,17 @@ class Reconstructor(nn.Cell):
         self.head.update_parameters_name("head.")
 
     def construct(self, keypoints, *drawn):
-        """keypoints (N, M, T, V, C); drawn: what `backbone.chance` drew."""
+        """keypoints (N, M, T, V, C); drawn: the arrays from `backbone.chance`."""
         predicted = self.head(self.backbone(keypoints, *drawn))
         return ops.narrow(predicted, 2, 0, keypoints.shape[2])
 
 
 class PlaceHead(nn.Cell):
-    """One dense layer, which unfolds features into coordinates.
+    """One dense layer from features to coordinates.
 
     Args:
-        ratio: frames that one frame of features becomes.
-        place_size: coordinates that one place of features has in a frame: those of one joint, or of
-            all.
+        ratio: output frames per frame of features.
+        place_size: coordinates per frame for one position of the features: of one joint, or of all.
         num_coordinates: D.
     """
 
@@ -74,5 +73,5 @@ class PlaceHead(nn.Cell):
         return x.reshape(n, m, t * self.ratio, -1, self.num_coordinates)
 
     def multiply_adds(self, x, _out):
-        """Of one pass, given the shapes of input and output."""
+        """Multiply-adds of one pass, for these shapes of input and output."""
         return x[0] * x[1] * x[3] * x[4] * self.weight.size

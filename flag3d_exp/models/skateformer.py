@@ -1,8 +1,8 @@
 """SkateFormer: Skeletal-Temporal Transformer for Human Action Recognition (ECCV 2024, arXiv
 2403.09508).
 
-The joints of all persons lie side by side. Each block shares its channels out among a graph
-convolution, a convolution over time and four attentions, each within windows of its own.
+The joints of all persons are concatenated. Each block divides its channels among a graph
+convolution, a temporal convolution and four attentions with different windows.
 
 Sizes: N clips, M persons, T frames, V joints of all persons, C channels.
 """
@@ -21,11 +21,11 @@ from flag3d_exp.models.layers import ConvNorm
 from flag3d_exp.skeletons.layout import load_layout
 
 KERNEL = 7  # frames of convolutions over time
-NUM_GROUPS = 8  # of the channels of convolutions
+NUM_GROUPS = 8  # channel groups of convolutions
 NUM_HEADS = 4  # of each attention
 STEM = (6, 9)  # channels
-# Joints limb by limb, so that consecutive ones belong together, and how many make a window:
-# of consecutive ones and of strided ones.
+# Joints ordered by limb, so that consecutive joints belong together, and the numbers of joints in
+# a window: of consecutive joints and of strided joints.
 LIMBS: dict[str, tuple[tuple[int, ...], tuple[int, int]]] = {
     "nturgb+d": (  # arms, legs, shoulders, trunk and head; without the spine at the shoulders
         (6, 7, 21, 22, 10, 11, 23, 24, 12, 13, 14, 15, 16, 17, 18, 19, 4, 8, 5, 9, 1, 2, 0, 3),
@@ -44,18 +44,18 @@ class SkateFormer(nn.Cell):
         num_channels: of the stream.
         num_persons: M.
         time_channel: the last channel of the keypoints is the time of the frame, from -1 to 1;
-            else frames are taken for evenly spread over the recording.
+            otherwise frames are assumed to be evenly spread over the recording.
         clip_len: frames of a clip T.
-        joint_order: joints to use, limb by limb; None: those known for the layout, or all.
-        window_joints: joints of a window, of consecutive ones and of strided ones, which divide the
-            number of joints; None: those known for the layout, or what divides it.
+        joint_order: joints to use, ordered by limb; None: the layout's known order, or all joints.
+        window_joints: numbers of consecutive and of strided joints in a window, which must divide
+            the number of joints; None: the layout's known numbers, or suitable divisors.
         window_frames: frames of a window.
-        stage_channels: channels of each stage; all but the first halve the frames.
+        stage_channels: channels of each stage; all stages except the first halve the frames.
         stage_blocks: blocks of each stage.
-        mlp_ratio: how much wider than a block its dense layers are.
-        attention_dropout: share of the pairs that attentions drop in training.
-        drop_path: probability of leaving the last block's branches out in training; those before
-            have less, in proportion.
+        mlp_ratio: width of a block's dense layers, relative to the block.
+        attention_dropout: share of the token pairs that attentions drop in training.
+        drop_path: probability of dropping the last block's branches in training; it grows linearly
+            from block to block.
         dropout: share of the features that the head drops in training.
 
     Attributes:
@@ -141,7 +141,7 @@ class SkateFormer(nn.Cell):
         self.features, self.dropout = stage_channels[-1], dropout
 
     def construct(self, keypoints, *masks):
-        """masks: what `chance` draws."""
+        """masks: the arrays from `chance`."""
         n, m, t, _, c = keypoints.shape
         if self.time_channel and c > self.num_channels:
             times = keypoints[:, 0, :, 0, c - 1 :]  # (N, T, 1)
@@ -162,12 +162,12 @@ class SkateFormer(nn.Cell):
         return x.transpose(0, 3, 1, 2).expand_dims(1)
 
     def time_code(self, times):
-        """(N, T, 1) -> (N, T, C): sines and cosines in turns."""
+        """(N, T, 1) -> (N, T, C): alternating sines and cosines."""
         angles = times * self.frequencies
         return ops.stack([ops.sin(angles), ops.cos(angles)], -1).reshape(*times.shape[:2], -1)
 
     def of_block(self, masks, number):
-        """Scales (N, 2) of a block's branches and masks of its attentions; None where not drawn."""
+        """Scales (N, 2) of a block's branches and masks of its attentions; None if not drawn."""
         paths, pairs = None, None
         if len(masks) > 0 and self.drop_path > 0:
             paths = masks[0][:, 2 * number : 2 * number + 2]
@@ -178,7 +178,7 @@ class SkateFormer(nn.Cell):
         return paths, pairs
 
     def chance(self, shape: Sequence[int], rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """`paths` (N, 2 * blocks), 0 where a branch is left out, and which pairs are kept."""
+        """`paths` (N, 2 * blocks), 0 for dropped branches, and masks of the pairs to keep."""
         drawn = {}
         count, frames = shape[0], shape[2]
         if self.drop_path > 0:
@@ -199,7 +199,7 @@ class SkateFormer(nn.Cell):
         return drawn
 
     def multiply_adds(self, _x, _out):
-        """None of its own: the embedding is multiplied number by number."""
+        """0: the embedding is an element-wise product."""
         return 0
 
 
@@ -239,7 +239,7 @@ class Block(nn.Cell):
         self.product = ops.BatchMatMul(transpose_b=True)
 
     def construct(self, x, paths=None, pairs=None):
-        """paths (N, 2): what each branch is multiplied with; pairs: of `Attention`, for each."""
+        """paths (N, 2): factors on the branches; pairs: the mask of each `Attention`."""
         if self.downsample is not None:
             x = self.downsample(x.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
         for_joints, for_frames, *rest = ops.split(self.mapping(self.norm_1(x)), self.shares, 3)
@@ -251,7 +251,7 @@ class Block(nn.Cell):
         return x + scaled(dense, paths, 1)
 
     def over_joints(self, x):
-        """The graph convolution: each group of channels has a matrix of joints."""
+        """The graph convolution: each group of channels has a (V, V) matrix."""
         n, t, v, c = x.shape
         width = c // NUM_GROUPS
         x = x.reshape(n * t, v, NUM_GROUPS, width).transpose(2, 0, 3, 1)  # (G, N * T, C / G, V)
@@ -260,7 +260,7 @@ class Block(nn.Cell):
         return x.reshape(n, t, v, c)
 
     def multiply_adds(self, x, _out):
-        """Of the graph convolution; layers count the rest."""
+        """Multiply-adds of the graph convolution; layers count the rest."""
         frames = x[1] if self.downsample is None else x[1] // 2
         return x[0] * frames * x[2] ** 2 * self.shares[0]
 
@@ -268,7 +268,8 @@ class Block(nn.Cell):
 class GroupedFrames(nn.Cell):
     """Convolution over frames of (N, T, V, C), in groups of channels.
 
-    One matrix product of the frames that it sees, with zeros for what is of other groups.
+    Computed as one matrix product with the frames under the kernel; weights between different
+    groups are zero.
     """
 
     def __init__(self, num_channels: int):
@@ -294,7 +295,7 @@ class GroupedFrames(nn.Cell):
         return ops.bias_add(out, self.bias).reshape(n, t, v, c)
 
     def multiply_adds(self, _x, out):
-        """Of a grouped convolution, without the zeros."""
+        """Multiply-adds of a grouped convolution, without the zeros."""
         return out[0] * out[1] * out[2] * self.weight.size
 
 
@@ -306,19 +307,19 @@ def scaled(x, paths, number):
 
 
 def kept_pairs(shape: Sequence[int], probability: float, rng: np.random.Generator) -> np.ndarray:
-    """Bools of a shape, false with a probability in steps of 1 / 256: a byte is drawn for each."""
+    """Random bools, false with `probability`, rounded to 1 / 256: one byte is drawn for each."""
     drawn = np.frombuffer(rng.bytes(int(np.prod(shape))), np.uint8)
     return (drawn >= round(256 * probability)).reshape(shape)
 
 
 def frequencies(num_channels: int) -> np.ndarray:
-    """(C / 2,) of the time code, from 1 to 1 / 10,000."""
+    """(C / 2,) frequencies of the time code, from 1 to 1 / 10,000."""
     pairs = np.arange(num_channels // 2)
     return (10000.0 ** (-2 * pairs / num_channels)).astype(np.float32)
 
 
 def evenly_spread(num_frames: int) -> np.ndarray:
-    """(T,) times of frames that are taken for a whole recording."""
+    """(T,) times of frames that are evenly spread over a recording."""
     return (2 * np.arange(num_frames) / num_frames - 1).astype(np.float32)
 
 
@@ -328,10 +329,10 @@ def joints_of(
     window_joints: Sequence[int] | None,
     num_persons: int,
 ) -> tuple[tuple[int, ...], tuple[int, int]]:
-    """The joints in order, and how many make a window of consecutive and of strided ones.
+    """The joints in order, and the numbers of consecutive and of strided joints in a window.
 
     Raises:
-        UserError: a joint is not known, or the joints do not divide into windows.
+        UserError: a joint is unknown, or the joints can't be divided into windows.
     """
     skeleton = load_layout(layout)
     order, sizes = LIMBS.get(layout, (tuple(range(skeleton.num_joints)), None))

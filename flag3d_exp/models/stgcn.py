@@ -13,7 +13,7 @@ from flag3d_exp.skeletons.layout import Layout, adjacency
 
 
 class GraphUnit(nn.Cell):
-    """Graph convolution whose edges each have a learned importance."""
+    """Graph convolution with a learned importance of each edge."""
 
     norm_follows_conv = True  # see folding.py
 
@@ -28,12 +28,12 @@ class GraphUnit(nn.Cell):
         return ops.relu(self.norm(self.conv(x, self.adjacency * self.importance)))
 
     def multiply_adds(self, _x, _out):
-        """None of its own: `conv` counts the products with the edges, too."""
+        """0: `conv` also counts the products with the edges."""
         return 0
 
 
 class STGCN(GraphNetwork):
-    """Importance-weighted edges, then nine frames."""
+    """Importance-weighted edges, then a temporal convolution over nine frames."""
 
     norm_per_person = False
 

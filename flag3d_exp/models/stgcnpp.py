@@ -32,7 +32,7 @@ class GraphUnit(nn.Cell):
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 
     def multiply_adds(self, _x, _out):
-        """None of its own: `conv` counts the products with the edges, too."""
+        """0: `conv` also counts the products with the edges."""
         return 0
 
 

@@ -1,4 +1,4 @@
-"""What a network is made of: layers, output shapes, parameters and multiply-adds for one clip."""
+"""Summary of a network: layers, output shapes, parameters and multiply-adds for one clip."""
 
 import math
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from mindspore import Tensor, nn
 
 @dataclass(frozen=True)
 class Layer:
-    """One cell: its name and class, the shape it puts out, and all that is in it.
+    """A cell: its name, class and output shape, and the totals of the cells within it.
 
     Args:
-        num_parameters: trainable ones.
-        multiply_adds: of the matrix products and convolutions of its layers; None where a layer has
-            weights and nothing says how it uses them. What a cell computes without a layer, such
-            as `ops.matmul` of two inputs, is counted only if the cell has a `multiply_adds` itself.
+        num_parameters: number of trainable parameters.
+        multiply_adds: of matrix products and convolutions in layers; None if a layer has weights
+            whose use is unknown. Computations outside of layers, such as `ops.matmul` of two
+            inputs, are counted only if the cell has a method `multiply_adds`.
     """
 
     name: str
@@ -25,16 +25,16 @@ class Layer:
     multiply_adds: int | None
 
 
-# Multiply-adds of MindSpore's own layers by their input's and output's number of values.
+# MindSpore's own layers, by whether multiply-adds are per value of the input or of the output.
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.Conv1dTranspose, nn.Conv2dTranspose, nn.Conv3dTranspose)
 
 
 def layers(model: nn.Cell, clip_shape: tuple[int, ...], depth: int) -> list[Layer]:
-    """The network itself (named ""), and its cells down to `depth` names deep, in order of use.
+    """The network (named ""), and its cells down to `depth` levels, in order of execution.
 
     Args:
-        clip_shape: (N, M, T, V, C) of the keypoints put through the network.
+        clip_shape: (N, M, T, V, C) of the input keypoints.
     """
     model.set_train(False)
     cells = {name: cell for name, cell in model.cells_and_names() if name}
@@ -48,7 +48,7 @@ def layers(model: nn.Cell, clip_shape: tuple[int, ...], depth: int) -> list[Laye
     for hook in hooks:
         hook.remove()
     counting = [name for name, cell in cells.items() if hasattr(cell, "multiply_adds")]
-    for name in work:  # a cell that counts its own work counts what it does with weights within
+    for name in work:  # a cell's own count includes the weights within it
         if work[name] is None and name.startswith(tuple(f"{outer}." for outer in counting)):
             work[name] = 0
     found = [
@@ -78,11 +78,11 @@ def _recorder(name: str, shapes: dict[str, tuple[int, ...]], work: dict[str, int
 
 
 def _multiply_adds(cell: nn.Cell, x: tuple[int, ...], out: tuple[int, ...]) -> int | None:
-    """Of the cell itself, without those in it; None if it has weights of an unknown use."""
+    """Multiply-adds of the cell without its children; None if the use of its weights is unknown."""
     if hasattr(cell, "multiply_adds"):
         return cell.multiply_adds(x, out)
     weights = [p for p in cell.parameters_and_names(expand=False) if p[1].ndim > 1]
-    if not weights or isinstance(cell, nn.Embedding):  # scales and biases multiply no matrices
+    if not weights or isinstance(cell, nn.Embedding):  # only scales and biases, no matrix products
         return 0
     if isinstance(cell, nn.Dense):
         return math.prod(out) * cell.in_channels
@@ -93,7 +93,7 @@ def _multiply_adds(cell: nn.Cell, x: tuple[int, ...], out: tuple[int, ...]) -> i
 
 
 def _order(name: str, shapes: dict[str, tuple[int, ...]]) -> int:
-    """A cell ends after those in it; it is listed before them, where the first of them ends."""
+    """Sort key: a cell is recorded after its children, but is listed before the first of them."""
     return next(
         (at for at, other in enumerate(shapes) if other == name or other.startswith(f"{name}.")), -1
     )

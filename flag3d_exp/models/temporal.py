@@ -1,4 +1,4 @@
-"""Temporal units that look at several ranges of frames at once, for (N, C, T, V)."""
+"""Multi-scale temporal units, for (N, C, T, V)."""
 
 from mindspore import nn, ops
 
@@ -7,10 +7,10 @@ from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, stacked_init
 
 
 class Branches(nn.Cell):
-    """Dilated convolutions, a maximum over three frames and a plain 1x1 convolution, side by side.
+    """Parallel branches: dilated convolutions, a maximum over three frames, and a 1x1 convolution.
 
-    All but the last branch start with a 1x1 convolution, batch norm and ReLU. The channels are
-    shared out evenly; the first branch takes what is left over. One frame in `stride` is kept.
+    All branches except the last start with a 1x1 convolution, batch norm and ReLU. The channels are
+    divided evenly; the first branch gets the remainder. Every `stride`-th frame is kept.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Branches(nn.Cell):
     def construct(self, x):
         *narrow, last = ops.split(ops.relu(self.entry(x)), self.widths, 1)
         out = [conv(part) for conv, part in zip(self.convs, narrow)]  # noqa: B905  jit knows no strict
-        # The same values; in training pooling, since the gradient of a maximum is slow on a CPU.
+        # Both give the same values; training uses pooling, whose gradient is faster on a CPU.
         largest = self.pool(last) if self.training else max_of_three_frames(last)
         return ops.concat([*out, every_nth(largest, self.stride, 2), self.plain(x)], 1)
 
@@ -59,7 +59,7 @@ class MultiBranch(nn.Cell):
 
 
 def max_of_three_frames(x):
-    """Largest of each frame and its neighbours, of values that are not negative."""
+    """Maximum of each frame and its neighbours, for non-negative values."""
     n, c, t, v = x.shape
     zeros = ops.zeros((n, c, 1, v), x.dtype)
     before = ops.concat([zeros, x[:, :, : t - 1]], 2)

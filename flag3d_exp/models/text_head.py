@@ -1,4 +1,4 @@
-"""The head of `problem=align`: features beside the vectors of sentences about the classes.
+"""The head of `problem=align`: compare features with vectors of sentences about the classes.
 
 After PGFA (Zhou et al., Zero-Shot Skeleton-based Action Recognition with Prototype-Guided Feature
 Alignment, TIP 2025). Sizes: N clips, M persons, C channels, K classes, W numbers of a vector.
@@ -19,15 +19,16 @@ EPSILON = 1e-12  # of a squared length
 
 
 class TextHead(nn.Cell):
-    """Mean over all but clips and channels; a dense layer to W; scaled cosines with the vectors.
+    """Mean over all axes except clips and channels; a dense layer to W; scaled cosines with the
+    vectors.
 
-    The vectors are no parameters: they are neither trained nor kept in checkpoints, so that a
-    trained head takes those of other classes.
+    The vectors are not parameters: they are neither trained nor stored in checkpoints, so a trained
+    head can be used with vectors of other classes.
 
     Args:
         num_features: C.
         vectors: (K, W) unit vectors.
-        scale: factor on the cosines before training, which learns it.
+        scale: initial value of the learned factor on the cosines.
     """
 
     def __init__(self, num_features: int, vectors: np.ndarray, scale: float):
@@ -54,5 +55,5 @@ class TextHead(nn.Cell):
         return mean_features(features, self.mean)
 
     def multiply_adds(self, _x, out):
-        """Of one pass, given the shapes of input and output."""
+        """Multiply-adds of one pass, for these shapes of input and output."""
         return out[0] * (self.weight.size + self.vectors.size)

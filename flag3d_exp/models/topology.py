@@ -1,7 +1,7 @@
-"""What a skeleton's shape is, as 0-dimensional persistent homology sees it (BlockGCN).
+"""Encode a skeleton's topology by 0-dimensional persistent homology (BlockGCN).
 
-The edges of a minimum spanning tree of the joints, taken as points, have the lengths at which parts
-of the skeleton join. These follow from minima and maxima of distances, in a few matrix operations.
+The edge lengths of a minimum spanning tree of the joints are the distances at which connected
+components merge. They are computed from minima and maxima of distances in a few matrix operations.
 
 Sizes: N clips, M persons, T frames, V joints, D coordinates, E elements.
 """
@@ -18,15 +18,15 @@ FAR = 1e9  # above any length
 
 
 class Topology(nn.Cell):
-    """Joints (N, M, T, V, D) -> how the skeleton's parts join, (N, E).
+    """Joints (N, M, T, V, D) -> encodings of the topology (N, E).
 
     Each element is a Gaussian around a learned centre, summed over the lengths of the spanning
-    tree. No gradient goes to the joints.
+    tree. There is no gradient to the joints.
 
     Args:
-        of_batch: as the authors' code: distances are divided by the largest of the whole batch,
-            and spanning trees are compared with the largest of the batch, so that what a clip
-            gets depends on the others. False: each clip by itself.
+        of_batch: as in the authors' code, divide distances by the largest of the whole batch and
+            compare spanning trees with the largest of the batch, so that a clip's encoding depends
+            on the other clips. False: encode each clip separately.
     """
 
     def __init__(self, num_joints: int, num_elements: int, of_batch: bool):
@@ -50,18 +50,19 @@ class Topology(nn.Cell):
         return (elements * there.expand_dims(2)).sum(1) + (most - number)
 
     def distances(self, joints):
-        """(N, V, V): between the joints' mean places, at most 1."""
+        """(N, V, V) distances between the joints' mean positions, at most 1."""
         places = joints.mean((1, 2))  # (N, V, D)
         between = euclidean(places)
         largest = ops.amax(between) if self.of_batch else ops.amax(between, (1, 2), keepdims=True)
         return between / ops.maximum(largest, Tensor(TINY, ms.float32))
 
     def tree_lengths(self, points):
-        """(N, V - 1) edges of a minimum spanning tree of N x V points (N, V, V), a row each.
+        """(N, V - 1) edge lengths of minimum spanning trees of V points; (N, V, V) has a point per
+        row.
 
-        The longest edge that a path between two points can't avoid is found by squaring, with
-        (minimum, maximum) in place of (sum, product). By this measure each point joins those
-        before it where the nearest of them is.
+        The minimax path distance between two points is computed by repeated squaring with
+        (minimum, maximum) in place of (sum, product). Each point's edge is its minimax distance to
+        the nearest of the earlier points.
         """
         lengths = euclidean(points)
         for _ in range(max(ceil(log2(max(self.num_joints - 1, 1))), 1)):
@@ -70,7 +71,7 @@ class Topology(nn.Cell):
         return ops.amin(lengths + self.not_earlier, 1)[:, 1:]
 
     def multiply_adds(self, x, _out):
-        """Of distances between places, then between rows of distances."""
+        """Multiply-adds of distances between positions, then between rows of distances."""
         return x[0] * self.num_joints**2 * (x[4] + self.num_joints)
 
 

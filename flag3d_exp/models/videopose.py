@@ -1,8 +1,8 @@
 """VideoPose3D: 3D human pose estimation in video with temporal convolutions and semi-supervised
 training (CVPR 2019, arXiv 1811.11742).
 
-All joints of a person lie side by side in the channels. Each frame gets features, zeros standing
-for frames beyond the clip.
+All joints of a person are concatenated in the channels. Every frame gets features; frames beyond
+the clip are zeros.
 
 Sizes: N clips, M persons, T frames, V joints, C channels.
 """
@@ -28,9 +28,9 @@ class VideoPose(nn.Cell):
         num_channels: of a joint.
         num_persons: M.
         channels: C'.
-        dilations: of the first layer and of each block after it; (1, 3, 9) looks at 27 frames.
+        dilations: of the first layer and of each block after it; (1, 3, 9) covers 27 frames.
         layer_dropout: share of the activations that training drops after each layer.
-        dropout: share of the features that the head drops in training, where it pools them.
+        dropout: share of the features that a pooling head drops in training.
 
     Attributes:
         features: channels C' of the output.
@@ -71,11 +71,11 @@ class VideoPose(nn.Cell):
         }
 
     def construct(self, keypoints, *kept):
-        """kept: what `chance` drew, or nothing."""
+        """kept: the arrays from `chance`, or nothing."""
         m, t = keypoints.shape[1:3]
         x = keypoints.reshape(-1, t, self.num_inputs)
         if self.training:
-            # Clips lie in the last axis, as joints do in graph models: one product for all of them.
+            # Clips are in the last axis, like joints in graph models: one product for all of them.
             x = x.transpose(2, 1, 0).expand_dims(0)  # (1, V*C, T, N*M)
         else:
             x = x.transpose(0, 2, 1).expand_dims(-1)  # (N*M, V*C, T, 1)
@@ -90,7 +90,7 @@ class VideoPose(nn.Cell):
 
 
 class Block(nn.Cell):
-    """A dilated convolution and one of single frames, added to the input, for (N, C, T, V)."""
+    """A dilated convolution and a 1x1 convolution, added to the input, for (N, C, T, V)."""
 
     def __init__(self, channels: int, dilation: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Layers of networks over volumes, which are kept as frames: (N * T, C, H, W).
+"""Layers of networks over volumes, which are stored as frames: (N * T, C, H, W).
 
 Sizes: N clips, T frames, C channels.
 """
@@ -17,7 +17,7 @@ class VolumeConv(nn.Cell):
 
     Args:
         kernel: frames, rows, columns; odd.
-        stride: of rows and columns. Frames are left out with `every_nth_frame`.
+        stride: of rows and columns. For a stride in time use `every_nth_frame`.
     """
 
     def __init__(
@@ -34,8 +34,8 @@ class VolumeConv(nn.Cell):
         table = kernels()
         self.conv3d = table.conv3d
         if table.UNFOLDS:
-            # What is unfolded and the copies of weights are made again for the backward pass, not
-            # kept; so is an output that is large and quickly made.
+            # Recompute unfolded arrays and copies of weights in the backward pass to save memory;
+            # recompute the output too if it is large and cheap.
             widens = kernel == (1, 1, 1) and out_channels > in_channels
             self.recompute(output_recompute=widens)
 
@@ -46,12 +46,12 @@ class VolumeConv(nn.Cell):
         """None: it has no bias."""
 
     def multiply_adds(self, _x, out):
-        """Of one pass, given the shapes of input and output."""
+        """Multiply-adds of one pass, for these shapes of input and output."""
         return prod(out) * self.weight.size // self.weight.shape[0]
 
 
 class DepthwiseConv(nn.Cell):
-    """Convolution without bias of each channel by itself; settings as in `VolumeConv`."""
+    """Depthwise convolution without bias; settings as in `VolumeConv`."""
 
     def __init__(self, num_channels: int, kernel: tuple[int, int, int], stride: int = 1):
         super().__init__()
@@ -67,7 +67,7 @@ class DepthwiseConv(nn.Cell):
         """None: it has no bias."""
 
     def multiply_adds(self, _x, out):
-        """Of one pass, given the shapes of input and output."""
+        """Multiply-adds of one pass, for these shapes of input and output."""
         return prod(out) * self.weight.size // self.weight.shape[0]
 
 
@@ -101,5 +101,5 @@ class VolumeUnit(nn.Cell):
 
 
 def clips_of_frames(x, num_clips):
-    """(N * T, C, H, W) -> (N, 1, C, T, H, W), what networks over volumes return."""
+    """(N * T, C, H, W) -> (N, 1, C, T, H, W), the output of networks over volumes."""
     return x.reshape(num_clips, 1, -1, *x.shape[1:]).transpose(0, 1, 3, 2, 4, 5)

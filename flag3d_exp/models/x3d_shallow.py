@@ -14,7 +14,7 @@ from flag3d_exp.skeletons.layout import load_layout
 
 
 class Bottleneck(nn.Cell):
-    """Widen, convolve each channel by itself, narrow, add the input."""
+    """Widen, apply a depthwise convolution, narrow, add the input."""
 
     def __init__(self, in_channels: int, out_channels: int, factor: float, stride: int):
         super().__init__()

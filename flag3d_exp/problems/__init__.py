@@ -1,1 +1,1 @@
-"""What is learned: each problem owns its head, loss, metrics and the format of its predictions."""
+"""Learning problems; each defines its head, loss, metrics and the format of its predictions."""

@@ -1,4 +1,4 @@
-"""Classes by sentences about them: features beside text vectors, trained on or not.
+"""Classify by sentences about the classes, seen or unseen, by comparing features with text vectors.
 
 Sizes: n recordings, N clips in a batch, K classes, F features, W numbers of a vector.
 """
@@ -28,16 +28,15 @@ class Align:
     """Settings of `problem=align`.
 
     Args:
-        classes: names of the labels, by which sentences are found.
-        unseen: names of the classes that are not trained on, see `dataset.unseen`.
-        texts: `auto` for the text file of this package that describes the classes, the name of one,
-            or the path of your own, see `texts.descriptions`.
-        parts: take the mean of the vectors of a class's sentences, those on parts of the body as
-            well, not that on the whole movement alone.
-        scale: factor on cosines before training, which learns it; at most 100.
-        objective: metric that decides which epoch is best, unless `task.objective` says.
-        temperature: what logits are divided by before scores are made of them, see
-            `task=calibrate`; training is not concerned.
+        classes: names of the labels, which are the keys of the sentences.
+        unseen: names of the classes that are excluded from training, see `dataset.unseen`.
+        texts: `auto` for the shipped text file that describes the classes, the name of a shipped
+            file, or the path of a user's file, see `texts.descriptions`.
+        parts: use the mean vector of all sentences of a class, including those on parts of the
+            body, instead of only that on the whole movement.
+        scale: initial value of the learned factor on cosines; at most 100.
+        objective: metric that decides which epoch is best, unless `task.objective` is set.
+        temperature: divides logits before the softmax, except in training; see `task=calibrate`.
     """
 
     classes: list[str] | None
@@ -50,14 +49,14 @@ class Align:
 
     metric_names = ("top1", "top5", "loss", *METRICS, HARMONIC)
     classifies = True
-    mixes_labels = False  # a mixed clip would be of two texts
+    mixes_labels = False  # a mixed clip would have two texts
 
     def __post_init__(self) -> None:
         bounds.check(self, "problem")
 
     @cached_property
     def descriptions(self) -> tuple[Description, ...]:
-        """What the text file says of each class.
+        """The description of each class in the text file.
 
         Raises:
             UserError: see `class_descriptions`.
@@ -75,7 +74,7 @@ class Align:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What a checkpoint keeps of the texts, their encoder and the digest of the sentences."""
+        """The encoder and the digest of the sentences, for checkpoints."""
         return {"encoder": fingerprint(), "sentences": digest(self.descriptions)}
 
     def network(self, backbone: "nn.Cell") -> "nn.Cell":
@@ -87,17 +86,17 @@ class Align:
         return Classifier(backbone, len(self.vectors), backbone.dropout, head)
 
     def criterion(self, targets: Arrays) -> "nn.Cell":
-        """The contrast of clips and texts, in both directions."""
+        """The contrastive loss of clips and texts, in both directions."""
         from flag3d_exp.problems.text_contrast import TextContrast
 
         return TextContrast()
 
     def chance(self, network: "nn.Cell", shape: Sequence[int], rng: np.random.Generator) -> Arrays:
-        """As in classification."""
+        """The same as in `Classify`."""
         return drawn_chance(network, shape, rng)
 
     def batch(self, clips: np.ndarray, targets: Arrays, chance: Arrays) -> tuple[Arrays, Arrays]:
-        """Keypoints and what was drawn; labels (N,)."""
+        """Keypoints and the drawn arrays; labels (N,)."""
         return {"keypoints": clips, **chance}, {"label": targets["label"].astype(np.int32)}
 
     def test_inputs(self, clips: np.ndarray) -> Arrays:
@@ -105,11 +104,11 @@ class Align:
         return {"keypoints": clips}
 
     def predictions(self, outputs: np.ndarray, clips: np.ndarray) -> np.ndarray:
-        """Scores (n, K): the mean over clips of softmax."""
+        """Scores (n, K): mean softmax over clips."""
         return average_clips(outputs / self.temperature)
 
     def metrics(self, predictions: np.ndarray, targets: Arrays) -> dict[str, float]:
-        """Those of classification, and of unseen classes `zero_shot_metrics` as well."""
+        """The metrics of classification, and `zero_shot_metrics` for unseen classes."""
         labels = targets["label"]
         found = score_metrics(predictions, labels)
         names = list(self.classes or ())

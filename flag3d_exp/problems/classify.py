@@ -1,4 +1,4 @@
-"""One class for each recording: pooled features, one dense layer, cross entropy.
+"""Classify recordings: pooled features, one dense layer, cross entropy.
 
 Sizes: n recordings, N clips in a batch, K classes, F features.
 """
@@ -22,12 +22,11 @@ class Classify:
     """Settings of `problem=classify`.
 
     Args:
-        num_classes: labels are whole numbers below it.
+        num_classes: labels are 0 to num_classes - 1.
         label_smoothing: share of each target spread over all classes.
-        class_weights: `balanced` weighs each class by the inverse of its share of the train split.
-        objective: metric that decides which epoch is best, unless `task.objective` says.
-        temperature: what logits are divided by before scores are made of them, see
-            `task=calibrate`; training is not concerned.
+        class_weights: `balanced` weights each class by the inverse of its share of `train`.
+        objective: metric that decides which epoch is best, unless `task.objective` is set.
+        temperature: divides logits before the softmax, except in training; see `task=calibrate`.
     """
 
     num_classes: Annotated[int, ">= 1"]
@@ -49,7 +48,7 @@ class Classify:
         return Classifier(backbone, self.num_classes, backbone.dropout)
 
     def criterion(self, targets: Arrays) -> "nn.Cell":
-        """Cross entropy of logits (N, K) and labels (N,); counts the right answers."""
+        """Cross entropy of logits (N, K) and labels (N,); also counts correct predictions."""
         from flag3d_exp.problems.cross_entropy import CrossEntropy
 
         weights = None
@@ -58,11 +57,11 @@ class Classify:
         return CrossEntropy(self.label_smoothing, weights)
 
     def chance(self, network: "nn.Cell", shape: Sequence[int], rng: np.random.Generator) -> Arrays:
-        """`dropout_mask` (N, F), then what the backbone draws; nothing for one without chance."""
+        """`dropout_mask` (N, F), then the backbone's random arrays, if there are any."""
         return drawn_chance(network, shape, rng)
 
     def batch(self, clips: np.ndarray, targets: Arrays, chance: Arrays) -> tuple[Arrays, Arrays]:
-        """Keypoints and what was drawn; labels (N,), and the second ones of mixed clips."""
+        """Keypoints and the drawn arrays; labels (N,), and the second labels of mixed clips."""
         known: Arrays = {"label": targets["label"].astype(np.int32)}
         if "share" in targets:
             known["other_label"] = targets["other_label"].astype(np.int32)
@@ -74,7 +73,7 @@ class Classify:
         return {"keypoints": clips}
 
     def predictions(self, outputs: np.ndarray, clips: np.ndarray) -> np.ndarray:
-        """Scores (n, K): the mean over clips of softmax."""
+        """Scores (n, K): mean softmax over clips."""
         return average_clips(outputs / self.temperature if self.temperature != 1 else outputs)
 
     def metrics(self, predictions: np.ndarray, targets: Arrays) -> dict[str, float]:
@@ -87,7 +86,7 @@ class Classify:
 
 
 def drawn_chance(network: "nn.Cell", shape: Sequence[int], rng: np.random.Generator) -> Arrays:
-    """As `Classify.chance`, for any `models.classifier.Classifier`."""
+    """The same as `Classify.chance`, for any `models.classifier.Classifier`."""
     size = (shape[0], network.num_features)
     mask = dropout_mask(size, network.dropout, rng)
     drawn = backbone_chance(network, shape, rng)
@@ -119,7 +118,7 @@ def dropout_mask(
 
 
 def balanced_weights(labels: np.ndarray, num_classes: int) -> tuple[float, ...]:
-    """The inverse of each class's share, the mean over recordings 1; 0 for an absent class."""
+    """Inverse share of each class, scaled to a mean of 1 over recordings; 0 for absent classes."""
     counts = np.bincount(labels, minlength=num_classes)
     present = np.maximum(counts, 1)
     return tuple((len(labels) / (np.count_nonzero(counts) * present) * (counts > 0)).tolist())

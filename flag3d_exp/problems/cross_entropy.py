@@ -11,10 +11,10 @@ from mindspore import Tensor, nn, ops
 
 
 class CrossEntropy(nn.Cell):
-    """Mean cross entropy of logits (N, K) and labels (N,), and the number of right answers.
+    """Mean cross entropy of logits (N, K) and labels (N,), and the number of correct predictions.
 
-    A clip that is mixed of two has two labels; its loss is weighted by their shares, and the first
-    is the right answer.
+    A mixed clip has two labels. Its loss is weighted by their shares; a prediction of the first
+    label counts as correct.
 
     Args:
         label_smoothing: share of each target spread evenly over all classes.
@@ -32,8 +32,8 @@ class CrossEntropy(nn.Cell):
         self.class_weights = None if weights is None else Tensor(weights)
 
     def construct(self, logits, labels, other_labels=None, shares=None):
-        """logits (N, K), labels (N,), of mixed clips also the second labels and the shares (N,) of
-        the first -> the loss, (number of right answers,)."""
+        """logits (N, K), labels (N,), for mixed clips also the second labels and the shares (N,) of
+        the first -> the loss, (number of correct predictions,)."""
         num_correct = (logits.argmax(1) == labels).astype(ms.int32).sum()
         num_classes = logits.shape[1]
         log_probabilities = ops.log_softmax(logits.astype(ms.float32), 1)  # (N, K)

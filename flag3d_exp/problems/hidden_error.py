@@ -10,7 +10,7 @@ from mindspore import nn, ops
 
 
 class HiddenError(nn.Cell):
-    """The mean squared error of the coordinates that count."""
+    """Mean squared error of the hidden coordinates."""
 
     counts = ("distances", "num_counted")
 
@@ -18,7 +18,7 @@ class HiddenError(nn.Cell):
         """outputs, coordinates (N, M, T, V, D); counted (N, M, T, V), 1 or 0.
 
         Returns:
-            The loss; the sum of distances and the number of joints that count.
+            The loss; the sum of distances and the number of counted joints.
         """
         squares = ops.square(outputs.astype(ms.float32) - coordinates).sum(-1) * counted
         number = counted.sum()

@@ -1,4 +1,4 @@
-"""What a problem must offer; `conf/problem/*.yaml` names one.
+"""The interface of problems, which `conf/problem/*.yaml` configures.
 
 Sizes: n recordings of a split, N clips in a batch.
 """
@@ -17,21 +17,21 @@ Arrays = dict[str, np.ndarray]
 
 
 class Problem(Protocol):
-    """Between a backbone, which knows features, and the engine, which knows named arrays."""
+    """Connects a backbone, which returns features, with the engine, which handles named arrays."""
 
     @property
     def objective(self) -> str:
-        """The metric that decides which epoch is best, unless `task.objective` says."""
+        """The metric that decides which epoch is best, unless `task.objective` is set."""
         ...
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """The names of what `metrics` returns."""
+        """The names of the metrics that `metrics` returns."""
         ...
 
     @property
     def classifies(self) -> bool:
-        """Whether predictions are scores of classes (n, K), as confusion matrices need."""
+        """Whether predictions are class scores (n, K), which confusion matrices need."""
         ...
 
     def network(self, backbone: "nn.Cell") -> "nn.Cell":
@@ -47,26 +47,26 @@ class Problem(Protocol):
         ...
 
     def chance(self, network: "nn.Cell", shape: Sequence[int], rng: np.random.Generator) -> Arrays:
-        """What is drawn for a batch of clips of `shape` (N, M, T, V, C), such as a dropout mask.
+        """Random arrays for a batch of clips of `shape` (N, M, T, V, C), such as a dropout mask.
 
-        Drawn from the step's own seed, so that a resumed run makes the same updates.
+        `rng` is seeded by the step, so that a resumed run makes the same updates.
         """
         ...
 
     def batch(self, clips: np.ndarray, targets: Arrays, chance: Arrays) -> tuple[Arrays, Arrays]:
-        """What the network and the loss take of a training batch, in the order of arguments.
+        """The inputs of the network and of the loss for a training batch, in argument order.
 
         Args:
             clips: (N, M, T, V, C).
             targets: of the clips' recordings, each (N, ...).
-            chance: what `chance` drew for the batch.
+            chance: the arrays from `chance` for the batch.
         """
         ...
 
     def test_inputs(self, clips: np.ndarray) -> Arrays:
-        """What the network takes of clips (N, M, T, V, C) in an evaluation, in order.
+        """The inputs of the network for clips (N, M, T, V, C) in an evaluation, in argument order.
 
-        What is drawn for a clip does not depend on the others of its batch.
+        Random arrays for a clip do not depend on the other clips of the batch.
         """
         ...
 
@@ -84,12 +84,12 @@ class Problem(Protocol):
         ...
 
     def saved(self, predictions: np.ndarray, targets: Arrays) -> Arrays:
-        """What `predictions/<split>.npz` holds besides the recordings' names."""
+        """The arrays to store in `predictions/<split>.npz` together with the recordings' names."""
         ...
 
 
 def backbone_chance(network: "nn.Cell", shape: Sequence[int], rng: np.random.Generator) -> Arrays:
-    """What the backbone of a network with a head draws in training; {} for one without chance.
+    """Random arrays of a network's backbone for training; {} if the backbone needs none.
 
     Args:
         shape: of the clips, (N, M, T, V, C).
@@ -99,30 +99,30 @@ def backbone_chance(network: "nn.Cell", shape: Sequence[int], rng: np.random.Gen
 
 
 def split_metrics(split: str, metrics: Mapping[str, float]) -> dict[str, float]:
-    """The metrics of a split under the names that runs log."""
+    """The metrics of a split by the names that are logged."""
     return {f"{split}/{name}": value for name, value in metrics.items()}
 
 
 def problem_doubts(problem: Problem, recordings: Sequence[Any]) -> list[str]:
-    """What may be wrong with the train split's recordings for a problem that looks at them."""
+    """Warnings about the recordings of `train`, if the problem checks them."""
     doubts = getattr(problem, "doubts", None)
     return [] if doubts is None else doubts(recordings)
 
 
 def provenance(problem: Problem) -> dict[str, Any]:
-    """What a checkpoint keeps of the problem besides its settings: `texts`, where it has some."""
+    """Facts about the problem to store in checkpoints with its settings: `texts`, if it has any."""
     texts = getattr(problem, "provenance", None)
     return {} if texts is None else {"texts": texts}
 
 
 def check_provenance(problem: Problem, meta: Mapping[str, Any]) -> str | None:
-    """A warning where a problem's texts are not those that a checkpoint was trained with.
+    """A warning if a problem's texts differ from those that a checkpoint was trained with.
 
     Args:
-        meta: the checkpoint's.
+        meta: metadata of the checkpoint.
 
     Raises:
-        UserError: the text vectors are of another encoder, so that nothing fits.
+        UserError: the text vectors are from another encoder, so they are incompatible.
     """
     trained, now = meta.get("texts"), getattr(problem, "provenance", None)
     if not isinstance(trained, dict) or now is None:

@@ -1,8 +1,8 @@
-"""Hidden joints and frames predicted from the rest; what a backbone learns needs no labels.
+"""Self-supervised pre-training: predict hidden joints and frames from the rest, without labels.
 
-Joints are hidden for a span of frames at a time, since from one frame to the next a joint could be
-copied (as in He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022, and
-Yan et al., SkeletonMAE, ICCV 2023). Fine-tune the backbone with `task.init_from`.
+Joints are hidden for a span of frames, because a joint hidden in a single frame could be copied
+from its neighbours (as in He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022,
+and Yan et al., SkeletonMAE, ICCV 2023). Fine-tune the backbone with `task.init_from`.
 
 Sizes: n recordings, N clips in a batch, M persons, T frames, V joints, C channels, of which D are
 coordinates.
@@ -21,7 +21,7 @@ from flag3d_exp.problems.problem import Arrays, backbone_chance
 if TYPE_CHECKING:
     from mindspore import nn
 
-TEST_SEED = 0  # of what is hidden in evaluations
+TEST_SEED = 0  # seed of the hidden joints in evaluations
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Reconstruct:
         layout, num_persons, num_channels, score_channel, clip_len: of the clips, as in `dataset`.
         joints: probability of hiding a joint of a person for a span.
         frames: probability of hiding all joints for a span.
-        span: frames that are hidden together.
-        objective: metric that decides which epoch is best, unless `task.objective` says.
+        span: length of a span in frames.
+        objective: metric that decides which epoch is best, unless `task.objective` is set.
     """
 
     layout: str
@@ -53,7 +53,7 @@ class Reconstruct:
         bounds.check(self, "problem")
         if self.joints == self.frames == 0:
             raise UserError(
-                "`problem.joints` or `problem.frames` must be above 0, else nothing is hidden; "
+                "`problem.joints` or `problem.frames` must be above 0, or nothing is hidden; "
                 "got 0 for both."
             )
 
@@ -82,11 +82,11 @@ class Reconstruct:
         return HiddenError()
 
     def chance(self, network: "nn.Cell", shape: Sequence[int], rng: np.random.Generator) -> Arrays:
-        """`hidden` (N, M, T, V), bool, then what the backbone draws."""
+        """`hidden` (N, M, T, V) bool, then the backbone's random arrays."""
         return {"hidden": self.hidden(shape, rng), **backbone_chance(network, shape, rng)}
 
     def hidden(self, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray:
-        """What is hidden of clips of a shape (N, M, T, V, C): (N, M, T, V), bool."""
+        """(N, M, T, V) bool: the joints to hide in clips of shape (N, M, T, V, C)."""
         num_clips, num_persons, num_frames, num_joints = shape[:4]
         num_spans = -(-num_frames // self.span)
         joints = rng.random((num_clips, num_persons, num_spans, num_joints)) < self.joints
@@ -94,9 +94,9 @@ class Reconstruct:
         return np.repeat(joints | spans, self.span, axis=2)[:, :, :num_frames]
 
     def batch(self, clips: np.ndarray, targets: Arrays, chance: Arrays) -> tuple[Arrays, Arrays]:
-        """The clips with zeros where joints are hidden; the coordinates, and what counts of them.
+        """The clips with zeros for hidden joints; the coordinates, and which of them count.
 
-        A joint that is missing in the data is neither hidden nor to be predicted.
+        A joint that is missing in the data is neither hidden nor predicted.
         """
         drawn = dict(chance)
         hidden = drawn.pop("hidden")
@@ -108,11 +108,11 @@ class Reconstruct:
         )
 
     def test_inputs(self, clips: np.ndarray) -> Arrays:
-        """The clips with zeros where joints are hidden, the same ones in every clip."""
+        """The clips with zeros for hidden joints, the same joints in every clip."""
         return {"keypoints": clips * ~self._hidden_in_test(clips.shape)[..., None]}
 
     def predictions(self, outputs: np.ndarray, clips: np.ndarray) -> np.ndarray:
-        """Sums (n, V, 3) over the hidden places of a joint: squared error, distance, their number.
+        """(n, V, 3) sums over the hidden occurrences of a joint: squared error, distance, number.
 
         Args:
             outputs: (n, num_clips, M, T, V, D).
@@ -126,7 +126,7 @@ class Reconstruct:
     def metrics(self, predictions: np.ndarray, targets: Arrays) -> dict[str, float]:
         """`loss`, the mean squared error of a coordinate, and `error_loss`, the mean distance.
 
-        Both of hidden joints, in the units of the clips.
+        Both are of hidden joints, in the units of the clips.
         """
         squares, distances, count = predictions.astype(np.float64).sum((0, 1))
         count = max(count, 1.0)
@@ -136,11 +136,11 @@ class Reconstruct:
         }
 
     def saved(self, predictions: np.ndarray, targets: Arrays) -> Arrays:
-        """`joint_errors` (n, V): the mean distance of a hidden joint; NaN where none was."""
+        """`joint_errors` (n, V): the mean distance of a joint; NaN if it was never hidden."""
         count = predictions[..., 2]
         errors = np.where(count > 0, predictions[..., 1] / np.maximum(count, 1), np.nan)
         return {"joint_errors": errors.astype(np.float32)}
 
     def _hidden_in_test(self, shape: Sequence[int]) -> np.ndarray:
-        """(1, M, T, V) for clips of a shape (N, M, T, V, C)."""
+        """(1, M, T, V) bool: the joints to hide in clips of shape (N, M, T, V, C)."""
         return self.hidden((1, *shape[1:]), np.random.default_rng(TEST_SEED))

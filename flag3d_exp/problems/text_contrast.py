@@ -10,18 +10,19 @@ from mindspore import Tensor, nn, ops
 
 
 class TextContrast(nn.Cell):
-    """Each clip is to be nearest to the text of its class in the batch, and each text to its clips.
+    """Contrastive loss that pulls each clip towards the text of its class, and each text to its
+    clips.
 
-    The batch's logits (N, N), of each clip with the text of each, are softmaxed along either axis
-    and compared with the matrix of equal labels, normalised along that axis: the mean of the two
-    Kullback-Leibler divergences (Zhou et al., PGFA, TIP 2025). Texts of classes that the batch
-    lacks take no part, so that nothing is learned about unseen classes.
+    The logits (N, N) of each clip with the text of each clip in the batch are softmaxed along each
+    axis. They are compared with the matrix of equal labels, normalised along the same axis, by the
+    mean of the two Kullback-Leibler divergences (Zhou et al., PGFA, TIP 2025). Texts of classes
+    that are not in the batch are not used, so nothing is learned about unseen classes.
     """
 
     counts = ("num_correct",)
 
     def construct(self, logits, labels):
-        """logits (N, K), labels (N,) -> the loss, (number of right answers,)."""
+        """logits (N, K), labels (N,) -> the loss, (number of correct predictions,)."""
         num_correct = (logits.argmax(1) == labels).astype(ms.int32).sum()
         on, off = Tensor(1.0, ms.float32), Tensor(0.0, ms.float32)
         chosen = ops.one_hot(labels, logits.shape[1], on, off)  # (N, K)
@@ -38,5 +39,5 @@ class TextContrast(nn.Cell):
 
 def divergence(target, logits):
     """The mean over rows of KL(target || softmax of the logits); both (N, N)."""
-    entropies = (target * ops.log(ops.maximum(target, 1e-12))).sum(1)  # of 0, it is 0
+    entropies = (target * ops.log(ops.maximum(target, 1e-12))).sum(1)  # 0 for a target of 0
     return (entropies - (target * ops.log_softmax(logits, 1)).sum(1)).mean()

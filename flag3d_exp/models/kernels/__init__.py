@@ -1,8 +1,8 @@
-"""How a device computes the layers: one module of pure functions for each way.
+"""Implementations of the layers for different devices, as modules of pure functions.
 
-`native` calls the device's own kernels. `cpu` writes convolutions, means and broadcasts as matrix
-products, which MindSpore's CPU kernels compute several times faster. Both modules have the same
-functions; a cell takes those it needs when it is made.
+`native` calls the device's own kernels. `cpu` computes convolutions, means and broadcasts as matrix
+products, which are several times faster with MindSpore's CPU kernels. Both modules have the same
+functions; a cell selects its functions when it is created.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _chosen: ContextVar[ModuleType | None] = ContextVar("kernels", default=None)
 
 
 def kernels() -> ModuleType:
-    """The functions for layers made now: `cpu` on a CPU, `native` elsewhere."""
+    """The functions for new layers: `cpu` on a CPU, `native` on other devices."""
     chosen = _chosen.get()
     if chosen is not None:
         return chosen
@@ -27,7 +27,7 @@ def kernels() -> ModuleType:
 
 @contextmanager
 def using(table: ModuleType) -> Iterator[None]:
-    """Make layers with these functions inside the block, whatever the device is."""
+    """Context manager: layers created in the block use these functions on any device."""
     token = _chosen.set(table)
     try:
         yield

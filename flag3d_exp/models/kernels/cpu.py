@@ -1,7 +1,7 @@
-"""Layers as matrix products, for CPUs. The same functions as in `native`, which documents them.
+"""Layers as matrix products, for CPUs. The functions are documented in `native`.
 
-`arranged` and `conv2d_arranged` are the two halves of `conv2d`: evaluation, whose weights stay,
-calls the first once.
+`conv2d` is `arranged` followed by `conv2d_arranged`. In evaluation the weights do not change, so
+`arranged` is called only once.
 """
 
 from mindspore import ops
@@ -12,20 +12,21 @@ from flag3d_exp.models.kernels.slices import num_places, unfolded_by_slices
 
 UNFOLDS = True  # see `native`
 GROUP = 3  # frames of a long kernel that are unfolded together
-GROUPED_CHANNELS = 128  # at most; with more, the product outweighs the unfolding
-MAX_UNFOLDED = 64 << 20  # numbers; frames are unfolded in groups of at most so many, 256 MB
+GROUPED_CHANNELS = 128  # limit; with more channels the product takes longer than the unfolding
+MAX_UNFOLDED = 64 << 20  # numbers (256 MB) that are unfolded at once
 
 
 def conv2d(x, weight, bias, stride, dilation, training):
-    """Convolution by im2col, or by less where the kernel's shape allows; see `native.conv2d`."""
+    """Convolution by im2col, or cheaper if the kernel's shape allows; see `native.conv2d`."""
     matrix = arranged(weight, stride, dilation)
     return conv2d_arranged(x, matrix, weight.shape, bias, stride, dilation, training)
 
 
 def arranged(weight, stride, dilation):
-    """weight (O, C, rows, columns) -> the matrix (O', C') that multiplies C' rows of the input.
+    """weight (O, C, rows, columns) -> the matrix (O', C') to multiply with C' rows of the input.
 
-    C' are channels and places of the kernel; O' are places too where products are added.
+    C' counts channels times unfolded kernel positions. O' also counts the kernel positions whose
+    products are shifted and added.
     """
     out_channels, c = weight.shape[:2]
     if by_places(weight.shape, stride):
@@ -37,7 +38,7 @@ def arranged(weight, stride, dilation):
 
 
 def conv2d_arranged(x, matrix, shape, bias, stride, dilation, training):
-    """`conv2d` with the weight as `arranged` returns it, or N copies of that.
+    """`conv2d` with the matrix from `arranged`, or N copies of it.
 
     Args:
         shape: (O, C, rows, columns) of the weight.
@@ -62,16 +63,16 @@ def conv2d_arranged(x, matrix, shape, bias, stride, dilation, training):
 
 
 def by_places(shape, stride):
-    """Whether products with each place of the kernel are moved and added: to one channel."""
+    """Whether to shift and add the products of each kernel position: for one output channel."""
     return shape[0] == 1 and stride[0] == stride[1] == 1
 
 
 def by_groups(shape, stride, dilation):
-    """Whether a kernel (rows, 1) is unfolded in groups of `GROUP` rows: 9 or 15 rows, say."""
+    """Whether to unfold a kernel (rows, 1) in groups of `GROUP` rows: for example 9 or 15 rows."""
     out_channels, in_channels, rows, columns = shape
     return (
         rows > GROUP
-        and rows % (2 * GROUP) == GROUP  # odd: else the size is not kept
+        and rows % (2 * GROUP) == GROUP  # an odd number keeps the size
         and columns == 1
         and stride[0] == stride[1] == dilation[0] == dilation[1] == 1
         and max(in_channels, out_channels) <= GROUPED_CHANNELS
@@ -79,15 +80,15 @@ def by_groups(shape, stride, dilation):
 
 
 def padding(shape, dilation):
-    """Rows and columns of zeros on each side that keep the size."""
+    """Rows and columns of zero padding on each side that keep the size."""
     return (shape[2] - 1) * dilation[0] // 2, (shape[3] - 1) * dilation[1] // 2
 
 
 def sum_of_groups(x, matrix, shape, training):
-    """The convolution by a kernel (GROUP * n, 1), GROUP rows of which are unfolded.
+    """Convolution with a kernel (GROUP * n, 1), of which only GROUP rows are unfolded.
 
-    That writes and reads 1/n of what unfolding all of them would; the products with each group of
-    the kernel's rows are then moved and added.
+    It reads and writes 1/n of the memory of a full unfolding. The products with each group of the
+    kernel's rows are then shifted and added.
     """
     n, c, h, w = x.shape
     groups = shape[2] // GROUP
@@ -107,9 +108,9 @@ def sum_of_groups(x, matrix, shape, training):
 
 
 def sum_of_places(x, matrix, shape, bias, dilation):
-    """The convolution to one channel: the products with each place of the kernel are unfolded.
+    """Convolution to one channel: multiply first, then shift and add the products.
 
-    They are fewer than the channels of the input.
+    There are fewer products, one per kernel position, than channels of the input.
     """
     n, c, h, w = x.shape
     rows, columns = shape[2:]
@@ -144,10 +145,10 @@ def conv3d(x, weight, num_frames, stride):
 
 
 def sum_of_frames(x, weight, num_frames):
-    """By a kernel (frames, 1, 1): the product with each of its frames, moved and added.
+    """Convolution with a kernel (frames, 1, 1): shift and add the products with each of its frames.
 
-    The products have `frames` times as many channels as the output. To gather neighbouring frames
-    first would make `frames` times those of the input, which has more in every network here.
+    The products have `frames` times the output's channels. Gathering neighbouring frames first
+    would take `frames` times the input's channels, which are more in every network here.
     """
     frames = weight.shape[2]
     nt, c, h, w = x.shape
@@ -162,8 +163,8 @@ def sum_of_frames(x, weight, num_frames):
 def sum_of_rows(x, weight, rows, columns):
     """x (N * T, C, H, W), weight (O, C * rows * columns) -> (N * T, O, H * W).
 
-    Each row of the kernel is multiplied with the frame unfolded along columns alone, which is
-    `rows` times smaller than unfolded along both; the products are then moved and added.
+    Each row of the kernel is multiplied with the frame unfolded only along columns, which is `rows`
+    times smaller than unfolded along both axes. The products are then shifted and added.
     """
     nt, c, h, w = x.shape
     weight = weight.reshape(-1, c, rows, columns).transpose(2, 0, 1, 3)
@@ -195,7 +196,7 @@ def depthwise_conv3d(x, weight, num_frames, stride):
 
 
 def mean(x, axes):
-    """See `native.mean`. A product takes a tenth of the time of MindSpore's reduction."""
+    """See `native.mean`. A matrix product takes a tenth of the time of MindSpore's reduction."""
     n, c, h, w = x.shape
     if axes == (2, 3):
         return ops.matmul(x.reshape(n * c, h * w), shares(h * w, x.dtype)).reshape(n, c)
@@ -206,12 +207,12 @@ def mean(x, axes):
 
 
 def shares(count, dtype):
-    """(count, 1): what a mean multiplies each of its numbers with."""
+    """(count, 1) weights 1 / count of a mean."""
     return ops.ones((count, 1), dtype) / count
 
 
-# For a sum or product of arrays whose shapes differ MindSpore keeps two tables of eight bytes per
-# number of the result on a CPU; matrix products need none.
+# For a broadcast sum or product, MindSpore allocates two tables of eight bytes per number of the
+# result on a CPU. Matrix products need none.
 
 
 def outer_product(down, across):
@@ -234,7 +235,7 @@ def scaled(planes, factors):
 def layer_norm(x, weight, bias, epsilon):
     """x (..., C) normalised over its last axis, times weight (C,), plus bias (C,).
 
-    Means as matrix products that give them for every channel, so that nothing is broadcast.
+    The matrix products give the means for every channel, so that no broadcast is needed.
     """
     channels = weight.shape[0]
     rows = x.reshape(-1, channels)

@@ -1,7 +1,7 @@
-"""Volumes as frames (N * T, C, H, W): neighbours of a frame, and frames moved in time.
+"""Volumes as frames (N * T, C, H, W): gather neighbouring frames and shift frames in time.
 
-Frames side by side let two-dimensional kernels do all the work; only a kernel longer than one frame
-needs to know how many there are to a clip. Sizes: N clips, T frames, C channels.
+In this form 2D kernels can compute 3D convolutions; only kernels longer than one frame need the
+number of frames per clip. Sizes: N clips, T frames, C channels.
 """
 
 from mindspore import ops
@@ -10,7 +10,7 @@ from flag3d_exp.models.kernels.slices import every_nth
 
 
 def neighbouring_frames(x, num_frames, count):
-    """(N * T, C, H, W) -> (N * T, count * C, H, W): each frame after and before its neighbours."""
+    """(N * T, C, H, W) -> (N * T, count * C, H, W): each frame with its neighbours, in order."""
     if count == 1:
         return x
     nt, c, h, w = x.shape
@@ -20,7 +20,7 @@ def neighbouring_frames(x, num_frames, count):
 
 
 def sum_of_shifted(taps):
-    """What each frame of a kernel makes of x, (N, T, ...), moved where it belongs and added."""
+    """Sum of the products (N, T, ...) with each frame of a kernel, each shifted to its position."""
     middle = len(taps) // 2
     total = taps[middle]
     for number in range(len(taps)):
@@ -30,7 +30,7 @@ def sum_of_shifted(taps):
 
 
 def shifted_frames(x, shift):
-    """x (N, T, ...) moved `shift` frames later (earlier if negative), zeros coming in."""
+    """x (N, T, ...) shifted by `shift` frames (later if positive), padded with zeros."""
     if shift == 0:
         return x
     away = min(abs(shift), x.shape[1])

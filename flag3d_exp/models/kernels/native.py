@@ -1,4 +1,4 @@
-"""Layers by the device's own kernels, for GPU and Ascend. See `cpu` for the same functions."""
+"""Layers by the device's own kernels, for GPU and Ascend. `cpu` has the same functions."""
 
 from mindspore import ops
 
@@ -10,7 +10,7 @@ UNFOLDS = False  # whether convolutions hold arrays larger than input and output
 def conv2d(x, weight, bias, stride, dilation, training):
     """x (N, C, H, W), weight (O, C, rows, columns), bias (O,) or None: (N, O, H', W').
 
-    Padded so that stride 1 keeps the size. `training` says whether gradients will be asked for.
+    Padded so that stride 1 keeps the size. `training`: whether gradients will be computed.
     """
     padding = (
         (weight.shape[2] - 1) * dilation[0] // 2,
@@ -32,7 +32,7 @@ def conv3d(x, weight, num_frames, stride):
 
 
 def depthwise_conv3d(x, weight, num_frames, stride):
-    """As `conv3d`, each channel by itself: weight (C, 1, frames, rows, columns)."""
+    """Depthwise `conv3d`: weight (C, 1, frames, rows, columns)."""
     nt, c, h, w = x.shape
     _, _, frames, rows, columns = weight.shape
     padding = (rows // 2, columns // 2)
@@ -45,7 +45,7 @@ def depthwise_conv3d(x, weight, num_frames, stride):
 
 
 def mean(x, axes):
-    """Mean of x (N, C, H, W) over `axes`, one of (2,), (3,) and (2, 3), which are left out."""
+    """Mean of x (N, C, H, W) over `axes`, one of (2,), (3,) and (2, 3), which are removed."""
     return x.mean(axes)
 
 

@@ -1,4 +1,4 @@
-"""Products of one weight matrix with each clip of a batch, on every device."""
+"""Products of one weight matrix with each clip of a batch, for all devices."""
 
 from mindspore import ops
 

@@ -1,13 +1,13 @@
-"""Parts of an array along an axis, with gradients that MindSpore computes right and fast."""
+"""Slices of an array along an axis, whose gradients MindSpore computes correctly and fast."""
 
 from mindspore import ops
 
 
 def every_nth(x, step, axis):
-    """Places 0, step, 2 step, ... of x along an axis.
+    """Elements 0, step, 2 step, ... of x along an axis.
 
-    The gradient of a gather keeps tables of eight bytes per number on a CPU; that of a slice with a
-    step is wrong.
+    On a CPU, the gradient of a gather allocates tables of eight bytes per number, and the gradient
+    of a slice with a step is wrong.
     """
     if step == 1:
         return x
@@ -18,7 +18,7 @@ def every_nth(x, step, axis):
 
 
 def num_places(size, kernel, dilation, padding, stride):
-    """How often a kernel fits along an axis."""
+    """Number of positions of a kernel along an axis."""
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
