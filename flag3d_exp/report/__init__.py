@@ -1,4 +1,4 @@
-"""From numbers to figures, tables and pages; given plain values, it knows no run and no network."""
+"""Figures, tables and pages from plain values, independent of runs and networks."""
 
 from flag3d_exp.report.figures import confusion_figure, curves_figure
 

@@ -1,4 +1,4 @@
-"""Recordings as small skeleton animations that a page can hold: numbers, for the page's script.
+"""Small skeleton animations of recordings for a page: the data for the page's script.
 
 Sizes: M persons, T frames, V joints, C coordinates.
 """
@@ -20,11 +20,11 @@ LEFT, RIGHT, MIDDLE = "#0072B2", "#D55E00", "#333333"
 def animations(
     recordings: Sequence[Recording], captions: Sequence[str], layout: Layout, up: int
 ) -> Animations:
-    """The recordings to be played side by side, each with its caption.
+    """A block of animations side by side, each with its caption.
 
     Args:
-        recordings: at full length; they are thinned to at most 60 frames.
-        captions: one for each, plain text; a new line breaks.
+        recordings: at full length; they are subsampled to at most 60 frames.
+        captions: plain text, one for each recording; newlines are kept.
         layout: of their joints.
         up: the upward axis of 3D coordinates, see `data.upright`.
     """
@@ -55,7 +55,7 @@ def _clip(recording: Recording, layout: Layout, up: int) -> dict:
 
 
 def square_around(points: np.ndarray) -> tuple[np.ndarray, float]:
-    """Corner and scale that put (n, 2) points into the middle of a square of side 1."""
+    """Corner and scale that centre (n, 2) points in a square of side 1."""
     if not len(points):
         return np.zeros(2), 1.0
     low, high = points.min(0), points.max(0)
@@ -64,7 +64,7 @@ def square_around(points: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def projected(points: np.ndarray, up: int) -> np.ndarray:
-    """Two axes of a picture, right and down, seen a little from the side."""
+    """2D projection (right, down) from a viewpoint a little to the side."""
     if points.shape[-1] == 2:
         return points
     axis = up if up >= 0 else -1 - up
@@ -76,7 +76,7 @@ def projected(points: np.ndarray, up: int) -> np.ndarray:
 
 
 def _bones(layout: Layout) -> list[list]:
-    """What is drawn, [from, to, colour]: the limbs, left and right in colours of their own."""
+    """The lines to draw, [from, to, colour]; left and right limbs have different colours."""
     bones = []
     for joint, other in layout.limbs:
         names = layout.joints[joint] + layout.joints[other]

@@ -1,4 +1,4 @@
-"""A report as blocks of text, tables and figures, and these as one HTML page or as Markdown."""
+"""A report as blocks of text, tables and figures, and its rendering as HTML or Markdown."""
 
 import base64
 import io
@@ -26,7 +26,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under a header; the first column is left-aligned."""
+    """A table with a header; the first column is left-aligned."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -41,7 +41,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, embedded in the page; `wide` ones take the page's width."""
+    """A figure that is embedded in the page; `wide` figures have the page's width."""
 
     figure: Figure
     caption: str
@@ -49,7 +49,7 @@ class Picture:
     template: ClassVar = "picture.html"
 
     def data_url(self) -> str:
-        """The figure as a PNG image that the page holds itself."""
+        """The figure as a PNG data URL."""
         data = io.BytesIO()
         self.figure.savefig(data, format="png", dpi=110)
         return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
@@ -61,7 +61,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Code:
-    """Text to copy; folded away under its caption if `folded`."""
+    """Text to copy; collapsed under its caption if `folded`."""
 
     text: str
     caption: str = ""
@@ -76,7 +76,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Animations:
-    """Moving skeletons side by side, each as JSON text and its caption; see `animation`."""
+    """Animated skeletons side by side, each as JSON text with a caption; see `animation`."""
 
     clips: Sequence[tuple[str, str]]
     template: ClassVar = "animations.html"
@@ -91,19 +91,19 @@ Block = Text | Table | Picture | Code | Animations
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it."""
+    """A heading and the blocks under it."""
 
     title: str
     blocks: list[Block] = field(default_factory=list)
 
 
 def to_html(title: str, lead: str, sections: Sequence[Section]) -> str:
-    """One page that needs nothing but itself."""
+    """One self-contained HTML page."""
     return page("report.html", title=title, lead=lead, sections=sections)
 
 
 def to_markdown(title: str, lead: str, sections: Sequence[Section]) -> str:
-    """The page's text and tables; figures and animations are left to the page."""
+    """The page's text and tables as Markdown, without figures and animations."""
     parts = [f"# {markdown.escaped(title)}", markdown.escaped(lead)]
     for section in sections:
         blocks = [text for block in section.blocks if (text := block.markdown())]

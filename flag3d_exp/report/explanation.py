@@ -1,4 +1,4 @@
-"""An explanation as a figure: on the skeleton, by joint, over time, and its deletion check."""
+"""The figure of an explanation: on the skeleton, by joint, over time, and the deletion check."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ from flag3d_exp.results.attribution import DeletionCheck
 from flag3d_exp.skeletons.layout import Layout
 
 NUM_POSES = 6
-COLOUR_MAP = "PuOr_r"  # two hues that colour-blind readers tell apart, white for nothing
+COLOUR_MAP = "PuOr_r"  # two hues that colour-blind readers can distinguish, white at 0
 
 
 @lettering()
@@ -26,14 +26,15 @@ def explanation_figure(
     attribution: np.ndarray,
     check: DeletionCheck,
 ) -> Figure:
-    """Poses with their joints sized and coloured by importance; joints, time and deletion below.
+    """A figure of poses with joints sized and coloured by importance; joints, time and deletion
+    below.
 
     Args:
         title: of the figure.
         recording: at full length.
         layout: of its joints.
-        attribution: (T, V) of a clip drawn evenly from the recording.
-        check: how the score falls as joints are frozen.
+        attribution: (T, V) of a clip sampled evenly from the recording.
+        check: the scores while joints are frozen.
     """
     figure = Figure(figsize=(13, 8.4), layout="constrained")
     figure.suptitle(shorten(title, 120))
@@ -50,9 +51,9 @@ def explanation_figure(
 def _draw_poses(
     figure: SubFigure, recording: Recording, layout: Layout, attribution: np.ndarray
 ) -> None:
-    """The recording at even moments, with what each joint added in that part of it."""
+    """Draw the recording at evenly spaced times, with each joint's attribution around that time."""
     there = shown(recording)
-    person = int(there.any((1, 2)).argmax())  # the first one who is seen
+    person = int(there.any((1, 2)).argmax())  # the first visible person
     points, seen_joints = recording.keypoints[person].astype(np.float64), there[person]
     flat = projected(points, upward_axis([recording], layout))  # (T0, V, 2), y down
     num_frames = len(flat)

@@ -1,6 +1,6 @@
-"""Figures for screen and print: colour is never the only sign, and 60 classes stay readable.
+"""Figures for screen and print: readable without colour and with 60 classes.
 
-Each function returns a `Figure` that no global state knows of; save it with `figure.savefig`.
+Each function returns a `Figure` without using pyplot's global state; save it with `figure.savefig`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,13 @@ from flag3d_exp.results.intervals import Estimate
 from flag3d_exp.results.metrics import Calibration
 from flag3d_exp.results.published import BODY_PART_OF, BODY_PARTS
 
-# Okabe and Ito's colours, told apart by colour-blind readers; each with its own line and hatch.
+# Okabe and Ito's colours, which colour-blind readers can distinguish, each with a line and hatch.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 TITLES = {"top1": "top-1 (%)", "top5": "top-5 (%)", "lr": "learning rate"}
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "++", "oo")
-MANY = 100  # classes, more of which a figure does not show one by one
+MANY = 100  # classes; figures of more classes do not show each of them
 
 Curves = Mapping[str, Sequence[tuple[float, float]]]
 
@@ -32,7 +32,7 @@ def curves_figure(curves: Curves, unit: str = "epoch") -> Figure:
 
     Args:
         curves: metric key (`train/loss`, `val/top1`, `lr`) to its (epoch, value) pairs.
-        unit: what the pairs' first number counts.
+        unit: of the pairs' first number.
     """
     panels: dict[str, list[str]] = {}
     for key in curves:
@@ -59,7 +59,7 @@ def curves_figure(curves: Curves, unit: str = "epoch") -> Figure:
                 label=legible(key),
             )
         if name in ("top1", "top5"):
-            axes.set_ylim(top=min(axes.get_ylim()[1], 101))  # there is no more than 100 %
+            axes.set_ylim(top=min(axes.get_ylim()[1], 101))  # at most 100 %
         axes.set_xlabel(unit)
         axes.set_title(legible(TITLES.get(name, name)))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -72,9 +72,9 @@ def curves_figure(curves: Curves, unit: str = "epoch") -> Figure:
 def confusion_figure(confusion: np.ndarray, class_names: Sequence[str]) -> Figure:
     """A confusion matrix (K, K), rows the labels, in percent of the row.
 
-    FLAG3D's classes are set out by body part, with lines between the parts. Every cell of 1 % or
-    more has its figure, so that the matrix can be read without colour. Of more than `MANY` classes
-    the cells have no figures, and some classes no name, because there is no room for them.
+    FLAG3D's classes are ordered by body part, with lines between the parts. Every cell of 1 % or
+    more shows its value, so that the matrix can be read without colour. With more than `MANY`
+    classes, cells have no values and some classes have no names, because there is no room.
     """
     order, parts = by_body_part(class_names)
     counts = np.asarray(confusion)[np.ix_(order, order)]
@@ -116,7 +116,7 @@ def accuracy_figure(rows: Sequence[str], runs: Mapping[str, Sequence[Estimate | 
 
     Args:
         rows: names of the rows, from the top.
-        runs: run name to one estimate per row; None draws nothing.
+        runs: run name to one estimate per row; None is not drawn.
     """
     height = 1.3 + len(rows) * (0.11 + 0.13 * len(runs))
     figure = Figure(figsize=(8, height), layout="constrained")
@@ -158,8 +158,8 @@ def gap_figure(rows: Sequence[str], gaps: Mapping[str, Sequence[Estimate | None]
     """Drops in accuracy from in-domain to each other split, as points with intervals.
 
     Args:
-        rows: what dropped ("overall", a body part, a class), from the top.
-        gaps: series name to one estimate of the drop per row; None draws nothing.
+        rows: names of the rows ("overall", a body part, a class), from the top.
+        gaps: series name to one estimate of the drop per row; None is not drawn.
     """
     figure = Figure(figsize=(8, 1.4 + len(rows) * 0.24), layout="constrained")
     axes = figure.add_subplot()
@@ -192,7 +192,7 @@ def gap_figure(rows: Sequence[str], gaps: Mapping[str, Sequence[Estimate | None]
 
 @lettering()
 def reliability_figure(runs: Mapping[str, Calibration]) -> Figure:
-    """Accuracy against confidence, bin by bin, and how many recordings each bin holds."""
+    """Accuracy against confidence, and the number of recordings in each bin of confidence."""
     figure = Figure(figsize=(5.2, 5.2), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color="0.5", linewidth=0.9, label="perfect")
@@ -223,7 +223,7 @@ def reliability_figure(runs: Mapping[str, Calibration]) -> Figure:
 
 
 def by_body_part(class_names: Sequence[str]) -> tuple[list[int], list[str]]:
-    """Class numbers in the order to show them, and the body part of each ("" if not FLAG3D's)."""
+    """Class numbers in display order, and the body part of each ("" if not FLAG3D's)."""
     if not all(name in BODY_PART_OF for name in class_names):
         return list(range(len(class_names))), [""] * len(class_names)
     rank = {part: number for number, part in enumerate(BODY_PARTS)}
@@ -232,12 +232,12 @@ def by_body_part(class_names: Sequence[str]) -> tuple[list[int], list[str]]:
 
 
 def shorten(name: str, length: int = 36) -> str:
-    """The name for a figure, or its start and an ellipsis where it is longer than `length`."""
+    """The name; if it is longer than `length`, its start and an ellipsis."""
     return legible(name if len(name) <= length else name[: length - 1].rstrip() + "…")
 
 
 def lighten(axes: Axes) -> None:
-    """Take off two sides of the frame and put a faint grid behind."""
+    """Remove two sides of the frame and add a faint grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3, linewidth=0.6)
     axes.set_axisbelow(True)

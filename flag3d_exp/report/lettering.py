@@ -1,7 +1,7 @@
-"""Names in figures: text, never formulas, in letters that a font on this machine can draw.
+"""Text in figures: without mathtext, and only with characters that an installed font has.
 
-A figure is made within `lettering()`, where matplotlib takes `$` for a dollar sign and may draw
-with the fonts below. Names that users chose go through `legible` on their way into a figure.
+Figures are made within `lettering()`, in which matplotlib draws `$` as a dollar sign and may use
+the fonts below. Names from users are passed through `legible` before they are drawn.
 """
 
 import logging
@@ -19,7 +19,7 @@ from flag3d_exp.errors import printable
 
 log = logging.getLogger(__name__)
 
-# Fonts of many scripts, the Chinese, Japanese and Korean ones among them; the first that are there.
+# Fonts with many scripts, including Chinese, Japanese and Korean; the first installed are used.
 WIDE_FONTS = (
     *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK TC", "Noto Sans CJK KR"),
     *("Noto Sans SC", "Source Han Sans SC", "Source Han Sans CN", "WenQuanYi Micro Hei"),
@@ -31,15 +31,15 @@ WIDE_FONTS = (
 
 @contextmanager
 def lettering() -> Iterator[None]:
-    """A block, or a function, that makes a figure; see the module."""
+    """Context manager or decorator for code that makes a figure; see the module's docstring."""
     with matplotlib.rc_context(_settings()):
         yield
 
 
 def legible(text: str) -> str:
-    r"""The text as a figure can show it: without control characters, and none of it as empty boxes.
+    r"""The text without control characters and without characters that no installed font has.
 
-    A letter that no font here has becomes its number, such as `\u6df1`; that is said once.
+    The latter are replaced by their code, such as `\u6df1`, with a single warning.
     """
     text = printable(text)
     if text.isascii():
@@ -57,7 +57,7 @@ def legible(text: str) -> str:
 
 
 def plain_numbers(axes: Axes) -> None:
-    """Write a logarithmic axis without formulas, which `lettering` would show as they are typed."""
+    """Label a logarithmic axis without mathtext, which `lettering` would not render."""
     for axis in (axes.xaxis, axes.yaxis):
         for kind in ("major", "minor"):
             if isinstance(getattr(axis, f"get_{kind}_formatter")(), LogFormatter):
@@ -79,7 +79,7 @@ def _families() -> list[str]:
 
 @cache
 def _letters(families: tuple[str, ...]) -> set[int]:
-    """The characters that one of the fonts has."""
+    """The characters that any of the fonts has."""
     letters: set[int] = set()
     for name in families:
         path = font_manager.findfont(font_manager.FontProperties(family=[name]))
@@ -89,7 +89,7 @@ def _letters(families: tuple[str, ...]) -> set[int]:
 
 @cache
 def _letters_of_new_fonts() -> set[int]:
-    """The characters of fonts that were installed after matplotlib had listed the fonts."""
+    """The characters of fonts that were installed after matplotlib made its list of fonts."""
     listed = {font.fname for font in font_manager.fontManager.ttflist}
     for path in font_manager.findSystemFonts():
         if path not in listed:
@@ -101,6 +101,6 @@ def _letters_of_new_fonts() -> set[int]:
 @cache
 def _warn() -> None:
     log.warning(
-        "No font on this machine has some letters of the names in the figures; they are drawn as "
-        "numbers, such as \\u6df1. Noto Sans CJK is a font with Chinese, Japanese and Korean ones."
+        "No installed font has some characters of the names in the figures; their codes are drawn "
+        "instead, such as \\u6df1. Install Noto Sans CJK for Chinese, Japanese and Korean."
     )

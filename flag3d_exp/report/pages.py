@@ -1,4 +1,4 @@
-"""HTML pages of the templates beside this module, in which every text is only text."""
+"""Render HTML pages from `templates/`, with all values escaped."""
 
 from pathlib import Path
 from typing import Any
@@ -9,16 +9,16 @@ from flag3d_exp.errors import visible
 
 
 def page(template: str, **values: Any) -> str:
-    """The page that the template makes of the values.
+    """The template rendered with the values.
 
-    Texts are escaped, and so is what `tojson` puts into a script; control characters and marks
-    that turn the direction of writing are shown as in a Python literal.
+    Texts are escaped, including the output of `tojson` in scripts. Control characters and marks of
+    writing direction are shown as in a Python literal.
     """
     return TEMPLATES.get_template(template).render(values)
 
 
 def _shown(value: Any) -> Any:
-    if not isinstance(value, str) or hasattr(value, "__html__"):  # what a filter has escaped
+    if not isinstance(value, str) or hasattr(value, "__html__"):  # already escaped by a filter
         return value
     return "\n".join(map(visible, value.split("\n")))
 

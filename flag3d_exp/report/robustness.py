@@ -1,4 +1,4 @@
-"""Accuracy against how much the recordings were made worse: a table and a figure of curves."""
+"""A table and a figure of accuracy against the degree of a disturbance."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Point:
     """The accuracy on a split under one disturbance of one degree.
 
     Args:
-        disturbance: its name; "" for the recordings as they are.
+        disturbance: its name; "" for unchanged recordings.
         degree: in its unit; 0 without a disturbance.
         accuracy: a share, with its 95 % interval.
     """
@@ -37,7 +37,7 @@ class Point:
 
 
 def table(points: Sequence[Point]) -> str:
-    """Markdown: a row for each degree of each disturbance, a column for each split."""
+    """A Markdown table with a row per disturbance and degree, and a column per split."""
     splits = list(dict.fromkeys(point.split for point in points))
     keys = list(dict.fromkeys((point.disturbance, point.degree) for point in points))
     known = {(p.disturbance, p.degree, p.split): p.accuracy for p in points}
@@ -50,7 +50,7 @@ def table(points: Sequence[Point]) -> str:
 
 @lettering()
 def curves(points: Sequence[Point]) -> Figure:
-    """A panel for each disturbance, a line with 95 % intervals for each split."""
+    """A figure with a panel per disturbance, and a line with 95 % intervals per split."""
     names = list(dict.fromkeys(p.disturbance for p in points if p.disturbance))
     splits = list(dict.fromkeys(point.split for point in points))
     num_columns = max(min(len(names), 3), 1)

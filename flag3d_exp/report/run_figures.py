@@ -1,4 +1,4 @@
-"""The figures and tables of a finished run, in its folder and in MLflow."""
+"""Write the figures and tables of a finished run to its folder and to MLflow."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +43,7 @@ def publish(
 
 
 def publish_predictions(folder: Path, class_names: Sequence[str], tracker: Tracker) -> None:
-    """Draw and tabulate what every split's predictions hold; log that and the predictions.
+    """Write figures and tables of every split's predictions; log them and the predictions.
 
     Scores of classes make a confusion matrix; errors of joints make `errors_<split>.csv`, by joint
     and by class.

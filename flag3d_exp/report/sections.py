@@ -1,4 +1,4 @@
-"""The sections of a report, from evaluated runs to blocks of a document."""
+"""The sections of a report on evaluated runs, as blocks of a document."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from flag3d_exp.results.intervals import Estimate, wilson
 from flag3d_exp.results.predictions import Predictions
 from flag3d_exp.results.published import BODY_PARTS, PUBLISHED
 
-# Run title to split to evaluation.
+# Mapping from run title to split to evaluation.
 Evaluations = Mapping[str, Mapping[str, Evaluation]]
 NAMES = {
     "top1": "top-1",
@@ -30,7 +30,7 @@ def summary(evaluations: Evaluations, protocols: Mapping[str, str | None]) -> Se
     """All metrics of all runs and splits, and the published results of the same protocol.
 
     Args:
-        protocols: split to FLAG3D's protocol, None where the split is of other data.
+        protocols: split to FLAG3D's protocol; None for other data.
     """
     blocks: list[Block] = []
     for split in _splits(evaluations):
@@ -60,7 +60,7 @@ def published_rows(protocol: str | None) -> list[list[str]]:
 
 
 def gaps(evaluations: Evaluations) -> Section | None:
-    """How much each run loses from `val` to each other split; None without such splits."""
+    """The gap of each run between `val` and each other split; None without other splits."""
     rows, series = [], {}
     for title, results in evaluations.items():
         for split in evaluation.gap_splits(list(results)):
@@ -74,8 +74,8 @@ def gaps(evaluations: Evaluations) -> Section | None:
     header = ["run", "split", "val", "there", "drop in points"]
     blocks: list[Block] = [
         Text(
-            "What is lost from the in-domain split (val) to each other one, which in-domain "
-            "accuracy alone does not tell."
+            "The drop in accuracy from the in-domain split (val) to each other split, which "
+            "in-domain accuracy alone does not show."
         ),
         Table(header, rows, "top-1; 95 % interval of the drop by Newcombe's method"),
     ]
@@ -121,7 +121,7 @@ def comparisons(
 def seed_comparisons(
     groups: Mapping[str, Mapping[str, Sequence[Predictions]]], all_wrong: Mapping[str, list[str]]
 ) -> Section:
-    """Groups of runs that differ by their seed only: means, spread and differences.
+    """Groups of runs that differ only in their seed: means, spread and differences.
 
     Args:
         groups: split to the predictions of each group's runs, by the group's title.
@@ -133,7 +133,7 @@ def seed_comparisons(
         top1 = {title: [100 * float(r.mean()) for r in runs] for title, runs in rights.items()}
         rows = [[title, str(len(found)), seeds.spread(found)] for title, found in top1.items()]
         header = ["group", "runs", "top-1: mean ± sd [95 % interval]"]
-        blocks.append(Table(header, rows, f"{split}: runs that differ by their seed only"))
+        blocks.append(Table(header, rows, f"{split}: runs that differ only in their seed"))
         rows = []
         for one in seeds.differences(top1):
             pair = [np.mean(rights[title], axis=0) for title in (one.first, one.second)]
@@ -148,7 +148,7 @@ def seed_comparisons(
 
 
 def comparison_table(split: str, pairs: Sequence[Comparison]) -> Table:
-    """Difference, wins of each side and McNemar's exact test of every pair."""
+    """Difference, wins of each run and McNemar's exact test for every pair."""
     rows = [
         [
             f"{pair.first} - {pair.second}",
@@ -163,8 +163,8 @@ def comparison_table(split: str, pairs: Sequence[Comparison]) -> Table:
     header = ["pair", "difference in points", "only first right", "only second right"]
     header += ["McNemar p", "Holm p"]
     caption = (
-        f"{split}: top-1 on the same recordings; 95 % intervals. One without 0 has a McNemar p "
-        "below 0.05, and the reverse; Holm p allows for all pairs"
+        f"{split}: top-1 on the same recordings; 95 % intervals. An interval excludes 0 exactly if "
+        "McNemar's p is below 0.05; Holm p corrects for all pairs"
     )
     return Table(header, rows, caption)
 
@@ -216,7 +216,7 @@ def split_section(
         blocks.append(confusions_table(title, one, classes))
     calibration = {title: one.calibration for title, one in evaluations.items()}
     figure = figures.reliability_figure(calibration)
-    blocks.append(Picture(figure, "Reliability: is the model as right as it is sure?"))
+    blocks.append(Picture(figure, "Reliability: accuracy against confidence"))
     return Section(f"Split {split}", blocks)
 
 
@@ -231,7 +231,7 @@ def confusions_table(title: str, one: Evaluation, classes: Sequence[str]) -> Tab
 
 
 def percent(share: float, digits: int = 2) -> str:
-    """A share as percent."""
+    """A share in percent."""
     return f"{100 * share:.{digits}f}"
 
 
@@ -264,10 +264,10 @@ def _points(one: Estimate) -> str:
 def _lowest(
     names: Sequence[str], rows: Mapping[str, Sequence[Estimate | None]], sign: int
 ) -> tuple[list[str], dict[str, list[Estimate | None]], str]:
-    """The rows that a figure has room for: of too many, those with the lowest `sign * value`.
+    """The rows to show in a figure: if there are too many, those with the lowest `sign * value`.
 
     Returns:
-        Their names, the estimates of each run, and words that say which they are.
+        Their names, the estimates of each run, and a text that describes the selection.
     """
     if len(names) <= figures.MANY:
         return list(names), {run: list(column) for run, column in rows.items()}, ""
@@ -292,7 +292,7 @@ def _splits(evaluations: Evaluations) -> list[str]:
 
 
 def _shown_classes(drops: Sequence[Mapping[str, Mapping[str, Estimate]]]) -> list[str]:
-    """The classes that any run has a drop of, by body part."""
+    """The classes for which any run has a drop, by body part."""
     found = dict.fromkeys(name for drop in drops for name in drop["classes"])
     order, _ = figures.by_body_part(list(found))
     return [list(found)[index] for index in order]

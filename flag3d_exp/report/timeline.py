@@ -1,4 +1,4 @@
-"""Timelines to look at: a picture, and a page that plays the skeletons above them.
+"""Views of timelines: a figure, and a page that plays the skeletons above the timelines.
 
 Sizes: M persons, T frames, V joints.
 """
@@ -21,13 +21,13 @@ from flag3d_exp.report.lettering import legible, lettering
 from flag3d_exp.report.pages import page
 from flag3d_exp.skeletons.layout import Layout
 
-MAX_RECORDINGS, MAX_FRAMES, MAX_ROWS = 12, 1500, 24  # of a page, of a recording in it, of a picture
+MAX_RECORDINGS, MAX_FRAMES, MAX_ROWS = 12, 1500, 24  # per page, per recording on it, per figure
 GREY = "#BBBBBB"
 
 
 @lettering()
 def timeline_figure(rows: Sequence[dict[str, Any]]) -> Figure:
-    """A bar for each person of each recording, with a colour and hatch for each class.
+    """A figure with a bar per person and recording, and a colour and hatch per class.
 
     Args:
         rows: `name`, `person`, `num_frames` and `segments` of each; the first 24 are shown.
@@ -73,13 +73,13 @@ def look(name: str, named: Sequence[str]) -> tuple[str, str]:
 def player(
     recordings: Sequence[Recording], rows: Sequence[dict[str, Any]], layout: Layout, hop: int
 ) -> str:
-    """The HTML page: one file, nothing to install or fetch.
+    """The self-contained HTML page.
 
-    The first 12 recordings are on it, long ones thinned to at most 1500 frames.
+    It shows the first 12 recordings, subsampled to at most 1500 frames.
 
     Args:
-        rows: as of `timeline_figure`, of all recordings.
-        hop: frames of a cell of the timeline.
+        rows: as in `timeline_figure`, of all recordings.
+        hop: frames per cell of the timeline.
     """
     chosen = recordings[:MAX_RECORDINGS]
     up = upward_axis(chosen, layout)

@@ -12,9 +12,9 @@ from flag3d_exp.results.seeds import ALL_PAIRS, Difference
 
 PAIRED_HEADER = ("difference in points [95 % interval]", "paired p", "Holm p")
 OVER_FOLDS = (
-    "Means and differences are over folds; of a fold with several seeds, their mean counts. "
-    "Differences are of the same folds, with the paired t-test; Holm p allows for all pairs. Folds "
-    "share most of their training recordings, so that intervals are somewhat too narrow."
+    "Means and differences are over folds; a fold with several seeds counts with their mean. "
+    "Differences are of the same folds, with the paired t-test; Holm p corrects for all pairs. "
+    "Folds share most of their training recordings, so intervals are somewhat too narrow."
 )
 
 

@@ -11,15 +11,15 @@ from flag3d_exp.results.intervals import Estimate
 
 DIFFERENCE_HEADER = ("difference in points [95 % interval]", "Welch p", "Holm p")
 OVER_SEEDS = (
-    "Differences are of means over seeds, with Welch's t-test; Holm p allows for all pairs. They "
-    "tell how much chance in training matters on these recordings; `task=compare` also tells how "
-    "much the choice of recordings matters."
+    "Differences are between means over seeds, with Welch's t-test; Holm p corrects for all pairs. "
+    "They show the effect of chance in training on these recordings; `task=compare` also shows the "
+    "effect of the choice of recordings."
 )
 OVER_BOTH = (
-    "The first interval and Welch's t-test tell how much chance in training matters on these "
-    "recordings; the interval over recordings tells how much their choice matters for the means of "
-    "these runs. A difference that is sure in both respects has both intervals without 0. Holm p "
-    "allows for all pairs."
+    "The first interval and Welch's t-test show the effect of chance in training on these "
+    "recordings. The interval over recordings shows the effect of the choice of recordings on the "
+    "means of these runs. A difference is significant in both respects if both intervals exclude "
+    "0. Holm p corrects for all pairs."
 )
 ALL_PAIRS = 6  # up to this many groups, compare all pairs; beyond, compare each with the best
 

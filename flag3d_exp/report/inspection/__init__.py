@@ -1,1 +1,1 @@
-"""Whether a dataset is fit to train on, and what it looks like."""
+"""Inspection of a dataset: checks before training, and pictures."""

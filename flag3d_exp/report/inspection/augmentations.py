@@ -1,4 +1,4 @@
-"""What augmentations make of a recording: a sheet with each alone, and with all of them.
+"""A sheet that shows the effect of each augmentation, and of all together, on a recording.
 
 Sizes: M persons, T frames, V joints, C channels.
 """
@@ -20,17 +20,16 @@ from flag3d_exp.report.figures import shorten
 from flag3d_exp.report.inspection.pictures import NUM_POSES, draw_row
 from flag3d_exp.report.lettering import lettering
 
-NUM_DRAWS = 3  # of all augmentations together
+NUM_DRAWS = 3  # number of clips with all augmentations
 Row = tuple[str, Recording]
 
 
 def rows(
     recording: Recording, donors: Sequence[Recording], pipeline: Pipeline, augment: Recipe
 ) -> list[Row]:
-    """Clips of joints, each with a title: unchanged, changed by each augmentation alone, by all.
+    """Titles and clips of joints: unchanged, with each augmentation alone, and with all of them.
 
-    An augmentation that happens with a probability is shown when it does; one that is switched
-    off is left out.
+    Augmentations with a probability are always applied; those that are switched off are left out.
 
     Args:
         donors: recordings of the same class.
@@ -42,7 +41,7 @@ def rows(
         rng = np.random.default_rng(draw)
         return pipeline.train_clips(of, Stream("joint"), rng, recipe, donors)[0]
 
-    cameras = augment.cameras  # without them, 3D recordings are no clips of the network's
+    cameras = augment.cameras  # without cameras, 3D recordings do not match the network
     plain = Recipe(recordings=() if cameras is None else (cameras,))
     found = [("unchanged" if cameras is None else "seen by a camera", clip(plain))]
     if cameras is not None:
@@ -67,9 +66,9 @@ def rows(
 
 
 def for_certain(step: Any) -> Any:
-    """The augmentation with a probability of changing a clip of 1, if it has one and is not off.
+    """The augmentation with probability 1, if it has a probability and is not switched off.
 
-    That of joints is the share that is lost, and stays.
+    The probability of `DropJoints` is not changed, since it is the share of lost joints.
     """
     if not is_dataclass(step) or not getattr(step, "probability", 0):
         return step
@@ -86,7 +85,7 @@ def as_recording(clip: np.ndarray, scored: bool) -> Recording:
 
 @lettering()
 def sheet(title: str, shown: Sequence[Row], pipeline: Pipeline) -> Figure:
-    """A row of poses for each clip."""
+    """A figure with a row of poses for each clip."""
     layout = pipeline.skeleton
     up = upward_axis([shown[0][1]], layout)
     height = 1.42 * len(shown) + 0.4

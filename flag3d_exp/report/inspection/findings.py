@@ -1,4 +1,4 @@
-"""What is wrong or worth knowing about a dataset, and with which recordings."""
+"""Findings about a dataset: errors, warnings and notes, with the recordings concerned."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,13 +24,13 @@ Splits = Mapping[str, Sequence[Recording]]
 
 @dataclass(frozen=True)
 class Finding:
-    """Something found.
+    """The result of a check.
 
     Args:
-        severity: error: training would be wrong; warning: it may be; note: good to know.
-        check: what was looked at.
-        text: what was found, as a sentence.
-        recordings: names of those concerned.
+        severity: error: training would be wrong; warning: it may be wrong; note: information.
+        check: the property that was checked.
+        text: the result, as a sentence.
+        recordings: names of the recordings concerned.
     """
 
     severity: Severity
@@ -74,7 +74,7 @@ def inspect(
 
 
 def as_recorded(settings: Dataset) -> Dataset:
-    """The settings of what the file holds, where cameras show it in other coordinates."""
+    """The settings for the recordings in the file, before cameras project them."""
     if settings.recorded_layout is None:
         return settings
     return replace(settings, layout=settings.recorded_layout, num_channels=3, score_channel=False)
@@ -146,7 +146,7 @@ def _subjects(splits: Splits) -> list[Finding]:
 
 
 def _repeats(splits: Splits, measures: Mapping[str, Measures]) -> list[Finding]:
-    """The same coordinates under two names."""
+    """Findings about recordings with equal coordinates and different names."""
     names = defaultdict(set)
     for name, measured in measures.items():
         names[measured.content].add(name)
@@ -156,11 +156,11 @@ def _repeats(splits: Splits, measures: Mapping[str, Measures]) -> list[Finding]:
     found = []
     if leaks:
         flat = tuple(name for members in leaks for name in members)
-        text = f"{len(leaks)} recordings stand in train and, under another name, in another split."
+        text = f"{len(leaks)} recordings are in train and, under another name, in another split."
         found.append(Finding("error", "repeats", text, flat))
     if harmless := [members for members in repeats if members not in leaks]:
         flat = tuple(name for members in harmless for name in members)
-        text = f"{len(harmless)} recordings stand under several names."
+        text = f"{len(harmless)} recordings occur under several names."
         found.append(Finding("warning", "repeats", text, flat))
     return found
 
@@ -212,7 +212,7 @@ def _missing(
         "missing",
         measures,
         lambda m: m.missing >= 0.01,
-        f"with missing joints, up to {100 * most:.0f} % of a recording's: networks get 0 for them.",
+        f"with missing joints, up to {100 * most:.0f} % in a recording; the input is 0 for them.",
     )
     if settings.normalise == "center":
         yield from _concerning(
@@ -221,7 +221,7 @@ def _missing(
             measures,
             lambda m: not m.centered,
             f"without the centre joint, {layout.joints[layout.center]!r}, in any frame: "
-            "`dataset.normalise=center` leaves them where they are.",
+            "`dataset.normalise=center` does not move them.",
         )
 
 
@@ -230,7 +230,7 @@ def _coordinates(settings: Dataset, measures: Mapping[str, Measures]) -> Iterato
     if detour > MAX_DETOUR:
         text = (
             f"the bones of layout {settings.layout} are {detour:.1f} times as long as the shortest "
-            "tree through the joints: are these in another order?"
+            "tree through the joints: are the joints in another order?"
         )
         yield Finding("warning", "layout", text)
     if settings.num_coordinates == 3:
@@ -241,14 +241,14 @@ def _coordinates(settings: Dataset, measures: Mapping[str, Measures]) -> Iterato
             "bones",
             measures,
             lambda m: m.bone_spread >= 0.25,
-            "whose bones change their lengths by a quarter or more: too much noise?",
+            "with bone lengths that vary by a quarter or more: too much noise?",
         )
         yield from _concerning(
             "warning",
             "bones",
             measures,
             lambda m: not 1 / 3 <= m.bone_length / usual <= 3,
-            f"with bones a third or thrice as long as usual ({usual:.3g}): another unit?",
+            f"with bones under 1/3 or over 3 times the usual length ({usual:.3g}): another unit?",
         )
     else:
         yield from _concerning(
@@ -256,7 +256,7 @@ def _coordinates(settings: Dataset, measures: Mapping[str, Measures]) -> Iterato
             "image",
             measures,
             lambda m: m.outside >= 0.1,
-            "with a tenth of the joints or more outside the image: wrong `image_shape`?",
+            "with at least a tenth of the joints outside the image: wrong `image_shape`?",
         )
         yield from _concerning(
             "warning",
@@ -278,7 +278,7 @@ def _coordinates(settings: Dataset, measures: Mapping[str, Measures]) -> Iterato
             "scores",
             measures,
             lambda m: m.scores is None,
-            "without scores: 1 is taken.",
+            "without scores: 1 is used.",
         )
 
 
@@ -289,7 +289,7 @@ def _concerning(
     holds: Callable[[Measures], bool],
     text: str,
 ) -> Iterator[Finding]:
-    """A finding on the recordings for which something holds, if there are any."""
+    """A finding about the recordings that meet a condition, if there are any."""
     names = tuple(name for name, measured in measures.items() if holds(measured))
     if names:
         yield Finding(severity, check, f"{_count(names)} {text}", names)

@@ -1,4 +1,4 @@
-"""What one recording looks like in numbers: the raw material of the findings.
+"""Measures of one recording, on which the findings are based.
 
 Sizes: M persons, T0 frames, V joints, C coordinates.
 """
@@ -15,21 +15,21 @@ from flag3d_exp.skeletons.layout import Layout
 
 @dataclass(frozen=True)
 class Measures:
-    """Shares are of frames or of joints in all frames, 0 to 1.
+    """Measures of a recording; shares are from 0 to 1.
 
     Args:
         zero: share of frames in which every joint is missing.
-        missing: share of missing joints in all persons and frames.
-        centered: the layout's centre joint is there in some frame.
-        frozen: share of frames equal to the one before.
-        bone_spread: how much a typical bone's length varies: the median over bones of standard
-            deviation over mean; 0 in 2D, where lengths vary with the view.
-        bone_detour: length of the bones in the middle of the frames with most joints, over that of
-            the shortest tree through the joints: up to 2 for a body, more if the joints are in
-            another order.
+        missing: share of missing joints, over all persons and frames.
+        centered: whether the layout's centre joint is visible in any frame.
+        frozen: share of frames that equal the previous frame.
+        bone_spread: variation of bone lengths: the median over bones of standard deviation / mean;
+            0 in 2D, where lengths vary with the view.
+        bone_detour: total length of the bones / length of the joints' minimum spanning tree, in the
+            middle one of the frames with most joints: up to 2 for a body, more if the joints are
+            in another order.
         bone_length: median length of all bones in all frames, in the coordinates' unit.
-        outside: share of joints outside the image; 0 where there is none.
-        scores: least and greatest score; None without scores.
+        outside: share of joints outside the image; 0 without an image.
+        scores: lowest and highest score; None without scores.
         extent: largest absolute coordinate.
         content: digest of all coordinates.
     """
@@ -50,10 +50,10 @@ class Measures:
 
 
 def measure(recording: Recording, layout: Layout, score_threshold: float | None = None) -> Measures:
-    """The measures of a recording whose joints are those of the layout, all finite.
+    """The measures of a recording with the layout's joints and finite coordinates.
 
     Args:
-        score_threshold: joints with a score of at most this are missing; None: of at most 0.
+        score_threshold: joints with a score of at most this are missing; None means 0.
     """
     keypoints = recording.keypoints.astype(np.float32)  # (M, T0, V, C)
     num_persons, num_frames, _, num_coordinates = keypoints.shape
@@ -80,11 +80,11 @@ def measure(recording: Recording, layout: Layout, score_threshold: float | None 
 
 
 def _bones(joints: np.ndarray, there: np.ndarray, layout: Layout) -> tuple[float, float]:
-    """Spread and median of the bones' lengths in the frames of one person.
+    """Spread and median of one person's bone lengths.
 
     Args:
         joints: (T0, V, C).
-        there: (T0, V), which joints are there; bones of others do not count.
+        there: (T0, V), whether joints are visible; bones of missing joints do not count.
     """
     ends = np.array([joint for joint, parent in enumerate(layout.parents) if parent >= 0])
     starts = np.array([parent for parent in layout.parents if parent >= 0])
@@ -92,7 +92,7 @@ def _bones(joints: np.ndarray, there: np.ndarray, layout: Layout) -> tuple[float
     seen = there[:, ends] & there[:, starts]
     count = np.maximum(seen.sum(0), 1)
     mean = (lengths * seen).sum(0) / count
-    real = mean > 1e-3 * max(mean.max(), 1e-9)  # some layouts repeat a joint
+    real = mean > 1e-3 * max(mean.max(), 1e-9)  # some layouts have bones of length 0
     if not real.any():
         return 0.0, 0.0
     variance = (np.square(lengths - mean) * seen).sum(0) / count
@@ -101,11 +101,11 @@ def _bones(joints: np.ndarray, there: np.ndarray, layout: Layout) -> tuple[float
 
 
 def _detour(joints: np.ndarray, there: np.ndarray, layout: Layout) -> float:
-    """Length of the bones over that of the joints' minimum spanning tree, in one frame.
+    """Total length of the bones / length of the joints' minimum spanning tree, in one frame.
 
     Args:
         joints: (T0, V, C) of one person.
-        there: (T0, V), which joints are there; bones of others do not count.
+        there: (T0, V), whether joints are visible; bones of missing joints do not count.
     """
     counts = there.sum(1)
     fullest = (counts == counts.max()).nonzero()[0]

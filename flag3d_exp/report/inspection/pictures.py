@@ -1,4 +1,4 @@
-"""Skeletons to look at: a sheet of each class's poses, and a recording as an animated GIF.
+"""Pictures of skeletons: sheets with poses of each class, and animated GIFs of recordings.
 
 Sizes: M persons, T frames, V joints.
 """
@@ -29,10 +29,10 @@ Bone = tuple[int, int, str]
 def sheets(
     samples: Mapping[int, Recording], classes: Sequence[str], layout: Layout, up: int
 ) -> Iterator[Figure]:
-    """Figures with a row of poses for each class, evenly spaced in time, at most 16 rows each.
+    """Figures with a row of evenly spaced poses for each class, at most 16 rows per figure.
 
     Args:
-        samples: a recording of each label.
+        samples: one recording per label.
         up: the upward axis of 3D coordinates, see `data.upright`.
     """
     labels = sorted(samples)
@@ -57,7 +57,7 @@ def _sheet(
 
 
 def clearest(recordings: Sequence[Recording], most: int = 12) -> Recording:
-    """Of the first so many recordings, the one whose joints are seen best."""
+    """The recording with the best visible joints among the first `most` recordings."""
 
     def clarity(recording: Recording) -> float:
         there = visible(recording.keypoints, recording.scores)
@@ -67,7 +67,7 @@ def clearest(recordings: Sequence[Recording], most: int = 12) -> Recording:
 
 
 def write_gif(path: Path, recording: Recording, layout: Layout, up: int, size: int = 360) -> None:
-    """The recording as an animated GIF of at most 100 frames, 15 a second, that runs for ever."""
+    """Write the recording as a looping animated GIF of at most 100 frames, 15 per second."""
     points, seen = picture_points(recording, up, most=100)
     low, scale = square_around(points[seen])
     pixels = (points - low) * scale * (size - 40) * 2 + 40  # drawn at twice the size
@@ -86,7 +86,7 @@ def write_gif(path: Path, recording: Recording, layout: Layout, up: int, size: i
 
 
 def coloured_bones(layout: Layout) -> list[Bone]:
-    """(from, to, colour) of the lines that are drawn: left, right and middle differ."""
+    """(from, to, colour) of the lines to draw; left, right and middle have different colours."""
     colours = dict.fromkeys(range(layout.num_joints), MIDDLE)
     for left, right in layout.mirror_pairs:
         colours[left], colours[right] = LEFT, RIGHT
@@ -98,7 +98,7 @@ def coloured_bones(layout: Layout) -> list[Bone]:
 
 
 def picture_points(recording: Recording, up: int, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """(M, T, V, 2) points, right and down, and (M, T, V): which are there. Frames are thinned."""
+    """(M, T, V, 2) points (right, down) and (M, T, V) visibility, of at most `most` frames."""
     stride = math.ceil(recording.keypoints.shape[1] / most)
     keypoints = recording.keypoints[:, ::stride].astype(np.float64)
     return projected(keypoints, up), shown(recording, stride)

@@ -1,4 +1,4 @@
-"""A page that plays recordings and lets them be turned: one file, nothing to install or fetch.
+"""A self-contained HTML page that plays recordings and lets the user rotate them.
 
 Sizes: M persons, T frames, V joints.
 """
@@ -24,7 +24,7 @@ def viewer(recordings: Sequence[Recording], titles: Sequence[str], layout: Layou
     """The HTML page.
 
     Args:
-        titles: one for each recording, for the list to choose from.
+        titles: one for each recording, for the selection list.
         up: the upward axis of 3D coordinates, see `data.upright`.
     """
     data = {
@@ -70,7 +70,7 @@ def _frames(recording: Recording, up: int) -> dict:
 
 
 def _upright(keypoints: np.ndarray, up: int) -> np.ndarray:
-    """(M, T, V, 3) right, up, depth; a right-handed turn of what came, so nothing is mirrored."""
+    """(M, T, V, 3) right, up, depth; a proper rotation, so nothing is mirrored."""
     if keypoints.shape[-1] == 2:
         x, y = keypoints[..., 0], keypoints[..., 1]
         return np.stack([x, -y, np.zeros_like(x)], -1)

@@ -115,7 +115,7 @@ PLANTED = {
     "elastic bones": (
         {"keypoints": np.random.default_rng(9).normal(size=(1, 30, 25, 3)).astype(np.float32)},
         ("warning", "bones"),
-        "change their lengths",
+        "with bone lengths that vary",
     ),
     "millimetres": (
         {"keypoints": solid(1).keypoints * 1000},
@@ -156,7 +156,7 @@ def test_missing_joints_are_told_and_do_not_count_as_faults():
     found = findings(recordings)
     assert list(found) == [("note", "missing")]
     ((text, names),) = found["note", "missing"]
-    assert "up to 11 % of a recording's" in text
+    assert "up to 11 % in a recording" in text
     assert names == (NAMES[1],)
 
 
@@ -194,7 +194,7 @@ def test_joints_in_another_order_are_noticed():
     shuffled = np.random.default_rng(0).permutation(25)
     wrong = [replace(r, keypoints=r.keypoints[:, :, shuffled]) for r in map(solid, range(4))]
     ((text, names),) = findings(wrong)["warning", "layout"]
-    assert "are these in another order?" in text
+    assert "are the joints in another order?" in text
     assert names == ()
 
 
@@ -209,7 +209,7 @@ def test_the_same_recording_under_two_names_is_a_leak():
     recordings = [solid(n) for n in range(4)]
     recordings[2] = replace(recordings[0], name=NAMES[2])
     ((text, names),) = findings(recordings)["error", "repeats"]
-    assert "1 recordings stand in train" in text
+    assert "1 recordings are in train" in text
     assert names == (NAMES[0], NAMES[2])
     recordings[2] = solid(2)
     recordings[3] = replace(recordings[2], name=NAMES[3], label=1)
