@@ -1,8 +1,9 @@
-"""What the graph of an exported file may hold: arithmetic.
+"""Check that the graph of an exported file holds only arithmetic.
 
-Both formats can hold more: numbers in other files, loops without end, functions that multiply,
-operations that run Python or load libraries. A file may come from anywhere, so all that is refused.
-Messages are read without their definitions, so the numbers of their fields are listed here.
+Both formats can hold more: numbers in other files, endless loops, functions that expand
+exponentially, operations that run Python or load libraries. A file may come from anywhere, so all
+of this is refused. Messages are read without their definitions, so their field numbers are listed
+here.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.protobuf import Fields, as_bytes, as_text
 
 Value: TypeAlias = int | memoryview
-# What a message may hold: number of a field -> what that must be, None for anything.
+# The fields that a message may hold: field number -> check of its value, None for any value.
 Rules: TypeAlias = dict[int, Union["Rules", Callable[[Value], None], None]]
 MAX_DEPTH = 16
 ONNX_OPERATIONS = (
@@ -32,8 +33,8 @@ MINDIR_OPERATIONS = (
     "StridedSlice Sub SubExt Subs SumExt Tanh Tile Transpose Trunc TupleGetItem Unstack "
     "UpdateState Zeros ZerosLike"
 )
-# Of attributes in MindIR: undefined, numbers, texts, tensors and tuples of these, and marks of the
-# order of effects; not classes, name spaces, functions or primitives.
+# Accepted types of attributes in MindIR: undefined, numbers, texts, tensors and tuples of these,
+# and marks of the order of side effects; not classes, name spaces, functions or primitives.
 MINDIR_TYPES = (*range(13), 13, 17, 19, 20, 21, 23, 24, 25, 36, 39)
 
 
@@ -44,7 +45,7 @@ def check(suffix: str, model: memoryview) -> None:
         suffix: of the format, .onnx or .mindir.
 
     Raises:
-        Malformed: naming what it holds.
+        Malformed: names the refused content.
     """
     _check(Fields(), model, MODELS[suffix], 0)
 
@@ -73,19 +74,19 @@ def _mindir_operation(value: Value) -> None:
 
 
 def _mindir_node(value: Value) -> None:
-    """A node is a constant, or names one of the model's primitives."""
+    """Refuse a node that is neither a constant nor the name of one of the model's primitives."""
     if (name := as_text(value)) != "Constant" and not name.startswith("REF::"):
         raise Malformed(f"its graph holds the operation {name!r}")
 
 
 def _mindir_type(value: Value) -> None:
     if value not in MINDIR_TYPES:
-        raise Malformed("its graph holds a constant that is no number")
+        raise Malformed("its graph holds a constant that is not a number")
 
 
 def _own_domain(value: Value) -> None:
     if as_text(value) not in ("", "ai.onnx"):
-        raise Malformed("its graph holds operations that are none of ONNX")
+        raise Malformed("its graph holds operations from outside ONNX")
 
 
 def _any(*numbers: int) -> Rules:
@@ -93,14 +94,15 @@ def _any(*numbers: int) -> Rules:
     return dict.fromkeys(numbers)
 
 
-# Not: 13 of a tensor, where its numbers are if in another file; 5, 6, 10, 11 of an attribute,
-# tensors and graphs; 25 of a model, functions.
+# Not accepted: 13 of a tensor (its numbers are in another file); 5, 6, 10, 11 of an attribute
+# (tensors and graphs); 25 of a model (functions).
 ONNX_TENSOR = _any(*range(1, 13), 14)
 ONNX_ATTRIBUTE = _any(1, 2, 3, 4, 7, 8, 9, 13, 20)
 ONNX_NODE: Rules = {**_any(1, 2, 3, 6), 4: _onnx_operation, 5: ONNX_ATTRIBUTE, 7: _own_domain}
 ONNX_GRAPH: Rules = {**_any(2, 10, 11, 12, 13), 1: ONNX_NODE, 5: ONNX_TENSOR}
-# Not: 12 of a tensor, as above; 7, 13, 19, 20 of an attribute, graphs and what makes shapes; 8, 9,
-# 11 of a model, functions and what is done before its graph and on several machines.
+# Not accepted: 12 of a tensor, as above; 7, 13, 19, 20 of an attribute (graphs and functions that
+# make shapes); 8, 9, 11 of a model (functions, steps before its graph, settings of several
+# machines).
 MINDIR_TENSOR = _any(*range(1, 12), *range(13, 18))
 MINDIR_ATTRIBUTE: Rules = _any(*range(1, 6), *range(8, 12), 18)
 MINDIR_ATTRIBUTE |= {6: MINDIR_TENSOR, 12: MINDIR_TENSOR, 16: _mindir_type, 17: MINDIR_ATTRIBUTE}

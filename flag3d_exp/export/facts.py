@@ -1,4 +1,4 @@
-"""What an exported file says of its network, as far as `serving` needs it; checked, bounded.
+"""The facts about a network in its exported file, as `serving` needs them; checked and bounded.
 
 Sizes: M persons, T frames, V joints, C channels.
 """
@@ -25,17 +25,17 @@ from flag3d_exp.skeletons.layout import LAYOUTS, load_layout
 
 PIPELINES = {kind.__name__: kind for kind in (GraphPipeline, HeatmapPipeline)}
 MAX_NUMBERS = 100_000_000  # of the clips of one recording: 400 MB
-MAX_FILE_NAME = 250  # bytes, with `.yaml` within what file systems take
+MAX_FILE_NAME = 250  # bytes; with `.yaml` still a valid file name
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What makes clips of recordings, and what the network says of them.
+    """The preprocessing of recordings into clips, and the network's classes.
 
     Args:
         clip_shape: (M, T, V, C).
         scored: the network was trained with scores.
-        temperature: what logits are divided by, see `task=calibrate`.
+        temperature: divisor of the logits, see `task=calibrate`.
     """
 
     classes: list[str]
@@ -48,13 +48,14 @@ class Preprocessing:
 
 
 def preprocessing(facts: Mapping[str, Any], path: Path) -> Preprocessing:
-    """What the facts of an exported file describe; they may hold more than is read here.
+    """The preprocessing that the facts of an exported file describe; other facts are ignored.
 
     Args:
         path: the file, for messages.
 
     Raises:
-        UserError: an entry is missing, of another type or out of range, or two contradict.
+        UserError: an entry is missing, of another type or out of range, or two entries contradict
+            each other.
     """
     read = {field.name for field in fields(Facts)}
     try:
@@ -75,18 +76,18 @@ def preprocessing(facts: Mapping[str, Any], path: Path) -> Preprocessing:
         _check(made)
     except (Malformed, UserError) as error:
         said = str(error).rstrip(".")
-        raise UserError(f"`{path}`: what it says of itself can't be used: {said}.") from error
+        raise UserError(f"`{path}`: its facts about the network can't be used: {said}.") from error
     return made
 
 
 def written_layout(name: str, file: str | None) -> str:
-    """What `load_layout` calls the layout: its name, or where a user's own file now is.
+    """The argument of `load_layout`: a layout's name, or the path where a user's file is written.
 
     Args:
-        file: the content of that file, which came along in the exported one.
+        file: the content of the user's layout file, which the exported file contains.
 
     Raises:
-        UserError: the name is none of the package's layouts, or can't be that of a file.
+        UserError: the package has no such layout, or the name can't be a file name.
     """
     if file is None:
         known = sorted(path.stem for path in LAYOUTS.glob("*.yaml"))
@@ -124,7 +125,7 @@ def _check(made: Preprocessing) -> None:
 
 @dataclass(frozen=True)
 class Facts:
-    """The entries of the file that are read."""
+    """The entries of the file's facts that are read."""
 
     classes: list[str]
     clip_shape: list[int]

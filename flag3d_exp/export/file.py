@@ -1,8 +1,8 @@
-"""An exported network's file: its graph, what it says of itself, and a checksum.
+"""An exported network's file: its graph, facts about the network, and a checksum.
 
-MindIR and ONNX are protobuf messages, which may be written in parts: the graph comes first, then a
-JSON text of facts under the name KEY (`metadata_props` in ONNX, `user_info` in MindIR), with the
-graph's length and SHA-256 among them. An ONNX file is opened without MindSpore.
+MindIR and ONNX are protobuf messages, which may be written in parts. The graph comes first, then a
+JSON text of facts under the name KEY (`metadata_props` in ONNX, `user_info` in MindIR). The facts
+include the length and SHA-256 of the graph. An ONNX file is opened without MindSpore.
 Sizes: N clips, M persons, T frames, V joints, C channels, K classes.
 """
 
@@ -29,8 +29,8 @@ from flag3d_exp.reading.text import file_bytes, parsed_json
 KEY = "flag3d_exp"
 Format = Literal["mindir", "onnx"]
 MAX_BYTES = (2 << 30) - 1  # of a Protocol Buffers message
-MAX_MEMORY = 8 << 30  # bytes that ONNX Runtime may take on a CPU, whatever a file asks for
-TEXTS = 14  # the number of a model's field, both of ONNX and of MindIR
+MAX_MEMORY = 8 << 30  # bytes that ONNX Runtime may use on a CPU, for any file
+TEXTS = 14  # the field number in a model, the same in ONNX and MindIR
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Exported:
     """A network in a file.
 
     Args:
-        facts: what the file says of itself.
+        facts: the file's facts about the network.
         logits: clips (N, M, T, V, C) float32 -> (N, K), for any N.
     """
 
@@ -47,7 +47,7 @@ class Exported:
 
 
 def write_file(path: Path, graph: bytes, facts: dict[str, Any]) -> None:
-    """Write a graph and its facts, in the format that the path ends in."""
+    """Write a graph and its facts, in the format of the path's suffix."""
     digest = hashlib.sha256(graph).hexdigest()
     text = json.dumps(facts | {"graph": {"bytes": len(graph), "sha256": digest}})
     if path.suffix == ".onnx":
@@ -62,11 +62,11 @@ def write_file(path: Path, graph: bytes, facts: dict[str, Any]) -> None:
 
 
 def open_file(path: Path) -> Exported:
-    """The network in a file that `task=export` wrote.
+    """Open the network in a file that `task=export` wrote.
 
     Raises:
-        UserError: there is none, it is another program's, it is damaged, or it would do more than
-            compute logits.
+        UserError: the file is missing, from another program or damaged, or its graph holds more
+            than arithmetic.
     """
     if path.suffix not in (".onnx", ".mindir"):
         raise UserError(f"`{path}` must end in .onnx or .mindir, as exported networks do.")
@@ -78,7 +78,7 @@ def open_file(path: Path) -> Exported:
         facts = _checked_facts(path, content, _texts(content))
     except Malformed as error:
         kind = {".onnx": "ONNX", ".mindir": "MindIR"}[path.suffix]
-        raise UserError(f"`{path}` is no {kind} file, or is damaged ({error}).") from error
+        raise UserError(f"`{path}` is not a {kind} file, or is damaged ({error}).") from error
     try:
         arithmetic.check(path.suffix, memoryview(content))
     except Malformed as error:
@@ -87,10 +87,10 @@ def open_file(path: Path) -> Exported:
 
 
 def needed(package: str) -> ModuleType:
-    """A package of the extra `export`.
+    """Import a package of the extra `export`.
 
     Raises:
-        UserError: it is not installed.
+        UserError: the package is not installed.
     """
     try:
         return import_module(package)
@@ -103,7 +103,7 @@ def needed(package: str) -> ModuleType:
 def _open_onnx(path: Path, content: bytes, facts: dict[str, Any]) -> Exported:
     runtime = needed("onnxruntime")
     options = runtime.SessionOptions()
-    options.log_severity_level = 4  # fatal errors; others are raised
+    options.log_severity_level = 4  # log only fatal errors; others are raised
     arena = runtime.OrtArenaCfg({"max_mem": MAX_MEMORY, "arena_extend_strategy": 1})
     kinds = runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, runtime.OrtMemType.DEFAULT
     runtime.create_and_register_allocator(
@@ -112,11 +112,11 @@ def _open_onnx(path: Path, content: bytes, facts: dict[str, Any]) -> Exported:
     options.add_session_config_entry("session.use_env_allocators", "1")
     providers = runtime.get_available_providers()
     try:
-        # Folding computes constants when the file is opened, however large the file makes them.
+        # Constant folding would compute constants of any size when the file is opened.
         session = runtime.InferenceSession(
             content, options, providers, disabled_optimizers=["ConstantFolding"]
         )
-    except Exception as error:  # ONNX Runtime's own have no other parent
+    except Exception as error:  # ONNX Runtime's exceptions have no other base class
         reason = " ".join(str(error).split())
         raise UserError(f"`{path}`: ONNX Runtime can't load it ({reason}).") from error
 
@@ -140,7 +140,7 @@ def _texts(content: bytes) -> dict[str, str]:
     """The texts that a model carries: `metadata_props` in ONNX, `user_info` in MindIR.
 
     Raises:
-        Malformed: it is no model, or a text is given twice.
+        Malformed: the content is not a model, or a text is given twice.
     """
     fields, texts = Fields(), {}
     for number, value in fields.of(memoryview(content)):
@@ -148,7 +148,7 @@ def _texts(content: bytes) -> dict[str, str]:
             entry = dict(fields.of(as_bytes(value)))
             key, text = (as_text(entry.get(part, memoryview(b""))) for part in (1, 2))
             if key in texts:
-                raise Malformed("it carries a text twice")
+                raise Malformed("it holds a text twice")
             texts[key] = text
     return texts
 
@@ -158,7 +158,7 @@ def _checked_facts(path: Path, content: bytes, texts: dict[str, str]) -> dict[st
         raise UserError(f"`{path}` was not written by `task=export`, or is damaged.")
     facts = parsed_json(texts[KEY])
     if not isinstance(facts, dict):
-        raise Malformed("what it says of itself is no mapping")
+        raise Malformed("its facts are not a mapping")
     graph = record(GraphFacts, facts.pop("graph", None))
     if not 0 <= graph.bytes <= len(content):
         raise Malformed(f"its graph has {graph.bytes} bytes")
@@ -166,13 +166,13 @@ def _checked_facts(path: Path, content: bytes, texts: dict[str, str]) -> dict[st
         raise UserError(f"`{path}` is damaged: its contents do not match its checksum.")
     behind = Fields().of(memoryview(content)[graph.bytes :])
     if any(number != TEXTS for number, _ in behind):
-        raise Malformed("there is more behind its graph than texts")
+        raise Malformed("it holds more than texts after its graph")
     return facts
 
 
 @dataclass(frozen=True)
 class GraphFacts:
-    """Length and SHA-256 of the graph, with which the file begins."""
+    """Length and SHA-256 of the graph at the beginning of the file."""
 
     bytes: int
     sha256: str

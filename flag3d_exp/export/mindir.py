@@ -1,10 +1,10 @@
 """A network's graph in MindIR, MindSpore's exchange format, for batches of any size.
 
-MindIR is a protobuf message of operations in the order of use, each naming the values that it
-takes and makes. Sizes: N clips, M persons, T frames, V joints, C channels, K classes.
+MindIR is a protobuf message of operations in the order of use; each names its input and output
+values. Sizes: N clips, M persons, T frames, V joints, C channels, K classes.
 """
 
-# MindIR's message classes are made at import, so their attributes are unknown to a type checker.
+# MindIR's message classes are made at import, so a type checker does not know their attributes.
 # pyright: reportAttributeAccessIssue=false
 
 import tempfile
@@ -20,7 +20,7 @@ from mindspore import Tensor, nn
 from flag3d_exp.errors import UserError
 from flag3d_exp.mindspore_adapter import AttributeProto, GraphProto, ModelProto, TensorProto
 
-Shape = tuple[int, ...]  # -1: known only when it runs
+Shape = tuple[int, ...]  # -1: known only at run time
 NUMPY_TYPES = {
     TensorProto.FLOAT: np.float32,
     TensorProto.INT32: np.int32,
@@ -31,11 +31,11 @@ NUMPY_TYPES = {
 
 @dataclass(frozen=True)
 class Operation:
-    """One of MindSpore's primitives at work.
+    """One use of a MindSpore primitive.
 
     Args:
         inputs, output: names of values.
-        shapes: of the inputs, then of the output; () for what is no tensor.
+        shapes: of the inputs, then of the output; () for a value that is not a tensor.
     """
 
     kind: str
@@ -47,7 +47,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Graph:
-    """What is computed, from clips (N, M, T, V, C) to logits (N, K).
+    """The computation from clips (N, M, T, V, C) to logits (N, K).
 
     Args:
         parameters, constants: by name.
@@ -62,10 +62,10 @@ class Graph:
 
 
 def compiled(model: nn.Cell, clip_shape: Shape) -> ModelProto:
-    """The network in evaluation mode, for any number of clips (M, T, V, C).
+    """The compiled network in evaluation mode, for any number of clips (M, T, V, C).
 
     Raises:
-        UserError: MindSpore cannot compile it for an unknown number.
+        UserError: MindSpore cannot compile it for an unknown number of clips.
     """
     model.set_train(False)
     clips = Tensor(shape=[None, *clip_shape], dtype=ms.float32)
@@ -73,7 +73,7 @@ def compiled(model: nn.Cell, clip_shape: Shape) -> ModelProto:
         file = Path(folder, "network.mindir")
         try:
             ms.export(model, clips, file_name=str(file), file_format="MINDIR")
-        except Exception as error:  # of whatever type the compiler finds fitting
+        except Exception as error:  # the compiler may raise any type
             reason = str(error).strip().splitlines()[0]
             raise UserError(
                 f"{type(model).__name__} cannot be compiled for batches of any size: {reason}"
@@ -82,14 +82,14 @@ def compiled(model: nn.Cell, clip_shape: Shape) -> ModelProto:
 
 
 def graph_of(model: ModelProto) -> Graph:
-    """The operations of a compiled network, in Python's terms.
+    """The operations of a compiled network as Python objects.
 
     Raises:
-        UserError: they are not one sequence, but branch.
+        UserError: the operations are not one sequence, but have branches.
     """
     graph = model.graph
     if model.functions:
-        raise UserError("the network branches on sizes that are known only when it runs.")
+        raise UserError("the network branches on sizes that are known only at run time.")
     primitives = {f"REF::{one.name}": one for one in model.primitives}
     parameters = {one.name: _array(one) for one in graph.parameter}
     constants: dict[str, Any] = {}
@@ -128,7 +128,7 @@ def function(path: Path, clip_shape: Shape) -> Callable[[np.ndarray], np.ndarray
         network: Any = nn.GraphCell(ms.load(str(path)))
     except (RuntimeError, ValueError) as error:
         raise UserError(f"`{path}`: MindSpore cannot load it.") from error
-    # Without this, MindSpore 2.10 keeps sizes of the first batch, and gets later ones wrong.
+    # Without this, MindSpore 2.10 keeps the sizes of the first batch and computes later ones wrong.
     network.set_inputs(Tensor(shape=[None, *clip_shape], dtype=ms.float32))
 
     def logits(clips: np.ndarray) -> np.ndarray:
@@ -138,7 +138,7 @@ def function(path: Path, clip_shape: Shape) -> Callable[[np.ndarray], np.ndarray
 
 
 def with_facts(facts: dict[str, str]) -> bytes:
-    """What to append to a MindIR file so that it carries these texts."""
+    """The bytes to append to a MindIR file, so that it contains these texts."""
     return ModelProto(user_info=facts).SerializeToString()
 
 
@@ -170,12 +170,12 @@ def _value(attribute: AttributeProto) -> Any:
             return _only(attribute.strings, attribute.s).decode()
         case kinds.INT32 | kinds.INT64:
             return _only(attribute.ints, attribute.i)
-        case _:  # none, and marks of the order of side effects
+        case _:  # no value, or a mark of the order of side effects
             return None
 
 
 def _only(several: Any, one: Any) -> Any:
-    """A number is kept in another field when it is an element of a tuple."""
+    """The value of a number, which has another field when it is an element of a tuple."""
     return several[0] if several else one
 
 

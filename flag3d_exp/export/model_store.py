@@ -1,4 +1,4 @@
-"""MLflow's store of models: an exported file, logged so that `mlflow models serve` answers."""
+"""MLflow's model store: log an exported file so that `mlflow models serve` can serve it."""
 
 import logging
 import os
@@ -10,20 +10,20 @@ from flag3d_exp.credentials import opened
 from flag3d_exp.runs.tracking import refusals
 
 PACKAGE = Path(__file__).resolve().parent.parent
-SERVER_PACKAGES = ("numpy", "filelock", "PyYAML")  # that `serving` imports, whatever the format
+SERVER_PACKAGES = ("numpy", "filelock", "PyYAML")  # imported by `serving` for every format
 RUNTIME = {".onnx": "onnxruntime", ".mindir": "mindspore"}
 
 
 def log_model(uri: str, run_id: str, file: Path, name: str | None, example: dict[str, Any]) -> str:
-    """Log an exported file with the code that serves it; the URI to serve it by.
+    """Log an exported file with the code that serves it; return the model's URI.
 
     Args:
-        run_id: of the run that made it.
-        name: to register it under, as a new version; None not to.
-        example: the fields of a recording to ask it about.
+        run_id: of the run that made the file.
+        name: of the registered model that gets a new version; None to register nothing.
+        example: the fields of a recording, for an example request.
 
     Raises:
-        UserError: the store does not take it.
+        UserError: the store refuses the model.
     """
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("mlflow").setLevel(logging.WARNING)

@@ -1,7 +1,7 @@
 """A compiled network in ONNX, for any number of clips.
 
-MindSpore 2.10's own ONNX export fixes the number of clips, knows no unfolding, and pads kernels
-that are not square on the wrong sides; hence this translation of MindIR.
+MindSpore 2.10's own ONNX export fixes the number of clips, does not support im2col, and pads
+kernels that are not square on the wrong sides. Therefore this module translates MindIR.
 Sizes: N clips, M persons, T frames, V joints, C channels, K classes.
 """
 
@@ -14,7 +14,7 @@ from flag3d_exp.export.mindir import Graph, Shape
 from flag3d_exp.export.onnx_operations import translated
 from flag3d_exp.export.onnx_writer import Writer
 
-OPSET, IR_VERSION = 17, 8  # of 2022: what other programs can be trusted to read
+OPSET, IR_VERSION = 17, 8  # of 2022, so other programs can read them
 
 
 def onnx_model(graph: Graph, clip_shape: Shape, num_classes: int) -> ModelProto:

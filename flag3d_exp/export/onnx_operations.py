@@ -1,7 +1,7 @@
-"""What MindSpore's primitives are in ONNX.
+"""Translation of MindSpore's primitives to ONNX.
 
-Each function writes one primitive's nodes and gives back its result. It takes the writer, the
-operation, and the operation's inputs: names of ONNX tensors, or, where they are known beforehand,
+Each function writes the nodes of one primitive and returns its result. Its arguments are the
+writer, the operation, and the operation's inputs: names of ONNX tensors or, if they are constant,
 arrays, numbers and tuples of these.
 """
 
@@ -16,7 +16,7 @@ from flag3d_exp.export.mindir import Operation
 from flag3d_exp.export.onnx_shapes import SHAPES
 from flag3d_exp.export.onnx_writer import Writer
 
-FLOAT32 = 43  # MindSpore's number for it
+FLOAT32 = 43  # MindSpore's number of this type
 
 SAME_MEANING = {
     "Add": "Add",
@@ -46,54 +46,54 @@ SAME_MEANING = {
 
 
 def translated(writer: Writer, operation: Operation, inputs: Sequence[Any]) -> Any:
-    """The operation's result, its nodes written.
+    """Write the nodes of an operation; return its result.
 
     Raises:
-        UserError: there is no rule for it.
+        UserError: there is no rule for the operation.
     """
     if operation.kind in SAME_MEANING:
         return writer.add(SAME_MEANING[operation.kind], *inputs)
     if operation.kind not in RULES:
         raise UserError(
-            f"`task.format=onnx`: no rule says what MindSpore's `{operation.kind}` is in ONNX."
+            f"`task.format=onnx`: there is no translation of MindSpore's `{operation.kind}`."
         )
     return RULES[operation.kind](writer, operation, *inputs)
 
 
 def first(_writer: Writer, _operation: Operation, value: Any, *_order: Any) -> Any:
-    """Reading a parameter, or waiting for something."""
+    """The first input: a parameter that is read, or a value with a mark of order."""
     return value
 
 
 def nothing(_writer: Writer, _operation: Operation, *_order: Any) -> None:
-    """An order of side effects, of which there are none."""
+    """Nothing: an order of side effects, and the network has none."""
 
 
 def cast(writer: Writer, _operation: Operation, x: Any, kind: int) -> str:
-    """`x` as float32, the only kind that networks turn numbers into."""
+    """`x` as float32, the only type that networks cast to."""
     if kind != FLOAT32:
-        raise UserError("`task.format=onnx`: numbers are only turned into float32.")
+        raise UserError("`task.format=onnx`: only casts to float32 are translated.")
     return writer.add("Cast", x, to=onnx.TensorProto.FLOAT)
 
 
 def square(writer: Writer, _operation: Operation, x: Any) -> str:
-    """Each number times itself."""
+    """The square of each number."""
     return writer.add("Mul", x, x)
 
 
 def trunc(writer: Writer, _operation: Operation, x: Any) -> str:
-    """Each number without what follows its point: the sign times the floor of the size."""
+    """Each number without its fraction: the sign times the floor of the absolute value."""
     whole = writer.add("Floor", writer.add("Abs", x))
     return writer.add("Mul", writer.add("Sign", x), whole)
 
 
 def clamp(writer: Writer, _operation: Operation, x: Any, low: float, high: float) -> str:
-    """Each number, but `low` at least and `high` at most."""
+    """Each number, limited to at least `low` and at most `high`."""
     return writer.add("Clip", x, low, high)
 
 
 def softmax(writer: Writer, _operation: Operation, x: Any, axes: Sequence[int]) -> str:
-    """Shares that sum to 1 along the one axis."""
+    """Softmax along the one axis."""
     (axis,) = axes
     return writer.add("Softmax", x, axis=axis)
 
@@ -115,12 +115,12 @@ def largest(
 def least(
     writer: Writer, _operation: Operation, x: Any, axes: Sequence[int] | int, keep_dims: bool
 ) -> str:
-    """The least number along the axes."""
+    """The smallest number along the axes."""
     return writer.add("ReduceMin", x, axes=listed(axes), keepdims=int(keep_dims))
 
 
 def listed(axes: Sequence[int] | int) -> list[int]:
-    """Axes, of which one may be a plain number."""
+    """A list of axes; a single axis may be a plain number."""
     return [axes] if isinstance(axes, int) else list(axes)
 
 
@@ -134,7 +134,7 @@ def total(
 def batch_matmul(
     writer: Writer, operation: Operation, x: Any, y: Any, turn_x: bool, turn_y: bool
 ) -> str:
-    """Products of the last two axes, of which either factor's may be swapped first."""
+    """Matrix products over the last two axes; each factor may be transposed first."""
     axes = list(range(len(operation.shapes[-1])))
     axes[-2:] = reversed(axes[-2:])
     x = writer.add("Transpose", x, perm=axes) if turn_x else x
@@ -154,7 +154,7 @@ def batch_norm(
     epsilon: float,
     *_: Any,
 ) -> tuple[str]:
-    """Of the primitive's five results only the first is of use when it does not learn."""
+    """Batch norm; of the primitive's five results only the first is used in evaluation mode."""
     if training:
         raise UserError("`task.format=onnx`: a batch norm is in training mode.")
     tensors = (x, scale, bias, mean, variance)
@@ -171,7 +171,7 @@ def layer_norm(
     _scale_axis: int,
     epsilon: float,
 ) -> tuple[str]:
-    """Over the last axis. Of the primitive's three results only the first is of use."""
+    """Layer norm over the last axis; of the primitive's three results only the first is used."""
     centred = writer.add("Sub", x, writer.add("ReduceMean", x, axes=[-1], keepdims=1))
     squares = writer.add("Mul", centred, centred)
     variance = writer.add("ReduceMean", squares, axes=[-1], keepdims=1)
@@ -181,16 +181,16 @@ def layer_norm(
 
 
 def bias_add(writer: Writer, operation: Operation, x: Any, bias: Any, _format: Any) -> str:
-    """One number for each channel, added at every place."""
+    """`x` plus one number per channel."""
     spread = [-1, *[1] * (len(operation.shapes[-1]) - 2)]
     return writer.add("Add", x, writer.add("Reshape", bias, writer.sizes(spread)))
 
 
 def conv2d(writer: Writer, operation: Operation, x: Any, weight: Any) -> str:
-    """MindSpore pads top, bottom, left, right; ONNX top, left, bottom, right."""
+    """A convolution. MindSpore pads top, bottom, left, right; ONNX top, left, bottom, right."""
     settings = operation.attributes
     if settings["pad_mode"].lower() != "pad":
-        raise UserError("`task.format=onnx`: convolutions must say how far they pad.")
+        raise UserError("`task.format=onnx`: convolutions must have explicit padding.")
     top, bottom, left, right = settings["pad_list"]
     return writer.add(
         "Conv",
@@ -204,7 +204,7 @@ def conv2d(writer: Writer, operation: Operation, x: Any, weight: Any) -> str:
 
 
 def max_pool(writer: Writer, operation: Operation, x: Any) -> str:
-    """The largest number under the kernel; padding is `SAME` or none."""
+    """The maximum under the kernel; padding is `SAME` or none."""
     settings = operation.attributes
     same = settings["pad_mode"].upper() == "SAME"
     return writer.add(

@@ -1,4 +1,4 @@
-"""An ONNX graph in the making: nodes, constants, names."""
+"""A writer of ONNX graphs: nodes, constants, names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 @dataclass(frozen=True)
 class Size:
-    """A size known only when the network runs: the name of an int64 tensor of one element."""
+    """A size that is known only at run time: the name of an int64 tensor of one element."""
 
     tensor: str
 
 
 @dataclass(frozen=True)
 class AllSizes:
-    """All sizes of the tensor of this name."""
+    """All sizes of the tensor with this name."""
 
     tensor: str
 
@@ -31,7 +31,7 @@ class Writer:
         self._known: dict[tuple, str] = {}
 
     def add(self, kind: str, *inputs: Any, **attributes: Any) -> str:
-        """Write a node of one result, and name that.
+        """Write a node with one result; return the result's name.
 
         Args:
             inputs: names of tensors, arrays, and numbers and sizes, which become float32.
@@ -42,7 +42,7 @@ class Writer:
         return output
 
     def tensor(self, value: Any) -> str:
-        """The name of a tensor; a constant becomes one."""
+        """The name of a tensor; a constant is added to the graph first."""
         if isinstance(value, str):
             return value
         if isinstance(value, np.ndarray):
@@ -59,7 +59,7 @@ class Writer:
         return self.add("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
 
     def constant(self, array: np.ndarray, name: str | None = None) -> str:
-        """The name of a constant, which stands in the file once however often it is used."""
+        """The name of a constant; equal constants are stored once."""
         key = (array.dtype.str, array.shape, array.tobytes())
         if name is None:
             name = self._known.setdefault(key, f"constant_{len(self._known)}")

@@ -1,8 +1,9 @@
-"""MLflow's scoring server, `mlflow models serve`, made to read requests within limits.
+"""Limits for the requests to MLflow's scoring server, `mlflow models serve`.
 
-By itself it reads a request of any length, repeats it in its refusals, adds tracebacks with paths,
-takes CSV and Parquet, and works on after it has answered that time is up. `limit` puts a handler
-of this module in the place of MLflow's. Nothing else of the package knows the server's parts.
+By itself, the server reads requests of any length, repeats them in its error messages, adds
+tracebacks with paths, accepts CSV and Parquet, and continues to compute after a timeout. `limit`
+replaces MLflow's request handler by one of this module. Only this module depends on the server's
+internals.
 """
 
 import asyncio
@@ -24,26 +25,25 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 APP = "mlflow.pyfunc.scoring_server.app"
-DECORATOR = "_async_catch_mlflow_exception"  # of the server's module, around its own handler
+DECORATOR = "_async_catch_mlflow_exception"  # in the server's module, around its request handler
 JSON = "application/json"
 Answer = Callable[[list[Any], Callable[[], None]], list[dict[str, Any]]]
 
 
 class TimeIsUp(Exception):
-    """The server has told the client that it took too long; the rest of the work is in vain."""
+    """The server has already answered with a timeout, so the rest of the work is useless."""
 
 
 def is_loading() -> bool:
-    """Whether this process is MLflow's server, which loads the model before it makes its app."""
+    """Whether this process is MLflow's server while it loads the model, before it makes its app."""
     return APP in sys.modules
 
 
 def limit(answer: Answer) -> None:
-    """Have the app that the server makes next answer requests by `answered`.
+    """Make the server's next app answer requests by `answered`.
 
     Args:
-        answer: recordings of a request -> what to answer; calls what it is given between two
-            recordings.
+        answer: (recordings of a request, a function to call between two recordings) -> the answer.
     """
     from mlflow.environment_variables import MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT
     from mlflow.pyfunc import scoring_server
@@ -54,7 +54,7 @@ def limit(answer: Answer) -> None:
         log.warning("This version of MLflow serves the model without limits on a request's length.")
         return
     seconds = float(MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT.get())
-    worker = ThreadPoolExecutor(1, "classifier")  # one request after the other bounds the memory
+    worker = ThreadPoolExecutor(1, "classifier")  # one request at a time bounds the memory
 
     def in_place_of(handler: Callable) -> Callable:
         @wraps(handler)
@@ -77,7 +77,7 @@ def limit(answer: Answer) -> None:
 
 
 async def read_content(request: "Request") -> bytes:
-    """What a client sends, or one byte more than the limit; the rest is received and left out."""
+    """The body of a request, cut one byte after the limit; the rest is received and dropped."""
     content = bytearray()
     async for chunk in request.stream():
         content += chunk[: MAX_BYTES + 1 - len(content)]
@@ -85,11 +85,11 @@ async def read_content(request: "Request") -> bytes:
 
 
 def answered(answer: Answer, kind: str, content: bytes, deadline: float) -> tuple[int, str]:
-    """HTTP status and JSON text that answer a request.
+    """HTTP status and JSON text of the answer to a request.
 
     Args:
-        kind: the content's type.
-        deadline: by `time.monotonic`, after which nobody waits for the answer.
+        kind: the content type.
+        deadline: by `time.monotonic`; after it, nobody waits for the answer.
     """
 
     def check_time() -> None:

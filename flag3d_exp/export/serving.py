@@ -1,7 +1,7 @@
-"""Plain keypoints in, class probabilities out: an exported network with its run's preprocessing.
+"""Serving: an exported network with its run's preprocessing, from keypoints to probabilities.
 
-MLflow serves it by `_load_pyfunc`, and a program may call `Classifier` itself. An ONNX file needs
-NumPy, PyYAML and ONNX Runtime for this, not MindSpore.
+MLflow loads it by `_load_pyfunc`; a program may also use `Classifier` directly. For an ONNX file
+this needs NumPy, PyYAML and ONNX Runtime, but not MindSpore.
 """
 
 import reprlib
@@ -26,7 +26,7 @@ from flag3d_exp.results.predictions import likeliest
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-MAX_WINDOWS = 2000  # of the timelines of a request
+MAX_WINDOWS = 2000  # over all timelines of a request
 
 
 class Classifier:
@@ -50,11 +50,11 @@ class Classifier:
         """Probabilities (n, K): softmax of the logits, averaged over a recording's test clips.
 
         Args:
-            between: called before each recording; what it raises ends the work.
+            between: called before each recording; an exception that it raises ends the work.
 
         Raises:
-            UserError: a recording is not of the layout and coordinates that the network was
-                trained on, or the network's answer is not finite.
+            UserError: a recording has another layout or other coordinates than the network was
+                trained on, or the network's output is not finite.
         """
         clips = input_clips(recordings, self.settings, self.pipeline, self.stream)
         clips.check_scores(self.scored)
@@ -65,15 +65,15 @@ class Classifier:
             logits = self.exported.logits(clips.clips(index))
             if not np.isfinite(logits).all():
                 name = reprlib.repr(recording.name)
-                raise UserError(f"recording {name}: the network's answer to it is not finite.")
+                raise UserError(f"recording {name}: the network's output for it is not finite.")
             scores[index] = average_clips(logits[None] / self.temperature)[0]
         return scores
 
     def _try(self, path: Path, clips: np.ndarray) -> None:
-        """Refuse a network that does not answer clips (N, M, T, V, C) with a number per class."""
+        """Refuse a network that does not return one number per class for clips (N, M, T, V, C)."""
         try:
             logits = np.asarray(self.exported.logits(clips))
-        except Exception as error:  # the runtimes' own have no other parent
+        except Exception as error:  # the runtimes' exceptions have no other base class
             reason = " ".join(str(error).split())
             raise UserError(f"`{path}`: its network can't be computed ({reason}).") from error
         expected = (len(clips), len(self.class_names))
@@ -86,14 +86,14 @@ class Classifier:
     def answer(
         self, rows: Sequence[Any], between: Callable[[], None] | None = None
     ) -> list[dict[str, Any]]:
-        """Every recording's `name` and its `classes`, likeliest first.
+        """The `name` and the `classes` of every recording, the most likely class first.
 
         A recording with a `window` has `persons` instead: each person's `segments`, and
-        `repetitions` if it asks for them.
+        `repetitions` if the request asks for them.
 
         Args:
             rows: the fields of each recording, see `data.request`.
-            between: as `scores` takes it.
+            between: as in `scores`.
 
         Raises:
             UserError: a field is wrong, or a recording cannot be classified.
@@ -139,7 +139,7 @@ class Classifier:
         return [{key: value for key, value in row.items() if key != "name"} for row in rows]
 
     def predict(self, model_input: "DataFrame", params: object = None) -> list[dict[str, Any]]:
-        """As `answer`, of a row for each recording; for programs that load the model by MLflow."""
+        """As `answer`, for one row per recording; for programs that load the model by MLflow."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -149,7 +149,7 @@ class Classifier:
 
 
 def _load_pyfunc(data_path: str) -> Classifier:
-    """What MLflow calls to load the model, be it in its server or in a program."""
+    """Load the model; MLflow calls this function in its server and in programs."""
     classifier = Classifier(Path(data_path))
     if scoring_server.is_loading():
         scoring_server.limit(classifier.answer)

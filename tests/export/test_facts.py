@@ -64,7 +64,7 @@ def test_facts_that_cannot_be_are_refused_by_their_names(title, tmp_path):
     path = exported(tmp_path / "model.onnx", GRAPH, **facts)
     with pytest.raises(UserError, match=said) as caught:
         Classifier(path)
-    assert str(caught.value).startswith(f"`{path}`: what it says of itself can't be used: ")
+    assert str(caught.value).startswith(f"`{path}`: its facts about the network can't be used: ")
     assert "\n" not in str(caught.value)
 
 
@@ -115,7 +115,7 @@ def test_graphs_that_do_more_than_compute_are_refused(tmp_path):
     for nodes, more, said in (
         ([mean(), endless], {}, "'Loop'"),
         ([mean("m"), double], {"functions": [function]}, "'Double'"),
-        ([mean("m"), own], {}, "none of ONNX"),
+        ([mean("m"), own], {}, "from outside ONNX"),
         ([mean()], {"functions": [function]}, "field 25"),
         ([mean(), constant], {}, "'Constant'"),
         ([mean()], {"initializer": [elsewhere()]}, "field 13"),
@@ -156,7 +156,7 @@ def test_a_mindir_graph_with_a_primitive_that_runs_python_is_refused(tmp_path):
     node = model.graph.node.add(op_type="Constant")
     node.attribute.add(name="value", type=AttributeProto.NAME_SPACE)
     write_file(path, model.SerializeToString(), {})
-    with pytest.raises(UserError, match="constant that is no number"):
+    with pytest.raises(UserError, match="constant that is not a number"):
         Classifier(path)
 
 

@@ -90,7 +90,7 @@ def test_an_answer_that_is_not_finite_is_refused(tmp_path, make_app):
     )
     status, content = ask(app, json.dumps({"inputs": [GOOD]}).encode())
     assert status == 400
-    message = "recording 'a': the network's answer to it is not finite."
+    message = "recording 'a': the network's output for it is not finite."
     assert json.loads(content)["message"] == message
 
 
