@@ -164,7 +164,7 @@ def _changed_fields(good: dict[str, Any]) -> Iterator[Bad]:
         ("a field of a megabyte", {"k" * 1_000_000: 1}),
         ("a field with an escape", {"\x1b[2J": 1}),
     ):
-        yield Bad(title, _inputs(_with(good, **fields)), "is no field")
+        yield Bad(title, _inputs(_with(good, **fields)), "is not a field")
     half = [[[1.0] * len(frame) for frame in person[:1]] for person in good["keypoints"]]
     yield Bad("scores of other frames", _inputs(_with(good, scores=half)), "`scores` must have")
     yield Bad("scores of four axes", _inputs(_with(good, scores=good["keypoints"])), "numbers")

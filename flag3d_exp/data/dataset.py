@@ -1,4 +1,4 @@
-"""The clips of one split; training clips are drawn anew in each epoch."""
+"""The clips of one split; training clips are random and differ in each epoch."""
 
 import reprlib
 from collections.abc import Sequence

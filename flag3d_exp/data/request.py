@@ -47,14 +47,14 @@ def parse_request(content: bytes) -> list[Any]:
     try:
         request = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
     except UnicodeDecodeError:
-        raise UserError("the request is no JSON: it is not in UTF-8.") from None
+        raise UserError("the request is not JSON: it is not in UTF-8.") from None
     except RecursionError:
         raise UserError("the request is nested too deeply.") from None
     except json.JSONDecodeError as error:
         place = f"{error.msg} at line {error.lineno}, column {error.colno}"
-        raise UserError(f"the request is no JSON: {place}.") from None
+        raise UserError(f"the request is not JSON: {place}.") from None
     except ValueError:  # Python's limit: an integer of more than 4300 digits
-        raise UserError("the request is no JSON: a number has too many digits.") from None
+        raise UserError("the request is not JSON: a number has too many digits.") from None
     if not isinstance(request, dict):
         raise UserError(f"the request must be a JSON object; got {_kind(request)}.")
     known = [*LISTS, TABLE]
@@ -168,7 +168,9 @@ def _read(given: dict[Any, Any], name: str) -> Recording:
     for key in given:
         if key not in FIELDS:
             hint = nearest(str(key), FIELDS)
-            raise UserError(f"{reprlib.repr(key)} is no field.{hint} Fields: {', '.join(FIELDS)}.")
+            raise UserError(
+                f"{reprlib.repr(key)} is not a field.{hint} Fields: {', '.join(FIELDS)}."
+            )
     if "keypoints" not in given:
         raise UserError("it has no `keypoints`.")
     keypoints = _numbers("keypoints", given["keypoints"], AXES, -MAX_VALUE)
@@ -243,7 +245,7 @@ def _rows_of_table(table: Any) -> list[dict[Any, Any]]:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise UserError(f"the request is no JSON: it holds {name}.")
+    raise UserError(f"the request is not JSON: it holds {name}.")
 
 
 def _absent(value: Any) -> bool:

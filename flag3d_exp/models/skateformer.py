@@ -204,7 +204,7 @@ class SkateFormer(nn.Cell):
 
 
 class Block(nn.Cell):
-    """(N, T, V, C) -> (N, T', V, C'): convolutions beside attentions, then dense layers."""
+    """(N, T, V, C) -> (N, T', V, C'): parallel convolutions and attentions, then dense layers."""
 
     def __init__(
         self,

@@ -56,14 +56,14 @@ def npy_array(path: Path, limit: int = 1 << 30) -> np.ndarray:
             bytes.
     """
     if os.path.exists(path) and not os.path.isfile(path):
-        raise Malformed("it is a folder" if os.path.isdir(path) else "it is no regular file")
+        raise Malformed("it is a folder" if os.path.isdir(path) else "it is not a regular file")
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
             raise Malformed(f"it is larger than {limit >> 20} MB")
         begin = file.read(8)
         if begin[:6] != b"\x93NUMPY":
-            raise Malformed("it is no array (.npy)")
+            raise Malformed("it is not an array (.npy)")
         shape, fortran, dtype = _header(path.name, begin[6], file)
         if dtype.kind not in KINDS or not dtype.itemsize:
             raise Malformed(f"it is an array of {dtype}, not of numbers or text")
@@ -83,7 +83,7 @@ def archive_of(path: Path) -> Iterator[zipfile.ZipFile]:
         Malformed: the file is not a zip file, or is damaged.
     """
     if os.path.exists(path) and not os.path.isfile(path):
-        raise Malformed("it is a folder" if os.path.isdir(path) else "it is no regular file")
+        raise Malformed("it is a folder" if os.path.isdir(path) else "it is not a regular file")
     try:
         with _File(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
             file.most = None
@@ -112,7 +112,7 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     for member in archive.infolist():
         name = member.filename.removesuffix(SUFFIX)
         if name == member.filename:
-            raise Malformed(f"its member `{name}` is no array")
+            raise Malformed(f"its member `{name}` is not an array")
         if name in members:
             raise Malformed(f"two of its members are called `{name}`")
         members[name] = member
@@ -125,7 +125,7 @@ def _array(archive: zipfile.ZipFile, name: str, member: zipfile.ZipInfo) -> np.n
     with archive.open(member) as file:
         begin = file.read(8)
         if begin[:6] != b"\x93NUMPY":
-            raise Malformed(f"its member `{name}` is no array")
+            raise Malformed(f"its member `{name}` is not an array")
         shape, fortran, dtype = _header(name, begin[6], file)
         if dtype.kind not in KINDS or not dtype.itemsize:
             raise Malformed(f"its member `{name}` is an array of {dtype}, not of numbers or text")
@@ -142,7 +142,7 @@ def _header(name: str, version: int, file: Any) -> tuple[tuple[int, ...], bool, 
     """Shape, whether the array is in Fortran order, and dtype."""
     width = {1: 2, 2: 4}.get(version)
     if width is None:
-        raise Malformed(f"its member `{name}` is no array of numbers")
+        raise Malformed(f"its member `{name}` is not an array of numbers")
     raw = file.read(width)
     if (size := int.from_bytes(raw, "little")) > MAX_HEADER:
         raise Malformed(f"its member `{name}` has a header of {size:,} bytes")
@@ -150,7 +150,7 @@ def _header(name: str, version: int, file: Any) -> tuple[tuple[int, ...], bool, 
         return _parsed_header(version, raw + file.read(size))
     except Exception as error:  # the header is a Python literal
         reason = " ".join(str(error).split())
-        raise Malformed(f"its member `{name}` is no array: {reason}"[:300]) from error
+        raise Malformed(f"its member `{name}` is not an array: {reason}"[:300]) from error
 
 
 @lru_cache

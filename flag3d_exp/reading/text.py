@@ -35,7 +35,7 @@ def file_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
     """
     try:
         if path.exists() and not path.is_file():
-            raise Malformed("it is a folder" if path.is_dir() else "it is no regular file")
+            raise Malformed("it is a folder" if path.is_dir() else "it is not a regular file")
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > limit:
@@ -54,7 +54,7 @@ def file_text(path: Path, limit: int = MAX_BYTES) -> str:
     try:
         return file_bytes(path, limit).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Malformed(f"it is no UTF-8 text (byte {error.start})") from error
+        raise Malformed(f"it is not UTF-8 text (byte {error.start})") from error
 
 
 def parsed_json(text: str | bytes) -> Any:
@@ -68,7 +68,7 @@ def parsed_json(text: str | bytes) -> Any:
     except RecursionError as error:
         raise Malformed("it is nested too deeply") from error
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, too many digits
-        raise Malformed(f"it is no JSON: {error}") from error
+        raise Malformed(f"it is not JSON: {error}") from error
 
 
 def parsed_yaml(text: str) -> Any:
@@ -82,9 +82,9 @@ def parsed_yaml(text: str) -> Any:
     try:
         return _Builder().value(text)
     except yaml.YAMLError as error:
-        raise Malformed(f"it is no YAML: {_on_one_line(error)}") from error
+        raise Malformed(f"it is not YAML: {_on_one_line(error)}") from error
     except ValueError as error:  # a surrogate, or a number of too many digits
-        raise Malformed(f"it is no YAML: {error}") from error
+        raise Malformed(f"it is not YAML: {error}") from error
 
 
 def _on_one_line(error: yaml.YAMLError) -> str:

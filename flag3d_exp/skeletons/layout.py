@@ -190,7 +190,7 @@ def _parsed(name: str, content: object) -> Layout:
         if str(joint) not in index:
             hint = nearest(str(joint), index)
             named = reprlib.repr(joint)
-            raise UserError(f"`{key}` names {named}, which is no joint.{hint}")
+            raise UserError(f"`{key}` names {named}, which is not a joint.{hint}")
         return index[str(joint)]
 
     def pairs(key: str) -> tuple[tuple[int, int], ...]:

@@ -128,7 +128,7 @@ def read_descriptions(path: Path, key: str = "problem.texts") -> dict[str, Descr
     if not isinstance(found, dict) or not found:
         raise UserError(f"{where} must map the name of each class to its sentences.")
     if len(found) > MAX_CLASSES:
-        raise UserError(f"{where} has {len(found)} classes; at most {MAX_CLASSES} are taken.")
+        raise UserError(f"{where} has {len(found)} classes; at most {MAX_CLASSES} are accepted.")
     faults, made = Faults("class"), {}
     for name, entry in found.items():
         with faults.of(reprlib.repr(name)):

@@ -117,10 +117,10 @@ class _Storages:
     def numbers(self, identifier: Any) -> np.ndarray:
         """The flat numbers of ("storage", type, key, device, number of elements)."""
         if not isinstance(identifier, tuple) or len(identifier) != 5:
-            raise Malformed("it refers to something that is no storage")
+            raise Malformed("it refers to something that is not a storage")
         kind, storage_type, key, _, num_elements = identifier
         if kind != "storage" or not isinstance(storage_type, StorageType):
-            raise Malformed("it refers to something that is no storage")
+            raise Malformed("it refers to something that is not a storage")
         place = (storage_type.name, str(key))
         if place not in self.read:
             self.read[place] = self._read(storage_type.name, str(key))

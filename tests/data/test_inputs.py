@@ -151,7 +151,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[1, 2", "it is no JSON"),
+        ("[1, 2", "it is not JSON"),
         ("[]", "must hold a recording, an object with `keypoints`, or a list"),
         ('{"keypoints": [[[1, 2], [3]]]}', "`keypoints` must be numbers in nested lists"),
         ('{"keypoint": [[["a"]]]}', "`keypoint` must be numbers in nested lists"),

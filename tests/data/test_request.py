@@ -68,7 +68,9 @@ def test_what_is_too_long_is_not_parsed():
 
 def test_a_wrong_field_is_named_with_its_recording_and_the_likeliest_right_one():
     good = {"keypoints": KEYPOINT.tolist()}
-    with pytest.raises(UserError, match="^recording 'a': 'score' is no field. Did you mean `score"):
+    with pytest.raises(
+        UserError, match="^recording 'a': 'score' is not a field. Did you mean `score"
+    ):
         read_recordings([good, good | {"name": "a", "score": [1]}])
 
 

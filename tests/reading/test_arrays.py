@@ -48,21 +48,21 @@ def test_arrays_are_read_as_numpy_wrote_them(tmp_path):
     [
         (npy(HEADER % ("'<f4'", (1 << 40,)), bytes(8)), "not as long as its shape"),
         (npy(HEADER % ("'<f4'", (1 << 62, 1 << 62)), bytes(8)), "not as long as its shape"),
-        (npy(HEADER % ("'<f4'", (-1, -2)), bytes(8)), "not as long|no array"),
-        (npy(HEADER % ("'<f4'", (1,) * 40), bytes(4)), "not as long|no array"),
+        (npy(HEADER % ("'<f4'", (-1, -2)), bytes(8)), "not as long|not an array"),
+        (npy(HEADER % ("'<f4'", (1,) * 40), bytes(4)), "not as long|not an array"),
         (npy(HEADER % ("'<f4'", (2,)), bytes(12)), "not as long as its shape"),
         (npy(HEADER % ("'<U0'", (1 << 40,))), "not of numbers or text"),
         (npy(HEADER % ("'|O'", (1,)), b"N."), "is an array of object"),
         (npy(HEADER % ("[('a', '<f4')]", (1,)), bytes(4)), "not of numbers or text"),
-        (npy("[" * 5000), "no array"),
-        (npy("{'descr': '<f4"), "no array"),
-        (npy("__import__('os').system('ls')"), "no array"),
-        (npy("()"), "no array"),
+        (npy("[" * 5000), "not an array"),
+        (npy("{'descr': '<f4"), "not an array"),
+        (npy("__import__('os').system('ls')"), "not an array"),
+        (npy("()"), "not an array"),
         (npy(HEADER % ("'<f4'", (1,)), bytes(4), version=2)[:9] + b"\xff" * 3, "a header of"),
-        (npy("x", version=3), "no array of numbers"),
-        (b"", "no array"),
-        (b"text", "no array"),
-        (bytes(10**6), "no array"),
+        (npy("x", version=3), "not an array of numbers"),
+        (b"", "not an array"),
+        (b"text", "not an array"),
+        (bytes(10**6), "not an array"),
     ],
 )
 def test_a_member_that_is_no_array_of_numbers_is_refused(tmp_path, member, reason):
@@ -112,7 +112,7 @@ def test_other_members_and_encrypted_ones_are_refused(tmp_path):
     path = tmp_path / "file.npz"
     with zipfile.ZipFile(path, "w") as written:
         written.writestr("readme.txt", "hello")
-    with pytest.raises(Malformed, match="its member `readme.txt` is no array"):
+    with pytest.raises(Malformed, match="its member `readme.txt` is not an array"):
         npz_arrays(path)
     content = bytearray(
         archive(tmp_path, secret=npy(HEADER % ("'<f4'", (1,)), bytes(4))).read_bytes()

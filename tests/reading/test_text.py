@@ -28,9 +28,9 @@ def test_dates_and_times_of_day_stay_text():
         ("- !!timestamp 2024-01-01", "tags such as"),
         ("? [1]\n: 2", "a key must be text or a number"),
         ("--- 1\n--- 2", "several documents"),
-        ("a: \0", "is no YAML"),
-        ("a: [", "is no YAML: .* line 2, column 1"),
-        ("\ud800", "is no YAML"),
+        ("a: \0", "is not YAML"),
+        ("a: [", "is not YAML: .* line 2, column 1"),
+        ("\ud800", "is not YAML"),
         ("!!int x", "'x' is no int"),
         ("[" * 100_000, "line 1: it is nested more than 50 deep"),
         ("[" + "1," * (MAX_PARTS + 1) + "]", "it has more than 500,000 parts"),
@@ -49,7 +49,7 @@ def test_numbers_of_a_million_digits_are_text():
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "9" * 10_000, b"\xff", "NaNN"])
 def test_what_is_no_json_is_refused(text):
-    with pytest.raises(Malformed, match="no JSON|nested too deeply"):
+    with pytest.raises(Malformed, match="not JSON|nested too deeply"):
         parsed_json(text)
 
 

@@ -181,7 +181,7 @@ def test_frames_that_stream_in_get_the_scores_of_their_windows(trained):
     printed = succeeded(trained, *arguments, "hydra.run.dir=streamed")
     answers = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
     faults = [one["error"] for one in answers if "error" in one]
-    assert ["line 8: a frame must" in faults[0], "line 21: it is no JSON" in faults[1]] == [
+    assert ["line 8: a frame must" in faults[0], "line 21: it is not JSON" in faults[1]] == [
         True
     ] * 2
     windows = [one for one in answers if "frame" in one]

@@ -88,7 +88,7 @@ class VirtualCameras:
         for joint in self.hidden:
             if seen.joint_number(joint) is None:
                 raise UserError(
-                    f"`{self.key}.hidden` names {joint!r}, which is no joint of {seen.name}."
+                    f"`{self.key}.hidden` names {joint!r}, which is not a joint of {seen.name}."
                 )
 
     @cached_property

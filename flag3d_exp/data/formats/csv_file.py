@@ -141,7 +141,7 @@ class _Table:
         if name not in self.joints:
             number = self.layout.joint_number(name)
             hint = nearest(name, self.layout.joints) if number is None else ""
-            refusal = f"{name!r} is no joint of {self.layout.name}.{hint}"
+            refusal = f"{name!r} is not a joint of {self.layout.name}.{hint}"
             self.joints[name] = refusal if number is None else number
         known = self.joints[name]
         if isinstance(known, str):

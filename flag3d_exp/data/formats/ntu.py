@@ -112,7 +112,7 @@ def read_skeleton(path: Path, num_persons: int = 2, labelled: bool = True) -> Re
     try:
         bodies = _bodies(lines)
     except ValueError as error:
-        where = f"{path} is no NTU RGB+D skeleton: line {lines.number}"
+        where = f"{path} is not an NTU RGB+D skeleton: line {lines.number}"
         raise UserError(f"{where}: {error}.") from error
     seen = {body: frames for body, frames in bodies.items() if len(frames) >= MIN_FRAMES} or bodies
     if not seen:
@@ -175,7 +175,7 @@ def _text(path: Path) -> str:
     try:
         return file_bytes(path, MAX_BYTES).decode("ascii")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no NTU RGB+D skeleton: it is not plain text.") from error
+        raise UserError(f"{path} is not an NTU RGB+D skeleton: it is not plain text.") from error
     except Malformed as error:
         raise UserError(f"{path}: {error}.") from error
 
@@ -184,5 +184,5 @@ def _facts(name: str) -> tuple[int, ...]:
     """Setup, camera, person, repetition and action, from 1."""
     match = NAME.match(name)
     if match is None:
-        raise UserError(f"{name!r} is no name of NTU RGB+D, such as S001C002P003R002A013.")
+        raise UserError(f"{name!r} is not a name of NTU RGB+D, such as S001C002P003R002A013.")
     return tuple(map(int, match.groups()))

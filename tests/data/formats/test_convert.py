@@ -148,7 +148,7 @@ def test_a_broken_skeleton_file_is_refused_with_its_line(tmp_path, change, expec
 def test_other_sources_are_refused(tmp_path):
     for name, content, expected in (
         ("S001C002P003R002A013.skeleton", b"\xff\xfe", "not plain text"),
-        ("mine.skeleton", b"1\n0\n", "'mine' is no name of NTU RGB"),
+        ("mine.skeleton", b"1\n0\n", "'mine' is not a name of NTU RGB"),
         ("data.mat", b"", "must be a folder of .skeleton files or of poses, or end in"),
     ):
         (tmp_path / name).write_bytes(content)
@@ -298,7 +298,7 @@ def test_recordings_without_a_label_are_told_at_once(tmp_path):
     ("rows", "header", "expected"),
     [
         (["one,0,0,0,a,2,1,0"], None, "line 2: `x` must be a number; got .a."),
-        (["one,0,0,17,1,2,1,0"], None, "'17' is no joint of coco"),
+        (["one,0,0,17,1,2,1,0"], None, "'17' is not a joint of coco"),
         (["one,0,0,left eey,1,2,1,0"], None, "Did you mean `left eye`"),
         (["one,0,0,0,1"], None, "line 2"),
         ([], None, "holds no rows"),
@@ -328,7 +328,7 @@ def test_a_broken_csv_file_is_refused(tmp_path, rows, header, expected):
         ({"data": "nothing.csv"}, "`data`: .*nothing.csv is not there"),
         ({"data": "clips.yaml"}, "must end in .csv, .npz, .json or hold such files"),
         ({"layout": "cocoo"}, "`layout` must be one of"),
-        ({"layout": "openpose"}, "'left eye' is no joint|has 17 joints|left eye"),
+        ({"layout": "openpose"}, "'left eye' is not a joint|has 17 joints|left eye"),
         ({"label": {}}, "unknown key `label`. Did you mean `labels`"),
         ({"splits": ["one"]}, "`splits` must map"),
         ({"image_shape": [480]}, "`image_shape` must be"),
@@ -338,7 +338,7 @@ def test_a_broken_table_description_is_refused(tmp_path, settings, expected):
     rows = [row.replace("left eye", "1") for row in ROWS] if "layout" not in settings else ROWS
     if settings.get("layout") == "openpose":
         rows = ["one,0,0,17,1,2,1,0", "one,0,0,nose tip,1,2,1,0"]
-        expected = "'nose tip' is no joint of openpose"
+        expected = "'nose tip' is not a joint of openpose"
     with pytest.raises(UserError, match=expected):
         converted(table(tmp_path, rows, **settings))
 

@@ -76,7 +76,9 @@ def test_all_lines_that_are_wrong_are_told_at_once(tmp_path):
     rows = ["one,0,0,nose,a,2,1,0", "one,0,0,nosee,1,2,1,0", "one,0,1,nosee,1,2,1,0"]
     with pytest.raises(UserError) as caught:
         read_csv(written(tmp_path, *rows), COCO)
-    expected = "3 lines can't be used: 2: `x` must be a number; got 'a'; 3, 4: 'nosee' is no joint"
+    expected = (
+        "3 lines can't be used: 2: `x` must be a number; got 'a'; 3, 4: 'nosee' is not a joint"
+    )
     assert expected in str(caught.value)
 
 

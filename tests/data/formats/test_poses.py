@@ -421,7 +421,7 @@ def damaged(case):
     bad = flat(STANDING)[:-1]
     frames = [{"frame_id": 0, "instances": [instance(STANDING)]}]
     return {
-        "cut": ("a.json", '[{"image_id": 1, "keyp', "it is no JSON"),
+        "cut": ("a.json", '[{"image_id": 1, "keyp', "it is not JSON"),
         "length": ("a.json", [{"image_id": 1, "keypoints": bad}], "entry 0: `keypoints` must be"),
         "text": ("a.json", [{"image_id": 1, "keypoints": ["1"] * 51}], "must be numbers"),
         "image": ("a.json", [result("x.jpg", STANDING)], "must contain a frame number"),
