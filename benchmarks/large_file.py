@@ -1,10 +1,10 @@
-"""Time and memory on a made file of the size and shape of FLAG3D's `flag2d.pkl`.
+"""Time and memory for a synthetic file of the size and shape of FLAG3D's `flag2d.pkl`.
 
     python benchmarks/large_file.py [--recordings 28800] [--folder DIR]
 
 The file (about 2.4 GB) and its converted form are made in a temporary folder and removed. Each step
-runs in a process of its own. `own memory` is the peak of memory that only the process can hold;
-`mapped pages` are pages of the files, which the system takes back whenever memory is needed.
+runs in its own process. `own memory` is the peak of the process's private memory. `mapped pages`
+are pages of the files, which the system can reclaim whenever memory is needed.
 """
 
 import argparse

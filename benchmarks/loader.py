@@ -1,11 +1,11 @@
-"""Training clips per second, by family and number of workers, and what drawing heatmaps would cost.
+"""Training clips per second by family and number of workers, and the cost of drawing heatmaps.
 
     python benchmarks/loader.py [--seconds 3]
 
-The recordings are made up, of FLAG3D's and NTU RGB+D's lengths. The last line compares the host's
-work for a PoseC3D clip here (joints in pixels, heatmaps are drawn in the network) with the same
-followed by heatmaps drawn joint by joint on the host, as PyTorch frameworks do: a plain loop of our
-own, not their code.
+The recordings are random, with the lengths of FLAG3D and NTU RGB+D. The last line compares the
+host's work for a PoseC3D clip here (joints in pixels; the network draws the heatmaps) with the same
+work plus heatmaps drawn joint by joint on the host, as PyTorch frameworks do. That is a plain loop
+written for this comparison, not their code.
 """
 
 import argparse
@@ -39,7 +39,7 @@ JOINT = Stream("joint")
 def recordings(
     num_joints: int, num_coordinates: int, num_persons: int = 1, mean_length: float = 819
 ) -> list[Recording]:
-    """200 recordings of different lengths; in pixels where there are two coordinates."""
+    """200 recordings of different lengths; two coordinates are in pixels."""
     rng = np.random.default_rng(0)
     lengths = (mean_length * np.clip(rng.normal(1, 0.43, 200), 0.37, 3.8)).astype(int)
     made = []
@@ -98,7 +98,7 @@ def families() -> dict[str, ClipDataset]:
 
 
 def clips_per_second(dataset: ClipDataset, num_workers: int, seconds: float) -> float:
-    """Over whole epochs of at least `seconds` in all, after one to warm up."""
+    """The rate over whole epochs of at least `seconds` in total, after a warm-up epoch."""
     count, epoch, spent = 0, 0, 0.0
     while spent < seconds:
         order = training_shares(len(dataset), BATCH_SIZE, 0, epoch).ravel()

@@ -1,7 +1,7 @@
-"""A model with MindSpore's own layers where ours are written as matrix products.
+"""A model with MindSpore's own layers instead of the project's matrix products.
 
-Convolutions over frames are `nn.Conv2d` with kernels (k, 1), those over volumes `nn.Conv3d`, norms
-`nn.BatchNorm2d`: what a port of a PyTorch network would hold.
+Convolutions over frames are `nn.Conv2d` with kernels (k, 1), convolutions over volumes `nn.Conv3d`,
+norms `nn.BatchNorm2d`, as in a direct port of a PyTorch network.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from flag3d_exp.models.volume import DepthwiseConv, VolumeConv
 
 
 def in_own_layers(model: nn.Cell) -> None:
-    """Replace our layers in `model`, sizes kept, weights drawn again."""
+    """Replace the project's layers in `model`; sizes are kept, weights are drawn again."""
     makers: dict[type, Any] = {
         Conv: OwnConv,
         BatchNorm: OwnBatchNorm,
@@ -86,7 +86,7 @@ class OwnGraphConv(nn.Cell):
 
 
 class OwnVolumeConv(nn.Cell):
-    """`nn.Conv3d` between two changes of layout, which take little beside it."""
+    """`nn.Conv3d` between two changes of layout, which take little time in comparison."""
 
     def __init__(self, cell: VolumeConv | DepthwiseConv):
         super().__init__()

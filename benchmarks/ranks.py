@@ -1,10 +1,10 @@
-"""The epoch time of two ranks beside that of one process, on the processor.
+"""The epoch time of two ranks compared with one process, on the CPU.
 
     python benchmarks/ranks.py [--rounds 3]
 
-The same updates three ways, in turns: one process on one core, one process on two cores, and two
-ranks under msrun with a core and half the batch each. A figure is the median training rate of a
-run's epochs, the first left out, as that compiles.
+The same updates run in three ways, in turns: one process on one core, one process on two cores, and
+two ranks under msrun with a core and half the batch each. A figure is the median training rate of a
+run's epochs, without the first epoch, which compiles.
 """
 
 import argparse
@@ -43,7 +43,7 @@ WAYS = {
 
 
 def clips_per_second(folder: Path, program: tuple[str, ...], world: int) -> float:
-    """The rate of all ranks together, as the run reports it."""
+    """The rate of all ranks together, as reported by the run."""
     run = folder / f"run-{time.monotonic_ns()}"
     if program is MSRUN:
         program = (*MSRUN, f"--log_dir={run}-logs", *PROGRAM)

@@ -1,12 +1,11 @@
-"""How long until something happens: help, refusal, first training step; and what tracking costs.
+"""Time until the help, a refusal and the first training step; and the cost of tracking.
 
     python benchmarks/startup.py [--rounds 3]
 
-Every figure is the median over rounds of a process of its own, as a user starts it. What tracking
-costs is the processor time of the thread that delivers, as a share of the time between the ends of
-epochs: more than that it cannot take from training. Epochs with and without tracking, which take
-turns, differ by less than they do among themselves on a busy machine. The limits are the project's
-own.
+Every figure is the median over rounds, each in a new process, as a user starts it. The cost of
+tracking is the processor time of the delivery thread, as a share of the time between the ends of
+epochs; it cannot take more than this from training. Epochs with and without tracking take turns; on
+a busy machine their difference is smaller than their spread. The limits are the project's own.
 """
 
 import argparse
@@ -26,11 +25,11 @@ TRAIN = (
     "dataset.clip_len=100",
     "task.batch_size=4",
 )
-# An epoch of a small network, the worst case for what is sent once an epoch.
+# An epoch of a small network, the worst case for data that are sent once per epoch.
 EPOCHS = ("device=cpu", "task.epochs=6", "task.limit_batches=40")
 
 
-# Runs the program; on leaving, writes the processor seconds of each delivery during the epochs.
+# Runs the program; at the end, writes the processor seconds of each delivery during the epochs.
 DRIVER = """
 import json, pathlib, sys, time
 from flag3d_exp import main
@@ -54,14 +53,14 @@ def command(*arguments: str) -> list[str]:
 
 
 def to_the_end(folder: Path, *arguments: str) -> float:
-    """Seconds until the program has ended, however it ends."""
+    """Seconds until the program has ended, with or without an error."""
     begin = time.perf_counter()
     subprocess.run(command(*arguments), cwd=folder, capture_output=True, check=False)
     return time.perf_counter() - begin
 
 
 def to_the_first_step(folder: Path) -> float:
-    """Seconds from the command to the end of the first update, compilation included."""
+    """Seconds from the command to the end of the first update, including compilation."""
     run = folder / f"run-{time.monotonic_ns()}"
     begin = time.perf_counter()
     arguments = (*TRAIN, "task.log_every=1", f"hydra.run.dir={run}")

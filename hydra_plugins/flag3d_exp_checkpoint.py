@@ -11,11 +11,11 @@ SCHEME = "checkpoint"
 
 
 class CheckpointSource(ConfigSource):
-    """The choices in `groups`."""
+    """A config source with the choices in `groups`."""
 
     @staticmethod
     def scheme() -> str:
-        """As in `checkpoint://`."""
+        """The scheme of the source's URLs, `checkpoint://`."""
         return SCHEME
 
     def available(self) -> bool:
@@ -28,11 +28,11 @@ class CheckpointSource(ConfigSource):
         return ConfigResult(self.provider, self.full_path(), config.copy(), {"package": None})
 
     def is_group(self, config_path: str) -> bool:
-        """Whether there is a choice of that group."""
+        """Whether there is a choice of this group."""
         return config_path.rstrip("/") in groups
 
     def is_config(self, config_path: str) -> bool:
-        """Whether `group/name` is there."""
+        """Whether `group/name` exists."""
         group, _, name = config_path.removesuffix(".yaml").partition("/")
         return group in groups and groups[group][0] == name
 
@@ -44,7 +44,7 @@ class CheckpointSource(ConfigSource):
 
 
 class CheckpointSearchPath(SearchPathPlugin):
-    """Puts the source before conf/, which may have a choice of the same name."""
+    """Put the source before conf/, which may have a choice with the same name."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Add the source."""

@@ -1,4 +1,4 @@
-"""Hydra's handles on flag3d_exp.sweep; imported at every start, so it imports nothing heavy."""
+"""Hydra's sweeper plugins for flag3d_exp.sweep; imported at every start, without slow imports."""
 
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ class OptunaSweeper(StudySettings, Sweeper):
 
 @dataclass
 class GridSweeper(GridSettings, Sweeper):
-    """Run every combination, each in a process of its own: `hydra/sweeper: flag3d_grid`."""
+    """Run every combination, each in its own process: `hydra/sweeper: flag3d_grid`."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -50,7 +50,7 @@ class GridSweeper(GridSettings, Sweeper):
         self.context, self.task, self.config = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run what is not finished yet."""
+        """Run the combinations that are not finished yet."""
         from flag3d_exp.sweep import grid, job
 
         assert self.config is not None
@@ -73,4 +73,4 @@ def launch(
         hydra_context=context, task_function=task, config=config
     )
     results = launcher.launch([expanded(overrides)], initial_job_idx=0)
-    _ = results[0].return_value  # raises what the job raised
+    _ = results[0].return_value  # raises the job's exception

@@ -1,8 +1,8 @@
-"""The project's networks in PyTorch, to time against; PyTorch is needed for nothing else.
+"""The project's networks in PyTorch, for comparisons of time; nothing else needs PyTorch.
 
-Written as is usual there: `Conv2d` over (N, C, T, V), einsum for graph products, `Conv3d` over
-(N, C, T, H, W). Layers are those of flag3d_exp.models and bear the same names, so that the weights
-of one are the weights of the other.
+They are written as usual in PyTorch: `Conv2d` over (N, C, T, V), einsum for graph products,
+`Conv3d` over (N, C, T, H, W). Layers correspond to flag3d_exp.models and have the same names, so
+that weights can be copied.
 """
 
 from collections.abc import Callable, Mapping
@@ -40,7 +40,7 @@ def network(class_name: str, settings: Mapping[str, Any], weights: Arrays) -> nn
         weights: every parameter and running statistic of the model, by name.
 
     Raises:
-        UserError: the model has no such network here.
+        UserError: there is no PyTorch network for the model.
     """
     if class_name not in NETWORKS:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Networks over graphs but MS-G3D: ten blocks of a graph unit and a temporal unit."""
+"""Graph networks except MS-G3D: ten blocks of a graph unit and a temporal unit."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -28,10 +28,10 @@ class GraphNetwork(nn.Module):
     """keypoints (N, M, T, V, C) -> logits (N, num_classes).
 
     Args:
-        settings: of the model group; the network reads those that shape it.
+        settings: of the model group; only the settings that shape the network are read.
         graph: (in channels, out channels) -> a block's graph unit.
         temporal: (channels, stride) -> a block's temporal unit.
-        norm_persons: persons that have a norm of their own.
+        norm_persons: number of persons with a separate norm.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class FixedGraph(nn.Module):
 
 
 class Similarity(nn.Module):
-    """How alike joints' embeddings are: (N, K, V, V)."""
+    """The similarity of the joints' embeddings: (N, K, V, V)."""
 
     def __init__(self, in_channels: int, out_channels: int, num_subsets: int):
         super().__init__()
@@ -252,7 +252,7 @@ class SharedBranches(MultiBranch):
 
 
 def stgcn(settings: Mapping[str, Any]) -> nn.Module:
-    """ST-GCN (arXiv 1801.07455), of the settings of `model=stgcn`."""
+    """ST-GCN (arXiv 1801.07455), from the settings of `model=stgcn`."""
     graph = adjacency(load_layout(settings["layout"]), "stgcn_spatial")
     return GraphNetwork(
         settings,

@@ -29,7 +29,7 @@ def conv_norm(
 
 
 def shortcut(in_channels: int, out_channels: int, stride: int = 1) -> nn.Module | None:
-    """What fits a residual to its output; None where nothing has to be fitted."""
+    """A layer that fits a residual to the output's shape; None if the shapes are equal."""
     if in_channels == out_channels and stride == 1:
         return None
     return conv_norm(in_channels, out_channels, stride=stride)

@@ -34,7 +34,7 @@ def unit(layer: nn.Conv3d, relu: bool = True) -> nn.Sequential:
 
 
 def shortcut(in_channels: int, out_channels: int, stride: Sizes) -> nn.Module | None:
-    """What fits a residual to its output; None where nothing has to be fitted."""
+    """A layer that fits a residual to the output's shape; None if the shapes are equal."""
     if in_channels == out_channels and stride == (1, 1, 1):
         return None
     return unit(conv(in_channels, out_channels, stride=stride), relu=False)
@@ -150,24 +150,24 @@ class X3D(nn.Module):
 
 
 def posec3d(settings: Mapping[str, Any]) -> nn.Module:
-    """PoseC3D (arXiv 2104.13586) behind its heatmaps."""
+    """PoseC3D (arXiv 2104.13586), from its heatmaps on."""
     network = SlowOnly(num_maps(settings), settings)
     return VolumeNetwork(network, network.num_features, settings)
 
 
 def c3d_light(settings: Mapping[str, Any]) -> nn.Module:
-    """C3D-light (arXiv 2104.13586) behind its heatmaps."""
+    """C3D-light (arXiv 2104.13586), from its heatmaps on."""
     network = C3D(num_maps(settings), settings)
     return VolumeNetwork(network, network.num_features, settings)
 
 
 def x3d_shallow(settings: Mapping[str, Any]) -> nn.Module:
-    """X3D-shallow (arXiv 2104.13586) behind its heatmaps."""
+    """X3D-shallow (arXiv 2104.13586), from its heatmaps on."""
     network = X3D(num_maps(settings), settings)
     return VolumeNetwork(network, network.num_features, settings)
 
 
 def num_maps(settings: Mapping[str, Any]) -> int:
-    """Heatmaps to a frame: limbs or joints."""
+    """The number of heatmaps per frame: limbs or joints."""
     layout = load_layout(settings["layout"])
     return len(layout.limbs) if settings["limbs"] else layout.num_joints

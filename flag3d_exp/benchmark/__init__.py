@@ -1,1 +1,1 @@
-"""How fast a model is here, and beside the same network written otherwise."""
+"""The speed of a model on this machine, compared with other implementations of the network."""

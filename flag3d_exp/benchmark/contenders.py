@@ -1,8 +1,8 @@
 """Processes that hold one network each, ready to run one step at a time on demand.
 
-Each has a process of its own, because PyTorch and MindSpore in one would share threads, memory and
-the variables that both read; and they take turns, so that a machine whose speed drifts is as slow
-for one as for the other.
+Each contender has its own process, because PyTorch and MindSpore in one process would share
+threads, memory and environment variables. Contenders take turns, so that changes of the machine's
+speed affect all of them equally.
 """
 
 import json
@@ -17,12 +17,14 @@ from typing import Any
 from flag3d_exp.errors import UserError
 
 log = logging.getLogger(__name__)
-NETWORKS = Path(__file__).resolve().parents[2] / "benchmarks"  # in a checkout, not in the wheel
+NETWORKS = (
+    Path(__file__).resolve().parents[2] / "benchmarks"
+)  # exists in a checkout, not in the wheel
 PHASES = ("train", "infer")
 
 
 class Contender:
-    """One worker process; `facts` is what it said when it was ready.
+    """One worker process; `facts` is its message when it was ready.
 
     Args:
         kind: ours, torch or naive.
@@ -45,20 +47,20 @@ class Contender:
         self.facts = self.answer()
 
     def ask(self, request: str) -> Any:
-        """What the worker answers to `train`, `infer`, `data`, `product`, `profile`, `memory`."""
+        """The worker's answer to `train`, `infer`, `data`, `product`, `profile` or `memory`."""
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(f"{request}\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            pass  # its last words are read below
+            pass  # the end of its output is read below
         return self.answer()
 
     def answer(self) -> Any:
         """The next answer.
 
         Raises:
-            UserError: the worker ended instead.
+            UserError: the worker ended without an answer.
         """
         assert self.process.stdout is not None
         for line in self.process.stdout:
@@ -85,11 +87,11 @@ class Contender:
 
 
 def started(kind: str, folder: Path, warmup: int) -> Contender | None:
-    """A contender that is ready; None, with a line that says what is missing for it."""
+    """Start a contender and wait until it is ready; return None, and log why, if it can't run."""
     if kind != "ours" and not NETWORKS.is_dir():
         log.warning(
-            f"`task.against={kind}`: the networks to time against are in benchmarks/ of a checkout "
-            "of the project, and not in what is installed."
+            f"`task.against={kind}`: the networks to compare with are in benchmarks/ of a checkout "
+            "of the project, not in the installed package."
         )
         return None
     if kind == "torch" and find_spec("torch") is None:
@@ -104,7 +106,7 @@ def started(kind: str, folder: Path, warmup: int) -> Contender | None:
 def in_turns(
     contenders: dict[str, Contender], rounds: dict[str, int]
 ) -> dict[str, dict[str, list[float]]]:
-    """Seconds of each contender's training steps and inferences, each round in the other order."""
+    """Seconds of each contender's training steps and inferences; the order alternates by round."""
     times: dict[str, dict[str, list[float]]] = {
         kind: {phase: [] for phase in PHASES} for kind in contenders
     }

@@ -1,4 +1,4 @@
-"""Times of steps into figures: medians with their spread, rates, ratios, tables."""
+"""Figures from the times of steps: medians with their spread, rates, ratios, tables."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,13 +9,13 @@ from flag3d_exp.benchmark.contenders import PHASES, Contender
 from flag3d_exp.devices.processor import Processor
 
 Figures = dict[str, Any]
-MEMORIES = (8, 16, 24, 32, 64, 80)  # GB of devices that batches are estimated for
-SIDE = 2048  # of the square matrices whose product tells the peak
-RATE, THOUSAND_CLIPS = 10e12, 1000  # operations per second of the device that time is estimated for
+MEMORIES = (8, 16, 24, 32, 64, 80)  # GB of the devices for which batch sizes are estimated
+SIDE = 2048  # of the square matrices whose product gives the peak rate
+RATE, THOUSAND_CLIPS = 10e12, 1000  # operations per second of the device for the estimate of time
 
 
 def of_contender(contender: Contender, times: dict[str, list[float]], batch_size: int) -> Figures:
-    """Each phase's median and spread, clips per second, compile times and peak memory."""
+    """Median and spread of each phase, clips per second, compile times and peak memory."""
     found: Figures = {"peak_memory_bytes": contender.ask("memory")}
     for phase in PHASES:
         found[phase] = summary(times[phase])
@@ -28,7 +28,7 @@ def of_contender(contender: Contender, times: dict[str, list[float]], batch_size
 
 
 def summary(times: Sequence[float]) -> Figures:
-    """Median, quartiles and extremes of times in seconds, and the times."""
+    """Median, quartiles and extremes of times in seconds, and the times themselves."""
     least, low, median, high, most = np.quantile(times, (0, 0.25, 0.5, 0.75, 1)).tolist()
     return {
         "median_seconds": median,
@@ -39,9 +39,9 @@ def summary(times: Sequence[float]) -> Figures:
 
 
 def ratio(found: Figures, kind: str, phase: str) -> float | None:
-    """How many times as long ours takes as `kind` does; the median over rounds.
+    """The ratio of our time to the time of `kind`; the median over rounds.
 
-    Rounds are compared one by one, where both have them, since the machine's speed may drift.
+    Rounds that both have are compared one by one, because the machine's speed may drift.
     """
     contenders = found["contenders"]
     if kind not in contenders:
@@ -51,9 +51,9 @@ def ratio(found: Figures, kind: str, phase: str) -> float | None:
 
 
 def estimate(found: Figures) -> Figures:
-    """Memory as a line through one clip's and the batch's, and the work of a clip.
+    """Memory as a linear function of the clips, from one clip and the batch; operations per clip.
 
-    The fixed part holds the program, the weights and what compiling leaves behind.
+    The fixed part holds the program, the weights and the compiled graphs.
     """
     one, whole = found["one_clip_bytes"], found["contenders"]["ours"]["peak_memory_bytes"]
     per_clip = (whole - one) / (found["batch_size"] - 1)
@@ -66,19 +66,19 @@ def estimate(found: Figures) -> Figures:
             str(size): max(0, int((1e9 * size - fixed) / per_clip)) if per_clip > 0 else None
             for size in MEMORIES
         },
-        # A backward pass has two products for each of the forward pass.
+        # A backward pass has two products for each product of the forward pass.
         "training_operations": None if work is None else 2 * 3 * work,
     }
 
 
 def estimate_lines(found: Figures) -> list[str]:
-    """What `estimate` found, with what it was measured from."""
+    """The results of `estimate` as lines of text, with the measurements behind them."""
     said = found["estimate"]
     fits = ", ".join(f"{n} in {size} GB" for size, n in said["clips_in_gb"].items())
     lines = [
         f"  memory measured with 1 and {found['batch_size']} clips: {said['clip_bytes'] / 1e9:.2f} "
         f"GB a clip on {said['fixed_bytes'] / 1e9:.1f} GB",
-        f"  estimated from that: batches of {fits}; other devices lay memory out otherwise",
+        f"  estimated from that: batches of {fits}; other devices use memory differently",
     ]
     operations = said["training_operations"]
     if operations is not None:
@@ -92,7 +92,7 @@ def estimate_lines(found: Figures) -> list[str]:
 
 
 def metrics(measured: Sequence[Figures]) -> dict[str, float]:
-    """What MLflow receives: `<model>/<contender>/<figure>`, and ratios."""
+    """The metrics for MLflow: `<model>/<contender>/<figure>`, and ratios."""
     found: dict[str, float] = {}
     for one in measured:
         for kind, figures in one["contenders"].items():
@@ -110,7 +110,7 @@ def metrics(measured: Sequence[Figures]) -> dict[str, float]:
 
 
 def lines(found: Figures) -> list[str]:
-    """What is said of a model on the terminal besides the table."""
+    """The lines about a model on the terminal, in addition to the table."""
     clip = " x ".join(str(size) for size in found["clip"])
     said = [
         f"{found['class']}: {found['num_parameters']:,} parameters, "
@@ -150,7 +150,7 @@ def lines(found: Figures) -> list[str]:
 
 
 def machine(device: str, processor: Processor, product_rate: float) -> str:
-    """One line on the machine, by which figures of two machines can be compared.
+    """One line about the machine, so that figures of two machines can be compared.
 
     Args:
         product_rate: floating-point operations per second of a large matrix product.
@@ -162,7 +162,7 @@ def machine(device: str, processor: Processor, product_rate: float) -> str:
 
 
 def table(measured: Sequence[Figures]) -> str:
-    """Markdown: a line for each model, with ratios to the others where they were timed."""
+    """A Markdown table with one line per model, and ratios to the timed contenders."""
     others = [k for k in ("torch", "naive") if any(k in one["contenders"] for one in measured)]
     header = ["model", "batch", "train ms", "infer ms", "train clips/s", "compile s", "peak GB"]
     for kind in others:
@@ -190,5 +190,5 @@ def table(measured: Sequence[Figures]) -> str:
 
 
 def rounded(value: float, places: int) -> str:
-    """With so many places behind the point; with two digits where that would leave fewer."""
+    """The value with `places` decimal places, or with two digits if these would show fewer."""
     return f"{value:.{places}f}" if value >= 10 ** (1 - places) else f"{value:.2g}"

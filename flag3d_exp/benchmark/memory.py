@@ -4,5 +4,5 @@ import resource
 
 
 def peak_memory() -> int:
-    """The most bytes of the machine's memory that this process has had so far."""
+    """The peak memory of this process so far, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

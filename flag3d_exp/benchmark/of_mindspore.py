@@ -1,4 +1,4 @@
-"""Our network as a contender, and the naive formulation of it."""
+"""The project's network as a contender, and its naive formulation."""
 
 import time
 from collections.abc import Callable
@@ -22,24 +22,24 @@ from flag3d_exp.engine.step import MicroBatch, StepSettings, TrainStep
 from flag3d_exp.models.summary import layers
 from flag3d_exp.skeletons.layout import load_layout
 
-DATA_SECONDS = 2.0  # of draining the data pipeline
-DATA_STEPS = 10  # training steps whose waiting for data is measured
+DATA_SECONDS = 2.0  # duration of the measurement of the data pipeline
+DATA_STEPS = 10  # number of training steps for which the wait for data is measured
 
 
 def prepare(
     experiment: Experiment, naive: bool
 ) -> tuple[dict[str, Callable[[], Any]], dict[str, Any]]:
-    """What answers each request, and the facts to begin with.
+    """The function for each request, and the facts of the contender.
 
-    Ours leaves clips.npz and weights.npz for a PyTorch network. The naive formulation runs under
-    the same settings as ours, so that nothing but its layers makes it slower.
+    The project's network writes clips.npz and weights.npz for a PyTorch network. The naive
+    formulation has the same settings, so that only its layers make it slower.
     """
     folder = experiment.folder
     device, device_name = experiment.device()
     model = experiment.model()
     clips = made_up_clips(experiment.config)
     if naive:
-        from naive import in_own_layers  # in a checkout only
+        from naive import in_own_layers  # exists only in a checkout
 
         in_own_layers(model)
     else:
@@ -61,7 +61,7 @@ def prepare(
         "num_parameters": num_parameters(model),
         "clip": list(clips["train"].shape[1:]),
     }
-    if experiment.config.task.estimate and not naive:  # before larger batches raise the peak
+    if experiment.config.task.estimate and not naive:  # first, before larger batches raise the peak
         one = {"label": clips["labels"][:1]}
         step([MicroBatch({"keypoints": clips["train"][:1]}, one)], 1.0)[0].asnumpy()
         predict(clips["infer"][:1])
@@ -79,14 +79,14 @@ def prepare(
 
 
 def peak(device_name: str) -> int:
-    """The most bytes that the process has had of the machine's memory, or of the accelerator's."""
+    """The peak memory of the process in bytes, of the machine or of the accelerator."""
     return peak_memory() if device_name == "CPU" else ms.runtime.max_memory_allocated()
 
 
 def made_up_clips(cfg: DictConfig) -> dict[str, np.ndarray]:
-    """`train` and `infer` clips (N, M, T, V, C) as the pipeline's, and `labels` (N,).
+    """`train` and `infer` clips (N, M, T, V, C) in the pipeline's shape, and `labels` (N,).
 
-    Coordinates are noise; in pixels where the network draws heatmaps.
+    Coordinates are noise, in pixels if the network draws heatmaps.
     """
     rng = np.random.default_rng(0)
     layout, count = load_layout(cfg.dataset.layout), cfg.task.batch_size
@@ -105,7 +105,7 @@ def made_up_clips(cfg: DictConfig) -> dict[str, np.ndarray]:
 
 
 def heatmaps(model: nn.Cell, clips: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What a network over heatmaps is given elsewhere: `<split>_heatmaps` (N, V, T, H, W)."""
+    """The inputs of a heatmap network in other frameworks: `<split>_heatmaps` (N, V, T, H, W)."""
     backbone = getattr(model, "backbone")  # noqa: B009  of a type that pyright does not know
     if not hasattr(backbone, "heatmaps"):
         return {}
@@ -119,7 +119,7 @@ def heatmaps(model: nn.Cell, clips: dict[str, np.ndarray]) -> dict[str, np.ndarr
 
 
 def of_data(experiment: Experiment, step: TrainStep) -> dict[str, float]:
-    """Clips per second that the data pipeline makes, and the share of training spent waiting."""
+    """Clips per second of the data pipeline, and the share of training time that waits for it."""
     dataset = experiment.datasets(["train"])["train"]
     task = experiment.config.task
     size, workers = task.batch_size, task.num_workers
@@ -139,7 +139,7 @@ def of_data(experiment: Experiment, step: TrainStep) -> dict[str, float]:
             ready = time.perf_counter()
             one = MicroBatch({"keypoints": batch.clips[:, 0]}, {"label": batch.labels})
             step([one], 1.0)[0].asnumpy()
-            if number:  # the first waits for the workers to start
+            if number:  # the first step waits for the workers to start
                 waited += ready - begin
                 trained += time.perf_counter() - begin
     return {"clips_per_second": count / spent, "waiting_share": waited / trained}

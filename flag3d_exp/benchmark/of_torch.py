@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch.nn import functional as F
-from torch_networks import network  # of a checkout
+from torch_networks import network  # exists only in a checkout
 
 from flag3d_exp.config.experiment import class_name
 from flag3d_exp.errors import UserError
 
 
 def prepare(cfg: DictConfig, folder: Path) -> tuple[dict[str, Callable[[], Any]], dict[str, Any]]:
-    """What answers each request, and the facts to begin with.
+    """The function for each request, and the facts of the contender.
 
-    Networks over heatmaps are given them ready drawn, which ours draws in its step.
+    A heatmap network gets finished heatmaps; the project's network draws them in its step.
     """
     where = "cuda" if cfg.device.target in ("auto", "gpu") and torch.cuda.is_available() else "cpu"
     with np.load(folder / "weights.npz") as weights, np.load(folder / "clips.npz") as kept:
@@ -53,7 +53,7 @@ def optimizer_of(
     """The configured optimizer, in PyTorch.
 
     Raises:
-        UserError: it is another than `sgd` or `adamw`.
+        UserError: the optimizer is neither `sgd` nor `adamw`.
     """
     name = str(settings._target_).rpartition(".")[2]
     if name == "sgd":

@@ -1,4 +1,4 @@
-"""What a training step's time goes to, by MindSpore's profiler, and what it would ideally take."""
+"""The operators of a training step by time, from MindSpore's profiler, and its ideal time."""
 
 import tempfile
 import time
@@ -16,16 +16,16 @@ from flag3d_exp.benchmark.figures import SIDE
 
 STEPS = 5
 PRODUCTS = 5
-FORWARD_AND_BACKWARD = 3  # a backward pass has two products for each of a forward pass
+FORWARD_AND_BACKWARD = 3  # a backward pass has two products for each of the forward pass
 
 
 def profiled(train: Callable[[], Any], multiply_adds: int | None) -> dict[str, Any]:
-    """Operators by time, each a kind's name, calls and milliseconds per step; and the ideal.
+    """Kinds of operators by time, with calls and milliseconds per step; and the ideal time.
 
     An operator's time is its median over several steps.
 
     Args:
-        multiply_adds: of a forward pass over the batch; None where that is unknown.
+        multiply_adds: of a forward pass over the batch; None if unknown.
     """
     peak = peak_rate()
     products = None if multiply_adds is None else 2 * FORWARD_AND_BACKWARD * multiply_adds

@@ -1,7 +1,7 @@
-"""The process behind a contender: `python -m flag3d_exp.benchmark.worker KIND FOLDER WARMUP`.
+"""The process of a contender: `python -m flag3d_exp.benchmark.worker KIND FOLDER WARMUP`.
 
-FOLDER holds config.yaml, a composed configuration. Requests come line by line on stdin; answers
-leave as JSON, one line each.
+FOLDER holds config.yaml, a composed configuration. Requests are lines on stdin; answers are lines
+of JSON.
 """
 
 import json
@@ -38,7 +38,7 @@ def main() -> None:
 def prepared(
     kind: str, experiment: Experiment
 ) -> tuple[dict[str, Callable[[], Any]], dict[str, Any]]:
-    """What answers each request, and the facts to begin with."""
+    """The function for each request, and the facts of the contender."""
     if kind == "torch":
         from flag3d_exp.benchmark.of_torch import prepare
 
@@ -49,7 +49,7 @@ def prepared(
 
 
 def serve(answers: dict[str, Callable[[], Any]], facts: dict[str, Any], warmup: int) -> None:
-    """Warm up, say what the first step of each phase took, then answer until stdin is closed."""
+    """Warm up, report the time of each phase's first step, then answer until stdin is closed."""
     for phase in ("train", "infer"):
         facts[f"first_{phase}_seconds"] = seconds(answers[phase])
         for _ in range(warmup):
@@ -67,10 +67,10 @@ def serve(answers: dict[str, Callable[[], Any]], facts: dict[str, Any], warmup: 
 
 
 def turn(step: Callable[[], Any]) -> float:
-    """What a call takes, the median over a second of them.
+    """The median time of a call over a second of calls.
 
-    Steps and evaluations follow each other in a run, too; the first call of a turn is slower, as
-    the caches hold what another process did in its turn.
+    In a run, steps also follow each other. The first call of a turn is slower, because the caches
+    still hold the data of another process.
     """
     times = [seconds(step)]
     while sum(times) < TURN_SECONDS:
@@ -79,7 +79,7 @@ def turn(step: Callable[[], Any]) -> float:
 
 
 def seconds(step: Callable[[], Any]) -> float:
-    """What one call takes, by the clock."""
+    """The wall-clock time of one call."""
     begin = time.perf_counter()
     step()
     return time.perf_counter() - begin

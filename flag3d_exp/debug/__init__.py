@@ -1,1 +1,1 @@
-"""Looking at a training run instead of training: `debug=overfit`, `profile`, ..."""
+"""Debugging of a training run instead of training: `debug=overfit`, `debug=profile`, ..."""

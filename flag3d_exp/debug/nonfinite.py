@@ -1,7 +1,7 @@
-"""`debug=nonfinite`: which layer, and which recordings, made a number that is not finite?
+"""`debug=nonfinite`: find the layer and the recordings that made a number that is not finite.
 
-Training runs as usual until a loss or a weight is not finite. Then that update is taken back and
-made again layer by layer, uncompiled, until the first output or gradient that is not finite.
+Training runs as usual until a loss or a weight is not finite. Then this update is undone and
+repeated layer by layer, uncompiled, until the first output or gradient that is not finite.
 """
 
 import logging
@@ -26,17 +26,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FirstNonFinite:
-    """Look for the first number that is not finite.
+    """Find the first number that is not finite.
 
     Args:
-        batch: a `nonfinite_step_<n>.npz` that a run has left, to look at that batch only; None to
-            train until the loss or a weight is not finite.
+        batch: the file `nonfinite_step_<n>.npz` of a run, to check only this batch; None to train
+            until the loss or a weight is not finite.
     """
 
     batch: str | None = None
 
     def __call__(self, step: TrainStep, updates: Iterator[Update]) -> None:
-        """Say what was found."""
+        """Search, and log the result."""
         if self.batch is not None:
             found = cause(step, saved_update(Path(self.batch)))
             log.info("%s: %s", self.batch, found or "every output and gradient is finite.")
@@ -59,11 +59,11 @@ class FirstNonFinite:
                 "(a lower `optimizer.lr`?), or a compiled kernel does (`device.jit=false` shows)."
             )
             return
-        log.info("Loss and weights are finite throughout; the last update was %d.", number)
+        log.info("Loss and weights are finite in all updates; the last update was %d.", number)
 
 
 def cause(step: TrainStep, update: Update) -> str | None:
-    """What is the first not to be finite, in a sentence; None if all that can be seen is finite."""
+    """The first value that is not finite, as a sentence; None if all visible values are finite."""
     for parameter in step.model.get_parameters():
         if not np.isfinite(parameter.asnumpy()).all():
             return f"The weights before it are not finite, first `{parameter.name}`."
@@ -83,7 +83,7 @@ def cause(step: TrainStep, update: Update) -> str | None:
 def first_in_network(
     model: nn.Cell, criterion: Any, batch: MicroBatch, names: Sequence[str]
 ) -> str | None:
-    """The first layer whose output, or else whose gradient, is not finite; uncompiled."""
+    """The first layer whose output, or else whose gradient, is not finite; runs uncompiled."""
     found: list[str] = []
 
     def look(cell: nn.Cell, what: str, values: Any, inputs: Any) -> None:
@@ -93,7 +93,7 @@ def first_in_network(
                 found.append(
                     f"First not finite: the {what} of {layers[id(cell)]}, "
                     f"{np.count_nonzero(~np.isfinite(array))} of {array.size} numbers, "
-                    f"in {recordings_of(array, names)}; what went in reaches {reach:.3g}."
+                    f"in {recordings_of(array, names)}; the largest absolute input is {reach:.3g}."
                 )
 
     def forward_hook(cell: nn.Cell, inputs: Any, output: Any) -> None:
@@ -127,17 +127,17 @@ def first_in_network(
 
 
 def arrays(values: Any) -> list[np.ndarray]:
-    """The floating-point arrays among what a cell takes, returns or passes back."""
+    """The floating-point arrays among a cell's inputs, outputs or gradients."""
     together = values if isinstance(values, (tuple, list)) else [values]
     found = [value.asnumpy() for value in together if isinstance(value, Tensor)]
     return [array for array in found if np.issubdtype(array.dtype, np.floating)]
 
 
 def recordings_of(array: np.ndarray, names: Sequence[str]) -> str:
-    """The recordings whose part of `array` is not finite, the batch being its outermost axis.
+    """The recordings whose part of `array` is not finite; its first axis is the batch.
 
-    Layers fold persons and frames into the batch, (N * M, ...), so that a recording's rows follow
-    each other; an array that does not divide into N parts belongs to all.
+    Layers fold persons and frames into the batch, (N * M, ...), so the rows of a recording are
+    consecutive. An array that can't be divided into N parts belongs to all recordings.
     """
     if array.size % len(names):
         return "all recordings"
@@ -146,16 +146,16 @@ def recordings_of(array: np.ndarray, names: Sequence[str]) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
+    """The first few names, and the number of further names."""
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
     return (", ".join(names[:4]) or "nothing") + more
 
 
 def saved_update(path: Path) -> Update:
-    """The batch that a run has kept of a loss that was not finite.
+    """The batch of a non-finite loss that a run has saved.
 
     Raises:
-        UserError: there is no such file, or it is something else.
+        UserError: the file is missing or does not hold such a batch.
     """
     try:
         kept = npz_arrays(path)

@@ -1,7 +1,7 @@
-"""`debug=overfit`: can this model learn one batch by heart?
+"""`debug=overfit`: check whether the model can memorise one batch.
 
-A model that cannot has a wrong learning rate, a broken layer or labels that do not belong to the
-keypoints; a model that can may still fail to generalise.
+If it cannot, the learning rate is wrong, a layer is broken, or the labels do not belong to the
+keypoints. A model that can may still fail to generalise.
 """
 
 import logging
@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Overfit:
-    """Updates from the first batch only, its clips, dropout and learning rate unchanged.
+    """Make updates from the first batch only, with unchanged clips, dropout and learning rate.
 
     Args:
-        steps: updates to make.
+        steps: number of updates.
     """
 
     steps: Annotated[int, ">= 2"] = 100
@@ -31,7 +31,7 @@ class Overfit:
         bounds.check(self, "task.debug")
 
     def __call__(self, step: TrainStep, updates: Iterator[Update]) -> None:
-        """Learn, and say how loss and number of right answers move.
+        """Train, and log the loss and the number of correct predictions.
 
         Raises:
             UserError: the loss did not fall, or not every clip is classified right at the end.
@@ -56,4 +56,4 @@ class Overfit:
                 "another `optimizer.lr` or more `task.debug.steps`; a loss that is not finite is "
                 "traced by `debug=nonfinite`."
             )
-        log.info("The batch was learnt by heart: %s, every clip right.", told)
+        log.info("The batch was memorised: %s, every clip right.", told)

@@ -1,4 +1,4 @@
-"""`debug=profile`: where does the time of an update go, and which layers take it?"""
+"""`debug=profile`: measure the time of an update, and the time of each layer."""
 
 import logging
 import time
@@ -23,8 +23,8 @@ class Profile:
     """Time some updates, then the layers of as many forward passes.
 
     Args:
-        steps: updates to time, after a first one that compiles.
-        rows: layers to list.
+        steps: number of updates to time, after a first update that compiles.
+        rows: number of layers to list.
     """
 
     steps: Annotated[int, ">= 1"] = 5
@@ -34,7 +34,7 @@ class Profile:
         bounds.check(self, "task.debug")
 
     def __call__(self, step: TrainStep, updates: Iterator[Update]) -> None:
-        """Say what was measured."""
+        """Measure, and log the results."""
         update = next(updates)
         log.info("first update, compiling included: %.2f s", seconds_of_step(step, update))
         loading, stepping = [], []
@@ -50,20 +50,21 @@ class Profile:
             1000 * median(stepping),
             len(update.names) / (median(loading) + median(stepping)),
         )
-        ms.runtime.launch_blocking()  # or a layer's time would be that of starting its kernels
+        ms.runtime.launch_blocking()  # else only the launch of a layer's kernels is timed
         seconds = layer_seconds(
             step.model, Tensor(update.batches[0].inputs["keypoints"]), self.steps
         )
         total = sum(seconds.values())
         log.info(
-            "An uncompiled forward pass takes %.1f ms; without their inner layers:", 1000 * total
+            "An uncompiled forward pass takes %.1f ms; by layer, without inner layers:",
+            1000 * total,
         )
         for name, own in sorted(seconds.items(), key=lambda item: -item[1])[: self.rows]:
             log.info("%8.2f ms %5.1f %%  %s", 1000 * own, 100 * own / total, name)
 
 
 def seconds_of_step(step: TrainStep, update: Update) -> float:
-    """How long one update takes until its loss is there."""
+    """The time of one update until its loss is available."""
     started = time.perf_counter()
     loss, _ = step(update.batches, update.factor)
     loss.asnumpy()
@@ -71,14 +72,16 @@ def seconds_of_step(step: TrainStep, update: Update) -> float:
 
 
 def layer_seconds(model: nn.Cell, clips: Tensor, num_passes: int) -> dict[str, float]:
-    """Mean seconds of each layer in a forward pass, without those of the layers inside it.
+    """Mean seconds of each layer in a forward pass, without the layers inside it.
 
     Args:
         clips: (N, M, T, V, C).
-        num_passes: how many passes to average, after one to warm up.
+        num_passes: number of passes to average, after one warm-up pass.
     """
     seconds: dict[str, float] = defaultdict(float)
-    open_cells: list[list[float]] = []  # of each running layer: when it began, its inner seconds
+    open_cells: list[
+        list[float]
+    ] = []  # for each running layer: start time, seconds of its inner layers
 
     def begin(cell: nn.Cell, inputs: tuple) -> None:
         open_cells.append([time.perf_counter(), 0.0])

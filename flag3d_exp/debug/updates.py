@@ -1,4 +1,4 @@
-"""What a debugging run is given instead of the training loop: the updates it would make."""
+"""The updates of a training run, for a debugging run that replaces the training loop."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ class Update:
 
     Args:
         number: of the update, counted from 1 over the run.
-        batches: what it is made from.
-        factor: what the optimizer's learning rates are multiplied with.
-        names: of the recordings, batch after batch.
+        batches: the input of the update.
+        factor: factor of the optimizer's learning rates.
+        names: of the recordings, in the order of the batches.
     """
 
     number: int
@@ -27,10 +27,10 @@ class Update:
 
 
 class Debug(Protocol):
-    """What `debug=...` puts in place of training and evaluating."""
+    """A choice of `debug=...`, which replaces training and evaluation."""
 
     def __call__(self, step: TrainStep, updates: Iterator[Update]) -> None:
-        """Make as many of the updates as it takes, and say what was found."""
+        """Make as many updates as needed, and log the result."""
 
 
 def updates(
@@ -43,7 +43,7 @@ def updates(
     """The updates from `progress` to the end of the plan, as the training loop makes them.
 
     Args:
-        load: (epoch, updates to leave out) -> the batches of the epoch's other updates.
+        load: (epoch, number of updates to skip) -> the batches of the epoch's other updates.
         names: of the train split's recordings.
     """
     done = progress.step

@@ -1,4 +1,4 @@
-"""What an Ascend NPU needs around it, looked for before MindSpore is asked.
+"""Checks of the driver, device files and CANN that an Ascend NPU needs, before MindSpore runs.
 
 Sources: MindSpore 2.10's own environment check (mindspore/run_check/_check_version.py) and its
 installation guide.
@@ -7,15 +7,15 @@ installation guide.
 from collections.abc import Mapping
 from pathlib import Path
 
-CANN_VERSIONS = ("8.2", "8.3", "8.5", "9.0", "9.1")  # that MindSpore 2.10 names
+CANN_VERSIONS = ("8.2", "8.3", "8.5", "9.0", "9.1")  # supported by MindSpore 2.10
 DRIVER = Path("usr/local/Ascend/driver/version.info")
 
 
 def missing(environment: Mapping[str, str], root: Path = Path("/")) -> list[str]:
-    """What is wrong with driver, devices and CANN, each in a few words; empty if nothing is.
+    """Problems with driver, devices and CANN, each in a few words; empty if there are none.
 
     Args:
-        environment: the process's variables.
+        environment: environment variables of the process.
         root: of the file system.
     """
     found: list[str] = []

@@ -1,8 +1,9 @@
-"""CUDA 11 from the wheels of the extra `gpu`, where MindSpore's GPU plugin finds it.
+"""Make CUDA 11 from the wheels of the extra `gpu` available to MindSpore's GPU plugin.
 
-MindSpore 2.10 loads its GPU plugin only if `$CUDA_HOME/bin/nvcc --version` names a release, of
-which it takes the plugin; the plugin needs nothing of a toolkit but the libraries below, by name.
-So they are loaded beforehand, and CUDA_HOME is a folder whose `nvcc` knows its release.
+MindSpore 2.10 loads its GPU plugin only if `$CUDA_HOME/bin/nvcc --version` names a release, and
+chooses the plugin by this release. The plugin needs only the libraries below from a toolkit, by
+name. So they are loaded beforehand, and CUDA_HOME is a folder with an `nvcc` that prints the
+release.
 """
 
 import atexit
@@ -14,9 +15,11 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 
-RELEASE = "11.6"  # the newest that MindSpore has a plugin for; the wheels' 11.8 has its interface
+RELEASE = (
+    "11.6"  # newest release with a MindSpore plugin; 11.8 of the wheels has the same interface
+)
 DRIVER = "libcuda.so.1"
-LIBRARIES = (  # by package, each after what it needs
+LIBRARIES = (  # by package, each after its dependencies
     ("cuda_runtime", "libcudart.so.11.0"),
     ("cuda_nvrtc", "libnvrtc.so.11.2"),
     ("cublas", "libcublasLt.so.11"),
@@ -36,10 +39,10 @@ LIBRARIES = (  # by package, each after what it needs
 
 
 def prepare() -> bool:
-    """Make the wheels' CUDA MindSpore's, before it is imported; whether that was done.
+    """Let MindSpore use the wheels' CUDA, before its import; return whether that was done.
 
-    A CUDA_HOME that the user set is left alone. So is everything where there is no driver or the
-    wheels are not installed.
+    Nothing is done if the user has set CUDA_HOME, if there is no driver, or if the wheels are not
+    installed.
     """
     if "CUDA_HOME" in os.environ or not _loads(DRIVER):
         return False
@@ -49,7 +52,7 @@ def prepare() -> bool:
     for library in libraries:
         ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL)
     os.environ["CUDA_HOME"] = str(cuda_home(RELEASE))
-    # Only for the `ldd` with which MindSpore checks versions.
+    # Only for `ldd`, by which MindSpore checks versions.
     folders = dict.fromkeys(str(library.parent) for library in libraries)
     known = [os.environ["LD_LIBRARY_PATH"]] if os.environ.get("LD_LIBRARY_PATH") else []
     os.environ["LD_LIBRARY_PATH"] = ":".join([*folders, *known])
@@ -71,7 +74,7 @@ def installed_libraries() -> list[Path] | None:
 
 
 def cuda_home(release: str) -> Path:
-    """A folder for CUDA_HOME, until the process ends, whose `bin/nvcc` names the release."""
+    """A temporary folder for CUDA_HOME, whose `bin/nvcc` prints the release."""
     folder = Path(mkdtemp(prefix="flag3d_exp-cuda-"))
     atexit.register(rmtree, folder, ignore_errors=True)
     nvcc = folder / "bin" / "nvcc"

@@ -1,4 +1,4 @@
-"""What runs where: picking the device and telling MindSpore what it must know of it."""
+"""Selection of the device, and MindSpore's settings for it."""
 
 import os
 import platform
@@ -25,7 +25,7 @@ MISSING = {
 }
 
 
-# Compiling a network takes as long as it then saves in so many forward passes, about.
+# Compiling a network takes about as long as it saves in this number of forward passes.
 WORTH_COMPILING = 32
 
 
@@ -34,16 +34,17 @@ class Device:
     """Settings of the `device` group.
 
     Args:
-        target: where to run; `auto` takes Ascend, then GPU, then CPU.
-        id: which accelerator, as the driver counts them; under msrun each rank takes its own.
-        jit: compile the steps with `ms.jit`; `auto`: where compiling pays, as training does.
-        jit_level: how far MindSpore fuses what it compiles; None for the device's default.
+        target: the kind of device; `auto` tries Ascend, then GPU, then CPU.
+        id: number of the accelerator in the driver's order; under msrun each rank takes its own.
+        jit: compile the steps with `ms.jit`; `auto`: if compiling saves time, as in training.
+        jit_level: how far MindSpore fuses compiled operations; None for the device's default.
         precision: of matrix products and convolutions; weights, losses and norms stay float32.
             With fp16 the loss is scaled. bf16 needs Ascend.
         tf32: let float32 products drop mantissa bits (HF32 on Ascend, TF32 on GPU).
-        memory_gb: most memory of an accelerator to take; None for all there is.
+        memory_gb: largest memory of an accelerator to use; None for all of it.
         deterministic: ask MindSpore for bitwise repeatable kernels.
-        verbose: let MindSpore log its warnings; `set_environment` must be told before the import.
+        verbose: let MindSpore log its warnings; to be passed to `set_environment` before MindSpore
+            is imported.
     """
 
     target: Literal["auto", "cpu", "gpu", "ascend"] = "auto"
@@ -66,7 +67,7 @@ class Device:
             self._check_number_of_cpu()
 
     def compiles(self, num_passes: int | None = None) -> bool:
-        """Whether to compile what is called `num_passes` times; None for a training run's steps."""
+        """Whether to compile a function that is called `num_passes` times; None: a training run."""
         if self.jit == "auto":
             return num_passes is None or num_passes >= WORTH_COMPILING
         return self.jit
@@ -75,7 +76,7 @@ class Device:
         """Import MindSpore, select the device and return its name (`CPU`, `GPU` or `Ascend`).
 
         Raises:
-            UserError: the device asked for is not there.
+            UserError: the requested device is not available.
         """
         import mindspore as ms
         from mindspore.device_context import ascend, gpu
@@ -121,20 +122,20 @@ class Device:
         world = Ranks.here().world
         if name == "CPU":
             self._check_number_of_cpu()
-            # Else MindSpore waits for a compiled function in a loop that never sleeps and takes a
-            # processor from the kernels. It asks for this at the first operation.
+            # Otherwise MindSpore waits for a compiled function in a busy-wait loop, which takes a
+            # core from the kernels. It reads this setting at the first operation.
             os.environ["MS_DEV_HOST_BLOCKING_RUN"] = "1"
             try:
                 ms.set_device(name)
-            except RuntimeError as error:  # MindSpore has computed in this process
+            except RuntimeError as error:  # MindSpore has already computed in this process
                 if (used := ms.get_context("device_target")) != name:
                     raise UserError(
                         f"`device=cpu`: this process computes on {used} already; start a new one."
                     ) from error
                 return
-            # MindSpore's kernel threads compete with OpenMP's; one dispatcher is fastest.
+            # MindSpore's kernel threads compete with OpenMP's; one dispatcher thread is fastest.
             ms.set_context(runtime_num_threads=1)
-        elif world > 1:  # MindSpore deals the devices out
+        elif world > 1:  # MindSpore assigns the devices
             ms.set_device(name)
         else:
             try:
@@ -151,7 +152,7 @@ class Device:
             init()
 
     def lowered(self, model: "nn.Cell") -> "nn.Cell":
-        """The model, its matrix products and convolutions in `precision`."""
+        """The model with its matrix products and convolutions in `precision`."""
         if self.precision == "fp32":
             return model
         import mindspore as ms
@@ -175,29 +176,29 @@ def _limit_memory(gb: float) -> None:
 
 @cache
 def _widen_memory_pool() -> None:
-    """Let MindSpore's pool begin as wide as the machine's memory.
+    """Reserve address space of the size of the machine's memory for MindSpore's pool.
 
-    It would grow by 1 GB at a time, and large arrays leave gaps in each that nothing fits into.
-    Linux gives of it only what is written to.
+    Otherwise the pool grows by 1 GB at a time, and large arrays fragment each block. Linux provides
+    only the pages that are written to.
     """
     import mindspore as ms
 
     size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with suppress(RuntimeError):  # the size is set, by a program that uses this one
+    with suppress(RuntimeError):  # a program that uses this package has already set the size
         ms.runtime.set_memory(init_size=f"{size / 2**30:.1f}GB")
 
 
 def set_environment(target: str = "cpu", verbose: bool = False) -> None:
-    """Set what MindSpore reads once, when it is imported."""
+    """Set the environment variables that MindSpore reads once, at its import."""
     if target in ("auto", "gpu"):
         cuda.prepare()
     os.environ.setdefault("GLOG_v", "2" if verbose else "4")
-    # The compile cache gives wrong numbers on CPU.
+    # The compile cache gives wrong results on CPU.
     os.environ["MS_COMPILER_CACHE_ENABLE"] = "0"
 
 
 def description(name: str) -> str:
-    """The device in words: its name, on CPU the processor and its cores, and how many ranks."""
+    """The device in words: its name, on CPU the number and type of cores, and the ranks."""
     if name == "CPU":
         name = f"CPU ({os.cpu_count()} cores, {platform.machine()})"
     world = Ranks.here().world

@@ -1,4 +1,4 @@
-"""Telling that memory ran out from what MindSpore and its libraries say and do then."""
+"""Detection of memory shortage from the messages and crashes of MindSpore and its libraries."""
 
 import ctypes
 import os
@@ -11,13 +11,13 @@ from flag3d_exp.errors import printable
 SHORTAGE = re.compile(
     r"memory\W.{0,40}(not enough|isn't enough|fail)|mem(ory)? failed|out of memory|bad_alloc"
     r"|alloc\w* .{0,60}failed|cannot allocate memory"
-    r"|resource temporarily unavailable",  # for a thread's stack
+    r"|resource temporarily unavailable",  # no memory for a thread's stack
     re.IGNORECASE,
 )
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Whether the error, or one that it was raised from, says that memory ran out."""
+    """Whether the error, or an error that it was raised from, says that memory ran out."""
     one: BaseException | None = error
     while one is not None:
         if isinstance(one, MemoryError):
@@ -29,14 +29,14 @@ def is_shortage(error: BaseException) -> bool:
 
 
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)
-_kept: list[Any] = []  # what C calls must stay in memory
+_kept: list[Any] = []  # objects that C code calls must stay alive
 
 
 def tell_of_crashes(folder: str) -> None:
-    """Have a crash in MindSpore end the process with one line and exit code 1.
+    """Make a crash in MindSpore end the process with one line and exit code 1.
 
-    Where an allocation fails in one of its threads, MindSpore 2.10 may go on with a null pointer or
-    abort. Python's own handlers never run then, because the thread does not return to Python.
+    If an allocation fails in one of its threads, MindSpore 2.10 may use a null pointer or abort.
+    Python's signal handlers do not run then, because the thread does not return to Python.
 
     Args:
         folder: the run folder, for the line.

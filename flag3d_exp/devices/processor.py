@@ -1,4 +1,4 @@
-"""The processor of this machine, as far as speed depends on it."""
+"""The properties of this machine's processor that its speed depends on."""
 
 import os
 import platform
@@ -27,9 +27,9 @@ class Processor:
     """A processor.
 
     Args:
-        name: as the processor says.
-        num_cores: that this process may use.
-        instruction_sets: those of `SETS` that it has.
+        name: as the processor reports it.
+        num_cores: number of cores that this process may use.
+        instruction_sets: those of `SETS` that the processor has.
     """
 
     name: str
@@ -45,7 +45,7 @@ def processor() -> Processor:
     """The processor of this machine."""
     try:
         facts = parsed(CPUINFO.read_text(encoding="utf-8", errors="replace"))
-    except OSError:  # another system
+    except OSError:  # another operating system
         facts = {}
     name = facts.get("model name") or platform.processor() or platform.machine()
     known = (facts.get("flags") or facts.get("Features") or "").split()
@@ -53,13 +53,13 @@ def processor() -> Processor:
 
 
 def num_cores() -> int:
-    """The cores that this process may use."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def parsed(text: str) -> dict[str, str]:
-    """What /proc/cpuinfo says of the first processor."""
+    """The entries of /proc/cpuinfo for the first processor."""
     lines = (line.partition(":") for line in text.split("\n\n")[0].splitlines())
     return {key.strip(): value.strip() for key, _, value in lines}

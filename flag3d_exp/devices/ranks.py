@@ -1,7 +1,7 @@
 """The processes of a data-parallel job, one per device, as MindSpore's `msrun` starts them.
 
-A process without msrun is rank 0 of a world of one; then nothing here needs MindSpore or NumPy, and
-neither is imported.
+A process without msrun is rank 0 of a world of one; then neither MindSpore nor NumPy is imported
+here.
 """
 
 import os
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those of its job.
+    """The rank of this process within its job.
 
-    The methods are collective: every rank must call them, in the same order. They use the float32
-    and int32 messages that all of MindSpore's backends have.
+    The methods are collective: every rank must call them in the same order. They use float32 and
+    int32 messages, which all of MindSpore's backends have.
 
     Args:
         rank: number of this process, from 0.
-        world: how many there are.
+        world: number of processes.
     """
 
     rank: int = 0
@@ -35,10 +35,10 @@ class Ranks:
 
     @classmethod
     def here(cls) -> "Ranks":
-        """What msrun told this process.
+        """The rank of this process, from msrun's environment variables.
 
         Raises:
-            UserError: msrun was not told which of several machines this one is.
+            UserError: msrun has not got the number of this machine among several machines.
         """
         if os.environ.get("MS_ROLE") != "MS_WORKER":
             return cls()
@@ -48,9 +48,9 @@ class Ranks:
 
     @staticmethod
     def serve_scheduler() -> bool:
-        """If this process is msrun's scheduler, bring its ranks together until they end; whether.
+        """If this process is msrun's scheduler, serve the ranks until they end; return whether.
 
-        msrun runs the program once more for it, with the same command line.
+        msrun starts the program once more as scheduler, with the same command line.
         """
         if os.environ.get("MS_ROLE") != "MS_SCHED":
             return False
@@ -103,9 +103,9 @@ class Ranks:
 
     @contextmanager
     def own_folder(self) -> Iterator[dict[str, str]]:
-        """Settings that keep all ranks but the first from logging, and give them a folder.
+        """Settings that turn off logging on all ranks except the first, and give them a folder.
 
-        What they write is as on rank 0, and goes when the block ends.
+        Their files are the same as on rank 0; the folder is removed when the block ends.
         """
         if self.first:
             yield {}

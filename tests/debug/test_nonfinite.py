@@ -105,7 +105,7 @@ def test_an_update_that_spoils_the_weights_is_taken_back_and_explained(caplog):
 def test_that_nothing_was_found_is_said(caplog):
     with caplog.at_level(logging.INFO):
         FirstNonFinite()(train_step(), iter([Update(7, [batch(0)], 1.0, NAMES)]))
-    assert caplog.messages == ["Loss and weights are finite throughout; the last update was 7."]
+    assert caplog.messages == ["Loss and weights are finite in all updates; the last update was 7."]
 
 
 def test_a_batch_that_a_run_has_left_is_looked_at_alone(tmp_path, caplog):

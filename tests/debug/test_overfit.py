@@ -17,7 +17,7 @@ def updates():
 def test_one_batch_is_learnt_by_heart_and_it_is_said(caplog):
     with caplog.at_level(logging.INFO):
         Overfit(steps=60)(train_step(lr=0.5), updates())
-    assert caplog.messages[-1].startswith("The batch was learnt by heart: loss ")
+    assert caplog.messages[-1].startswith("The batch was memorised: loss ")
     losses = [float(m.split("loss ")[1].split(",")[0]) for m in caplog.messages[:-1]]
     assert len(losses) == 9 and losses[-1] < losses[0] / 4
 
