@@ -1,4 +1,4 @@
-"""What the program says of itself."""
+"""Answers about the program: version, settings of a choice, completions."""
 
 import ast
 
