@@ -24,6 +24,7 @@ class Classifier(nn.Cell):
             and the loss's evidence.
         head: (features, dropout mask or None) -> logits; None for one dense layer.
         dropout: share of the features that training drops; the caller draws the mask.
+        teacher: (features, logits, labels) -> a loss that the problem adds in training.
 
     Attributes:
         auxiliary: (evidence, logits, labels) -> a loss to add in training, or None. With it,
@@ -36,17 +37,23 @@ class Classifier(nn.Cell):
         num_classes: int,
         dropout: float = 0.0,
         head: nn.Cell | None = None,
+        teacher: nn.Cell | None = None,
     ):
         super().__init__(auto_prefix=False)
         self.backbone = backbone
         self.head = Head(backbone.features, num_classes) if head is None else head
         self.head.update_parameters_name("head.")
         self.num_features, self.dropout = backbone.features, dropout
-        self.auxiliary = None
-        if hasattr(backbone, "auxiliary"):
-            self.auxiliary = backbone.auxiliary(num_classes)
-        if self.auxiliary is not None:
-            self.auxiliary.update_parameters_name("head.auxiliary.")
+        own = backbone.auxiliary(num_classes) if hasattr(backbone, "auxiliary") else None
+        if own is not None:
+            own.update_parameters_name("head.auxiliary.")
+        if teacher is not None:
+            teacher.update_parameters_name("head.teacher.")
+        self.gives_evidence, self.is_taught = own is not None, teacher is not None
+        if own is not None and teacher is not None:
+            self.auxiliary = BothLosses(own, teacher)
+        else:
+            self.auxiliary = teacher if own is None else own
 
     def construct(self, keypoints, dropout_mask=None, *drawn):
         """dropout_mask: (N, num_features), already scaled by 1 / (1 - dropout), or None.
@@ -55,8 +62,25 @@ class Classifier(nn.Cell):
         """
         if self.auxiliary is None or not self.training:
             return self.head(self.backbone(keypoints, *drawn), dropout_mask)
+        if not self.gives_evidence:
+            features = self.backbone(keypoints, *drawn)
+            return self.head(features, dropout_mask), features
         features, evidence = self.backbone.construct_with_evidence(keypoints, *drawn)
+        if self.is_taught:
+            evidence = (evidence, features)
         return self.head(features, dropout_mask), evidence
+
+
+class BothLosses(nn.Cell):
+    """((evidence, features), logits, labels) -> the backbone's own loss and the teacher's."""
+
+    def __init__(self, own: nn.Cell, teacher: nn.Cell):
+        super().__init__(auto_prefix=False)
+        self.own, self.teacher = own, teacher
+
+    def construct(self, evidence, logits, labels):
+        found, features = evidence
+        return self.own(found, logits, labels) + self.teacher(features, logits, labels)
 
 
 class Head(nn.Cell):

@@ -5,7 +5,8 @@ Sizes: n recordings, N clips in a batch, K classes, F features.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from flag3d_exp.results.metrics import average_clips, log_losses, top_k_accuracy
 
 if TYPE_CHECKING:
     from mindspore import nn
+
+    from flag3d_exp.texts.descriptions import Description
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,11 @@ class Classify:
         class_weights: `balanced` weights each class by the inverse of its share of `train`.
         objective: metric that decides which epoch is best, unless `task.objective` is set.
         temperature: divides logits before the softmax, except in training; see `task=calibrate`.
+        text_weight: weight of a further training loss, the contrast of features with sentences
+            about the classes, see `problems.text_teacher`; 0 for none.
+        texts: where the sentences are, as in `problem=align`.
+        classes: names of the labels; sentences are looked up by them.
+        layout: of the joints; tells which joints a sentence on a part of the body is about.
     """
 
     num_classes: Annotated[int, ">= 1"]
@@ -34,6 +42,10 @@ class Classify:
     class_weights: Literal["balanced"] | None = None
     objective: Literal["top1", "top5", "loss"] = "top1"
     temperature: Annotated[float, "> 0"] = 1.0
+    text_weight: Annotated[float, ">= 0"] = 0.0
+    texts: str = "auto"
+    classes: list[str] | None = None
+    layout: str | None = None
 
     metric_names = ("top1", "top5", "loss")
     classifies = True
@@ -45,7 +57,45 @@ class Classify:
         """keypoints (N, M, T, V, C), dropout mask (N, F) or None -> logits (N, K)."""
         from flag3d_exp.models.classifier import Classifier
 
-        return Classifier(backbone, self.num_classes, backbone.dropout)
+        teacher = self._teacher(backbone) if self.text_weight else None
+        return Classifier(backbone, self.num_classes, backbone.dropout, teacher=teacher)
+
+    @property
+    def mixes_labels(self) -> bool:
+        """Whether a clip may have two labels; it cannot be compared with two sentences."""
+        return not self.text_weight
+
+    @property
+    def provenance(self) -> dict[str, Any] | None:
+        """The encoder and the digest of the sentences; None without texts."""
+        if not self.text_weight:
+            return None
+        from flag3d_exp.texts.vectors import digest, fingerprint
+
+        return {"encoder": fingerprint(), "sentences": digest(self.descriptions)}
+
+    @cached_property
+    def descriptions(self) -> "tuple[Description, ...]":
+        """The sentences on each class.
+
+        Raises:
+            UserError: see `class_descriptions`.
+        """
+        from flag3d_exp.texts.descriptions import class_descriptions
+
+        return class_descriptions(self.texts, self.classes)
+
+    def _teacher(self, backbone: "nn.Cell") -> "nn.Cell":
+        """The text loss. It has heads for parts of the body if the features are of joints."""
+        from flag3d_exp.models.graph import GraphNetwork
+        from flag3d_exp.problems.text_teacher import TextTeacher, taught_parts
+        from flag3d_exp.skeletons.layout import load_layout
+
+        layout = None
+        if self.layout is not None and isinstance(backbone, GraphNetwork):
+            layout = load_layout(self.layout)
+        vectors, joints = taught_parts(self.descriptions, layout)
+        return TextTeacher(backbone.features, vectors, joints, self.text_weight)
 
     def criterion(self, targets: Arrays) -> "nn.Cell":
         """Cross entropy of logits (N, K) and labels (N,); also counts correct predictions."""

@@ -1,4 +1,4 @@
-"""The loss of `problem=align`.
+"""The loss of `problem=align`, which `problem.text_weight` adds to that of classification, too.
 
 Sizes: N clips in a batch, K classes.
 """
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import mindspore as ms
 from mindspore import Tensor, nn, ops
+
+HIDDEN = -1e4  # added to the logits of texts that take no part
 
 
 class TextContrast(nn.Cell):
@@ -35,6 +37,22 @@ class TextContrast(nn.Cell):
     def metrics(self, counts: Mapping[str, float], num_clips: int) -> dict[str, float]:
         """Top-1 in percent, among all classes."""
         return {"top1": 100 * counts["num_correct"] / num_clips}
+
+
+def contrast(pairs, equal, takes_part):
+    """The loss of `TextContrast` where some clips do not take part.
+
+    Args:
+        pairs: (N, N) logits of each clip with the text of each.
+        equal: (N, N) 1 where two clips have one class.
+        takes_part: (N,) 1 or 0, alike for clips of one class.
+    """
+    shown = equal * takes_part
+    target = shown / ops.maximum(shown.sum(1, keepdims=True), 1.0)  # a row of zeros for the others
+    hidden = (1.0 - takes_part) * HIDDEN
+    share = takes_part.shape[0] / ops.maximum(takes_part.sum(), 1.0)  # of a mean over those
+    loss = divergence(target, pairs + hidden) + divergence(target, pairs.T + hidden)
+    return loss * 0.5 * share
 
 
 def divergence(target, logits):

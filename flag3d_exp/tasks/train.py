@@ -283,8 +283,8 @@ def check_augment(augment: Recipe, problem: Problem) -> None:
     """
     if augment.mixup is not None and not getattr(problem, "mixes_labels", problem.classifies):
         raise UserError(
-            "`augment.mixup` mixes class labels, which this `problem` does not have; set "
-            "`augment.mixup.probability=0`."
+            "`augment.mixup` mixes class labels, which this `problem` does not have or, with "
+            "sentences, cannot mix; set `augment.mixup.probability=0`."
         )
 
 
