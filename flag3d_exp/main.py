@@ -27,7 +27,7 @@ from flag3d_exp.console import open_streams
 from flag3d_exp.devices.device import set_environment
 from flag3d_exp.devices.memory import is_shortage, tell_of_crashes
 from flag3d_exp.devices.ranks import Ranks
-from flag3d_exp.engine.interrupt import Interrupted, sigint_kept
+from flag3d_exp.engine.interrupt import Interrupted, keep_sigint
 from flag3d_exp.errors import WANTS_TRACEBACK, UserError, printable
 from flag3d_exp.runs import run_folder
 from flag3d_exp.runs.tracking import settle
@@ -78,7 +78,7 @@ def main() -> None:
     if Ranks.serve_scheduler():
         return
     try:
-        with sigint_kept():
+        with keep_sigint():
             if (text := answers.answer(sys.argv[1:], __version__)) is not None:
                 print(text, flush=True)
                 return

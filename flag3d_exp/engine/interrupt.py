@@ -126,7 +126,7 @@ def end_on_sigterm() -> None:
 
 
 @contextmanager
-def sigint_kept() -> Iterator[None]:
+def keep_sigint() -> Iterator[None]:
     """Keep Python's SIGINT handler during the block; MindSpore replaces it.
 
     Each run of a compiled graph installs a handler that sends SIGTERM to the process. So every

@@ -12,7 +12,7 @@ from flag3d_exp.engine.interrupt import StopRequest
 AFTER_A_COMPILED_RUN = """
 import os, signal, time
 from contextlib import nullcontext
-from flag3d_exp.engine.interrupt import StopRequest, sigint_kept
+from flag3d_exp.engine.interrupt import StopRequest, keep_sigint
 
 with {block}:
     import mindspore as ms
@@ -43,12 +43,12 @@ def said(folder: Path, block: str, then: str = "") -> tuple[int, list[str]]:
 
 
 def test_sigint_stays_sigint_after_a_compiled_run(tmp_path):
-    assert said(tmp_path, "sigint_kept()") == (0, ["SIGINT", "on"])
+    assert said(tmp_path, "keep_sigint()") == (0, ["SIGINT", "on"])
 
 
 @pytest.mark.slow
 def test_mindspore_makes_a_sigterm_of_it_where_it_is_not_kept(tmp_path):
-    """The day this fails, `sigint_kept` can go."""
+    """The day this fails, `keep_sigint` can go."""
     assert said(tmp_path, "nullcontext()") == (0, ["SIGTERM", "on"])
 
 
@@ -62,7 +62,7 @@ def test_as_many_signals_are_caught_as_asked_for():
 @pytest.mark.slow
 def test_a_second_sigint_ends_the_process_at_once(tmp_path):
     code, words = said(
-        tmp_path, "sigint_kept()", "os.kill(os.getpid(), signal.SIGINT); time.sleep(5)"
+        tmp_path, "keep_sigint()", "os.kill(os.getpid(), signal.SIGINT); time.sleep(5)"
     )
     assert code == -signal.SIGINT and "on" not in words
 
