@@ -6,12 +6,13 @@ joints. An encoding of the topology of the clip's mean skeleton is added before 
 Sizes: N clips, M persons, T frames, V joints, C channels, K subsets, G groups, E elements.
 """
 
+import math
 from math import prod
 from typing import Annotated
 
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
-from mindspore.common.initializer import HeNormal, Normal, initializer
+from mindspore.common.initializer import HeNormal, Initializer, Normal, initializer
 
 from flag3d_exp.errors import UserError
 from flag3d_exp.models import published as names
@@ -117,6 +118,10 @@ class BlockGCN(nn.Cell):
         self.joint_channels = joint_channels
         self.batch_topology = batch_topology
         self.features, self.dropout = channels, dropout
+
+    def head_init(self, num_classes: int) -> tuple[Initializer, Initializer]:
+        """The initializers of the classifier's weight and bias."""
+        return Normal(math.sqrt(2 / num_classes)), uniform(self.features)
 
     def construct(self, keypoints):
         n, m, t, v, c = keypoints.shape

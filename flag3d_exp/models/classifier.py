@@ -5,7 +5,7 @@ then joints V or pixels H' x W'.
 """
 
 from mindspore import Parameter, nn, ops
-from mindspore.common.initializer import Normal, initializer
+from mindspore.common.initializer import Initializer, Normal, initializer
 
 from flag3d_exp.models.layers import Mean
 
@@ -21,7 +21,8 @@ class Classifier(nn.Cell):
             `chance(clip shape, rng) -> arrays` that draws random arrays for training, which are
             passed after the keypoints. It may also have `auxiliary(num_classes) -> cell or None`
             for an auxiliary loss, see `auxiliary`; then `construct_with_evidence` returns features
-            and the loss's evidence.
+            and the loss's evidence. `head_init(num_classes) -> (weight, bias)` returns the head's
+            initializers.
         head: (features, dropout mask or None) -> logits; None for one dense layer.
         dropout: share of the features that training drops; the caller draws the mask.
         teacher: (features, logits, labels) -> a loss that the problem adds in training.
@@ -41,7 +42,10 @@ class Classifier(nn.Cell):
     ):
         super().__init__(auto_prefix=False)
         self.backbone = backbone
-        self.head = Head(backbone.features, num_classes) if head is None else head
+        if head is None:
+            starts = backbone.head_init(num_classes) if hasattr(backbone, "head_init") else ()
+            head = Head(backbone.features, num_classes, *starts)
+        self.head = head
         self.head.update_parameters_name("head.")
         self.num_features, self.dropout = backbone.features, dropout
         own = backbone.auxiliary(num_classes) if hasattr(backbone, "auxiliary") else None
@@ -84,14 +88,24 @@ class BothLosses(nn.Cell):
 
 
 class Head(nn.Cell):
-    """Mean over all axes except clips and channels; dropout mask; one dense layer."""
+    """Mean over all axes except clips and channels; dropout mask; one dense layer.
 
-    def __init__(self, num_features: int, num_classes: int):
+    Args:
+        weight: how the dense layer's weight is initialised; None: from N(0, 0.01).
+        bias: how its bias is.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        num_classes: int,
+        weight: Initializer | None = None,
+        bias: Initializer | str = "zeros",
+    ):
         super().__init__()
-        self.weight = Parameter(
-            initializer(Normal(0.01), (num_classes, num_features)), name="weight"
-        )
-        self.bias = Parameter(initializer("zeros", num_classes), name="bias")
+        start = Normal(0.01) if weight is None else weight
+        self.weight = Parameter(initializer(start, (num_classes, num_features)), name="weight")
+        self.bias = Parameter(initializer(bias, num_classes), name="bias")
         self.mean = Mean((2, 3))
 
     def construct(self, features, dropout_mask=None):

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
-from mindspore.common.initializer import Normal, initializer
+from mindspore.common.initializer import Initializer, Normal, initializer
 
 from flag3d_exp.errors import UserError
 from flag3d_exp.models.attention import Attention, Partition, mask_shape
@@ -139,6 +139,10 @@ class SkateFormer(nn.Cell):
         self.stage_blocks, self.clip_len = tuple(stage_blocks), clip_len
         self.attention_dropout, self.drop_path = attention_dropout, drop_path
         self.features, self.dropout = stage_channels[-1], dropout
+
+    def head_init(self, num_classes: int) -> tuple[Initializer, Initializer]:
+        """The initializers of the classifier's weight and bias: PyTorch's of a dense layer."""
+        return uniform(self.features), uniform(self.features)
 
     def construct(self, keypoints, *masks):
         """masks: the arrays from `chance`."""

@@ -1,6 +1,7 @@
 """What all networks have in common: sizes, layouts, clips of any length, initialisation."""
 
 import math
+from types import SimpleNamespace
 
 import mindspore as ms
 import numpy as np
@@ -16,6 +17,7 @@ from flag3d_exp.models.agcn import AGCN
 from flag3d_exp.models.agcn_original import AGCNOriginal, with_published_edges
 from flag3d_exp.models.blockgcn import BlockGCN
 from flag3d_exp.models.c3d_light import C3DLight
+from flag3d_exp.models.classifier import Head
 from flag3d_exp.models.ctrgcn import CTRGCN
 from flag3d_exp.models.dgstgcn import DGSTGCN
 from flag3d_exp.models.graph import block_channels
@@ -313,3 +315,21 @@ def test_the_products_with_learned_edges_are_counted(network):
     small = {"base_channels": 4, "num_blocks": 1, "widen_at": ()}
     whole = layers(classifier(network, 5, "coco", **small), (1, 1, 8, 17, 3), depth=1)[0]
     assert whole.multiply_adds is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit", "deviation"),
+    [(BlockGCN, None, math.sqrt(2 / 8)), (SkateFormer, 64**-0.5, 64**-0.5 / math.sqrt(3))],
+    ids=lambda one: getattr(one, "__name__", ""),
+)
+def test_a_network_may_say_how_its_classifier_starts(kind, limit, deviation):
+    ms.set_seed(0)
+    weight, bias = kind.head_init(SimpleNamespace(features=64), 8)
+    head = Head(64, 8, weight, bias)
+    assert head.weight.asnumpy().std() == pytest.approx(deviation, rel=0.1)
+    if limit is not None:
+        assert np.abs(head.weight.asnumpy()).max() <= limit
+    assert 0 < np.abs(head.bias.asnumpy()).max() <= 64**-0.5
+    plain = Head(64, 8)
+    assert plain.weight.asnumpy().std() == pytest.approx(0.01, rel=0.1)
+    assert not plain.bias.asnumpy().any()
