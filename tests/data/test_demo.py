@@ -8,14 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from hydra import compose, initialize_config_dir
 
+from flag3d_exp.data.demo import actions as demo_actions
 from flag3d_exp.data.demo import body as demo_body
 from flag3d_exp.data.demo import cameras as demo_cameras
 from flag3d_exp.data.demo import dataset as demo
 from flag3d_exp.data.demo import motions as demo_motions
 from flag3d_exp.data.demo import performers as demo_performers
 from flag3d_exp.data.demo.performers import Take
+from flag3d_exp.data.source import opened
 from flag3d_exp.errors import UserError
+from flag3d_exp.skeletons.layout import load_layout
 
 CONF = Path(__file__).parents[2] / "conf" / "dataset"
 LABELS = {action.name: label for label, action in enumerate(demo_motions.ACTIONS)}
@@ -234,6 +238,17 @@ def test_conf_says_what_is_in_the_files():
         assert conf["num_classes"] == len(LABELS)
         assert conf["num_channels"] == channels
         assert "synthetic" in conf["name"]
+
+
+def test_conf_of_sixty_actions_composes_to_what_is_in_the_files(domain, cache_home):
+    with initialize_config_dir(str(CONF.parent), version_base="1.3"):
+        conf = compose("config", [f"dataset=demo60_{domain}"]).dataset
+    assert list(conf.classes) == [action.name for action in demo_actions.ACTIONS]
+    assert conf.path == f"demo60_{domain}"
+    assert opened(conf.path, cache=None).splits.keys() == set(conf.splits.values())
+    keypoint = made(domain, 60)["annotations"][0]["keypoint"]
+    assert keypoint.shape[2] == load_layout(conf.layout).num_joints
+    assert keypoint.shape[-1] == conf.num_channels - conf.score_channel
 
 
 def test_files_of_other_actions_have_other_names(cache_home):
