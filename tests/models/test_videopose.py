@@ -1,5 +1,6 @@
 """VideoPose3D: how far it looks, its size, what it drops."""
 
+import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor
@@ -19,7 +20,9 @@ def keypoints(num_persons: int = 1, num_frames: int = 40) -> np.ndarray:
 
 @pytest.mark.parametrize(("dilations", "reach"), [((1, 3), 4), ((1, 3, 9), 13)])
 def test_a_frame_s_features_come_from_so_many_frames_around_it(dilations, reach):
-    model = VideoPose("coco", 2, channels=8, dilations=dilations).set_train(False)
+    ms.set_seed(0)
+    # with fewer channels, all those that see the changed frame may be 0 after a ReLU
+    model = VideoPose("coco", 2, channels=64, dilations=dilations).set_train(False)
     x = keypoints()
     changed = x.copy()
     changed[0, 0, 20] += 1
