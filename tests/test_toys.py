@@ -47,7 +47,7 @@ def test_a_backbone_trains_resumes_is_evaluated_exported_and_predicts(tmp_path):
     exported = succeeded(tmp_path, *own, "task=export", "hydra.run.dir=out")
     assert "model.onnx" in exported and (tmp_path / "out" / "model.onnx").is_file()
     np.save(tmp_path / "clip.npy", np.random.default_rng(0).normal(size=(20, 25, 3)))
-    told = succeeded(tmp_path, *own, "task=predict", "task.input=clip.npy")
+    told = succeeded(tmp_path, *own, "task=predict", "task.input=clip.npy", "task.layout=nturgb+d")
     assert re.search(r"\d\.\d{3}", told)
     counted = succeeded(tmp_path, *QUICK[:-1], "model=toy", "task=summary")
     assert "ToyBackbone" in counted

@@ -62,9 +62,8 @@ def judged(
             )
         one = known[name, person]
         true.append(frame_labels(stretches, one.num_frames, name))
-        predicted.append(
-            np.maximum(one.frame_labels, UNKNOWN)
-        )  # a frame without the person has no class
+        # A frame without the person has no class.
+        predicted.append(np.maximum(one.frame_labels, UNKNOWN))
     return segmentation_metrics(predicted, true)
 
 

@@ -69,7 +69,7 @@ def test_the_layer_and_the_recordings_of_an_output_are_named():
     told = cause(step_of(Chain(Log())), update(clips))
     assert told is not None
     assert "the output of `curve` (Log), 2 of 12 numbers, in b, d;" in told
-    assert "reaches 11." in told
+    assert "the largest absolute input is 11." in told
 
 
 def test_the_layer_and_the_recording_of_a_gradient_are_named():

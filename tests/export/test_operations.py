@@ -118,7 +118,7 @@ def test_sizes_are_asked_for_when_the_network_runs():
         ("BatchNorm", ("s", "b", "m", "v", True, 1e-5), {}, "training mode"),
         ("StridedSlice", ((0,), (1,), (1,), 0, 0, 1, 0, 0), {}, "slices"),
         ("Cast", (35,), {}, "float32"),
-        ("Conv2D", ("w",), {"pad_mode": "same"}, "how far"),
+        ("Conv2D", ("w",), {"pad_mode": "same"}, "explicit padding"),
     ],
 )
 def test_what_cannot_be_translated_is_named(kind, inputs, attributes, said):

@@ -106,7 +106,7 @@ def test_a_long_recording_of_two_persons_becomes_a_timeline(trained):
     arguments.append("task.count=true")
     printed = succeeded(trained, *arguments, "hydra.run.dir=timeline")
     folder = trained / "timeline"
-    assert "timeline.html and timeline.csv" in printed
+    assert "timeline.html, with timeline.csv" in printed
     rows = json.loads((folder / "timeline.json").read_text())
     assert [(row["name"], row["person"]) for row in rows] == [("long", 0), ("long", 1)]
     for row, first in zip(rows, (0, 50), strict=True):
