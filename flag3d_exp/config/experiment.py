@@ -104,7 +104,7 @@ class Experiment:
 
     @property
     def title(self) -> str:
-        """A run's default name: `model-stream-dataset-seed`, with the fold before the seed.
+        """The default name of a run, `model-stream-dataset-seed`, with the fold before the seed.
 
         A task other than `train` comes first. The parts that distinguish runs come first, because
         lists of runs truncate names.

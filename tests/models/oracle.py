@@ -92,11 +92,14 @@ class Oracle:
         return {n: a.reshape(s) for n, a, s in zip(names, split, shapes, strict=True)}
 
 
-def check_inference(oracle: Oracle, model: nn.Cell, features: dict[str, list[str]]) -> None:
-    """Logits and features in evaluation mode, uncompiled and compiled.
+def check_inference(
+    oracle: Oracle, model: nn.Cell, features: dict[str, list[str]], jit: bool
+) -> None:
+    """Logits and features in evaluation mode, uncompiled, and logits compiled as well.
 
     Args:
         features: for a feature's name, those of our cells whose outputs make its sum.
+        jit: compile, too.
     """
     oracle.initialise(model)
     assert sum(p.size for p in model.trainable_params()) == oracle.meta["parameters"]
@@ -126,6 +129,8 @@ def check_inference(oracle: Oracle, model: nn.Cell, features: dict[str, list[str
         np.testing.assert_allclose(
             found, expected, atol=tolerance["features"], rtol=0, err_msg=feature
         )
+    if not jit:
+        return
     compiled = ms.jit(forward if forward is not model else model.construct)
     logits = compiled(oracle.clips).asnumpy()
     np.testing.assert_allclose(logits, arrays["logits"], atol=tolerance["logits"], rtol=0)

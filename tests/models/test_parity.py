@@ -111,12 +111,6 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_logits_and_features_equal_the_reference(shared, name):
-    build, features = CASES[name]
-    check_inference(Oracle(shared / "parity", name), build(), features)
-
-
 # One network of each kind of unit is trained by compiled steps; the others share their units with
 # one of these and are trained operation by operation.
 COMPILED = (
@@ -128,6 +122,24 @@ COMPILED = (
     "posec3d_slowonly",
     "posec3d_x3d_shallow",
 )
+
+
+# Of these, evaluations are compiled, too.
+EVALUATED_COMPILED = (*COMPILED, "protogcn", "blockgcn", "skateformer_ucla")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_logits_and_features_equal_the_reference(shared, name):
+    build, features = CASES[name]
+    oracle = Oracle(shared / "parity", name)
+    check_inference(oracle, build(), features, jit=name in EVALUATED_COMPILED)
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("name", [name for name in CASES if name not in EVALUATED_COMPILED])
+def test_compiled_logits_of_the_others_equal_the_reference(shared, name):
+    build, features = CASES[name]
+    check_inference(Oracle(shared / "parity", name), build(), features, jit=True)
 
 
 # Other settings of networks that are trained under another name; before a release only.
