@@ -46,10 +46,11 @@ def test_a_backbone_trains_resumes_is_evaluated_exported_and_predicts(tmp_path):
     assert f"top1 {metrics(tmp_path / 'whole')['val/top1']:.2f} %" in again
     exported = succeeded(tmp_path, *own, "task=export", "hydra.run.dir=out")
     assert "model.onnx" in exported and (tmp_path / "out" / "model.onnx").is_file()
-    np.save(tmp_path / "clip.npy", np.random.default_rng(0).normal(size=(20, 25, 3)))
-    told = succeeded(tmp_path, *own, "task=predict", "task.input=clip.npy", "task.layout=nturgb+d")
-    assert re.search(r"\d\.\d{3}", told)
-    counted = succeeded(tmp_path, *QUICK[:-1], "model=toy", "task=summary")
+    keypoints = np.random.default_rng(0).normal(size=(1, 20, 25, 3))
+    np.savez(tmp_path / "clip.npz", keypoints=keypoints)
+    told = succeeded(tmp_path, *own, "task=predict", "task.input=clip.npz")
+    assert re.search(r"clip: .+ \d+\.\d %", told)
+    counted = succeeded(tmp_path, *NAMED, "model=toy", "task=summary", "dataset.clip_len=8")
     assert "ToyBackbone" in counted
 
 

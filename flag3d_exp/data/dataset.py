@@ -56,7 +56,7 @@ class ClipDataset:
 
     @property
     def targets(self) -> dict[str, np.ndarray]:
-        """The targets of all recordings: `label` (n,)."""
+        """The targets of all recordings, `label` (n,)."""
         return {"label": self.labels}
 
     def targets_of(self, draws: np.ndarray) -> dict[str, np.ndarray]:
