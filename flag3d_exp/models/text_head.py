@@ -46,9 +46,7 @@ class TextHead(nn.Cell):
         if dropout_mask is not None:
             x = x * dropout_mask
         x = (ops.matmul(x, self.weight.T) + self.bias).astype(ms.float32)  # (N, W)
-        length = ops.sqrt(ops.square(x).sum(1, keepdims=True) + EPSILON)
-        scale = ops.minimum(ops.exp(self.log_scale.astype(ms.float32)), MAX_SCALE)
-        return ops.matmul(x / length, self.vectors) * scale
+        return ops.matmul(directions(x), self.vectors) * bounded(self.log_scale)
 
     def pooled(self, features):
         """(N, M, C, T', ...) -> (N, C)."""
@@ -57,3 +55,13 @@ class TextHead(nn.Cell):
     def multiply_adds(self, _x, out):
         """Multiply-adds of one pass, for these shapes of input and output."""
         return out[0] * (self.weight.size + self.vectors.size)
+
+
+def directions(x):
+    """Unit vectors (..., W) of vectors (..., W)."""
+    return x / ops.sqrt(ops.square(x).sum(-1, keepdims=True) + EPSILON)
+
+
+def bounded(log_scale):
+    """The factor on cosines, at most `MAX_SCALE`, from its logarithm."""
+    return ops.minimum(ops.exp(log_scale.astype(ms.float32)), MAX_SCALE)

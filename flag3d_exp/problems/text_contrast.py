@@ -26,12 +26,8 @@ class TextContrast(nn.Cell):
     def construct(self, logits, labels):
         """logits (N, K), labels (N,) -> the loss, (number of correct predictions,)."""
         num_correct = (logits.argmax(1) == labels).astype(ms.int32).sum()
-        on, off = Tensor(1.0, ms.float32), Tensor(0.0, ms.float32)
-        chosen = ops.one_hot(labels, logits.shape[1], on, off)  # (N, K)
-        pairs = ops.matmul(logits.astype(ms.float32), chosen.T)  # (N, N): clip, text
-        equal = ops.matmul(chosen, chosen.T)
-        target = equal / equal.sum(1, keepdims=True)  # symmetric in its zeros, one row a clip
-        loss = (divergence(target, pairs) + divergence(target, pairs.T)) * 0.5
+        chosen = one_hot(labels, logits.shape[1])
+        loss = contrast(logits.astype(ms.float32), chosen, ops.ones(labels.shape, ms.float32))
         return loss, (num_correct,)
 
     def metrics(self, counts: Mapping[str, float], num_clips: int) -> dict[str, float]:
@@ -39,14 +35,21 @@ class TextContrast(nn.Cell):
         return {"top1": 100 * counts["num_correct"] / num_clips}
 
 
-def contrast(pairs, equal, takes_part):
-    """The loss of `TextContrast` where some clips do not take part.
+def one_hot(labels, num_classes):
+    """labels (N,) -> (N, K) float32."""
+    return ops.one_hot(labels, num_classes, Tensor(1.0, ms.float32), Tensor(0.0, ms.float32))
+
+
+def contrast(logits, chosen, takes_part):
+    """The loss of `TextContrast` over the clips that take part.
 
     Args:
-        pairs: (N, N) logits of each clip with the text of each.
-        equal: (N, N) 1 where two clips have one class.
-        takes_part: (N,) 1 or 0, alike for clips of one class.
+        logits: (N, K).
+        chosen: (N, K) 1 for the class of each clip.
+        takes_part: (N,) 1 or 0, the same for clips of one class.
     """
+    pairs = ops.matmul(logits, chosen.T)  # (N, N): clip, text
+    equal = ops.matmul(chosen, chosen.T)
     shown = equal * takes_part
     target = shown / ops.maximum(shown.sum(1, keepdims=True), 1.0)  # a row of zeros for the others
     hidden = (1.0 - takes_part) * HIDDEN

@@ -15,8 +15,8 @@ from mindspore.common.initializer import Normal, initializer
 
 from flag3d_exp.models.classifier import mean_features
 from flag3d_exp.models.layers import Mean
-from flag3d_exp.models.text_head import EPSILON, MAX_SCALE
-from flag3d_exp.problems.text_contrast import contrast
+from flag3d_exp.models.text_head import bounded, directions
+from flag3d_exp.problems.text_contrast import contrast, one_hot
 from flag3d_exp.skeletons.layout import Layout
 from flag3d_exp.skeletons.parts import part_joints
 from flag3d_exp.texts.descriptions import Description
@@ -66,17 +66,12 @@ class TextTeacher(nn.Cell):
             pooled = ops.concat((pooled, parts))  # (H, N, C)
         x = ops.bmm(pooled, self.weight.transpose(0, 2, 1)) + self.bias
         x = x.astype(ms.float32)  # (H, N, W)
-        length = ops.sqrt(ops.square(x).sum(2, keepdims=True) + EPSILON)
-        scale = ops.minimum(ops.exp(self.log_scale.astype(ms.float32)), MAX_SCALE)
-        cosines = ops.bmm(x / length, self.vectors) * scale  # (H, N, K)
-        on, off = Tensor(1.0, ms.float32), Tensor(0.0, ms.float32)
-        chosen = ops.one_hot(labels, logits.shape[1], on, off)  # (N, K)
-        equal = ops.matmul(chosen, chosen.T)
+        cosines = ops.bmm(directions(x), self.vectors) * bounded(self.log_scale)  # (H, N, K)
+        chosen = one_hot(labels, logits.shape[1])
         takes_part = ops.matmul(chosen, self.described)  # (N, H)
         loss = 0.0
         for head in range(self.num_heads):
-            pairs = ops.matmul(cosines[head], chosen.T)  # (N, N): clip, text
-            loss = loss + contrast(pairs, equal, takes_part[:, head])
+            loss = loss + contrast(cosines[head], chosen, takes_part[:, head])
         return loss * self.factor
 
 

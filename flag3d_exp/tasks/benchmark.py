@@ -68,9 +68,10 @@ class Benchmark:
             for line in figures.lines(found):
                 log.info(line)
         device = measured[0]["device"]
-        machine = figures.machine(description(device), processor(), measured[0]["product_rate"])
+        here = processor()
+        machine = figures.machine(description(device), here, measured[0]["product_rate"])
         log.info(machine)
-        result = {"machine": machine, "processor": asdict(processor()), "models": measured}
+        result = {"machine": machine, "processor": asdict(here), "models": measured}
         files.write_json(folder / "benchmark.json", result)
         text = f"{figures.table(measured)}\n{machine}\n"
         files.write_text(folder / "benchmark.md", text)

@@ -12,7 +12,7 @@ from flag3d_exp.models.c3d_light import C3DLight
 from flag3d_exp.models.protogcn import ProtoGCN
 from flag3d_exp.models.stgcn import STGCN
 from flag3d_exp.problems.classify import Classify
-from flag3d_exp.problems.text_contrast import TextContrast, contrast
+from flag3d_exp.problems.text_contrast import TextContrast, contrast, one_hot
 from flag3d_exp.problems.text_teacher import taught_parts
 from flag3d_exp.skeletons.layout import load_layout
 from flag3d_exp.texts.vectors import sentence_vectors
@@ -30,16 +30,16 @@ def clips(num_clips: int) -> np.ndarray:
 def test_the_contrast_is_that_of_aligning_where_all_take_part_and_others_change_nothing():
     logits = np.random.default_rng(1).normal(size=(6, 3)).astype(np.float32)
     labels = np.array([0, 1, 1, 2, 0, 2], np.int32)
-    pairs, equal = logits[:, labels], (labels[:, None] == labels).astype(np.float32)
+    chosen = one_hot(Tensor(labels), 3)
     whole, _ = TextContrast()(Tensor(logits), Tensor(labels))
-    same = contrast(Tensor(pairs), Tensor(equal), ops.ones(6, ms.float32))
+    same = contrast(Tensor(logits), chosen, ops.ones(6, ms.float32))
     assert float(same.asnumpy()) == pytest.approx(float(whole.asnumpy()), rel=1e-5)
     take_part = (labels != 2).astype(np.float32)
-    of_two = contrast(Tensor(pairs), Tensor(equal), Tensor(take_part))
-    chosen = np.flatnonzero(take_part)
-    alone, _ = TextContrast()(Tensor(logits[chosen]), Tensor(labels[chosen]))
+    of_two = contrast(Tensor(logits), chosen, Tensor(take_part))
+    kept = np.flatnonzero(take_part)
+    alone, _ = TextContrast()(Tensor(logits[kept]), Tensor(labels[kept]))
     assert float(of_two.asnumpy()) == pytest.approx(float(alone.asnumpy()), rel=1e-4)
-    nobody = contrast(Tensor(pairs), Tensor(equal), ops.zeros(6, ms.float32))
+    nobody = contrast(Tensor(logits), chosen, ops.zeros(6, ms.float32))
     assert float(nobody.asnumpy()) == 0
 
 
