@@ -222,6 +222,7 @@ HANDLERS: dict[int, Handler] = {
         pickle.GLOBAL: lambda reader: reader.push_global(reader.line(), reader.line()),
         pickle.STACK_GLOBAL: lambda reader: reader.push_global(*reader.last(2)),
         pickle.REDUCE: Unpickler.reduce,
+        pickle.NEWOBJ: Unpickler.reduce,  # calls a class, which is replaced like a function
         pickle.BUILD: Unpickler.build,
         pickle.BINPERSID: Unpickler.push_persistent,
         pickle.MEMOIZE: lambda reader: reader.memo.update({len(reader.memo): reader.stack[-1]}),

@@ -10,6 +10,7 @@ from typing import Annotated
 import numpy as np
 
 from flag3d_exp import console
+from flag3d_exp.bodies.joints import check_layout
 from flag3d_exp.config.command_line import assignment, shell_command
 from flag3d_exp.config.experiment import Experiment, class_name
 from flag3d_exp.config.restore import restored_model
@@ -17,6 +18,7 @@ from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.formats.convert import Converted, converted, write_annotations
 from flag3d_exp.data.formats.detections import OpenFacts
 from flag3d_exp.data.source import annotation_file
+from flag3d_exp.data.upright import AXES
 from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import UserError, blamed_on
@@ -26,6 +28,7 @@ from flag3d_exp.problems.lifted import lifted
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.skeletons.layout import Layout, load_layout
 from flag3d_exp.tasks.convert import dataset_settings
+from flag3d_exp.tasks.mesh import Space, chosen_body, chosen_recordings, write_bodies
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +47,7 @@ class Lift(OpenFacts):
         score_threshold: joints with a score of at most this are missing; None: of at most 0.
         hop: frames from one window to the next; overlapping windows are averaged.
         batch_size: windows per forward pass.
+        mesh: also write bodies, as `task=mesh` does; the other settings are those of that task.
     """
 
     checkpoint: str
@@ -53,12 +57,21 @@ class Lift(OpenFacts):
     score_threshold: Annotated[float, ">= 0, < 1"] | None = None
     hop: Annotated[int, ">= 1, <= 100000"] = 16
     batch_size: Annotated[int, ">= 1, <= 65536"] = 32
+    mesh: bool = False
+    mesh_recordings: list[str] | None = None
+    mesh_count: Annotated[int, ">= 1, <= 1000"] = 4
+    mesh_body: str | None = None
+    mesh_frame_rate: Annotated[float, "> 0, <= 1000"] = 30.0
 
     def __call__(self, experiment: Experiment) -> None:
         """Lift the recordings, write the annotation file, and print a command that shows it."""
         path = find_checkpoint(self.checkpoint, "task.checkpoint", experiment.tracking_uri)
         problem = lifting_problem(experiment)
         output = self._output(experiment.folder)
+        if self.mesh:
+            check_layout(problem.skeleton)
+            with blamed_on("task.mesh_body"):
+                body = chosen_body(self.mesh_body)
         with blamed_on("task.input"):
             found = self._read()
             layout = load_layout(found.layout, "task.layout")
@@ -83,6 +96,12 @@ class Lift(OpenFacts):
         given = [assignment(f"dataset.{name}", value) for name, value in settings.items()]
         console.say("To look at them:")
         console.say("  " + shell_command(["task=inspect", "dataset=custom", *given], []))
+        if self.mesh:
+            with blamed_on("task.mesh_recordings"):
+                chosen = chosen_recordings(made, self.mesh_recordings, self.mesh_count)
+            up = AXES.index(problem.cameras.up)
+            space = Space(problem.skeleton, up, problem.metres)
+            write_bodies(experiment.folder, chosen, space, body, self.mesh_frame_rate)
 
     def _read(self) -> Converted:
         """Read the input.

@@ -8,6 +8,7 @@ are views of the memory-mapped file, so a file of 2 GB takes only the memory of 
 import mmap
 import os
 import pickle
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,19 @@ class StoredDType(Stateful):
             self.dtype = self.dtype.newbyteorder(state[1])
 
 
-def read_pickle(path: Path, mapped: bool = True) -> Any:
+def read_pickle(
+    path: Path,
+    mapped: bool = True,
+    names: Mapping[tuple[str, str], Any] | None = None,
+    what: str = "annotations",
+) -> Any:
     """The content of the pickle at `path`; arrays are `StoredArray`, which `plain` unwraps.
 
     Args:
         mapped: memory-map the file, which stays open while one of its arrays is used; otherwise
             read it into memory.
+        names: the names that the file may use, see `Unpickler`; None: those of NumPy's arrays.
+        what: what the file should hold, for error messages.
 
     Raises:
         UserError: the file does not exist, is not a complete pickle, or names another class.
@@ -72,11 +80,11 @@ def read_pickle(path: Path, mapped: bool = True) -> Any:
     if start[:1] != pickle.PROTO:
         raise UserError(f"{path} is not a pickle of protocol 2 or later.")
     try:
-        return Unpickler(content, NUMPY_NAMES).load()
+        return Unpickler(content, NUMPY_NAMES if names is None else names).load()
     except EOFError as error:
         raise UserError(f"{path} is cut short: the pickle has no end.") from error
     except Malformed as error:
-        raise UserError(f"{path} can't be read as annotations: {error}.") from error
+        raise UserError(f"{path} can't be read as {what}: {error}.") from error
     except (
         ArithmeticError,
         LookupError,
