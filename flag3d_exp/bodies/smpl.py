@@ -148,7 +148,18 @@ def _set(items: Any = ()) -> list[Any]:
     return list(items)
 
 
+def _reconstructed(kind: Any, *_: Any) -> _Object:
+    """What protocols 0 and 1 call to make an object."""
+    if kind not in (_Object, _Sparse):
+        raise Malformed("it makes an object that a body does not need")
+    return kind()
+
+
 NAMES: Mapping[tuple[str, str], Any] = NUMPY_NAMES | {
+    ("copy_reg", "_reconstructor"): _reconstructed,
+    ("copyreg", "_reconstructor"): _reconstructed,
+    ("__builtin__", "object"): "object",  # only an argument of _reconstructor, never called
+    ("builtins", "object"): "object",
     ("chumpy.ch", "Ch"): _Object,
     ("scipy.sparse.csc", "csc_matrix"): _Sparse,
     ("scipy.sparse._csc", "csc_matrix"): _Sparse,
@@ -167,7 +178,7 @@ def _content(path: Path) -> Mapping[str, Any]:
             raise UserError(f"{path} can't be read as a body: {error}.") from error
     if path.suffix.lower() not in (".pkl", ".pickle"):
         raise UserError(f"a body must be a file of SMPL, .pkl or .npz; got {path.name}.")
-    content = read_pickle(path, names=NAMES, what="a body")
+    content = read_pickle(path, names=NAMES, what="a body", oldest=0)
     if not isinstance(content, dict):
         raise UserError(f"{path} is no file of SMPL: it is no dict.")
     return content

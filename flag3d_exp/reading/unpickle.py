@@ -1,10 +1,11 @@
 """A restricted unpickler with few opcodes and a fixed set of names; it runs no code from the file.
 
-It reads numbers, texts, lists, tuples and dicts of protocols 2 to 5, and the calls that create
+It reads numbers, texts, lists, tuples and dicts of protocols 0 to 5, and the calls that create
 NumPy arrays. Callers give the allowed names and the functions to call in their place. Long byte
 strings are views of the file.
 """
 
+import codecs
 import pickle
 import struct
 from abc import ABC, abstractmethod
@@ -81,6 +82,13 @@ class Unpickler:
         window = bytes(self.view[self.position : self.position + 200])
         return str(self.read(window.index(b"\n") + 1)[:-1], "ascii")
 
+    def long_line(self) -> memoryview:
+        """The bytes up to the next line feed, of any number."""
+        end = self.view.obj.find(b"\n", self.position)  # pyright: ignore[reportAttributeAccessIssue]
+        if end < 0:
+            raise EOFError
+        return self.read(end + 1 - self.position)[:-1]
+
     def marked(self) -> list[Any]:
         """Pop the items above the last mark, and the mark."""
         begin = self.marks.pop()
@@ -92,6 +100,11 @@ class Unpickler:
         """Replace the topmost `size` items by a tuple of them."""
         items = tuple(self.stack[-size:])
         self.stack[-size:] = [items]
+
+    def push_dict(self, items: list[Any]) -> None:
+        """Push a dict of alternating keys and values."""
+        self.stack.append({})
+        self.update(items)
 
     def extend(self, items: list[Any]) -> None:
         """Append items to the list on top."""
@@ -184,6 +197,18 @@ def _integer(raw: memoryview) -> int:
     return int.from_bytes(raw, "little", signed=True)
 
 
+def _quoted(raw: memoryview) -> str:
+    """A text in quotation marks, with escapes, as Python 2 writes it; a byte is a character."""
+    if len(raw) < 2 or raw[0] != raw[-1] or raw[0] not in b"'\"":
+        raise Malformed("it holds a text without quotation marks")
+    return str(codecs.escape_decode(raw[1:-1])[0], "latin1")
+
+
+def _whole(line: str) -> int:
+    """An integer, or a truth value, in digits."""
+    return line == "01" if line in ("00", "01") else int(line.rstrip("L"))
+
+
 HANDLERS: dict[int, Handler] = {
     opcode[0]: handler
     for opcode, handler in {
@@ -209,6 +234,15 @@ HANDLERS: dict[int, Handler] = {
         pickle.BINBYTES: _sized(4, memoryview),
         pickle.BINBYTES8: _sized(8, memoryview),
         pickle.BYTEARRAY8: _sized(8, memoryview),
+        pickle.STRING: lambda reader: reader.stack.append(_quoted(reader.long_line())),
+        pickle.UNICODE: lambda reader: reader.stack.append(
+            str(reader.long_line(), "raw-unicode-escape")
+        ),
+        pickle.INT: lambda reader: reader.stack.append(_whole(reader.line())),
+        pickle.LONG: lambda reader: reader.stack.append(_whole(reader.line())),
+        pickle.FLOAT: lambda reader: reader.stack.append(float(reader.line())),
+        pickle.LIST: lambda reader: reader.stack.append(reader.marked()),
+        pickle.DICT: lambda reader: reader.push_dict(reader.marked()),
         pickle.EMPTY_LIST: lambda reader: reader.stack.append([]),
         pickle.EMPTY_DICT: lambda reader: reader.stack.append({}),
         pickle.TUPLE: lambda reader: reader.stack.append(tuple(reader.marked())),
@@ -226,6 +260,8 @@ HANDLERS: dict[int, Handler] = {
         pickle.BUILD: Unpickler.build,
         pickle.BINPERSID: Unpickler.push_persistent,
         pickle.MEMOIZE: lambda reader: reader.memo.update({len(reader.memo): reader.stack[-1]}),
+        pickle.PUT: lambda reader: reader.memo.update({int(reader.line()): reader.stack[-1]}),
+        pickle.GET: lambda reader: reader.stack.append(reader.memo[int(reader.line())]),
         pickle.BINPUT: _remember(1),
         pickle.LONG_BINPUT: _remember(4),
         pickle.BINGET: _recall(1),

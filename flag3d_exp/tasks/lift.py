@@ -69,7 +69,8 @@ class Lift(OpenFacts):
         problem = lifting_problem(experiment)
         output = self._output(experiment.folder)
         if self.mesh:
-            check_layout(problem.skeleton)
+            with blamed_on("task.mesh"):
+                check_layout(problem.skeleton)
             with blamed_on("task.mesh_body"):
                 body = chosen_body(self.mesh_body)
         with blamed_on("task.input"):

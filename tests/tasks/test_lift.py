@@ -56,6 +56,20 @@ def test_lifting_twice_gives_the_same_file(trained):
     assert (trained / "first.pkl").read_bytes() == (trained / "second.pkl").read_bytes()
 
 
+def test_bodies_are_put_over_the_lifted_joints(trained):
+    given = ("task.input=out_domain.pkl", "task.mesh=true", "task.mesh_count=2")
+    output = succeeded(trained, *LIFT, *given, "hydra.run.dir=bodies")
+    assert "2 bodies in" in output and "bodies.html" in output
+    names = [one.name for one in read_annotations(trained / "bodies" / "lifted.pkl")[1]]
+    page = (trained / "bodies" / "bodies.html").read_text()
+    assert sum(name in page for name in names) == 2
+    for path in (trained / "bodies" / "bodies").iterdir():
+        assert path.suffix == ".glb" and path.read_bytes()[:4] == b"glTF"
+    assert len(list((trained / "bodies" / "bodies").iterdir())) == 2
+    line = refused(trained, *LIFT, *given, "task.mesh_body=out_domain.pkl")
+    assert "`task.mesh_body`" in line and "no file of SMPL" in line
+
+
 def test_what_can_not_be_lifted_is_refused_in_a_line(trained):
     line = refused(trained, *LIFT, "task.input=in_domain.pkl")
     assert "task.input" in line and "in 3D already" in line

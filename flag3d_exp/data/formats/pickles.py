@@ -11,7 +11,7 @@ import pickle
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -60,6 +60,7 @@ def read_pickle(
     mapped: bool = True,
     names: Mapping[tuple[str, str], Any] | None = None,
     what: str = "annotations",
+    oldest: Literal[0, 2] = 2,
 ) -> Any:
     """The content of the pickle at `path`; arrays are `StoredArray`, which `plain` unwraps.
 
@@ -68,6 +69,7 @@ def read_pickle(
             read it into memory.
         names: the names that the file may use, see `Unpickler`; None: those of NumPy's arrays.
         what: what the file should hold, for error messages.
+        oldest: the oldest protocol to read; pickles of protocol 0 are recognised by no first byte.
 
     Raises:
         UserError: the file does not exist, is not a complete pickle, or names another class.
@@ -77,7 +79,7 @@ def read_pickle(
     kind = next((kind for magic, kind in OTHER_FORMATS.items() if start.startswith(magic)), "")
     if kind:
         raise UserError(f"{path} is {kind}, not a pickle; unpack it, or see `task=convert`.")
-    if start[:1] != pickle.PROTO:
+    if oldest and start[:1] != pickle.PROTO:
         raise UserError(f"{path} is not a pickle of protocol 2 or later.")
     try:
         return Unpickler(content, NUMPY_NAMES if names is None else names).load()
