@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from flag3d_exp.bodies.body import BONES, NUMBER, PARENT, PLACES, SIDES, Body
-from flag3d_exp.bodies.fit import Fitted, Shape
+from flag3d_exp.bodies.fit import Fitted
 from flag3d_exp.bodies.joints import AS_LAYOUT
 from flag3d_exp.bodies.moving import MovingBody, moving_body
 from flag3d_exp.bodies.rotations import about, applied, partial, unit
+from flag3d_exp.bodies.shape import Shape
 from flag3d_exp.skeletons.layout import Layout
 from flag3d_exp.skeletons.mapping import joint_sources
 

@@ -5,6 +5,7 @@ Every body has the same bones, whatever its file calls them, so that one fit ser
 Sizes: N vertices, F triangles, B bones, K bones per vertex, P places.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -62,6 +63,7 @@ for _side in SIDES:
         f"{_side} ankle": f"{_side} foot",
         f"{_side} foot": f"{_side} foot",
     }
+PLACE = {name: number for number, name in enumerate(PLACES)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +102,7 @@ class Body:
 
     def place(self, name: str) -> np.ndarray:
         """(3,) the place at rest."""
-        return self.places[tuple(PLACES).index(name)]
+        return self.places[PLACE[name]]
 
 
 @lru_cache(maxsize=1)
@@ -124,3 +126,12 @@ def stored_body() -> Body:
 def triangles(squares: np.ndarray) -> np.ndarray:
     """(2 F, 3) the two triangles of each square (F, 4)."""
     return np.concatenate([squares[:, [0, 1, 2]], squares[:, [0, 2, 3]]])
+
+
+def hanging_on(bone: int, parents: Sequence[int]) -> list[int]:
+    """All bones below a bone; parents come first."""
+    found = {bone}
+    for number, parent in enumerate(parents):
+        if parent in found:
+            found.add(number)
+    return sorted(found - {bone})

@@ -15,12 +15,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flag3d_exp.bodies.body import BONES, NUMBER, PARENT, PLACES, SIDES, Body
+from flag3d_exp.bodies.blocks import Block, rigid_block
+from flag3d_exp.bodies.body import BONES, NUMBER, PARENT, PLACES, SIDES, Body, hanging_on
+from flag3d_exp.bodies.body import PLACE as P
+from flag3d_exp.bodies.frames import hold, steady_angles
 from flag3d_exp.bodies.joints import NEEDED
 from flag3d_exp.bodies.rotations import about, applied, inverse, kabsch, partial, shortest_arc, unit
+from flag3d_exp.bodies.shape import Shape, drop_copies, measured, median_distance
 from flag3d_exp.errors import UserError
 
-P = {name: number for number, name in enumerate(PLACES)}
 # The places of two rigid blocks. The last one stands in for the middle of the spine where that is
 # not seen.
 MIDDLE, BASE, TOP = "middle of spine", "base of spine", "spine at the shoulders"
@@ -28,32 +31,8 @@ PELVIS = ("left hip", "right hip", BASE, MIDDLE, TOP)
 CHEST = ("left shoulder", "right shoulder", TOP, MIDDLE, BASE)
 FACE = ("nose", "left eye", "right eye", "left ear", "right ear", "head")
 SPINE = {"lower spine": 0.25, "middle spine": 0.6}  # how far on the way from pelvis to chest
-# The bones with a length of their own, and the places between which it is measured.
-MEASURED = {"upper arm": ("shoulder", "elbow"), "forearm": ("elbow", "wrist"),
-            "thigh": ("hip", "knee"), "shin": ("knee", "ankle")}  # fmt: skip
-# Places at the end of a bone, and the place where it starts. They may be copies of that place.
-ENDS = {"hand": "wrist", "tip": "wrist", "thumb": "wrist", "foot": "ankle"}
-COPY = 0.2  # of the body's own length: a place that is nearer is a copy
-PRIOR, SMOOTH = 0.02, 1.0  # weights of no twist, and of an unchanged twist, see `steady_angles`
 MAX_NOD, MAX_FOOT_PITCH = np.radians(35), np.radians(15)  # see `_pitched`
 FOOT = 0.15  # weight of the foot's direction in the twist of a straight leg
-
-
-@dataclass(frozen=True, eq=False)
-class Shape:
-    """A body with the lengths of a person, at rest.
-
-    Args:
-        scale: the person's size relative to the body.
-        heads: (B, 3) where the bones start.
-        lengths: (B,) the bones' lengths relative to the body's.
-        places: (P, 3).
-    """
-
-    scale: float
-    heads: np.ndarray
-    lengths: np.ndarray
-    places: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,32 +68,8 @@ def fitted(joints: np.ndarray, seen: np.ndarray, body: Body) -> Fitted:
     """
     seen = seen.copy()
     scale, lengths = measured(joints, seen, body)
-    _drop_copies(joints, seen, body, scale)
+    drop_copies(joints, seen, body, scale)
     return _Fit(joints, seen, body, scale, lengths).made()
-
-
-def measured(joints: np.ndarray, seen: np.ndarray, body: Body) -> tuple[float, dict[str, float]]:
-    """The person's size relative to the body, and the lengths of the bones of the limbs.
-
-    A bone that is never seen is as long as that of the other side, else as the size suggests.
-
-    Raises:
-        UserError: no bone is seen in any frame.
-    """
-    rest = {bone: float(np.linalg.norm(body.place(end) - body.place(start)))
-            for bone, (start, end) in _measured()}  # fmt: skip
-    found = {bone: median_distance(joints, seen, start, end)
-             for bone, (start, end) in _measured()}  # fmt: skip
-    known = {bone: length for bone, length in found.items() if length > 0}
-    if not known:
-        raise UserError("no frame has both ends of a limb.")
-    scale = float(np.median([length / rest[bone] for bone, length in known.items()]))
-    other = {"left": "right", "right": "left"}
-    lengths = {}
-    for bone in rest:
-        side, _, name = bone.partition(" ")
-        lengths[bone] = known.get(bone, known.get(f"{other[side]} {name}", scale * rest[bone]))
-    return scale, lengths
 
 
 class _Fit:
@@ -162,66 +117,51 @@ class _Fit:
         )
 
     def _torso(self) -> None:
-        low, low_at, low_places, low_held = self._block(PELVIS)
-        high, high_at, high_places, high_held = self._block(CHEST)
+        """Pelvis and chest as rigid blocks, and the spine between them."""
+        low, high = self._block(PELVIS), self._block(CHEST)
         # At rest the chest is shifted so that both blocks have a place in common.
         common = MIDDLE if self.seen[:, P[MIDDLE]].any() else BASE
-        shift = low_places[PELVIS.index(common)] - high_places[CHEST.index(common)]
-        for name, place in zip(CHEST[:3], high_places, strict=False):
+        shift = low.places[PELVIS.index(common)] - high.places[CHEST.index(common)]
+        for name, place in zip(CHEST[:3], high.places, strict=False):
             self.places[P[name]] = place + shift
-        for name, place in zip(PELVIS[:4], low_places, strict=False):
+        for name, place in zip(PELVIS[:4], low.places, strict=False):
             self.places[P[name]] = place
-        for name in ("neck", "head", "nose", *(f"{side} {part}" for side in SIDES
-                                                for part in ("eye", "ear"))):  # fmt: skip
+        for name in ("neck", *FACE):
             self.places[P[name]] += shift
         # Relative to the pelvis, so that a chest without joints moves with it.
-        local = hold(inverse(low) @ high, ~high_held)
-        local_at = hold(applied(inverse(low), high_at - low_at), ~high_held)
-        high, high_at = low @ local, low_at + applied(low, local_at)
+        back = inverse(low.rotations)
+        turn = low.rotations @ hold(back @ high.rotations, ~high.held)
+        move = hold(applied(back, high.moves - low.moves), ~high.held)
+        high = high._replace(rotations=turn, moves=low.moves + applied(low.rotations, move))
+        self._set("pelvis", low.rotations, low.at(self._head_of("pelvis")), low.held)
+        for bone, share in SPINE.items():
+            start = self._head_of(bone)
+            between = (1 - share) * low.at(start) + share * high.at(start)
+            bent = low.rotations @ partial(back @ high.rotations, share)
+            self._set(bone, bent, between, high.held)
+            self.heads[NUMBER[bone]] += share * shift
+        self._set("chest", high.rotations, high.at(self._head_of("chest")), high.held)
+        for bone in ("chest", "neck", "head", *(f"{side} clavicle" for side in SIDES)):
+            self.heads[NUMBER[bone]] += shift
         for side in SIDES:
             self.heads[NUMBER[f"{side} thigh"]] = self.places[P[f"{side} hip"]]
-        rest = self.heads.copy()
-        for bone in ("chest", "neck", "head", *(f"{side} clavicle" for side in SIDES)):
-            self.heads[NUMBER[bone]] = rest[NUMBER[bone]] + shift
-        self._set("pelvis", low, low_at + applied(low, rest[NUMBER["pelvis"]]), low_held)
-        for bone, share in SPINE.items():
-            number = NUMBER[bone]
-            self.heads[number] = rest[number] + share * shift
-            below = low_at + applied(low, rest[number])
-            above = high_at + applied(high, rest[number])
-            bent = low @ partial(inverse(low) @ high, share)
-            self._set(bone, bent, (1 - share) * below + share * above, high_held)
-        chest_at = high_at + applied(high, rest[NUMBER["chest"]])
-        self._set("chest", high, chest_at, high_held)
 
-    def _block(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Rotations, translations, places and held frames of a rigid part of the body.
+    def _block(self, names: Sequence[str]) -> Block:
+        """A rigid part; `names` are its left, its right, and three places along the spine.
 
-        The places are first those of the body, then medians of the recorded ones in its frame.
+        The last place stands in for the fourth in frames in which that is not seen.
         """
         numbers = [P[name] for name in names]
-        targets, weights = self.joints[:, numbers], self.seen[:, numbers].astype(float)
+        weights = self.seen[:, numbers].astype(float)
         weights[:, 4] *= 1 - weights[:, 3]
         known = weights[:, :2].all(1) & weights[:, 3:].any(1)
         if not known.any():
             raise UserError(f"no frame has the joints {names[0]}, {names[1]} and {names[3]}.")
-        places = self.places[numbers]
-        for _ in range(2):
-            rotations, moves = kabsch(places, targets, weights)
-            found = applied(inverse(rotations)[:, None], targets - moves[:, None])  # (T, K, 3)
-            there = (weights > 0) & known[:, None]
-            places = np.stack(
-                [
-                    np.median(found[there[:, k], k], axis=0) if there[:, k].any() else places[k]
-                    for k in range(len(names))
-                ]
-            )
-        rotations, moves = kabsch(places, targets, weights)
-        rotations = hold(rotations, known)
-        shares = weights / np.maximum(weights.sum(1, keepdims=True), 1)
-        offsets = targets - applied(rotations[:, None], np.broadcast_to(places, targets.shape))
-        moves = hold(np.einsum("tk,tkc->tc", shares, offsets), weights.any(1))
-        return rotations, moves, places, ~known
+        return rigid_block(self.places[numbers], self.joints[:, numbers], weights, known)
+
+    def _head_of(self, bone: str) -> np.ndarray:
+        """(3,) where the bone starts at rest."""
+        return self.heads[NUMBER[bone]]
 
     def _head(self) -> None:
         number, place = NUMBER["neck"], P["head"]
@@ -266,14 +206,13 @@ class _Fit:
         beyond = self.body.head(hand) - self.body.head(fore)
         both = self.seen[:, [P[shoulder], P[elbow], P[wrist]]].all(1)
         bent = self._evidence(upper, along, _bend(along, beyond, [0, 0, 1]), elbow, wrist, both)
-        self._twist(upper, along, [bent])
+        self._twist(upper, along, bent)
         self._stretch(fore, hand, self.measured[fore])
         self._aim(fore, beyond, wrist, self.seen[:, [P[elbow], P[wrist]]].all(1))
         thumb = self.body.place(f"{side} thumb") - self.body.head(hand)
         both = self.seen[:, [P[wrist], P[f"{side} thumb"]]].all(1)
-        self._twist(
-            fore, beyond, [self._evidence(fore, beyond, thumb, wrist, f"{side} thumb", both)]
-        )
+        pointed = self._evidence(fore, beyond, thumb, wrist, f"{side} thumb", both)
+        self._twist(fore, beyond, pointed)
         end = f"tip of {side} hand"
         end = end if self.seen[:, P[end]].any() else f"{side} hand"
         self._extremity(hand, end, wrist)
@@ -290,8 +229,9 @@ class _Fit:
         toe = self.body.place(toes) - self.body.head(foot)
         both = self.seen[:, [P[hip], P[knee], P[ankle], P[toes]]].all(1)
         forwards = self._evidence(thigh, along, toe, ankle, toes, both)
-        straight = FOOT * (1 - np.minimum(np.abs(bent), 1))
-        self._twist(thigh, along, [bent, straight * forwards])
+        bent = np.where(bent.real < 0, 0, bent)  # a knee that bends forwards is an error
+        straight = FOOT * (1 - np.abs(bent))
+        self._twist(thigh, along, bent, straight * forwards)
         self._stretch(shin, foot, self.measured[shin])
         self._aim(shin, beyond, ankle, self.seen[:, [P[knee], P[ankle]]].all(1))
         self._extremity(foot, toes, ankle)
@@ -346,7 +286,7 @@ class _Fit:
         number, after = NUMBER[bone], NUMBER[end]
         self.lengths[number] = length / np.linalg.norm(along)
         moved = self.heads[number] + length * unit(along) - self.heads[after]
-        for other in (after, *_hanging_on(after)):
+        for other in (after, *hanging_on(after, PARENT)):
             self.heads[other] += moved
 
     def _aim(self, bone: str, rest: np.ndarray, place: str, there: np.ndarray) -> None:
@@ -382,7 +322,7 @@ class _Fit:
         across = local @ first + 1j * (local @ np.cross(axis, first))
         return np.where(there, across * np.abs(across), 0)
 
-    def _twist(self, bone: str, along: np.ndarray, evidence: Sequence[np.ndarray]) -> None:
+    def _twist(self, bone: str, along: np.ndarray, *evidence: np.ndarray) -> None:
         """Turn a bone about its own axis by what all evidence together asks for."""
         number = NUMBER[bone]
         total = np.sum(evidence, axis=0)
@@ -416,93 +356,6 @@ class _Fit:
         return self.positions[:, carriers] + turned
 
 
-def shaped(body: Body, shape: Shape) -> np.ndarray:
-    """(N, 3) float32 vertices of the body with the person's lengths, at rest."""
-    moved = np.empty((len(BONES), 3, 4))
-    for number in range(len(BONES)):
-        stretch = shape.scale * np.eye(3)
-        end = next((child for child, parent in enumerate(PARENT) if parent == number), None)
-        if shape.lengths[number] != shape.scale and end is not None:
-            axis = unit(body.heads[end] - body.heads[number])
-            stretch += (shape.lengths[number] - shape.scale) * np.outer(axis, axis)
-        moved[number, :, :3] = stretch
-        moved[number, :, 3] = shape.heads[number] - stretch @ body.heads[number]
-    blended = (body.shares @ moved.reshape(len(BONES), 12).astype(np.float32)).reshape(-1, 3, 4)
-    return np.einsum("nij,nj->ni", blended[..., :3], body.vertices) + blended[..., 3]
-
-
-def hold(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The values (T, ...), where not known those of the last known frame, else of the next one.
-
-    If no frame is known, rotations are the identity and other values 0.
-    """
-    if known.all():
-        return values
-    if not known.any():
-        blank = np.eye(3) if values.shape[1:] == (3, 3) else 0.0
-        return np.broadcast_to(blank, values.shape).copy()
-    order = np.maximum.accumulate(np.where(known, np.arange(len(known)), -1))
-    order[order < 0] = known.argmax()
-    return values[order]
-
-
-def steady_angles(evidence: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """(T,) angles that follow the evidence where it is strong and change slowly elsewhere.
-
-    The angles are those of the complex numbers z that minimise
-
-        sum w |z - e^(i angle)|^2 + PRIOR |z - 1|^2 + SMOOTH |z' - z|^2 over frames,
-
-    a tridiagonal system of equations.
-
-    Args:
-        evidence: (T,) w e^(i angle); `weight`: (T,) w >= 0.
-    """
-    right = evidence + PRIOR
-    diagonal = weight + PRIOR + SMOOTH * 2.0
-    diagonal[0] -= SMOOTH
-    diagonal[-1] -= SMOOTH
-    upper = np.zeros(len(right))
-    sums = np.zeros(len(right), complex)
-    for t in range(len(right)):  # Thomas's algorithm
-        before = t and upper[t - 1]
-        pivot = diagonal[t] - SMOOTH * before
-        upper[t] = SMOOTH / pivot
-        sums[t] = (right[t] + SMOOTH * (sums[t - 1] if t else 0)) / pivot
-    found = sums.copy()
-    for t in range(len(right) - 2, -1, -1):
-        found[t] = sums[t] + upper[t] * found[t + 1]
-    return np.angle(found)
-
-
-def median_distance(joints: np.ndarray, seen: np.ndarray, start: str, end: str) -> float:
-    """The median distance of two places, over the frames with both; NaN without such a frame."""
-    both = seen[:, P[start]] & seen[:, P[end]]
-    if not both.any():
-        return float("nan")
-    return float(np.median(np.linalg.norm(joints[both, P[end]] - joints[both, P[start]], axis=-1)))
-
-
-def _measured() -> list[tuple[str, tuple[str, str]]]:
-    """Each bone with a length of its own, and the places at its ends."""
-    return [
-        (f"{side} {bone}", (f"{side} {start}", f"{side} {end}"))
-        for side in SIDES
-        for bone, (start, end) in MEASURED.items()
-    ]
-
-
-def _drop_copies(joints: np.ndarray, seen: np.ndarray, body: Body, scale: float) -> None:
-    """Count places that are copies of others as not seen, such as hands at the wrist."""
-    for side in SIDES:
-        for end, start in ENDS.items():
-            place = f"tip of {side} hand" if end == "tip" else f"{side} {end}"
-            own = np.linalg.norm(body.place(place) - body.place(f"{side} {start}"))
-            length = median_distance(joints, seen, f"{side} {start}", place)
-            if length < COPY * scale * own:
-                seen[:, P[place]] = False
-
-
 def _bend(along: np.ndarray, beyond: np.ndarray, forwards: Sequence[float]) -> np.ndarray:
     """(3,) where the limb bends to: that of the rest pose if it is bent, else `forwards`."""
     axis, bent = unit(along), unit(beyond)
@@ -521,12 +374,3 @@ def _pitched(rest: np.ndarray, found: np.ndarray, most: float) -> np.ndarray:
     pitch = (angles[1] - angles[0] + np.pi) % (2 * np.pi) - np.pi
     turn = about(np.array([-1.0, 0.0, 0.0]), np.clip(pitch, -most, most))
     return turn @ rest
-
-
-def _hanging_on(bone: int) -> list[int]:
-    """All bones that hang on the bone."""
-    found = {bone}
-    for number, parent in enumerate(PARENT):
-        if parent in found:
-            found.add(number)
-    return sorted(found - {bone})

@@ -11,8 +11,9 @@ import numpy as np
 
 from flag3d_exp.bodies import skinning
 from flag3d_exp.bodies.body import BONES, Body
-from flag3d_exp.bodies.fit import Fitted, fitted, shaped
+from flag3d_exp.bodies.fit import Fitted, fitted
 from flag3d_exp.bodies.joints import places_of
+from flag3d_exp.bodies.shape import shaped
 from flag3d_exp.bodies.skinning import Skin
 from flag3d_exp.skeletons.layout import Layout
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from flag3d_exp.bodies.body import BONES, NUMBER, PARENT, SIDES, Body
+from flag3d_exp.bodies.body import BONES, NUMBER, PARENT, SIDES, Body, hanging_on
 from flag3d_exp.bodies.rotations import applied, inverse, partial, unit
 
 MAX_BONES = 4  # per vertex, as many as every viewer of glTF reads
@@ -147,21 +147,12 @@ def _spread_bend(shares: np.ndarray, helper: int, bone: str) -> None:
     """Give a helper the skin that the bone shares with others nearer to the body's middle."""
     own = shares[:, NUMBER[bone]].copy()
     nearer = shares.copy()
-    nearer[:, [NUMBER[bone], helper, *_beyond(NUMBER[bone])]] = 0
+    nearer[:, [NUMBER[bone], helper, *hanging_on(NUMBER[bone], PARENTS)]] = 0
     rest = nearer.sum(1)
     half = 2 * np.minimum(own, rest)
     shares -= nearer * (half / 2 / np.maximum(rest, 1e-9))[:, None]
     shares[:, NUMBER[bone]] -= half / 2
     shares[:, helper] += half
-
-
-def _beyond(bone: int) -> list[int]:
-    """All bones and helpers that hang on the bone."""
-    found = {bone}
-    for number, parent in enumerate(PARENTS):  # parents come first
-        if parent in found:
-            found.add(number)
-    return sorted(found - {bone})
 
 
 def _spread_twist(shares: np.ndarray, body: Body, bone: str, end: str) -> None:

@@ -5,7 +5,8 @@ import pytest
 from made_up_bodies import keypoints_of, made_up
 
 from flag3d_exp.bodies.body import BONES, NUMBER, PLACES, stored_body
-from flag3d_exp.bodies.fit import fitted, hold, steady_angles
+from flag3d_exp.bodies.fit import fitted
+from flag3d_exp.bodies.frames import hold, steady_angles
 from flag3d_exp.bodies.joints import check_layout
 from flag3d_exp.bodies.moving import (
     faces_backwards,

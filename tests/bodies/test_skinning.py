@@ -4,8 +4,8 @@ import numpy as np
 from made_up_bodies import made_up
 
 from flag3d_exp.bodies.body import BONES, NUMBER, stored_body
-from flag3d_exp.bodies.fit import shaped
 from flag3d_exp.bodies.rotations import about
+from flag3d_exp.bodies.shape import shaped
 from flag3d_exp.bodies.skinning import AT, HELPERS, NAMES, all_rotations, skin, skinned
 
 BODY = stored_body()
