@@ -64,7 +64,7 @@ def fitted(joints: np.ndarray, seen: np.ndarray, body: Body) -> Fitted:
         seen: (T, P) bool, whether each joint is known.
 
     Raises:
-        UserError: no frame has the joints of pelvis and chest, or a limb is never seen.
+        UserError: no frame has the joints of the pelvis, of the chest, or of any limb.
     """
     seen = seen.copy()
     scale, lengths = measured(joints, seen, body)

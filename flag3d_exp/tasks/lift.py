@@ -47,7 +47,9 @@ class Lift(OpenFacts):
         score_threshold: joints with a score of at most this are missing; None: of at most 0.
         hop: frames from one window to the next; overlapping windows are averaged.
         batch_size: windows per forward pass.
-        mesh: also write bodies, as `task=mesh` does; the other settings are those of that task.
+        mesh: also put bodies over the 3D joints, as `task=mesh` does.
+        mesh_recordings, mesh_count, mesh_body, mesh_frame_rate: `recordings`, `count`, `body` and
+            `frame_rate` of `task=mesh`.
     """
 
     checkpoint: str
