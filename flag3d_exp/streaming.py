@@ -150,7 +150,7 @@ class Stream:
         for index in range(len(recordings)):
             arrays = clips.clips(index)  # (num_clips, M, T, V, C)
             outputs = [
-                self._predict(*self.problem.test_inputs(arrays[at : at + 1]).values())
+                self._predict(*self.problem.test_inputs(arrays[at : at + 1], {}).values())
                 for at in range(len(arrays))
             ]
             found.append(

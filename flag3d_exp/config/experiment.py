@@ -240,6 +240,7 @@ class Experiment:
     ) -> Iterator["Tracker"]:
         """Keep an MLflow run open during the block; end it as FINISHED, FAILED or KILLED."""
         from flag3d_exp.runs import record
+        from flag3d_exp.runs.generated import note_generated
 
         tags = {
             "model": self.model_name,
@@ -254,6 +255,7 @@ class Experiment:
             for split, data in (datasets or {}).items():
                 path = str(self.config.dataset.path)
                 tracker.log_dataset(path, self.dataset_name, data.digest, split)
+            note_generated(self.folder, datasets or {}, tracker)
             yield tracker
 
 

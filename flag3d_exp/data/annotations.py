@@ -45,6 +45,7 @@ class Recording:
         image_shape: (height, width) of the image that 2D keypoints are pixels of.
         subject: the person who was recorded; None if the file does not say.
         finite: whether all coordinates and scores are finite.
+        generated: whether a network generated it, see `task=generate`.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Recording:
     image_shape: tuple[int, int] | None = None
     subject: str | None = None
     finite: bool = True
+    generated: bool = False
 
 
 @dataclass(frozen=True)
@@ -250,6 +252,9 @@ def _recording(annotation: dict[Any, Any]) -> Recording:
     subject = str(subject) or None if isinstance(subject, str | int) else None
     if subject is not None and (wrong := name_fault(subject)):
         raise UserError(f"`subject` {wrong}.")
+    generated = plain(annotation.get("generated", False))
+    if not isinstance(generated, bool):
+        raise UserError(f"`generated` must be true or false; got {_short(generated)}.")
     finite = np.isfinite(keypoints).all() and (scores is None or np.isfinite(scores).all())
     return Recording(
         str(name),
@@ -259,6 +264,7 @@ def _recording(annotation: dict[Any, Any]) -> Recording:
         image_shape=_image_shape(annotation),
         subject=subject,
         finite=bool(finite),
+        generated=generated,
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from flag3d_exp import files
 
-MAGIC = b"flag3d_exp recordings 2\n"
+MAGIC = b"flag3d_exp recordings 4\n"
 TAIL = struct.Struct("<QQ32s")  # where the index begins, its length and its SHA-256
 
 
@@ -73,7 +73,12 @@ def write(place: Path, splits: dict[str, tuple[str, ...]], recordings: Sequence[
                 None if array is None else _appended(file, array)
                 for array in (recording.keypoints, recording.scores)
             ]
-            facts = (recording.image_shape, recording.subject, recording.finite)
+            facts = (
+                recording.image_shape,
+                recording.subject,
+                recording.finite,
+                recording.generated,
+            )
             rows.append((recording.name, recording.label, *arrays, *facts))
         begin = file.tell()
         index = json.dumps({"splits": splits, "recordings": rows}).encode()
@@ -102,8 +107,8 @@ def read(place: Path) -> tuple[dict[str, tuple[str, ...]], Iterator[tuple[Any, .
         return None if stored is None else np.ndarray(stored[0], stored[1], mapped, stored[2])
 
     rows = (
-        (name, label, array(keypoints), array(scores), shape and tuple(shape), subject, finite)
-        for name, label, keypoints, scores, shape, subject, finite in index["recordings"]
+        (name, label, array(keypoints), array(scores), shape and tuple(shape), *facts)
+        for name, label, keypoints, scores, shape, *facts in index["recordings"]
     )
     return {split: tuple(names) for split, names in index["splits"].items()}, rows
 

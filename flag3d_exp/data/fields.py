@@ -1,7 +1,8 @@
 """The names of a recording's fields in all files and requests, and their accepted aliases.
 
-The fields are `name`, `label`, `subject`, `keypoints` (M, T0, V, C), `scores` (M, T0, V) and
-`image_shape` (height, width). PYSKL's names are accepted as aliases.
+The fields are `name`, `label`, `subject`, `keypoints` (M, T0, V, C), `scores` (M, T0, V),
+`image_shape` (height, width) and `generated` (true if a network generated the recording).
+PYSKL's names are accepted as aliases.
 
 Sizes: M persons, T0 frames of the recording, V joints, C coordinates.
 """

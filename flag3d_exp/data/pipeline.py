@@ -19,7 +19,12 @@ from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.augment.clip import Clip
 from flag3d_exp.data.augment.recipe import NOTHING, Recipe
 from flag3d_exp.data.poses import Poses, poses_of
-from flag3d_exp.data.sampling import even_starts, fixed_indices, successive_indices
+from flag3d_exp.data.sampling import (
+    even_starts,
+    even_times,
+    fixed_indices,
+    successive_indices,
+)
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError
 from flag3d_exp.skeletons.layout import Layout, load_layout
@@ -47,6 +52,9 @@ class GraphPipeline:
             towards 1 at its end; missing joints have it too.
         successive: use successive frames at the recording's own rate instead of frames sampled over
             all of it; test clips start at even distances, and `test_part` has no effect.
+        even: use evenly spaced times of the whole recording, with poses interpolated between its
+            frames; in training, of a random part of it, `augment.frames.part`. All test clips of a
+            recording are equal, and `test_part` has no effect.
     """
 
     layout: str
@@ -62,10 +70,15 @@ class GraphPipeline:
     joint_channels: bool = False
     time_channel: bool = False
     successive: bool = False
+    even: bool = False
 
     def __post_init__(self) -> None:
         bounds.check(self, "pipeline")
         _check_pair("test_part", self.test_part, 0, 1)
+        if self.successive and self.even:
+            raise UserError(
+                "`pipeline.successive` and `pipeline.even` exclude each other; got true for both."
+            )
 
     def num_channels(self, num_coordinates: int) -> int:
         """C of the clips."""
@@ -98,6 +111,9 @@ class GraphPipeline:
         """
         clip = augment.recorded(self._recorded(recording, donors), rng)
         joints = self._prepared(clip, recording.name)
+        if self.even:
+            share = rng.uniform(*augment.frames.part)
+            joints = joints.at(even_times(joints.visible.shape[1], self.clip_len, share, rng))
         num_frames = joints.visible.shape[1]
         indices = self._train_indices(num_frames, augment, rng)
         places = None
@@ -111,6 +127,8 @@ class GraphPipeline:
     def test_clips(self, recording: Recording, stream: Stream) -> np.ndarray:
         """(num_clips, M, T, V, C) float32; mirrored clips come last."""
         joints = self._prepared(self._recorded(recording), recording.name)
+        if self.even:
+            joints = joints.at(even_times(joints.visible.shape[1], self.clip_len))
         num_frames = joints.visible.shape[1]
         indices = self._test_indices(num_frames)
         poses = stream(joints, self.skeleton).with_persons(self.num_persons).frames(indices)
@@ -127,6 +145,8 @@ class GraphPipeline:
         self, num_frames: int, augment: Recipe, rng: np.random.Generator
     ) -> np.ndarray:
         """(T,) frame indices of a random clip."""
+        if self.even:
+            return np.arange(self.clip_len)
         if not self.successive:
             return augment.frames(num_frames, self.clip_len, rng)
         start = np.asarray(rng.integers(max(num_frames - self.clip_len, 0) + 1))
@@ -134,6 +154,8 @@ class GraphPipeline:
 
     def _test_indices(self, num_frames: int) -> np.ndarray:
         """(num_clips, T) frame indices of the test clips."""
+        if self.even:
+            return np.tile(np.arange(self.clip_len), (self.num_clips, 1))
         if not self.successive:
             return fixed_indices(num_frames, self.clip_len, self.num_clips, self.test_part)
         starts = even_starts(num_frames, self.clip_len, self.num_clips)

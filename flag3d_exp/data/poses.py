@@ -48,6 +48,23 @@ class Poses:
         """The frames with these indices; 2D indices give two axes of frames."""
         return self._each(lambda array: array.take(indices, 1))
 
+    def at(self, times: np.ndarray) -> "Poses":
+        """Poses at times (T,), in frames, by linear interpolation.
+
+        A joint is missing at a time between two frames if it is missing in one of them.
+        """
+        before = np.clip(np.floor(times).astype(np.int64), 0, self.visible.shape[1] - 1)
+        after = np.minimum(before + 1, self.visible.shape[1] - 1)
+        share = (times - before).astype(np.float32)
+        after = np.where(share > 0, after, before)
+        first, second = self.frames(before), self.frames(after)
+        share = share[:, None, None]
+        keypoints = first.keypoints * (1 - share) + second.keypoints * share
+        scores = None
+        if first.scores is not None and second.scores is not None:
+            scores = first.scores * (1 - share[..., 0]) + second.scores * share[..., 0]
+        return Poses(keypoints, first.visible & second.visible, scores)
+
     def joints(self, order: np.ndarray) -> "Poses":
         """The joints with these indices, in this order."""
         axis = self.visible.ndim - 1

@@ -11,8 +11,11 @@ from flag3d_exp.skeletons.layout import Layout
 BASE, HIPS = "base of spine", ("left hip", "right hip")  # the root, or two joints around it
 
 
-def root_weights(layout: Layout) -> np.ndarray:
+def root_weights(layout: Layout, needed_by: str = "problem=lift") -> np.ndarray:
     """(V,) weights of the joints whose mean is the root.
+
+    Args:
+        needed_by: choice that needs them, for the message.
 
     Raises:
         UserError: the layout has no such joints.
@@ -28,7 +31,7 @@ def root_weights(layout: Layout) -> np.ndarray:
         return weights
     raise UserError(
         f"layout {layout.name} has neither a base of the spine nor two hips, which "
-        "`problem=lift` needs as the root."
+        f"`{needed_by}` needs as the root."
     )
 
 

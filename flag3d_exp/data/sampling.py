@@ -65,6 +65,20 @@ def even_starts(num_frames: int, clip_len: int, num_clips: int) -> np.ndarray:
     return np.rint(np.linspace(0, max(num_frames - clip_len, 0), num_clips)).astype(np.int64)
 
 
+def even_times(
+    num_frames: int, clip_len: int, share: float = 1.0, rng: np.random.Generator | None = None
+) -> np.ndarray:
+    """(T,) evenly spaced times in a recording, in frames; the first and last frame are included.
+
+    Args:
+        share: of the recording to use.
+        rng: chooses where the part begins; None: it begins with the recording.
+    """
+    length = share * (num_frames - 1)
+    start = 0.0 if rng is None else rng.uniform(0, num_frames - 1 - length)
+    return np.linspace(start, start + length, clip_len)
+
+
 def warped(indices: np.ndarray, num_frames: int, strength: float) -> np.ndarray:
     """The frames after a smooth change of tempo that keeps the first and the last frame.
 

@@ -16,24 +16,27 @@ def clip_outputs(
     predict: Predict,
     batches: Iterable,
     batch_size: int,
-    inputs: Callable[[np.ndarray], Mapping[str, np.ndarray]],
+    inputs: Callable[[np.ndarray, Arrays], Mapping[str, np.ndarray]],
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Clips (N, num_clips, M, T, V, C) and outputs (N, num_clips, ...) of each batch.
 
     Args:
-        batches: mappings with an array `clips`.
+        batches: with arrays `clips` and `labels` (N,).
         batch_size: clips per forward pass; a short batch is padded, so that one shape is compiled.
-        inputs: clips (n, M, T, V, C) -> the inputs of `predict`, in order.
+        inputs: clips (n, M, T, V, C) and targets, `label` (n,) -> the inputs of `predict`, in
+            order.
     """
     for batch in batches:
         num_recordings, num_clips = batch.clips.shape[:2]
         clips = batch.clips.reshape(-1, *batch.clips.shape[2:])
-        outputs = np.concatenate(
-            [
-                predict(*inputs(_padded(part, batch_size)).values())[: len(part)]
-                for part in _parts(clips, batch_size)
-            ]
-        )
+        labels = np.repeat(batch.labels, num_clips)
+        found = []
+        for start in range(0, len(clips), batch_size):
+            part = slice(start, start + batch_size)
+            targets = {"label": _padded(labels[part], batch_size)}
+            arrays = inputs(_padded(clips[part], batch_size), targets)
+            found.append(predict(*arrays.values())[: len(clips[part])])
+        outputs = np.concatenate(found)
         yield batch.clips, outputs.reshape(num_recordings, num_clips, *outputs.shape[1:])
 
 
@@ -47,10 +50,6 @@ def weights_swapped(model: nn.Cell, values: Arrays) -> Iterator[None]:
         yield
     finally:
         assign_parameters(parameters, own)
-
-
-def _parts(clips: np.ndarray, size: int) -> list[np.ndarray]:
-    return [clips[start : start + size] for start in range(0, len(clips), size)]
 
 
 def _padded(clips: np.ndarray, size: int) -> np.ndarray:

@@ -7,6 +7,7 @@ then joints V or pixels H' x W'.
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Initializer, Normal, initializer
 
+from flag3d_exp.errors import UserError
 from flag3d_exp.models.layers import Mean
 
 
@@ -30,6 +31,9 @@ class Classifier(nn.Cell):
     Attributes:
         auxiliary: (evidence, logits, labels) -> a loss to add in training, or None. With it,
             training returns (logits, evidence).
+
+    Raises:
+        UserError: the backbone is one that generates motion.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class Classifier(nn.Cell):
         teacher: nn.Cell | None = None,
     ):
         super().__init__(auto_prefix=False)
+        check_takes_keypoints(backbone)
         self.backbone = backbone
         if head is None:
             starts = backbone.head_init(num_classes) if hasattr(backbone, "head_init") else ()
@@ -122,6 +127,19 @@ class Head(nn.Cell):
     def multiply_adds(self, _x, out):
         """Multiply-adds of one pass, for these shapes of input and output."""
         return out[0] * self.weight.size
+
+
+def check_takes_keypoints(backbone: nn.Cell) -> None:
+    """Refuse a backbone that generates motion.
+
+    Raises:
+        UserError: it is one; the message names it.
+    """
+    if getattr(backbone, "generates", False):
+        raise UserError(
+            f"{type(backbone).__name__} generates motion and needs `problem=generate`; for this "
+            "`problem` take a network that reads keypoints, such as `model=stgcn`."
+        )
 
 
 def mean_features(features, mean):

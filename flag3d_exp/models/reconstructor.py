@@ -11,6 +11,7 @@ from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Normal, initializer
 
 from flag3d_exp.errors import UserError
+from flag3d_exp.models.classifier import check_takes_keypoints
 
 
 class Reconstructor(nn.Cell):
@@ -31,6 +32,7 @@ class Reconstructor(nn.Cell):
 
     def __init__(self, backbone: nn.Cell, shape: Sequence[int], num_coordinates: int):
         super().__init__(auto_prefix=False)
+        check_takes_keypoints(backbone)
         found = backbone.set_train(False)(ops.zeros(tuple(shape), ms.float32)).shape
         _, num_persons, num_frames, num_joints, _ = shape
         if len(found) != 5 or found[1] != num_persons or found[4] not in (num_joints, 1):

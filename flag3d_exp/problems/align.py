@@ -99,7 +99,7 @@ class Align:
         """Keypoints and the drawn arrays; labels (N,)."""
         return {"keypoints": clips, **chance}, {"label": targets["label"].astype(np.int32)}
 
-    def test_inputs(self, clips: np.ndarray) -> Arrays:
+    def test_inputs(self, clips: np.ndarray, targets: Arrays) -> Arrays:
         """Keypoints."""
         return {"keypoints": clips}
 

@@ -118,7 +118,7 @@ class Classify:
             known["share"] = targets["share"].astype(np.float32)
         return {"keypoints": clips, **chance}, known
 
-    def test_inputs(self, clips: np.ndarray) -> Arrays:
+    def test_inputs(self, clips: np.ndarray, targets: Arrays) -> Arrays:
         """Keypoints."""
         return {"keypoints": clips}
 

@@ -203,7 +203,7 @@ class Lift:
             {"places": places, "counted": counted.astype(np.float32)},
         )
 
-    def test_inputs(self, clips: np.ndarray) -> Arrays:
+    def test_inputs(self, clips: np.ndarray, targets: Arrays) -> Arrays:
         """2D keypoints without errors; the camera of a clip depends on the clip only."""
         return {"keypoints": np.stack([self._seen_in_test(clip)[0] for clip in clips])}
 

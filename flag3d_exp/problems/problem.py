@@ -4,6 +4,7 @@ Sizes: n recordings of a split, N clips in a batch.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -12,6 +13,8 @@ from flag3d_exp.errors import UserError
 
 if TYPE_CHECKING:
     from mindspore import nn
+
+    from flag3d_exp.data.dataset import ClipDataset
 
 Arrays = dict[str, np.ndarray]
 
@@ -63,10 +66,13 @@ class Problem(Protocol):
         """
         ...
 
-    def test_inputs(self, clips: np.ndarray) -> Arrays:
+    def test_inputs(self, clips: np.ndarray, targets: Arrays) -> Arrays:
         """The inputs of the network for clips (N, M, T, V, C) in an evaluation, in argument order.
 
         Random arrays for a clip do not depend on the other clips of the batch.
+
+        Args:
+            targets: of the clips' recordings, each (N, ...); {} where they are unknown.
         """
         ...
 
@@ -107,6 +113,14 @@ def problem_doubts(problem: Problem, recordings: Sequence[Any]) -> list[str]:
     """Warnings about the recordings of `train`, if the problem checks them."""
     doubts = getattr(problem, "doubts", None)
     return [] if doubts is None else doubts(recordings)
+
+
+def fit(problem: Problem, network: "nn.Cell", train_split: "ClipDataset") -> None:
+    """Let a problem with a method `fit` set statistics of the training split in its network."""
+    own = getattr(problem, "fit", None)
+    if own is not None:
+        tests = replace(train_split, training=False)
+        own(network, (tests.clips(index) for index in range(len(tests))), tests.recordings)
 
 
 def provenance(problem: Problem) -> dict[str, Any]:

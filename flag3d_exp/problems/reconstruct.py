@@ -107,7 +107,7 @@ class Reconstruct:
             {"coordinates": coordinates, "counted": counted},
         )
 
-    def test_inputs(self, clips: np.ndarray) -> Arrays:
+    def test_inputs(self, clips: np.ndarray, targets: Arrays) -> Arrays:
         """The clips with zeros for hidden joints, the same joints in every clip."""
         return {"keypoints": clips * ~self._hidden_in_test(clips.shape)[..., None]}
 

@@ -17,7 +17,7 @@ from flag3d_exp.reading.settings import resolved, selected
 from flag3d_exp.reading.text import file_text, parsed_yaml
 from flag3d_exp.results.predictions import Predictions, load_predictions
 from flag3d_exp.results.published import CLASSES, protocol
-from flag3d_exp.runs.run_folder import TRANSDUCTIVE, inside, read_json
+from flag3d_exp.runs.run_folder import GENERATED, TRANSDUCTIVE, inside, read_json
 from flag3d_exp.splits import check_split_names
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -361,7 +361,10 @@ def _title(folder: Path, config: dict[str, Any]) -> str:
     model = config.get("model", {}).get("_target_", "").rpartition(".")[2]
     stream = config.get("stream", {}).get("name", "")
     title = " ".join(part for part in (model, stream) if part) or folder.name
-    return f"{title} (transductive)" if (folder / TRANSDUCTIVE).is_file() else title
+    for file in (TRANSDUCTIVE, GENERATED):
+        if (folder / file).is_file():
+            title += f" ({file.partition('.')[0]})"
+    return title
 
 
 def _with_class_names(run: Run, others: Sequence[Run]) -> Run:

@@ -45,8 +45,10 @@ OF_OTHERS = (
     "calibration.json",
     "compare.json",
     "explain.json",
+    "fidelity.html",
     "findings.json",
     "fusion.json",
+    "generated.pkl",
     "grid.yaml",
     "model.mindir",
     "model.onnx",
@@ -58,6 +60,7 @@ OF_OTHERS = (
     "summary.md",
 )
 TRANSDUCTIVE = "transductive.json"  # of a run whose network has seen its evaluation data
+GENERATED = "generated.json"  # of a run with recordings that a network generated
 MAX_HISTORY = 256 << 20
 FOLDERS = (".hydra", "predictions", "checkpoints", "figures")
 WRITTEN = (
@@ -68,6 +71,7 @@ WRITTEN = (
     "mlflow.json",
     "trial.json",
     "transductive.json",
+    "generated.json",
     ".lock",
 )
 

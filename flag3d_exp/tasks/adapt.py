@@ -164,7 +164,7 @@ def target_batches(target: ClipDataset, problem: Problem, per_batch: int, num_wo
 
     def load(number: int) -> Iterator[Mapping[str, np.ndarray]]:
         for batch in batches(tests, draws, per_batch, num_workers):
-            yield problem.test_inputs(batch.clips.reshape(-1, *batch.clips.shape[2:]))
+            yield problem.test_inputs(batch.clips.reshape(-1, *batch.clips.shape[2:]), {})
 
     return load
 

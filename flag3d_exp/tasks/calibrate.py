@@ -111,9 +111,9 @@ class LogitsOf:
 
     problem: Problem
 
-    def test_inputs(self, clips: np.ndarray) -> Arrays:
+    def test_inputs(self, clips: np.ndarray, targets: Arrays) -> Arrays:
         """The same inputs as the problem's."""
-        return self.problem.test_inputs(clips)
+        return self.problem.test_inputs(clips, targets)
 
     def predictions(self, outputs: np.ndarray, clips: np.ndarray) -> np.ndarray:
         """The outputs (n, num_clips, K)."""

@@ -21,7 +21,7 @@ from flag3d_exp.engine.step import Criterion, StepSettings, TrainStep
 from flag3d_exp.engine.train import NonFiniteLoss, Plan, Progress, train
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.models.layers import synchronise
-from flag3d_exp.problems.problem import Problem, problem_doubts, provenance
+from flag3d_exp.problems.problem import Problem, fit, problem_doubts, provenance
 from flag3d_exp.report.run_figures import publish
 from flag3d_exp.runs import record, resume
 from flag3d_exp.runs.feed import Feed
@@ -127,6 +127,7 @@ class Train:
             data.check_scores(scored)
         evaluated = {split: data for split, data in datasets.items() if split != "train"}
         model = experiment.model()
+        fit(problem, model, train_split)
         if self.init_from:
             uri = experiment.tracking_uri
             resume.initialise(model, self.init_from, uri, self.init_head, experiment.meta)

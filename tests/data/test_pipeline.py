@@ -252,3 +252,35 @@ def test_clips_of_a_test_do_not_depend_on_pass_or_seed(solid):
 def test_settings_out_of_range_are_refused(kind, settings, expected):
     with pytest.raises(UserError, match=expected):
         kind("coco", **settings)
+
+
+def test_even_clips_are_the_whole_recording_interpolated_between_its_frames():
+    keypoints = np.ones((1, 5, 17, 3), np.float32)
+    keypoints[0, :, :, 0] = np.array([1.0, 2.0, 3.0, 7.0, 9.0])[:, None]
+    keypoints[0, 2, 4] = 0  # missing in the third frame
+    moving = Recording("m", 0, keypoints)
+    pipeline = GraphPipeline("coco", clip_len=9, num_clips=2, even=True)
+    clips = pipeline.test_clips(moving, JOINT)
+    assert clips.shape == (2, 1, 9, 17, 3)
+    np.testing.assert_array_equal(clips[0], clips[1])
+    np.testing.assert_allclose(clips[0, 0, :, 0, 0], [1, 1.5, 2, 2.5, 3, 5, 7, 8, 9])
+    there = [True, True, True, False, False, False, True, True, True]
+    np.testing.assert_array_equal(clips[0, 0, :, 4].any(-1), there)
+    trained = pipeline.train_clips(moving, JOINT, np.random.default_rng(0))
+    np.testing.assert_allclose(trained[0], clips[0])
+    part = Recipe(frames=Frames(part=(0.5, 0.5)))
+    cropped = pipeline.train_clips(moving, JOINT, np.random.default_rng(0), part)[0, 0, :, 0, 0]
+    assert cropped[0] >= 1 and cropped[-1] <= 9 and cropped[-1] - cropped[0] < 7
+
+
+def test_scores_are_interpolated_too():
+    scores = np.ones((1, 2, 17), np.float32)
+    scores[0, 1] = 0.5
+    seen = Recording("m", 0, np.ones((1, 2, 17, 2), np.float32), scores)
+    clip = GraphPipeline("coco", clip_len=3, score_channel=True, even=True).test_clips(seen, JOINT)
+    np.testing.assert_allclose(clip[0, 0, :, 3, 2], [1, 0.75, 0.5])
+
+
+def test_successive_and_even_clips_exclude_each_other():
+    with pytest.raises(UserError, match=r"pipeline\.successive` and `pipeline\.even` exclude"):
+        GraphPipeline("coco", successive=True, even=True)

@@ -11,6 +11,7 @@ from flag3d_exp.data.pipeline import GraphPipeline
 from flag3d_exp.data.sampling import (
     clip_indices,
     even_starts,
+    even_times,
     fixed_indices,
     successive_indices,
     warped,
@@ -107,3 +108,16 @@ def test_a_pipeline_of_successive_frames_draws_and_tests_frames_in_a_row():
     ]
     assert all((np.diff(one) == 1).all() for one in drawn)
     assert {one[0] - 1 for one in drawn} >= {0, 12}
+
+
+def test_even_times_span_the_recording_or_a_random_part_of_it():
+    np.testing.assert_allclose(even_times(9, 5), [0, 2, 4, 6, 8])
+    np.testing.assert_allclose(even_times(2, 3), [0, 0.5, 1])
+    np.testing.assert_allclose(even_times(1, 3), 0)
+    starts = set()
+    for seed in range(20):
+        times = even_times(11, 6, 0.5, np.random.default_rng(seed))
+        np.testing.assert_allclose(np.diff(times), 1)
+        assert times[0] >= 0 and times[-1] <= 10
+        starts.add(round(times[0], 3))
+    assert len(starts) > 10

@@ -122,7 +122,7 @@ def test_saved_errors_are_of_each_recording_and_joint():
 
 
 def test_a_clip_is_filmed_alike_in_any_batch_and_at_any_time():
-    alone, among = PLAIN.test_inputs(clips()[:1]), PLAIN.test_inputs(clips())
+    alone, among = PLAIN.test_inputs(clips()[:1], {}), PLAIN.test_inputs(clips(), {})
     np.testing.assert_array_equal(alone["keypoints"][0], among["keypoints"][0])
     assert np.abs(among["keypoints"][1] - among["keypoints"][0]).max() > 0.1
 

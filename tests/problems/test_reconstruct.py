@@ -61,7 +61,7 @@ def test_loss_and_metrics_are_the_same_numbers():
 
 
 def test_a_recording_is_judged_alike_in_any_batch():
-    alone, among = PROBLEM.test_inputs(clips(6)[:1]), PROBLEM.test_inputs(clips(6))
+    alone, among = PROBLEM.test_inputs(clips(6)[:1], {}), PROBLEM.test_inputs(clips(6), {})
     np.testing.assert_array_equal(alone["keypoints"][0], among["keypoints"][0])
 
 

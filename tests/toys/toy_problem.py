@@ -41,7 +41,7 @@ class ToyProblem:
             inputs |= {"dropout_mask": np.ones((len(clips), 8), np.float32), **chance}
         return inputs, {"length": path_length(clips).astype(np.float32)}
 
-    def test_inputs(self, clips):
+    def test_inputs(self, clips, targets):
         """The clips."""
         return {"keypoints": clips}
 

@@ -1,0 +1,251 @@
+"""`task=generate`: recordings of an action from its class or a sentence."""
+
+import logging
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+
+from flag3d_exp import bounds, console, files
+from flag3d_exp.config.command_line import assignment, shell_command
+from flag3d_exp.config.experiment import Experiment, class_name
+from flag3d_exp.config.restore import restored_model
+from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.formats.convert import Converted, write_annotations
+from flag3d_exp.data.upright import upward_axis
+from flag3d_exp.engine.checkpoint import load_checkpoint
+from flag3d_exp.errors import UserError, blamed_on, nearest
+from flag3d_exp.problems.generate import Generate as Problem
+from flag3d_exp.report.inspection.pictures import sheets, write_gif
+from flag3d_exp.report.inspection.viewer import viewer
+from flag3d_exp.runs.references import find_checkpoint
+from flag3d_exp.splits import check_split_names
+from flag3d_exp.tasks.convert import dataset_settings
+from flag3d_exp.tasks.inspect import by_turns
+from flag3d_exp.texts.vectors import sentence_vectors
+
+if TYPE_CHECKING:
+    from mindspore import nn
+
+log = logging.getLogger(__name__)
+BY_CLASS, BY_TEXT = 0, 1  # seed clips of classes and of sentences differently
+NUM_PLAYED = 40  # recordings in the viewer
+
+
+@dataclass(frozen=True)
+class Request:
+    """Clips to generate from one condition.
+
+    Args:
+        label: of the recordings.
+        condition: (W,).
+        quantiles: of the lengths of recordings, see `models.generator`.
+        seed: of the clips, after the run's seed.
+    """
+
+    label: int
+    condition: np.ndarray
+    quantiles: np.ndarray
+    seed: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Settings of `task=generate`.
+
+    Args:
+        checkpoint: a checkpoint file, a run folder (its best one) or an MLflow run id, of a run
+            with `problem=generate`.
+        classes: names of the classes to generate; None: all, unless `text` is given.
+        text: a sentence on the movement to generate, instead of classes.
+        count: recordings of each class, or of the sentence.
+        guidance: factor on the effect of the condition; None: `problem.guidance` of the run.
+        frames: of each recording; None: drawn from the lengths of the class's recordings.
+        weights: the trained weights, or their moving average; auto: the average if there is one.
+        output: the annotation file to write; None: `generated.pkl` in the run folder.
+        split: name of the split in the file.
+        batch_size: clips per forward pass.
+    """
+
+    checkpoint: str
+    classes: list[str] | None = None
+    text: str | None = None
+    count: Annotated[int, ">= 1, <= 100000"] = 20
+    guidance: Annotated[float, ">= 0, <= 100"] | None = None
+    frames: Annotated[int, ">= 2, <= 100000"] | None = None
+    weights: Literal["auto", "raw", "ema"] = "auto"
+    output: str | None = None
+    split: str = "generated"
+    batch_size: Annotated[int, ">= 1, <= 65536"] = 20
+
+    def __post_init__(self) -> None:
+        bounds.check(self, "task")
+        check_split_names([self.split], "`task.split`")
+        if self.classes is not None and self.text is not None:
+            raise UserError("`task.classes` and `task.text` exclude each other; give one of them.")
+        if self.classes is not None and not self.classes:
+            raise UserError("`task.classes` must name at least one class, or be null; got [].")
+
+    def __call__(self, experiment: Experiment) -> None:
+        """Generate; write the annotation file, sheets, an animation and the viewer."""
+        path = find_checkpoint(self.checkpoint, "task.checkpoint", experiment.tracking_uri)
+        problem = generating_problem(experiment)
+        with blamed_on("task.checkpoint"):
+            checkpoint = load_checkpoint(path)
+        device, _ = experiment.device()
+        weights = self.weights
+        if weights == "auto":
+            weights = "ema" if checkpoint.ema else "raw"
+        network = restored_model(experiment, checkpoint, [], weights)
+        requests = self._requests(problem, network, experiment.classes)
+        recordings = self._generated(experiment, problem, network, requests, device.compiles())
+        output = experiment.folder / "generated.pkl"
+        if self.output is not None:
+            output = Path(self.output).expanduser()
+        names = tuple(recording.name for recording in recordings)
+        write_annotations(output, {self.split: names}, recordings)
+        console.say(f"{len(recordings)} generated recordings: {output}")
+        show(experiment, problem, recordings)
+        classes = list(problem.classes) if problem.classes else None
+        done = Converted({self.split: names}, recordings, problem.layout, [], classes)
+        settings = dataset_settings(done, output) | {"splits": {self.split: self.split}}
+        given = [assignment(f"dataset.{name}", value) for name, value in settings.items()]
+        console.say("To look at them:")
+        console.say("  " + shell_command(["task=inspect", "dataset=custom", *given], []))
+
+    def _requests(
+        self, problem: Problem, network: "nn.Cell", classes: Sequence[str]
+    ) -> list[Request]:
+        """What to generate.
+
+        Raises:
+            UserError: the network was not trained to take it.
+        """
+        head: Any = network.head
+        lengths = head.lengths.asnumpy()
+        known = lengths.any(1)
+        if self.text is not None:
+            return [self._by_text(problem, lengths, classes)]
+        chosen = self.classes
+        if chosen is None:
+            chosen = [name for label, name in enumerate(classes) if known[label]]
+        labels = []
+        for name in dict.fromkeys(chosen):
+            if name not in classes:
+                raise UserError(
+                    f"`task.classes`: {name!r} is not a class that the network was trained with."
+                    f"{nearest(name, classes)} Classes: {', '.join(classes)}."
+                )
+            if not known[classes.index(name)]:
+                hint = " `task.text` takes a sentence about it." if problem.takes_texts else ""
+                raise UserError(
+                    f"`task.classes`: {name!r} had no recordings in the network's training.{hint}"
+                )
+            labels.append(classes.index(name))
+        conditions = problem.class_conditions(np.array(labels))
+        return [
+            Request(label, condition, lengths[label], (BY_CLASS, label))
+            for label, condition in zip(labels, conditions, strict=True)
+        ]
+
+    def _by_text(self, problem: Problem, lengths: np.ndarray, classes: Sequence[str]) -> Request:
+        """The request for a sentence; its label is that of the nearest trained class.
+
+        Raises:
+            UserError: the network takes classes only, or the sentence can't be encoded.
+        """
+        text = str(self.text).strip()
+        if not problem.takes_texts:
+            raise UserError(
+                "`task.text` needs a network that was trained with sentences; this one was trained "
+                "with `problem.texts=none`."
+            )
+        if not text:
+            raise UserError("`task.text` must be a sentence; got an empty text.")
+        with blamed_on("task.text"):
+            vectors = sentence_vectors([text])
+        cosines = np.where(lengths.any(1), problem.vectors[0] @ vectors[0], -np.inf)
+        label = int(cosines.argmax())
+        console.say(
+            f"the nearest sentence of the training is that of {classes[label]!r} (cosine "
+            f"{cosines[label]:.2f}); it gives the label and the length"
+        )
+        condition = problem.text_conditions(vectors)[0]
+        return Request(label, condition, lengths[label], (BY_TEXT, zlib.crc32(text.encode())))
+
+    def _generated(
+        self,
+        experiment: Experiment,
+        problem: Problem,
+        network: "nn.Cell",
+        requests: Sequence[Request],
+        jit: bool,
+    ) -> list[Recording]:
+        """The recordings, `count` of each request."""
+        from flag3d_exp.problems.sampling import Sampler, drawn_length, resampled
+
+        guidance = problem.guidance if self.guidance is None else self.guidance
+        sampler = Sampler(network, jit, self.batch_size, guidance)
+        each = [request for request in requests for _ in range(self.count)]
+        numbers = [number for _ in requests for number in range(self.count)]
+        rngs = [
+            np.random.default_rng((experiment.seed, *request.seed, number))
+            for request, number in zip(each, numbers, strict=True)
+        ]
+        counts = [
+            self.frames or drawn_length(r.quantiles, rng) for r, rng in zip(each, rngs, strict=True)
+        ]
+        conditions = np.stack([request.condition for request in each])
+        with console.progress_bar() as bar:
+            features = sampler(
+                conditions,
+                rngs,
+                problem.clip_len,
+                progress=lambda done: bar.show("generating", done, len(each)),
+            )
+        nothing = np.zeros(len(each))
+        clips = problem.keypoints(features, nothing, np.zeros((len(each), 3)))
+        rows = zip(each, numbers, counts, clips, strict=True)
+        return [
+            Recording(
+                f"generated_{request.label:03d}_{number:05d}",
+                request.label,
+                resampled(clip, count)[None],
+                generated=True,
+            )
+            for request, number, count, clip in rows
+        ]
+
+
+def generating_problem(experiment: Experiment) -> Problem:
+    """The problem of the network.
+
+    Raises:
+        UserError: it is not `problem=generate`.
+    """
+    problem = experiment.problem()
+    if not isinstance(problem, Problem):
+        chosen = experiment.choices.get("problem", class_name(experiment.config.problem))
+        raise UserError(
+            "`task=generate` needs a network that was trained with `problem=generate`; this one "
+            f"was trained with `problem={chosen}`."
+        )
+    return problem
+
+
+def show(experiment: Experiment, problem: Problem, recordings: Sequence[Recording]) -> None:
+    """Write sheets with a recording of each class, an animation and the viewer."""
+    folder, classes, layout = experiment.folder, experiment.classes, problem.skeleton
+    up = upward_axis(recordings, layout)
+    samples = {one.label: one for one in reversed(recordings)}
+    for number, figure in enumerate(sheets(samples, classes, layout, up), start=1):
+        files.write_figure(folder / f"sheet_{number}.png", figure, dpi=110)
+    write_gif(folder / "recording.gif", recordings[0], layout, up)
+    played = by_turns(recordings)[:NUM_PLAYED]
+    titles = [f"{classes[one.label]}: {one.name}" for one in played]
+    files.write_text(folder / "viewer.html", viewer(played, titles, layout, up))
+    console.say(f"a recording of each class: {folder / 'sheet_1.png'}")
+    console.say(f"recordings to play and turn: {folder / 'viewer.html'}")
