@@ -52,6 +52,8 @@ class ACTOR(nn.Cell):
     """
 
     generates = True
+    dropout = 0.0  # it has no pooling head
+    completes = False
 
     def __init__(
         self,

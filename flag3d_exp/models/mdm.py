@@ -46,6 +46,8 @@ class MDM(nn.Cell):
     """
 
     generates = True
+    dropout = 0.0  # it has no pooling head
+    completes = True  # see `sample`
 
     def __init__(
         self,

@@ -111,8 +111,11 @@ class Generate:
         show(experiment, problem, recordings)
         classes = list(problem.classes) if problem.classes else None
         done = Converted({self.split: names}, recordings, problem.layout, [], classes)
-        settings = dataset_settings(done, output) | {"splits": {self.split: self.split}}
+        settings = dataset_settings(done, output)
+        settings.pop("splits")
         given = [assignment(f"dataset.{name}", value) for name, value in settings.items()]
+        # Two overrides: one would add its splits to those of `dataset=custom`.
+        given += ["~dataset.splits", "+" + assignment("dataset.splits", {self.split: self.split})]
         console.say("To look at them:")
         console.say("  " + shell_command(["task=inspect", "dataset=custom", *given], []))
 
