@@ -80,6 +80,15 @@ class MotionHead(nn.Cell):
         self.ends = Tensor(np.kron(ends, np.eye(3)).T.astype(np.float32))  # (3 V, 3 B)
         self.num_bones = len(pairs)
 
+    def set_statistics(self, mean: np.ndarray, std: np.ndarray, lengths: np.ndarray) -> None:
+        """Set the statistics of the training clips, see the attributes; `std` gets a floor."""
+        for parameter, value in (
+            (self.mean, mean),
+            (self.std, with_floor(std)),
+            (self.lengths, lengths),
+        ):
+            ops.assign(parameter, Tensor(value.astype(np.float32)))
+
     def standardised(self, features):
         """(..., D) with mean 0 and variance 1 over the training clips."""
         return (features - self.mean) / self.std

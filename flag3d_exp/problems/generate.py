@@ -172,8 +172,7 @@ class Generate:
             clips: (num_clips, M, T, V, C) of each recording, without random changes.
             split: the training recordings.
         """
-        from flag3d_exp.engine.parameters import assign_parameters
-        from flag3d_exp.models.generator import QUANTILES, with_floor
+        from flag3d_exp.models.generator import QUANTILES
 
         size = num_features(self.skeleton)
         count, sums, squares = 0, np.zeros(size), np.zeros(size)
@@ -182,18 +181,14 @@ class Generate:
             count, sums = count + len(found), sums + found.sum(0)
             squares += np.square(found).sum(0)
         mean = sums / count
-        std = with_floor(np.sqrt(np.maximum(squares / count - mean**2, 0)))
+        std = np.sqrt(np.maximum(squares / count - mean**2, 0))
         lengths = np.zeros((self.num_classes, len(QUANTILES)))
         labels = np.array([one.label for one in split])
         frames = np.array([one.keypoints.shape[1] for one in split])
         for label in np.unique(labels):
             lengths[label] = np.quantile(frames[labels == label], QUANTILES)
-        head = network.head
-        values = {"head.mean": mean, "head.std": std, "head.lengths": lengths}
-        assign_parameters(
-            [head.mean, head.std, head.lengths],
-            {name: value.astype(np.float32) for name, value in values.items()},
-        )
+        head: Any = network.head
+        head.set_statistics(mean, std, lengths)
 
     def motion(self, clips: np.ndarray) -> Motion:
         """The features of clips (N, M, T, V, C)."""
