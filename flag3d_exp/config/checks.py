@@ -147,7 +147,7 @@ def check_model(cfg: DictConfig) -> None:
         if value is not None and expected is not None and value != expected:
             raise UserError(f"`{key}={value}`, but `{source}` is {expected}; leave `{key}` out.")
     for key in FURTHER_CHANNELS:
-        if cfg.pipeline.get(key) and key not in cfg.model:
+        if cfg.pipeline.get(key) and key not in cfg.model and key not in cfg.problem:
             raise UserError(
                 f"`pipeline.{key}=true` is for models that read these channels; this model does "
                 "not. Leave `pipeline` out: the model chooses it."

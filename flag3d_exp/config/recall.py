@@ -140,7 +140,7 @@ def recall(line: CommandLine) -> list[str]:
     """
     groups.clear()
     reference = line.text("task.checkpoint")
-    if reference is None or "experiment" in line.by_key:
+    if reference in (None, "null") or "experiment" in line.by_key:
         return []
     from flag3d_exp.engine.checkpoint import load_meta
     from flag3d_exp.runs.references import find_checkpoint

@@ -1,11 +1,12 @@
 """Annotation files in PYSKL's format: recordings with names, and splits that list these names.
 
     {"split": {"train": [name, ...], ...}, "annotations": [{"name": name, "label": int,
-     "keypoints": (M, T0, V, C), "scores": (M, T0, V), "image_shape": (height, width)}, ...]}
+     "keypoints": (M, T0, V, C), "scores": (M, T0, V), "image_shape": (height, width),
+     "repetitions": (R, 2)}, ...]}
 
 PYSKL's own field names are accepted too, see `fields`.
 
-Sizes: M persons, T0 frames of the recording, V joints, C coordinates.
+Sizes: M persons, T0 frames of the recording, V joints, C coordinates, R repetitions.
 """
 
 import logging
@@ -46,6 +47,8 @@ class Recording:
         subject: the person who was recorded; None if the file does not say.
         finite: whether all coordinates and scores are finite.
         generated: whether a network generated it, see `task=generate`.
+        repetitions: (R, 2) int64, first and last frame of each repetition of the movement, in
+            order; the next one may start in the last frame. None if the file does not say.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Recording:
     subject: str | None = None
     finite: bool = True
     generated: bool = False
+    repetitions: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -265,6 +269,7 @@ def _recording(annotation: dict[Any, Any]) -> Recording:
         subject=subject,
         finite=bool(finite),
         generated=generated,
+        repetitions=_repetitions(annotation, keypoints.shape[1]),
     )
 
 
@@ -279,6 +284,36 @@ def _numbers(annotation: dict, key: str) -> np.ndarray:
         return array
     with np.errstate(over="ignore"):  # overflow becomes infinite, which `finite` reports
         return array.astype(np.float32)
+
+
+def _repetitions(annotation: dict, num_frames: int) -> np.ndarray | None:
+    """(R, 2) int64, or None if the annotation has no repetitions."""
+    if "repetitions" not in annotation:
+        return None
+    spans = plain(annotation["repetitions"])
+    if isinstance(spans, list | tuple):
+        if not all(isinstance(span, list | tuple) and len(span) == 2 for span in spans):
+            raise UserError("`repetitions` must be pairs of a first and a last frame.")
+        if not all(isinstance(edge, int) and abs(edge) < 2**62 for span in spans for edge in span):
+            raise UserError("`repetitions` must be whole numbers, frames counted from 0.")
+        spans = np.array(spans, np.int64).reshape(-1, 2)
+    if not isinstance(spans, np.ndarray) or spans.dtype.kind not in "iu" or spans.ndim != 2:
+        raise UserError(
+            "`repetitions` must be whole numbers of shape (repetitions, 2), the first and the last "
+            f"frame of each; got {_short(spans)}."
+        )
+    if spans.shape[1] != 2:
+        raise UserError(f"`repetitions` must have shape (repetitions, 2); got {spans.shape}.")
+    firsts, lasts = spans.astype(np.int64).T
+    wrong = (firsts < 0) | (lasts < firsts) | (lasts >= num_frames)
+    wrong[1:] |= firsts[1:] < lasts[:-1]
+    if wrong.any():
+        at = int(wrong.argmax())
+        raise UserError(
+            f"`repetitions` must rise, each from its first to its last frame within 0 to "
+            f"{num_frames - 1}; number {at + 1} is {firsts[at]} to {lasts[at]}."
+        )
+    return spans.astype(np.int64)
 
 
 def _called(annotation: Any, number: int) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 
 from flag3d_exp import files
 
-MAGIC = b"flag3d_exp recordings 4\n"
+MAGIC = b"flag3d_exp recordings 5\n"
 TAIL = struct.Struct("<QQ32s")  # where the index begins, its length and its SHA-256
 
 
@@ -73,11 +73,13 @@ def write(place: Path, splits: dict[str, tuple[str, ...]], recordings: Sequence[
                 None if array is None else _appended(file, array)
                 for array in (recording.keypoints, recording.scores)
             ]
+            spans = recording.repetitions
             facts = (
                 recording.image_shape,
                 recording.subject,
                 recording.finite,
                 recording.generated,
+                None if spans is None else spans.tolist(),
             )
             rows.append((recording.name, recording.label, *arrays, *facts))
         begin = file.tell()
@@ -106,9 +108,12 @@ def read(place: Path) -> tuple[dict[str, tuple[str, ...]], Iterator[tuple[Any, .
     def array(stored: list | None) -> np.ndarray | None:
         return None if stored is None else np.ndarray(stored[0], stored[1], mapped, stored[2])
 
+    def pairs(stored: list | None) -> np.ndarray | None:
+        return None if stored is None else np.array(stored, np.int64).reshape(-1, 2)
+
     rows = (
-        (name, label, array(keypoints), array(scores), shape and tuple(shape), *facts)
-        for name, label, keypoints, scores, shape, *facts in index["recordings"]
+        (name, label, array(keypoints), array(scores), shape and tuple(shape), *facts, pairs(spans))
+        for name, label, keypoints, scores, shape, *facts, spans in index["recordings"]
     )
     return {split: tuple(names) for split, names in index["splits"].items()}, rows
 

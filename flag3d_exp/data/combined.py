@@ -6,13 +6,16 @@ One run can then train a network on one source and test it on another, by `datas
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 import numpy as np
 
 from flag3d_exp import bounds
 from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.augment.camera import UPWARD
 from flag3d_exp.data.inputs import mapped_to
+from flag3d_exp.data.joined import joined_by_name
 from flag3d_exp.data.source import opened
 from flag3d_exp.errors import UserError, blamed_on, nearest
 from flag3d_exp.skeletons.layout import load_layout
@@ -35,6 +38,9 @@ class Source:
         num_coordinates: 2 drops the depth; None keeps all coordinates.
         window: cut recordings into windows of this many frames, the last of at least half as many;
             None keeps them whole.
+        join: each recording shows one repetition; join up to this many of one subject and class,
+            see `joined`; None keeps them apart.
+        up: the upward axis of 3D recordings, which becomes z; None: they are not turned.
     """
 
     path: str
@@ -44,9 +50,13 @@ class Source:
     to_layout: str | None = None
     num_coordinates: Literal[2] | None = None
     window: Annotated[int, ">= 1"] | None = None
+    join: Annotated[int, ">= 2, <= 1000"] | None = None
+    up: Literal["x", "y", "z"] | None = None
 
     def __post_init__(self) -> None:
         bounds.check(self, "source")
+        if self.window is not None and self.join is not None:
+            raise UserError("`source.window` and `source.join` exclude each other.")
         for layout in (self.layout, self.to_layout):
             if layout is not None:
                 load_layout(layout, "source.layout")
@@ -76,16 +86,19 @@ class Source:
 
 
 def combined(
-    sources: Mapping[str, Source], classes: Sequence[str]
+    sources: Mapping[str, Source],
+    classes: Sequence[str],
+    unions: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> tuple[Splits, list[Recording]]:
     """The splits `<source>_<split>` and `<source>_all`, and the recordings `<source>-<name>`.
 
     Args:
         classes: of the result, in the order of their labels.
+        unions: further splits, each of all recordings of some of the splits above.
 
     Raises:
-        UserError: a source can't be read or does not match its settings, or a class has no
-            recording in any source.
+        UserError: a source can't be read or does not match its settings, a class has no recording
+            in any source, or a union names a split that does not exist.
     """
     splits: Splits = {}
     recordings: list[Recording] = []
@@ -94,6 +107,16 @@ def combined(
             own_splits, own = taken_of(source, classes, name)
         splits |= {f"{name}_{split}": names for split, names in own_splits.items()}
         recordings += own
+    for union, parts in unions.items():
+        for part in parts:
+            if part not in splits or part in unions:
+                raise UserError(
+                    f"`task.splits.{union}` names {part!r}, which is none of the splits "
+                    f"{', '.join(splits)}.{nearest(part, splits)}"
+                )
+        if union in splits:
+            raise UserError(f"`task.splits.{union}`: a source has a split of this name.")
+        splits[union] = tuple(dict.fromkeys(name for part in parts for name in splits[part]))
     present = {recording.label for recording in recordings}
     if lacking := [one for label, one in enumerate(classes) if label not in present]:
         raise UserError(f"`task.classes`: no source has recordings of {', '.join(lacking)}.")
@@ -119,9 +142,16 @@ def taken_of(source: Source, classes: Sequence[str], name: str) -> tuple[Splits,
         raise UserError(f"{annotations.path} has no recording of the classes in `taken`.")
     if source.num_coordinates is not None:
         kept = [replace(o, keypoints=o.keypoints[..., : source.num_coordinates]) for o in kept]
+    if source.up is not None:
+        order = UPWARD[source.up]
+        kept = [replace(o, keypoints=_turned(o.keypoints, order)) for o in kept]
     if source.to_layout is not None:
         kept = mapped_to(load_layout(source.to_layout), load_layout(source.layout), kept)
-    parts = {one.name: windows(one, source.window) for one in kept}
+    if source.join is not None:
+        center = load_layout(source.to_layout or source.layout).center
+        parts = joined_by_name(kept, annotations.splits, source.join, center)
+    else:
+        parts = {one.name: windows(one, source.window) for one in kept}
     named = {
         whole: [renamed(part, name, labels[part.label]) for part in members]
         for whole, members in parts.items()
@@ -132,6 +162,11 @@ def taken_of(source: Source, classes: Sequence[str], name: str) -> tuple[Splits,
     }
     made = [part for members in named.values() for part in members]
     return {split: names for split, names in splits.items() if names}, made
+
+
+def _turned(keypoints: np.ndarray, order: tuple[int, int, int]) -> np.ndarray:
+    """The keypoints with their axes in this order; 2D keypoints are not changed."""
+    return keypoints[..., order] if keypoints.shape[-1] == 3 else keypoints
 
 
 def windows(recording: Recording, length: int | None) -> list[Recording]:
@@ -155,6 +190,7 @@ def windows(recording: Recording, length: int | None) -> list[Recording]:
                 name=f"{recording.name}-{first}",
                 keypoints=keypoints,
                 scores=None if recording.scores is None else recording.scores[:, part],
+                repetitions=None,
                 subject=recording.subject or recording.name,
             )
         )

@@ -56,8 +56,24 @@ class ClipDataset:
 
     @property
     def targets(self) -> dict[str, np.ndarray]:
-        """The targets of all recordings, `label` (n,)."""
-        return {"label": self.labels}
+        """The targets of all recordings: `label` (n,).
+
+        If all recordings say where their repetitions are, also `repetitions` (n, R, 2), where -1
+        fills up, and `num_frames` (n,).
+        """
+        return {"label": self.labels} | self._counted
+
+    @cached_property
+    def _counted(self) -> dict[str, np.ndarray]:
+        """The targets of counting; {} if a recording does not have them."""
+        known = [one.repetitions for one in self.recordings if one.repetitions is not None]
+        if not known or len(known) < len(self):
+            return {}
+        spans = np.full((len(self), max(1, *map(len, known)), 2), -1, np.int64)
+        for row, own in zip(spans, known, strict=True):
+            row[: len(own)] = own
+        lengths = [recording.keypoints.shape[1] for recording in self.recordings]
+        return {"repetitions": spans, "num_frames": np.array(lengths, np.int64)}
 
     def targets_of(self, draws: np.ndarray) -> dict[str, np.ndarray]:
         """The targets of the recordings with these draws (see `loader`), each (N, ...).

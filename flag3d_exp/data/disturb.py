@@ -91,6 +91,7 @@ def _frames(recording: Recording, indices: np.ndarray) -> Recording:
         recording,
         keypoints=recording.keypoints.take(indices, 1),
         scores=None if scores is None else scores.take(indices, 1),
+        repetitions=None,
     )
 
 

@@ -1,10 +1,10 @@
 """The names of a recording's fields in all files and requests, and their accepted aliases.
 
 The fields are `name`, `label`, `subject`, `keypoints` (M, T0, V, C), `scores` (M, T0, V),
-`image_shape` (height, width) and `generated` (true if a network generated the recording).
-PYSKL's names are accepted as aliases.
+`image_shape` (height, width), `generated` (true if a network generated the recording) and
+`repetitions` (R, 2). PYSKL's names are accepted as aliases.
 
-Sizes: M persons, T0 frames of the recording, V joints, C coordinates.
+Sizes: M persons, T0 frames of the recording, V joints, C coordinates, R repetitions.
 """
 
 from collections.abc import Iterator, Mapping

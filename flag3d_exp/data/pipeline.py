@@ -20,9 +20,11 @@ from flag3d_exp.data.augment.clip import Clip
 from flag3d_exp.data.augment.recipe import NOTHING, Recipe
 from flag3d_exp.data.poses import Poses, poses_of
 from flag3d_exp.data.sampling import (
+    covering_indices,
     even_starts,
     even_times,
     fixed_indices,
+    paced_indices,
     successive_indices,
 )
 from flag3d_exp.data.transforms import Stream
@@ -55,6 +57,13 @@ class GraphPipeline:
         even: use evenly spaced times of the whole recording, with poses interpolated between its
             frames; in training, of a random part of it, `augment.frames.part`. All test clips of a
             recording are equal, and `test_part` has no effect.
+        paces: frames of the recording from one frame of a clip to the next, rising. A training clip
+            has a random pace between the first and the last; the test clips of each pace cover the
+            whole recording, half overlapping. A clip is changed and normalised on its own. Frames
+            before the recording's start or after its end are missing. `num_clips`, `test_part`,
+            `test_mirrored` and `augment.frames` have no effect. None: see `successive`.
+        fill_gaps: joints that are missing in some frames of a clip move linearly between the frames
+            in which they are visible; before the first and after the last, they rest.
     """
 
     layout: str
@@ -71,6 +80,8 @@ class GraphPipeline:
     time_channel: bool = False
     successive: bool = False
     even: bool = False
+    paces: Annotated[list[Annotated[float, "> 0, <= 1000"]], "not empty"] | None = None
+    fill_gaps: bool = False
 
     def __post_init__(self) -> None:
         bounds.check(self, "pipeline")
@@ -79,6 +90,11 @@ class GraphPipeline:
             raise UserError(
                 "`pipeline.successive` and `pipeline.even` exclude each other; got true for both."
             )
+        if self.paces is not None and self.paces != sorted(set(self.paces)):
+            raise UserError(f"`pipeline.paces` must be rising numbers; got {self.paces}.")
+        if self.paces is not None and (self.successive or self.even):
+            other = "successive" if self.successive else "even"
+            raise UserError(f"`pipeline.paces` and `pipeline.{other}` exclude each other.")
 
     def num_channels(self, num_coordinates: int) -> int:
         """C of the clips."""
@@ -89,6 +105,11 @@ class GraphPipeline:
     def needs_image(self) -> bool:
         """Whether recordings need `image_shape`."""
         return self.normalise == "image"
+
+    @property
+    def varies(self) -> bool:
+        """Whether the number of test clips depends on the recording."""
+        return self.paces is not None
 
     @cached_property
     def skeleton(self) -> Layout:
@@ -109,23 +130,34 @@ class GraphPipeline:
             augment: the random changes.
             donors: recordings of the same class.
         """
-        clip = augment.recorded(self._recorded(recording, donors), rng)
+        clip = self._recorded(recording, donors)
+        num_frames = clip.poses.visible.shape[1]
+        times = None
+        if self.paces is not None:
+            times = paced_indices(num_frames, self.clip_len, self.paces, rng)
+            clip = clip.of(clip.poses.frames_at(times))
+        clip = augment.recorded(clip, rng)
         joints = self._prepared(clip, recording.name)
         if self.even:
             share = rng.uniform(*augment.frames.part)
             joints = joints.at(even_times(joints.visible.shape[1], self.clip_len, share, rng))
-        num_frames = joints.visible.shape[1]
-        indices = self._train_indices(num_frames, augment, rng)
+            num_frames = joints.visible.shape[1]
+        if times is None:
+            indices = times = self._train_indices(num_frames, augment, rng)
+        else:
+            indices = np.arange(self.clip_len)
         places = None
         if self.joint_channels:
             same = deepcopy(rng)  # draws the same changes as for the stream
             places = augment.changed(Clip(joints.frames(indices), self.skeleton), same).poses
         poses = stream(joints, self.skeleton).frames(indices)
         poses = augment.changed(Clip(poses, self.skeleton), rng).poses
-        return self._array(poses, places, 2 * indices / num_frames - 1)[None]
+        return self._array(poses, places, 2 * times / num_frames - 1)[None]
 
     def test_clips(self, recording: Recording, stream: Stream) -> np.ndarray:
         """(num_clips, M, T, V, C) float32; mirrored clips come last."""
+        if self.paces is not None:
+            return self._paced_tests(recording, stream)
         joints = self._prepared(self._recorded(recording), recording.name)
         if self.even:
             joints = joints.at(even_times(joints.visible.shape[1], self.clip_len))
@@ -140,6 +172,19 @@ class GraphPipeline:
             places = None if places is None else transforms.mirrored(places, order)
             clips.append(self._array(transforms.mirrored(poses, order), places, times))
         return _stacked(clips)
+
+    def _paced_tests(self, recording: Recording, stream: Stream) -> np.ndarray:
+        """(num_clips, M, T, V, C): the test clips of all paces, each prepared on its own."""
+        whole = self._recorded(recording)
+        num_frames = whole.poses.visible.shape[1]
+        clips = []
+        for indices in covering_indices(num_frames, self.clip_len, self.paces or ()):
+            clip = whole.of(whole.poses.frames_at(indices))
+            joints = self._prepared(clip, recording.name).with_persons(self.num_persons)
+            poses = stream(joints, self.skeleton)
+            places = joints if self.joint_channels else None
+            clips.append(self._array(poses, places, 2 * indices / num_frames - 1))
+        return np.stack(clips)
 
     def _train_indices(
         self, num_frames: int, augment: Recipe, rng: np.random.Generator
@@ -189,6 +234,8 @@ class GraphPipeline:
             places: the joints from which the stream was computed.
             times: (..., T) times of the frames.
         """
+        if self.fill_gaps:
+            poses = transforms.fill_gaps(poses)
         parts = [poses.with_persons(self.num_persons).array(self.score_channel)]
         if places is not None:
             parts.append(places.with_persons(self.num_persons).keypoints)
@@ -235,6 +282,7 @@ class HeatmapPipeline:
             _check_pair(name, getattr(self, name), low, high)
 
     needs_image = True
+    varies = False
     normalise = "none"
     score_channel = True
 

@@ -65,6 +65,15 @@ class Poses:
             scores = first.scores * (1 - share[..., 0]) + second.scores * share[..., 0]
         return Poses(keypoints, first.visible & second.visible, scores)
 
+    def frames_at(self, indices: np.ndarray) -> "Poses":
+        """As `frames`; a frame before the first or after the last has no visible joint."""
+        num_frames = self.visible.shape[1]
+        inside = (indices >= 0) & (indices < num_frames)
+        if inside.all():
+            return self.frames(indices)
+        there = self.frames(indices.clip(0, num_frames - 1))
+        return replace(there, visible=there.visible & inside[..., None])
+
     def joints(self, order: np.ndarray) -> "Poses":
         """The joints with these indices, in this order."""
         axis = self.visible.ndim - 1

@@ -3,6 +3,9 @@
 Sizes: T frames of a clip. Indices are int64, into the frames of one recording.
 """
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
 # PYSKL seeds NumPy's legacy generator with this before it draws test clips.
@@ -77,6 +80,36 @@ def even_times(
     length = share * (num_frames - 1)
     start = 0.0 if rng is None else rng.uniform(0, num_frames - 1 - length)
     return np.linspace(start, start + length, clip_len)
+
+
+def paced_indices(
+    num_frames: int, clip_len: int, paces: Sequence[float], rng: np.random.Generator
+) -> np.ndarray:
+    """(T,) evenly spaced frames of a clip with a random pace and start.
+
+    The pace is between the first and the last of `paces`, uniform in the logarithm. A recording
+    that is shorter than the clip is within the clip; frames outside it have indices below 0 or from
+    `num_frames` on.
+    """
+    pace = float(np.exp(rng.uniform(np.log(paces[0]), np.log(paces[-1]))))
+    spare = num_frames - pace * clip_len
+    start = rng.uniform(min(spare, 0.0), max(spare, 0.0))
+    return np.floor(start + pace * np.arange(clip_len) + 0.5).astype(np.int64)
+
+
+def covering_indices(num_frames: int, clip_len: int, paces: Sequence[float]) -> np.ndarray:
+    """(num_clips, T) evenly spaced frames of clips that cover a recording at each pace.
+
+    The clips of a pace overlap by half. A single one, and only one, may reach outside the
+    recording, equally far at both ends; its indices are as in `paced_indices`.
+    """
+    found = []
+    for pace in paces:
+        spare = num_frames - pace * clip_len
+        num_clips = 1 + max(0, math.ceil(spare / (pace * clip_len / 2)))
+        starts = np.linspace(0.0, spare, num_clips) if num_clips > 1 else np.array([spare / 2])
+        found.append(np.floor(starts[:, None] + pace * np.arange(clip_len) + 0.5))
+    return np.concatenate(found).astype(np.int64)
 
 
 def warped(indices: np.ndarray, num_frames: int, strength: float) -> np.ndarray:

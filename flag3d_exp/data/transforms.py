@@ -145,6 +145,31 @@ def motion(poses: Poses) -> Poses:
     return Poses(change, visible, scores)
 
 
+def fill_gaps(poses: Poses) -> Poses:
+    """Poses (M, T, V) in which a joint that is visible in some frame is visible in all.
+
+    Coordinates and scores are interpolated linearly, and constant before the first and after the
+    last frame in which the joint is visible.
+    """
+    if poses.visible.all() or not poses.visible.any():
+        return poses
+    keypoints = poses.keypoints.copy()
+    scores = None if poses.scores is None else poses.scores.copy()
+    frames = np.arange(poses.visible.shape[1])
+    some = poses.visible.any(1) & ~poses.visible.all(1)
+    for person, joint in np.argwhere(some).tolist():
+        there = poses.visible[person, :, joint]
+        known = frames[there]
+        for axis in range(keypoints.shape[-1]):
+            values = keypoints[person, :, joint, axis]
+            values[~there] = np.interp(frames[~there], known, values[there])
+        if scores is not None:
+            values = scores[person, :, joint]
+            values[~there] = np.interp(frames[~there], known, values[there])
+    visible = np.broadcast_to(poses.visible.any(1, keepdims=True), poses.visible.shape).copy()
+    return Poses(keypoints, visible, scores)
+
+
 def mirrored(poses: Poses, mirror_order: np.ndarray) -> Poses:
     """Poses with x negated and left and right joints exchanged."""
     poses = poses.joints(mirror_order)

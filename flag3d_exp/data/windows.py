@@ -30,10 +30,14 @@ class Track:
     @property
     def alone(self) -> Recording:
         """The recording with only this person; arrays are views."""
-        one = self.recording
-        own = slice(self.person, self.person + 1)
-        scores = None if one.scores is None else one.scores[own]
-        return replace(one, keypoints=one.keypoints[own], scores=scores)
+        return of_person(self.recording, self.person)
+
+
+def of_person(recording: Recording, person: int) -> Recording:
+    """The recording with only this person; arrays are views."""
+    own = slice(person, person + 1)
+    scores = None if recording.scores is None else recording.scores[own]
+    return replace(recording, keypoints=recording.keypoints[own], scores=scores)
 
 
 def tracks(
@@ -69,5 +73,5 @@ def windows(found: Sequence[Track], window: int) -> list[Recording]:
             frames = slice(start, start + window)
             scores = None if alone.scores is None else alone.scores[:, frames]
             keypoints = alone.keypoints[:, frames]
-            made.append(replace(alone, keypoints=keypoints, scores=scores))
+            made.append(replace(alone, keypoints=keypoints, scores=scores, repetitions=None))
     return made

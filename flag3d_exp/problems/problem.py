@@ -123,6 +123,17 @@ def fit(problem: Problem, network: "nn.Cell", train_split: "ClipDataset") -> Non
         own(network, (tests.clips(index) for index in range(len(tests))), tests.recordings)
 
 
+def check_recordings(problem: Problem, split: str, recordings: Sequence[Any]) -> None:
+    """Check the recordings of a split, if the problem has something to check.
+
+    Raises:
+        UserError: they lack a field that the problem needs.
+    """
+    check = getattr(problem, "check_recordings", None)
+    if check is not None:
+        check(split, recordings)
+
+
 def provenance(problem: Problem) -> dict[str, Any]:
     """Facts about the problem to store in checkpoints with its settings: `texts`, if it has any."""
     texts = getattr(problem, "provenance", None)

@@ -1,5 +1,6 @@
 """Write the figures and tables of a finished run to its folder and to MLflow."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,8 +10,11 @@ from flag3d_exp.reading.arrays import npz_arrays
 from flag3d_exp.report.figures import confusion_figure, curves_figure
 from flag3d_exp.results.lifting import error_table
 from flag3d_exp.results.metrics import confusion_matrix, predictions
+from flag3d_exp.results.repetitions import count_metrics, estimates_line
 from flag3d_exp.runs.run_folder import History, inside, save_metrics
 from flag3d_exp.runs.tracking import Tracker
+
+log = logging.getLogger(__name__)
 
 
 def publish(
@@ -46,7 +50,7 @@ def publish_predictions(folder: Path, class_names: Sequence[str], tracker: Track
     """Write figures and tables of every split's predictions; log them and the predictions.
 
     Scores of classes make a confusion matrix; errors of joints make `errors_<split>.csv`, by joint
-    and by class.
+    and by class; counts make `counts_<split>.csv`, by recording, and MAE and OBO with intervals.
 
     Args:
         class_names: by label.
@@ -67,6 +71,13 @@ def publish_predictions(folder: Path, class_names: Sequence[str], tracker: Track
             table = inside(folder, f"errors_{path.stem}.csv")
             rows = error_table(errors, labels, joints, measures, class_names)
             files.write_rows(table, list(rows[0]), [list(row.values()) for row in rows])
+            tracker.log_artifact(table)
+        if "true_counts" in kept:
+            table = inside(folder, f"counts_{path.stem}.csv")
+            counts = [kept["counts"].astype(int).tolist(), kept["true_counts"].tolist()]
+            rows = zip(kept["names"].tolist(), *counts, strict=True)
+            files.write_rows(table, ["name", "count", "true"], rows)
+            log.info("%s: %s", path.stem, estimates_line(count_metrics(*counts)))
             tracker.log_artifact(table)
         tracker.log_artifact(path, "predictions")
     for path in sorted(figures.glob("*.png")):

@@ -8,7 +8,7 @@ with the most similar cycles and the most motion are used. Cycles that differ fr
 Sizes: T frames, V joints, D coordinates, P components.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -123,6 +123,14 @@ def count_metrics(predicted: Sequence[int], true: Sequence[int]) -> dict[str, Es
         "mae": bootstrap({"mae": mean}, len(truth))["mae"],
         "obo": wilson(int((errors <= 1).sum()), len(truth)),
     }
+
+
+def estimates_line(found: Mapping[str, Estimate]) -> str:
+    """Metrics with their intervals, in one line."""
+    return ", ".join(
+        f"{name.upper()} {one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
+        for name, one in found.items()
+    )
 
 
 def _peaks(signal: np.ndarray) -> np.ndarray:

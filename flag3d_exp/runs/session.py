@@ -68,7 +68,8 @@ class Evaluator:
         """
         from flag3d_exp.data.loader import batches
 
-        size = max(1, self.batch_size // len(dataset.clips(0)))
+        varies = dataset.pipeline.varies  # then only the clips of one recording make an array
+        size = 1 if varies else max(1, self.batch_size // len(dataset.clips(0)))
         num_recordings = len(dataset)
         if self.limit_batches is not None:
             num_recordings = min(num_recordings, self.limit_batches * size * self.ranks.world)

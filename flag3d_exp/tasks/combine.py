@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,16 +25,19 @@ class Combine:
         output: the annotation file to write.
         classes: names of its labels, in order.
         sources: source name -> a file and the part of it to take; see `data.combined.Source`.
+        splits: further splits, each the names of splits `<source>_<split>` whose recordings it has.
     """
 
     output: str
     classes: Annotated[list[str], "not empty"]
     sources: dict[str, dict[str, Any]]
+    splits: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         bounds.check(self, "task")
         check_class_names(self.classes, "`task.classes`")
         check_split_names(self.sources, "`task.sources`")
+        check_split_names(self.splits, "`task.splits`")
 
     def __call__(self, experiment: Experiment) -> None:
         """Combine, and print the splits and the recordings of each class."""
@@ -44,7 +47,7 @@ class Combine:
             path = Path(source.path).expanduser()
             if os.path.exists(output) and os.path.exists(path) and output.samefile(path):
                 raise UserError(f"`task.output` must be another file than the one of {name}.")
-        splits, recordings = combined(sources, self.classes)
+        splits, recordings = combined(sources, self.classes, self.splits)
         write_annotations(output, splits, recordings)
         label_of = {recording.name: recording.label for recording in recordings}
         for split, names in splits.items():

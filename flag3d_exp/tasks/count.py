@@ -1,25 +1,41 @@
-"""`task=count`: count the repetitions of a movement in recordings, without training."""
+"""`task=count`: count the repetitions of a movement in recordings.
+
+By rules, without training; or by a network that was trained with `problem=count`.
+"""
 
 import csv
 import io
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+
 from flag3d_exp import console, files
-from flag3d_exp.config.experiment import Experiment
+from flag3d_exp.config.experiment import Experiment, class_name
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.formats.detections import OpenFacts
-from flag3d_exp.data.inputs import read_any
+from flag3d_exp.data.inputs import input_clips, read_any, read_inputs
 from flag3d_exp.data.poses import visible
+from flag3d_exp.data.source import Dataset
+from flag3d_exp.data.windows import of_person
 from flag3d_exp.errors import UserError, blamed_on, nearest
 from flag3d_exp.faults import Faults
+from flag3d_exp.problems.count import Count as Problem
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.text import file_text
+from flag3d_exp.results.density import Density
 from flag3d_exp.results.intervals import Estimate
-from flag3d_exp.results.repetitions import autocorrelation_count, count_metrics, repetitions
+from flag3d_exp.results.repetitions import (
+    autocorrelation_count,
+    count_metrics,
+    estimates_line,
+    repetitions,
+)
+from flag3d_exp.runs.references import find_checkpoint
+from flag3d_exp.skeletons.layout import Layout, load_layout
 
 log = logging.getLogger(__name__)
 MAX_TOLD, MAX_COUNT = 20, 100_000
@@ -31,29 +47,47 @@ class Count(OpenFacts):
 
     Args:
         input: recordings, as `task=predict` takes them.
-        truth: a CSV file of true counts (name, count, and optional person); None: not known.
+        truth: a CSV file of true counts (name, count, and optional person); None: not known, unless
+            each recording shows one person and has the field `repetitions`.
+        checkpoint: a checkpoint file, a run folder (its best checkpoint) or an MLflow run id, of a
+            run with `problem=count`; None: count by rules.
         num_persons: largest number of persons to keep of a video.
         score_threshold: joints with a score of at most this are missing.
+        batch_size: clips per forward pass of the network.
     """
 
     input: str
     truth: str | None = None
+    checkpoint: str | None = None
     num_persons: Annotated[int, ">= 1, <= 200"] = 8
     score_threshold: Annotated[float, ">= 0, < 1"] = 0.1
+    batch_size: Annotated[int, ">= 1, <= 65536"] = 64
 
     def __call__(self, experiment: Experiment) -> None:
         """Count, write tables and the player, and compare with the true counts if given."""
         from flag3d_exp.report.timeline import player, timeline_figure
 
         folder = experiment.folder
-        how = self.reading(num_persons=self.num_persons)
+        if self.checkpoint is not None:
+            check_counts(experiment)
         with blamed_on("task.input"):
-            layout, recordings = read_any(
-                Path(self.input).expanduser(), how, num_persons=self.num_persons
-            )
+            layout, recordings = self._read(experiment)
             refuse_odd(recordings, layout.num_joints)
-        truth = None if self.truth is None else read_counts(Path(self.truth).expanduser())
-        rows = [row for one in recordings for row in self._counted(one)]
+        truth = known_counts(recordings)
+        if self.truth is not None:
+            truth = read_counts(Path(self.truth).expanduser())
+        persons = [person for one in recordings for person in self._persons(one)]
+        rows = [self._row(*person) for person in persons]
+        if self.checkpoint is not None:
+            counted = densities(
+                experiment,
+                self.checkpoint,
+                [of_person(*one[:2]) for one in persons],
+                self.batch_size,
+            )
+            for row, density in zip(rows, counted, strict=True):
+                row["rules"] = row["count"]
+                row |= {"count": density.count, "repetitions": spans_in_rows(density.spans)}
         found = None if truth is None else judged(rows, truth)
         files.write_json(folder / "counts.json", rows)
         columns = ["name", "person", "count", "repetition", "first", "last"]
@@ -68,26 +102,123 @@ class Count(OpenFacts):
             write_metrics(folder / "metrics.json", found)
         console.say(f"counts: {folder / 'counts.csv'}, and timeline.html in the same folder")
 
-    def _counted(self, recording: Recording) -> list[dict[str, Any]]:
-        """A row for each person seen in a recording; if nobody is seen, one row without a count."""
+    def _read(self, experiment: Experiment) -> tuple[Layout, list[Recording]]:
+        """The recordings and their layout; with a network, in its layout and coordinates."""
+        path = Path(self.input).expanduser()
+        if self.checkpoint is None:
+            how = self.reading(num_persons=self.num_persons)
+            return read_any(path, how, num_persons=self.num_persons)
+        settings: Dataset = experiment.made("dataset")
+        layout, flat = load_layout(settings.layout), settings.num_coordinates == 2
+        how = self.reading(settings.num_coordinates, self.num_persons)
+        recordings = read_inputs(path, layout, self.num_persons, how)
+        if flat and self.layout == "mediapipe":
+            deep = sum(one.keypoints.shape[-1] == 3 for one in recordings)
+            if deep:
+                log.info("MediaPipe's depth is dropped in %d recordings", deep)
+            recordings = [replace(o, keypoints=o.keypoints[..., :2]) for o in recordings]
+        return layout, recordings
+
+    def _persons(self, recording: Recording) -> list[tuple[Recording, int, np.ndarray]]:
+        """Number and visible joints (T, V) of each person seen; of the first if nobody is seen."""
         joints = visible(recording.keypoints, recording.scores, self.score_threshold)
-        rows = []
-        for person, (keypoints, seen) in enumerate(zip(recording.keypoints, joints, strict=True)):
-            if not seen.any() and (person or joints.any()):
-                continue
-            spans = repetitions(keypoints, seen)
-            rows.append(
-                {
-                    "name": recording.name,
-                    "person": person,
-                    "num_frames": len(seen),
-                    "count": len(spans),
-                    "autocorrelation": autocorrelation_count(keypoints, seen),
-                    "segments": [],
-                    "repetitions": [{"first": first, "last": last} for first, last in spans],
-                }
-            )
-        return rows
+        there = np.flatnonzero(joints.any((1, 2))).tolist() or [0]
+        return [(recording, person, joints[person]) for person in there]
+
+    def _row(self, recording: Recording, person: int, seen: np.ndarray) -> dict[str, Any]:
+        """What is known of a person, with the count by rules."""
+        keypoints = recording.keypoints[person]
+        spans = repetitions(keypoints, seen)
+        return {
+            "name": recording.name,
+            "person": person,
+            "num_frames": len(seen),
+            "count": len(spans),
+            "autocorrelation": autocorrelation_count(keypoints, seen),
+            "segments": [],
+            "repetitions": spans_in_rows(spans),
+        }
+
+
+def spans_in_rows(spans: Sequence[tuple[int, int]]) -> list[dict[str, int]]:
+    """First and last frames by name, for a JSON file."""
+    return [{"first": first, "last": last} for first, last in spans]
+
+
+def check_counts(experiment: Experiment) -> None:
+    """Check that the network of the checkpoint counts.
+
+    Raises:
+        UserError: it was trained with another problem.
+    """
+    problem = experiment.problem()
+    if not isinstance(problem, Problem):
+        chosen = experiment.choices.get("problem", class_name(experiment.config.problem))
+        raise UserError(
+            "`task.checkpoint` must be of a run with `problem=count`; this network was trained "
+            f"with `problem={chosen}`. Without `task.checkpoint`, `task=count` counts by rules."
+        )
+
+
+def densities(
+    experiment: Experiment, reference: str, recordings: Sequence[Recording], batch_size: int
+) -> list[Density]:
+    """What the network of a checkpoint says about recordings of one person each.
+
+    Args:
+        reference: the checkpoint, as `task.checkpoint`.
+        batch_size: clips per forward pass.
+
+    Raises:
+        UserError: the checkpoint can't be used, or the recordings do not fit the network.
+    """
+    from flag3d_exp.config.restore import restored_model
+    from flag3d_exp.engine.checkpoint import load_checkpoint
+    from flag3d_exp.engine.predict import Predictor
+
+    path = find_checkpoint(reference, "task.checkpoint", experiment.tracking_uri)
+    with blamed_on("task.checkpoint"):
+        checkpoint = load_checkpoint(path)
+    made = experiment.made
+    with blamed_on("task.input"):
+        dataset = input_clips(
+            recordings, made("dataset"), made("pipeline"), made("stream"), experiment.seed
+        )
+    problem = experiment.problem()
+    assert isinstance(problem, Problem)
+    device, _ = experiment.device()
+    predict = Predictor(restored_model(experiment, checkpoint, [dataset]), device.compiles())
+    found = []
+    with console.progress_bar() as bar:
+        for index, one in enumerate(recordings):
+            clips = dataset.clips(index)
+            outputs = in_batches(predict, problem.test_inputs(clips, {})["keypoints"], batch_size)
+            found.append(problem.density(outputs, clips, one.keypoints.shape[1]))
+            bar.show("counting", len(found), len(recordings))
+    return found
+
+
+def in_batches(
+    predict: Callable[[np.ndarray], np.ndarray], clips: np.ndarray, batch_size: int
+) -> np.ndarray:
+    """Outputs for clips (W, ...), in batches of one size, so that one shape is compiled."""
+    parts = []
+    for start in range(0, len(clips), batch_size):
+        part = np.zeros((batch_size, *clips.shape[1:]), np.float32)
+        size = len(clips[start : start + batch_size])
+        part[:size] = clips[start : start + batch_size]
+        parts.append(predict(part)[:size])
+    return np.concatenate(parts)
+
+
+def known_counts(recordings: Sequence[Recording]) -> dict[tuple[str, int], int] | None:
+    """The true count of each (recording, person), if all recordings of one person tell it."""
+    found = {}
+    for one in recordings:
+        if one.repetitions is None or len(one.keypoints) > 1:
+            return None
+        found[one.name, 0] = len(one.repetitions)
+    return found
 
 
 def refuse_odd(recordings: Sequence[Recording], num_joints: int) -> None:
@@ -136,7 +267,7 @@ def read_counts(path: Path) -> dict[tuple[str, int], int]:
 def judged(
     rows: Sequence[Mapping[str, Any]], truth: Mapping[tuple[str, int], int]
 ) -> dict[str, dict[str, Estimate]]:
-    """The metrics of the counts and of the autocorrelation baseline, for all true counts.
+    """The metrics of the counts and of the simpler methods, for all true counts.
 
     Raises:
         UserError: the truth names a recording or a person who is not seen.
@@ -152,12 +283,13 @@ def judged(
     true = list(truth.values())
     return {
         key: count_metrics([known[one][key] for one in truth], true)
-        for key in ("count", "autocorrelation")
+        for key in ("count", "rules", "autocorrelation")
+        if key in rows[0]
     }
 
 
 def write_metrics(path: Path, found: Mapping[str, Mapping[str, Estimate]]) -> None:
-    """Write and print MAE and OBO with 95 % intervals, also of the autocorrelation baseline."""
+    """Write and print MAE and OBO with 95 % intervals, also of the simpler methods."""
     values = {
         f"{key}/{name}": estimate.value
         for key, metrics in found.items()
@@ -165,11 +297,7 @@ def write_metrics(path: Path, found: Mapping[str, Mapping[str, Estimate]]) -> No
     }
     files.write_json(path, values)
     for key, metrics in found.items():
-        parts = [
-            f"{name.upper()} {one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
-            for name, one in metrics.items()
-        ]
-        log.info("%s: %s", {"count": "counted"}.get(key, key), ", ".join(parts))
+        log.info("%s: %s", {"count": "counted"}.get(key, key), estimates_line(metrics))
 
 
 def count_rows(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Any]]:

@@ -23,7 +23,7 @@ from flag3d_exp.engine.checkpoint import Checkpoint, load_checkpoint
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import UserError, blamed_on, nearest
-from flag3d_exp.problems.problem import split_metrics
+from flag3d_exp.problems.problem import check_recordings, split_metrics
 from flag3d_exp.report.run_figures import publish_predictions
 from flag3d_exp.results.evaluation import gap_metrics
 from flag3d_exp.results.zero_shot import harmonic_means
@@ -101,6 +101,8 @@ class Evaluate:
                 )
         datasets = experiment.datasets(splits)
         problem = experiment.problem()
+        for split, data in datasets.items():
+            check_recordings(problem, split, data.recordings)
         model = restored_model(experiment, checkpoint, datasets.values(), self.weights)
         batch_size = self.batch_size or trained_batch_size(checkpoint)
         passes = forward_passes(datasets.values(), batch_size, self.limit_batches)

@@ -1,8 +1,11 @@
-"""`task=predict`: predict classes of unlabelled recordings, as a whole or over time."""
+"""`task=predict`: predict classes of unlabelled recordings, as a whole or over time.
+
+With a network of `problem=count`, count repetitions instead.
+"""
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -21,10 +24,12 @@ from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import UserError, blamed_on
+from flag3d_exp.problems.count import Count as CountProblem
 from flag3d_exp.results.predictions import likeliest
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.session import Evaluator, forward_passes
 from flag3d_exp.skeletons.layout import load_layout
+from flag3d_exp.tasks.count import Count
 from flag3d_exp.tasks.timelines import window_clips, write_timelines
 from flag3d_exp.texts.descriptions import class_descriptions, read_descriptions, text_path
 
@@ -75,6 +80,9 @@ class Predict(OpenFacts):
     def __call__(self, experiment: Experiment) -> None:
         """Predict, write and print the most likely classes of each recording."""
         folder = experiment.folder
+        if isinstance(experiment.problem(), CountProblem):
+            self._count(experiment)
+            return
         path = find_checkpoint(self.checkpoint, "task.checkpoint", experiment.tracking_uri)
         settings: Dataset = experiment.made("dataset")
         with blamed_on("task.input"):
@@ -118,6 +126,21 @@ class Predict(OpenFacts):
         how = Windows(self.window, self.hop, self.confidence, self.min_length)
         made = timelines(found, scores, how)
         write_timelines(folder, found, made, classes, layout, self.count)
+
+    def _count(self, experiment: Experiment) -> None:
+        """Count repetitions, as `task=count` does with this checkpoint.
+
+        Raises:
+            UserError: the settings ask for classes.
+        """
+        if self.window is not None or self.classes is not None:
+            raise UserError(
+                "`task.window` and `task.classes` are for networks that classify; this one was "
+                "trained with `problem=count`."
+            )
+        facts = {one.name: getattr(self, one.name) for one in fields(OpenFacts)}
+        task = Count(self.input, None, self.checkpoint, batch_size=self.batch_size, **facts)
+        task(experiment)
 
     def _write_classes(
         self, folder: Path, names: Sequence[str], scores: np.ndarray, classes: Sequence[str]

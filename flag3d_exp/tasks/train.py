@@ -21,7 +21,13 @@ from flag3d_exp.engine.step import Criterion, StepSettings, TrainStep
 from flag3d_exp.engine.train import NonFiniteLoss, Plan, Progress, train
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.models.layers import synchronise
-from flag3d_exp.problems.problem import Problem, fit, problem_doubts, provenance
+from flag3d_exp.problems.problem import (
+    Problem,
+    check_recordings,
+    fit,
+    problem_doubts,
+    provenance,
+)
 from flag3d_exp.report.run_figures import publish
 from flag3d_exp.runs import record, resume
 from flag3d_exp.runs.feed import Feed
@@ -123,8 +129,9 @@ class Train:
         ]:
             log.warning(line)
         scored = train_split.scored
-        for data in datasets.values():
+        for split, data in datasets.items():
             data.check_scores(scored)
+            check_recordings(problem, split, data.recordings)
         evaluated = {split: data for split, data in datasets.items() if split != "train"}
         model = experiment.model()
         fit(problem, model, train_split)

@@ -20,6 +20,8 @@ VARIANTS = {
         "bodies",
         "key",
     },  # objects of their own, compared by themselves
+    "problem/count.yaml": {"joining"},
+    "task/combine_count.yaml": {"splits"},
 }
 
 

@@ -2,9 +2,11 @@
 
 import csv
 import json
+import pickle
 
 import numpy as np
 import pytest
+from cli import refused, succeeded
 from omegaconf import OmegaConf
 
 from flag3d_exp.config.experiment import Experiment
@@ -94,3 +96,59 @@ def test_a_truth_of_others_and_unknown_joints_are_refused(tmp_path):
     with pytest.raises(UserError, match="it has 17 joints, its layout 18"):
         Count(source, layout="openpose")(experiment)
     assert not (tmp_path / "counts.json").exists()
+
+
+def test_recordings_that_know_their_repetitions_are_judged_by_them(tmp_path):
+    squats = {"frame_dir": "a", "label": 0, "keypoint": recording(8)[:1]}
+    spans = np.stack([np.arange(0, 320, 40), np.arange(39, 320, 40)], 1)
+    content = {"split": {}, "annotations": [squats | {"repetitions": spans}]}
+    (tmp_path / "in.pkl").write_bytes(pickle.dumps(content))
+    Count(str(tmp_path / "in.pkl"), layout="coco")(Experiment(OmegaConf.create(), tmp_path, {}))
+    assert json.loads((tmp_path / "metrics.json").read_text())["count/obo"] == 1
+
+
+@pytest.mark.slow
+def test_a_network_counts_as_task_predict_and_task_count_say(tmp_path):
+    annotations = [
+        {
+            "frame_dir": name,
+            "label": 0,
+            "keypoint": recording(count)[:1].astype(np.float32),
+            "repetitions": np.stack([np.arange(0, 40 * count, 40)] * 2, 1) + [0, 39],
+        }
+        for name, count in (("a", 3), ("b", 5), ("c", 4))
+    ]
+    split = {"unlabelled": ["a", "b"], "demo_val": ["c"], "repcount_val": ["c"]}
+    content = {"split": split, "annotations": annotations}
+    (tmp_path / "counts.pkl").write_bytes(pickle.dumps(content))
+    without = [{key: value for key, value in one.items() if key != "repetitions"}
+               for one in annotations]  # fmt: skip
+    (tmp_path / "plain.pkl").write_bytes(pickle.dumps(content | {"annotations": without}))
+    quick = ("device=cpu", "device.jit=false", "tracking=none")
+    small = ("problem=count", "dataset=counts", "dataset.clip_len=32", "problem.lengths=[4,14]",
+             "model.base_channels=4", "model.num_blocks=2", "model.widen_at=[]",
+             "task.epochs=1", *quick)  # fmt: skip
+    line = refused(tmp_path, *small, "dataset.path=plain.pkl")
+    assert "`repetitions` of each recording; 2 of 2 in split 'train'" in line
+    printed = succeeded(tmp_path, *small, "dataset.path=counts.pkl", "hydra.run.dir=run")
+    assert "val: mae" in printed and "repcount: MAE" in printed
+    table = (tmp_path / "run" / "counts_val.csv").read_text().splitlines()
+    assert len(table) == 2 and table[1].endswith(",4")
+    again = succeeded(tmp_path, "task=evaluate", "task.checkpoint=run", *quick)
+    assert "val: mae" in again and "repcount: MAE" in again
+    counted = ("task.checkpoint=run", "task.input=plain.pkl", *quick)
+    for task in ("count", "predict"):
+        succeeded(tmp_path, f"task={task}", *counted, f"hydra.run.dir={task}")
+    first, other = ((tmp_path / task / "counts.json").read_text() for task in ("count", "predict"))
+    assert first == other
+    rows = json.loads(first)
+    assert [row["name"] for row in rows] == ["a", "b", "c"] and "rules" in rows[0]
+    assert all(row["count"] == len(row["repetitions"]) for row in rows)
+    truth = succeeded(
+        tmp_path, "task=count", "task.checkpoint=run", "task.input=counts.pkl", *quick
+    )
+    assert "counted: MAE" in truth and "rules: MAE" in truth and "autocorrelation: MAE" in truth
+    line = refused(tmp_path, "task=predict", *counted, "task.window=50")
+    assert "trained with `problem=count`" in line
+    line = refused(tmp_path, "task=calibrate", "task.checkpoint=run", *quick)
+    assert "needs a network that classifies" in line

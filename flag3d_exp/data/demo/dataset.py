@@ -20,9 +20,10 @@ from filelock import FileLock
 from flag3d_exp import files
 from flag3d_exp.data.demo import actions, body, cameras, motions, performers
 from flag3d_exp.data.demo.performers import Take, perform
+from flag3d_exp.data.demo.repetitions import make_repetitions
 from flag3d_exp.errors import UserError
 
-DOMAINS = ("in_domain", "out_domain")
+DOMAINS = ("in_domain", "out_domain", "repetitions")
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,10 @@ FILMED_PERSONS = {"PSYA": 21, "PSYB": 22, "PSYC": 23, "PSYD": 24, "PSYE": 25, "P
 
 
 def demo_path(domain: str, num_classes: int = 16) -> Path:
-    """The pickle of a domain, `in_domain` or `out_domain`, in the user's cache; made if absent.
+    """The pickle of one of `DOMAINS`, in the user's cache; made if absent.
 
     Args:
-        num_classes: 16 or 60.
+        num_classes: 16 or 60; `repetitions` does not depend on it.
 
     Raises:
         UserError: the domain is unknown, or the cache folder cannot be written.
@@ -80,6 +81,8 @@ def demo_path(domain: str, num_classes: int = 16) -> Path:
 
 def make_demo(domain: str, num_classes: int = 16) -> dict:
     """The synthetic data of a domain in PYSKL's form: named splits and a list of annotations."""
+    if domain == "repetitions":
+        return make_repetitions()
     programme = PROGRAMMES[num_classes]
     if domain == "in_domain":
         takes = {name: _captured(programme, persons) for name, persons in SUBJECTS.items()}

@@ -43,7 +43,7 @@ def perform(
             plans = [_plan(take, action.seconds) for take in chosen]
             ends = np.cumsum([len(plan["phase"]) for plan in plans])
             plan = {name: np.concatenate([plan[name] for plan in plans]) for name in plans[0]}
-            points = np.split(_move(action, plan), ends[:-1])
+            points = np.split(points_of(action, plan), ends[:-1])
             found.update(zip(chosen, points, strict=True))
     return [found[replace(take, name="", camera=0)] for take in takes]
 
@@ -63,22 +63,26 @@ def _plan(take: Take, seconds: float) -> dict[str, np.ndarray]:
     tempo = person.uniform(0.8, 1.25) * habit.uniform(0.85, 1.15) * rng.uniform(0.93, 1.07)
     phase = _phase(seconds * tempo, habit, rng)
     num_frames, num_angles = len(phase), len(body.ANGLES)
-    reach = np.clip(habit.normal(0.92, 0.12) + _drift(rng, num_frames, 0.05), 0.5, 1.12)
+    reach = np.clip(habit.normal(0.92, 0.12) + drift(rng, num_frames, 0.05), 0.5, 1.12)
     posture = person.normal(0, 3.0, num_angles) + habit.normal(0, 4.0, num_angles)
-    sway = _drift(rng, (num_frames, num_angles), 3.0)
-    bones = _bones(person, np.random.default_rng((SEED, 6, take.person, take.avatar)))
+    sway = drift(rng, (num_frames, num_angles), 3.0)
+    bones = bone_lengths(person, np.random.default_rng((SEED, 6, take.person, take.avatar)))
     return {
         "phase": phase,
         "reach": reach,
-        "yaw": person.normal(0, 6) + rng.normal(0, 10) + _drift(rng, num_frames, 3.0),
+        "yaw": person.normal(0, 6) + rng.normal(0, 10) + drift(rng, num_frames, 3.0),
         "spring": np.full(num_frames, habit.uniform(0.6, 1.3)),
         "posture": LOOSENESS * (posture + sway),
         "bones": np.tile(bones, (num_frames, 1)),
     }
 
 
-def _move(action: motions.Action, plan: dict[str, np.ndarray]) -> np.ndarray:
-    """The points (F, 30, 3) of frames of one class."""
+def points_of(action: motions.Action, plan: dict[str, np.ndarray]) -> np.ndarray:
+    """The points (F, 30, 3) of frames of one class.
+
+    Args:
+        plan: per frame (F, ...): phase, reach, yaw, spring, posture and bones.
+    """
     motion = action.motion(plan["phase"], plan["reach"])
     hop = motion.pop("hop", 0.0) * plan["spring"]
     slide = motion.pop("slide", None)
@@ -108,21 +112,21 @@ def _phase(seconds: float, habit: np.random.Generator, rng: np.random.Generator)
     else:
         repetitions = rng.uniform(2.0, 4.0) if seconds > 1.5 else rng.uniform(3.0, 6.0)
     num_frames = max(40, round(repetitions * seconds * FRAME_RATE))
-    pace = np.exp(_drift(rng, num_frames, 0.12))
+    pace = np.exp(drift(rng, num_frames, 0.12))
     phase = np.cumsum(pace) / pace.sum() * repetitions * 2 * np.pi + rng.uniform(0, 2 * np.pi)
     # A habit of resting at the start of a repetition (positive) or in its middle.
     rest = habit.uniform(-0.35, 0.35)
     return phase - rest * np.sin(phase)
 
 
-def _bones(person: np.random.Generator, avatar: np.random.Generator) -> np.ndarray:
+def bone_lengths(person: np.random.Generator, avatar: np.random.Generator) -> np.ndarray:
     """Bone lengths in the order of `Bones`: stature, proportions, and those of the avatar."""
     mean = np.array([field.default for field in fields(body.Bones)])
     proportions = person.normal(1, 0.04, len(mean)) * avatar.normal(1, 0.03, len(mean))
     return mean * person.normal(1, 0.06) * proportions
 
 
-def _drift(rng: np.random.Generator, shape: int | tuple[int, int], size: float) -> np.ndarray:
+def drift(rng: np.random.Generator, shape: int | tuple[int, int], size: float) -> np.ndarray:
     """Slow change over frames (F,) or (F, channels) with about this standard deviation."""
     num_frames, *channels = (shape,) if isinstance(shape, int) else shape
     seconds = np.arange(num_frames).reshape(-1, *(1 for _ in channels)) / FRAME_RATE

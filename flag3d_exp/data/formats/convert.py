@@ -152,6 +152,7 @@ def write_annotations(path: Path, splits: Splits, recordings: Iterable[Recording
             "original_shape": recording.image_shape,
             "subject": recording.subject,
             "generated": True if recording.generated else None,
+            "repetitions": recording.repetitions,
         }
         annotations.append({key: value for key, value in annotation.items() if value is not None})
     names = {split: list(members) for split, members in splits.items()}
