@@ -28,9 +28,9 @@ def steady_angles(evidence: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
     The angles are those of the complex numbers z that minimise
 
-        sum w |z - e^(i angle)|^2 + PRIOR |z - 1|^2 + SMOOTH |z' - z|^2 over frames,
+        sum of w abs(z - e^(i angle))^2 + PRIOR abs(z - 1)^2 + SMOOTH abs(z' - z)^2
 
-    a tridiagonal system of equations.
+    over the frames: a tridiagonal system of equations.
 
     Args:
         evidence: (T,) w e^(i angle); `weight`: (T,) w >= 0.
