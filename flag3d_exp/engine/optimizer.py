@@ -80,13 +80,42 @@ def sgd(
         raise UserError(f"`optimizer.momentum` must be below 1; got {momentum}.")
     if nesterov and momentum == 0:
         raise UserError("`optimizer.nesterov=true` needs `optimizer.momentum` above 0; got 0.")
-    return nn.SGD(
-        split_by_decay(params, weight_decay, decay_vectors),
-        learning_rate=lr,
-        momentum=momentum,
-        nesterov=nesterov,
-        weight_decay=weight_decay,
-    )
+    groups = split_by_decay(params, weight_decay, decay_vectors)
+    return SGD(groups, lr, momentum, nesterov, weight_decay)
+
+
+class SGD(nn.Optimizer):
+    """SGD as `nn.SGD` computes it, with the weight decay as a parameter.
+
+    `nn.SGD` compiles the weight decay as a constant, so each value needs its own compilation.
+
+    Attributes:
+        constants: what a compiled update has as constants; see `engine.reuse`.
+        settings: names of parameters that are settings, not state; checkpoints do not include them.
+    """
+
+    settings = ("weight_decay",)
+
+    def __init__(self, params, lr, momentum, nesterov, weight_decay):
+        super().__init__(lr, params, weight_decay)
+        self.momentum = Parameter(Tensor(momentum, mstype.float32), name="momentum")
+        self.decay = Parameter(Tensor(weight_decay, mstype.float32), name="weight_decay")
+        self.accum = self._parameters.clone(prefix="accum", init="zeros")
+        self.stat = self._parameters.clone(prefix="stat", init="ones")
+        self.sgd = ops.SGD(0.0, 0.0, nesterov)
+        self.constants = (nesterov, self.decay_flags)
+
+    def construct(self, gradients):
+        """Update the parameters."""
+        rates: Any = self.get_lr()
+        self.assignadd(self.global_step, self.global_step_increase_tensor)
+        for i in range(len(self._parameters)):
+            weight, gradient = self._parameters[i], gradients[i]
+            if self.decay_flags[i]:
+                gradient = weight * self.decay + gradient
+            lr = rates[i] if self.is_group_lr else rates
+            self.sgd(weight, gradient, lr, self.accum[i], self.momentum, self.stat[i])
+        return True
 
 
 def adamw(
@@ -119,7 +148,12 @@ class AdamW(nn.Optimizer):
     """Adam with bias correction and decoupled weight decay.
 
     `nn.AdamWeightDecay` has no bias correction, `nn.Adam` couples the decay.
+
+    Attributes:
+        constants, settings: as those of `SGD`.
     """
+
+    settings = ("weight_decay",)
 
     def __init__(self, params, lr, beta1, beta2, eps, weight_decay, decay_vectors=True):
         super().__init__(lr, params)
@@ -128,10 +162,12 @@ class AdamW(nn.Optimizer):
         self.beta1_power = Parameter(Tensor(1.0, mstype.float32), name="beta1_power")
         self.beta2_power = Parameter(Tensor(1.0, mstype.float32), name="beta2_power")
         self.beta1, self.beta2, self.eps = beta1, beta2, eps
-        self.decays = [
-            weight_decay if decay_vectors or is_matrix(p) else 0.0 for p in self._parameters
-        ]
+        self.decay = Parameter(Tensor(weight_decay, mstype.float32), name="weight_decay")
+        self.decays = tuple(
+            weight_decay > 0 and (decay_vectors or is_matrix(p)) for p in self._parameters
+        )
         self.adam = ops.Adam()
+        self.constants = (beta1, beta2, eps, self.decays)
 
     def construct(self, gradients):
         """Update the parameters."""
@@ -143,8 +179,8 @@ class AdamW(nn.Optimizer):
         for i in range(len(self._parameters)):
             weight = self._parameters[i]
             lr = rates[i] if self.is_group_lr else rates
-            if self.decays[i] > 0:
-                ops.assign(weight, weight * (1.0 - lr * self.decays[i]))
+            if self.decays[i]:
+                ops.assign(weight, weight * (1.0 - lr * self.decay))
             self.adam(
                 weight,
                 self.first_moment[i],

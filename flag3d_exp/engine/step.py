@@ -12,6 +12,7 @@ import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from flag3d_exp.engine.optimizer import learning_rates, set_learning_rates
+from flag3d_exp.engine.parameters import assign_parameters
 
 Function = Callable[..., Any]  # MindSpore's return types are unions of all possible types
 
@@ -118,8 +119,8 @@ class TrainStep:
         self.optimizer, self.settings = optimizer, settings
         self.base_rates = learning_rates(optimizer)
         parameters = tuple(model.get_parameters())
-        own = {p.name for p in parameters}
-        self.optimizer_state = [p for p in optimizer.get_parameters() if p.name not in own]
+        apart = {p.name for p in parameters} | set(getattr(optimizer, "settings", ()))
+        self.optimizer_state = [p for p in optimizer.get_parameters() if p.name not in apart]
         self.statistics = [p for p in parameters if not p.requires_grad]
         self.ema = self._averages(parameters) if settings.ema_decay is not None else ()
         self.loss_scale = LossScale() if settings.loss_scaling else None
@@ -165,6 +166,19 @@ class TrainStep:
         if self.ema:
             self._average()
         return loss, counts
+
+    def take_over(self, other: "TrainStep") -> None:
+        """Take the weights, the state and the settings of a step with the same graph.
+
+        The compiled functions stay. Then this step makes the same updates as the other one.
+        """
+        self.base_rates = other.base_rates
+        values = {p.name: p.asnumpy() for p in other._all_parameters()}
+        assign_parameters(self._all_parameters(), values)
+
+    def _all_parameters(self) -> list[Parameter]:
+        own = [*self.model.get_parameters(), *self.optimizer.get_parameters()]
+        return list(dict.fromkeys([*own, *self.optimizer_state, *self.ema]))
 
     def _make(self, num_inputs: int) -> None:
         self._num_inputs = num_inputs

@@ -4,9 +4,10 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from mindspore import nn
+from omegaconf import DictConfig, OmegaConf
 
 from flag3d_exp import bounds, console
 from flag3d_exp.config.experiment import Experiment, num_parameters
@@ -14,6 +15,7 @@ from flag3d_exp.data import upright
 from flag3d_exp.data.augment.recipe import Recipe
 from flag3d_exp.debug.updates import Debug, updates
 from flag3d_exp.devices.ranks import Ranks
+from flag3d_exp.engine import reuse
 from flag3d_exp.engine.interrupt import Interrupted, StopRequest
 from flag3d_exp.engine.optimizer import parameter_groups
 from flag3d_exp.engine.predict import Predictor
@@ -38,6 +40,23 @@ if TYPE_CHECKING:
     from flag3d_exp.data.dataset import ClipDataset
 
 log = logging.getLogger(__name__)
+# Settings that change data, numbers of updates or files, but not the compiled step of a network.
+NOT_COMPILED = ("seed", "fold", "scheduler", "tracking")
+NOT_COMPILED_OF_TASK = (
+    "epochs",
+    "repeat",
+    "num_workers",
+    "eval_every",
+    "log_every",
+    "objective",
+    "early_stop",
+    "save_every",
+    "save_minutes",
+    "keep_last",
+    "keep_best",
+    "limit_batches",
+    "resume",
+)
 FEW_UPDATES = 200  # even a network of a few layers learns little in fewer updates
 
 
@@ -143,6 +162,10 @@ class Train:
         compiled = device.compiles()
         criterion = problem.criterion(train_split.targets)
         step = self._step(experiment, model, criterion, compiled, ranks.world)
+        kept = None
+        if experiment.trial is not None:  # a later run of this process may have the same graph
+            kept = reuse.compiled(graph_settings(experiment.config, step.optimizer), step)
+            step, model = kept.step, kept.step.model
         meta = experiment.meta | {"data": train_split.digest, "scored": scored}
         meta |= provenance(problem)
         progress = resume.restore(folder, model, step, meta) if self.resume else Progress()
@@ -174,7 +197,7 @@ class Train:
             StopRequest(ranks.any if ranks.world > 1 else None) as stop,
         ):
             size = self.eval_batch_size or self.batch_size
-            predict = Predictor(model, compiled)
+            predict = kept.predict if kept is not None else Predictor(model, compiled)
             evaluator = Evaluator(
                 problem, predict, size, self.num_workers, self.limit_batches, stop, bar, ranks
             )
@@ -238,6 +261,19 @@ class Train:
             objective=self.objective,
             early_stop=self.early_stop,
         )
+
+
+def graph_settings(config: DictConfig, optimizer: nn.Optimizer) -> dict[str, Any]:
+    """The settings of a run that its compiled step may depend on: all but those known not to."""
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    for key in NOT_COMPILED:
+        plain.pop(key, None)
+    for key in NOT_COMPILED_OF_TASK:
+        plain["task"].pop(key, None)
+    if hasattr(optimizer, "constants"):  # it says itself what is compiled
+        del plain["optimizer"]
+    return {str(key): value for key, value in plain.items()}
 
 
 @contextmanager
