@@ -71,7 +71,8 @@ def check_command_line(argv: list[str]) -> None:
         if flags.help or flags.cfg:  # these also show an incomplete configuration
             _composed(_jobs(overrides)[0] + added, flags.config_name or "config")
             return
-        overrides += _sweeper_params(overrides, added, flags.config_name or "config")
+        if line.multirun:
+            overrides += _sweeper_params(overrides, added, flags.config_name or "config")
         first, alternatives = _jobs(overrides)
         composed = _check_job(line, first, added)
         for at, other in alternatives:

@@ -14,7 +14,6 @@ from flag3d_exp import bounds
 from flag3d_exp.data.annotations import Annotations, Recording, file_digest, open_annotations
 from flag3d_exp.data.augment.recipe import NOTHING, Recipe
 from flag3d_exp.data.dataset import ClipDataset
-from flag3d_exp.data.demo.dataset import demo_path
 from flag3d_exp.data.folds import FIELD, check_pattern, leave_out, listed
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline, Pipeline
 from flag3d_exp.data.transforms import Stream
@@ -165,7 +164,11 @@ def opened(path: str, cache: str | None = "auto") -> Annotations:
 
 def annotation_file(path: str) -> Path:
     """The file that a `dataset.path` names; the synthetic data is made on first use."""
-    return demo_path(*DEMOS[path]) if path in DEMOS else Path(path).expanduser()
+    if path not in DEMOS:
+        return Path(path).expanduser()
+    from flag3d_exp.data.demo.dataset import demo_path
+
+    return demo_path(*DEMOS[path])
 
 
 def digest(path: str, cache: str | None = "auto") -> str | None:

@@ -38,6 +38,15 @@ def missing(environment: Mapping[str, str], root: Path = Path("/")) -> list[str]
     return found
 
 
+def has_driver(root: Path = Path("/")) -> bool:
+    """Whether there is a driver or a device file; without both there is no NPU.
+
+    Args:
+        root: of the file system.
+    """
+    return (root / DRIVER).is_file() or any((root / "dev").glob("*davinci*"))
+
+
 def cann_version(home: Path) -> str | None:
     """`major.minor` of the CANN in a folder; None if there is none."""
     try:

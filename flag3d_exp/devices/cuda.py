@@ -44,7 +44,7 @@ def prepare() -> bool:
     Nothing is done if the user has set CUDA_HOME, if there is no driver, or if the wheels are not
     installed.
     """
-    if "CUDA_HOME" in os.environ or not _loads(DRIVER):
+    if "CUDA_HOME" in os.environ or not has_driver():
         return False
     libraries = installed_libraries()
     if libraries is None:
@@ -84,9 +84,10 @@ def cuda_home(release: str) -> Path:
     return folder
 
 
-def _loads(library: str) -> bool:
+def has_driver() -> bool:
+    """Whether NVIDIA's driver is installed, without which there is no GPU."""
     try:
-        ctypes.CDLL(library)
+        ctypes.CDLL(DRIVER)
     except OSError:
         return False
     return True

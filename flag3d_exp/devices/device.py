@@ -72,6 +72,16 @@ class Device:
             return num_passes is None or num_passes >= WORTH_COMPILING
         return self.jit
 
+    def check_driver(self) -> None:
+        """Refuse a device whose driver is not there; this needs no import of MindSpore.
+
+        Raises:
+            UserError: names the devices that may be there.
+        """
+        there = {"cpu": True, "gpu": cuda.has_driver(), "ascend": ascend_setup.has_driver()}
+        if self.target != "auto" and not there[self.target]:
+            raise _absence(self.target, [name for name in NAMES if there[name]])
+
     def activate(self) -> str:
         """Import MindSpore, select the device and return its name (`CPU`, `GPU` or `Ascend`).
 
@@ -84,13 +94,7 @@ class Device:
         available = [name for name in NAMES if name == "cpu" or ms.hal.is_available(NAMES[name])]
         target = available[0] if self.target == "auto" else self.target
         if target not in available:
-            reason = MISSING[target]
-            if target == "ascend" and (found := ascend_setup.missing(os.environ)):
-                reason = "; ".join(found)
-            raise UserError(
-                f"`device={target}`: {reason}. "
-                f"Here there is: {', '.join(f'device={name}' for name in available)}."
-            )
+            raise _absence(target, available)
         if target != "ascend" and self.precision == "bf16":
             raise UserError(
                 f"`device.precision=bf16` is for Ascend; `device={target}` has fp32 and fp16."
@@ -159,6 +163,17 @@ class Device:
 
         kind = {"fp16": ms.float16, "bf16": ms.bfloat16}[self.precision]
         return ms.amp.auto_mixed_precision(model, "auto", kind)
+
+
+def _absence(target: str, available: list[str]) -> UserError:
+    """The error for a device that is not there."""
+    reason = MISSING[target]
+    if target == "ascend" and (found := ascend_setup.missing(os.environ)):
+        reason = "; ".join(found)
+    return UserError(
+        f"`device={target}`: {reason}. "
+        f"Here there is: {', '.join(f'device={name}' for name in available)}."
+    )
 
 
 @cache
