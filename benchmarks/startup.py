@@ -103,6 +103,14 @@ def main() -> None:
                 [to_the_end(folder, "model=stgnc") for _ in range(rounds)],
             ),
             "a refused value": (2, [to_the_end(folder, "task.epochs=many") for _ in range(rounds)]),
+            "a missing file": (
+                1,
+                [
+                    to_the_end(folder, "dataset=uiprmd", "dataset.path=no.pkl")
+                    for _ in range(rounds)
+                ],
+            ),
+            "a missing device": (1, [to_the_end(folder, "device=ascend") for _ in range(rounds)]),
             "the first training step of ST-GCN": (
                 20,
                 [to_the_first_step(folder) for _ in range(rounds)],

@@ -5,6 +5,8 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from typing import NoReturn
@@ -13,13 +15,14 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from flag3d_exp import __version__, files
 from flag3d_exp.config import answers, checks, refusals
 from flag3d_exp.config.command_line import assignment, shell_command
 from flag3d_exp.config.experiment import Experiment, instantiated
+from flag3d_exp.config.presence import check_present
 from flag3d_exp.config.recall import expanded
 from flag3d_exp.config.secrecy import hide_in, hide_in_arguments, hide_in_files
 from flag3d_exp.config.started import config_flags
@@ -31,7 +34,8 @@ from flag3d_exp.engine.interrupt import Interrupted, keep_sigint
 from flag3d_exp.errors import WANTS_TRACEBACK, UserError, printable
 from flag3d_exp.runs import run_folder
 from flag3d_exp.runs.tracking import settle
-from flag3d_exp.sweep import trial
+from flag3d_exp.runs.trial_hooks import TrialHooks
+from flag3d_exp.sweep import trial, worker
 
 log = logging.getLogger("flag3d_exp")
 PARALLEL_TASKS = ("train", "evaluate")
@@ -47,6 +51,7 @@ def run(cfg: DictConfig) -> float | None:
         UserError: something that the configuration names does not exist.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
+    worker.check_device(OmegaConf.to_container(cfg.device))
     try:
         hide_in_files(folder)
         hide_in(cfg)
@@ -59,14 +64,22 @@ def run(cfg: DictConfig) -> float | None:
         if not WANTS_TRACEBACK:
             tell_of_crashes(str(folder))
         with run_folder.locked(folder):
-            return trial.run(
-                folder, lambda hooks: instantiated(cfg.task)(Experiment.composed(cfg, hooks))
-            )
+            return trial.run(folder, partial(perform, cfg))
     except Exception as error:
         log.debug("the run failed", exc_info=True)
         if HydraConfig.get().mode == RunMode.MULTIRUN or WANTS_TRACEBACK:
             raise
         leave(error, folder, "resume" in cfg.task)
+
+
+def perform(cfg: DictConfig, hooks: TrialHooks | None) -> float | None:
+    """Run the task; its objective, if it has one.
+
+    Raises:
+        UserError: something that the configuration names does not exist.
+    """
+    check_present(cfg)
+    return instantiated(cfg.task)(Experiment.composed(cfg, hooks))
 
 
 def main() -> None:
@@ -77,17 +90,23 @@ def main() -> None:
     logging.raiseExceptions = False  # else every log line on a full disk prints a traceback
     if Ranks.serve_scheduler():
         return
+    with keep_sigint():
+        if not worker.serve(execute):
+            execute(sys.argv[1:])
+
+
+def execute(words: Sequence[str]) -> None:
+    """Run the words of a command line; an error ends in one line and `SystemExit`."""
     try:
-        with keep_sigint():
-            if (text := answers.answer(sys.argv[1:], __version__)) is not None:
-                print(text, flush=True)
-                return
-            sys.argv[1:] = expanded(hide_in_arguments(sys.argv[1:]))
-            refusals.check_command_line(sys.argv[1:])
-            app = hydra.main(config_path=str(checks.CONF), config_name="config", version_base="1.3")
-            with Ranks.here().own_folder() as settings:
-                sys.argv += [assignment(key, value) for key, value in settings.items()]
-                app(run)()
+        if (text := answers.answer(words, __version__)) is not None:
+            print(text, flush=True)
+            return
+        sys.argv[1:] = expanded(hide_in_arguments(words))
+        refusals.check_command_line(sys.argv[1:])
+        app = hydra.main(config_path=str(checks.CONF), config_name="config", version_base="1.3")
+        with Ranks.here().own_folder() as settings:
+            sys.argv += [assignment(key, value) for key, value in settings.items()]
+            app(run)()
     except Exception as error:
         if WANTS_TRACEBACK:
             raise

@@ -38,7 +38,7 @@ class OptunaSweeper(StudySettings, Sweeper):
 
 @dataclass
 class GridSweeper(GridSettings, Sweeper):
-    """Run every combination, each in its own process: `hydra/sweeper: flag3d_grid`."""
+    """Run every combination: `hydra/sweeper: flag3d_grid`."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig

@@ -54,6 +54,7 @@ from flag3d_exp.sweep.trial_records import (
     check_attributes,
     counted,
 )
+from flag3d_exp.sweep.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,6 @@ def search(
     check_attributes(records.trials())
     study.set_metric_names(list(objectives))
     tracker = parent.of_study(config, study, folder)
-    launcher = config.hydra.runtime.choices.get("hydra/launcher") != "basic"
     pruner = OmegaConf.to_container(config.hydra.sweeper.pruner, resolve=True)
     assert isinstance(pruner, dict)
     job_settings = partial(
@@ -116,13 +116,16 @@ def search(
         tracker,
         num_trials,
         job_settings,
-        launcher,
         seed,
         table,
     )
     status: Status = "FAILED"
     try:
-        with StopRequest(patience=2) as stop, table:
+        with (
+            StopRequest(patience=2) as stop,
+            table,
+            job.workers(sweeper.n_jobs, sweeper.runs_per_process, config) as driver.workers,
+        ):
             slots.fill(driver, sweeper.n_jobs, sweeper.grace, stop)
         failed = driver.halted() or all_failed(records.trials())
         status = "KILLED" if stop.signum else "FAILED" if failed else "FINISHED"
@@ -163,14 +166,14 @@ class Driver:
         tracker: Tracker,
         num_trials: int,
         job_settings: "partial[JobSettings]",
-        launcher: bool,
         seed: int,
         table: Table,
     ):
         self.task = task
         self.sweeper, self.records, self.space, self.folder = sweeper, records, space, folder
         self.tracker, self.num_trials, self.job_settings = tracker, num_trials, job_settings
-        self.launcher, self.table = launcher, table
+        self.table = table
+        self.workers: list[Worker | None] = []  # of each slot
         self.rng = np.random.default_rng(seed)
         self.num_failed, self.last_error = 0, ""
         self._published = -1
@@ -199,15 +202,15 @@ class Driver:
             title=f"trial {folder.name}",
             tags=parent.child_tags(self.tracker, trial.number),
         )
-        where = (slot, self.sweeper.n_jobs)
-        return job.start(trial.number, folder, where, lines, job_settings, self.launcher)
+        return job.start(trial.number, folder, slot, lines, job_settings, self.workers[slot])
 
     def settle(self, one: job.Job, stopping: bool) -> None:
         """Check a trial whose process has ended; if it reported no result, mark it as failed."""
         trial = self.records.get(one.number)
         if trial.state == TrialState.RUNNING and not self._lives_elsewhere(trial, one):
             retry = Retry.FREE if stopping else Retry.COUNTED
-            if one.process.returncode >= 0 and not self.launcher and not stopping:
+            died = (one.returncode() or 0) < 0 or one.worker is None
+            if not died and not stopping:
                 retry = Retry.NO
             error = "stopped with the sweep" if stopping else one.how_it_ended()
             self._fail(trial, error, retry)
@@ -226,9 +229,9 @@ class Driver:
         own = (os.getpid(), one.process.pid)
         return known is not None and known["pid"] not in own and owner.is_alive(known) is not False
 
-    def worker(self, one: job.Job) -> psutil.Process | None:
+    def launched(self, one: job.Job) -> psutil.Process | None:
         """The process on this host that a launcher started for the trial."""
-        if not self.launcher:
+        if one.worker is not None:
             return None
         known = self.records.get(one.number).user_attrs.get(OWNER)
         if known is None or known["pid"] in (os.getpid(), one.process.pid):

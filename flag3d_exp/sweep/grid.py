@@ -34,6 +34,7 @@ from flag3d_exp.sweep.points import (
 )
 from flag3d_exp.sweep.sweepers import GridSettings
 from flag3d_exp.sweep.trial import JobSettings
+from flag3d_exp.sweep.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +65,11 @@ def _run(
     tracker = _parent(config, folder, title(points))
     status: Status = "FAILED"
     try:
-        with StopRequest(patience=2) as stop:
-            grid = Grid(sweeper, config, fixed, points, folder, tracker)
+        with (
+            StopRequest(patience=2) as stop,
+            job.workers(sweeper.n_jobs, sweeper.runs_per_process, config) as workers,
+        ):
+            grid = Grid(sweeper, config, fixed, points, folder, tracker, workers)
             slots.fill(grid, sweeper.n_jobs, sweeper.grace, stop)
         failed = [point for point in points if point.state == "failed"]
         status = "KILLED" if stop.signum else "FAILED" if failed else "FINISHED"
@@ -128,10 +132,11 @@ class Grid:
         points: Sequence[Point],
         folder: Path,
         tracker: Tracker,
+        workers: Sequence[Worker | None],
     ):
         self.sweeper, self.task, self.fixed = sweeper, config.task, fixed
         self.points, self.folder, self.tracker = points, folder, tracker
-        self.launcher = config.hydra.runtime.choices.get("hydra/launcher") != "basic"
+        self.workers = workers  # of each slot
         self.pending = [n for n, point in enumerate(points) if point.state != "complete"]
         self.changed = False
 
@@ -148,9 +153,8 @@ class Grid:
         own = self.folder / point.folder
         lines += job.placing(self.sweeper.devices, slot, self.task, own)
         job_settings = JobSettings(tags=parent.child_tags(self.tracker, number))
-        where = (slot, self.sweeper.n_jobs)
         point.state = "running"
-        return job.start(number, own, where, lines, job_settings, self.launcher)
+        return job.start(number, own, slot, lines, job_settings, self.workers[slot])
 
     def settle(self, one: job.Job, stopping: bool) -> None:
         """Record how a run ended."""
@@ -186,7 +190,7 @@ class Grid:
         """Whether every combination was started."""
         return not self.pending
 
-    def worker(self, one: job.Job) -> None:
+    def launched(self, one: job.Job) -> None:
         """None: a grid does not look for a launcher's processes."""
 
 

@@ -1,4 +1,4 @@
-"""One job of a sweep in its own process, which may pass it to a Hydra launcher."""
+"""One job of a sweep, in a process of its slot or passed to a Hydra launcher."""
 
 import json
 import os
@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Container, Sequence
-from contextlib import suppress
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from omegaconf import DictConfig
 
 from flag3d_exp.config.command_line import (
     CommandLine,
@@ -22,7 +23,9 @@ from flag3d_exp.config.command_line import (
 )
 from flag3d_exp.runs.run_folder import PREPARED
 from flag3d_exp.sweep.trial import PRUNER, JobSettings
+from flag3d_exp.sweep.worker import Request, Worker, started
 
+OUTPUT = "output.log"
 HANDED_ON = "FLAG3D_EXP_JOB"  # environment variable: the overrides to pass to a launcher
 NOT_PASSED_ON = ("hydra.sweep", "hydra.sweeper", "hydra/sweeper", "hydra.launcher",
                  "hydra/launcher", "hydra.mode", "hydra.run")  # fmt: skip
@@ -30,53 +33,67 @@ NOT_PASSED_ON = ("hydra.sweep", "hydra.sweeper", "hydra/sweeper", "hydra.launche
 
 @dataclass
 class Job:
-    """A started process and the folder of its run."""
+    """A started job: its process and the folder of its run.
+
+    Args:
+        process: runs the job.
+        worker: started the process, which may run further jobs; None: the process is the job's own.
+        killed: why the driver had to end it.
+    """
 
     number: int
     folder: Path
     slot: int
     process: subprocess.Popen
-    killed: str | None = None  # why the driver had to end it
+    worker: Worker | None = None
+    killed: str | None = None
+    _code: int | None = None
     _asked: float | None = None
     _suspended: float | None = None
 
     def returncode(self) -> int | None:
-        """The exit code of the process; None while it runs."""
-        return self.process.poll()
+        """The exit code of the job; None while it runs."""
+        if self._code is None and self.worker is None:
+            self._code = self.process.poll()
+        elif self._code is None and self.worker is not None:
+            self._code = self.worker.code()
+            self.process = self.worker.process
+        return self._code
 
-    def stop(self, worker: psutil.Process | None = None) -> None:
+    def stop(self, launched: psutil.Process | None = None) -> None:
         """Ask the process to save its state and end; resume it first if it is suspended.
 
         Args:
-            worker: the process to ask, if a launcher started another process for the run.
+            launched: the process to ask, if a launcher started another process for the run.
         """
         self._asked = time.monotonic()
         for signum in (signal.SIGTERM, signal.SIGCONT):
             with suppress(psutil.NoSuchProcess, ProcessLookupError):
-                (worker or self.process).send_signal(signum)
+                (launched or self.process).send_signal(signum)
 
-    def end_if_stuck(self, grace: float, worker: psutil.Process | None = None) -> None:
+    def end_if_stuck(self, grace: float, launched: psutil.Process | None = None) -> None:
         """Kill a job that was suspended, or has not stopped on request, for `grace` seconds."""
         now = time.monotonic()
-        if not any(_is_suspended(one) for one in self._tree(worker)):
+        if not any(_is_suspended(one) for one in self._tree(launched)):
             self._suspended = None
         elif self._suspended is None:
             self._suspended = now
         if self._suspended is not None and now - self._suspended >= grace:
-            self.end(f"was suspended for {grace:g} s", worker)
+            self.end(f"was suspended for {grace:g} s", launched)
         elif self._asked is not None and now - self._asked >= grace:
-            self.end(f"did not stop within {grace:g} s", worker)
+            self.end(f"did not stop within {grace:g} s", launched)
 
-    def end(self, why: str, worker: psutil.Process | None = None) -> None:
+    def end(self, why: str, launched: psutil.Process | None = None) -> None:
         """Kill the process; it can't save its state."""
         self.killed = self.killed or why
-        for one in self._tree(worker):
+        for one in self._tree(launched):
             with suppress(psutil.NoSuchProcess):
                 one.kill()
 
     def how_it_ended(self) -> str:
         """How the process ended, and the end of its output."""
-        code = self.process.returncode
+        code = self.returncode()
+        assert code is not None
         if self.killed:
             return f"the process {self.killed}: {self.last_words()}"
         if code >= 0:
@@ -85,9 +102,9 @@ class Job:
         hint = ", perhaps for lack of memory" if -code in (signal.SIGKILL, signal.SIGABRT) else ""
         return f"the process was killed by signal {-code}{hint}: {self.last_words()}"
 
-    def _tree(self, worker: psutil.Process | None) -> list[psutil.Process]:
-        """The process, its descendants, and the worker."""
-        found = [] if worker is None else [worker]
+    def _tree(self, launched: psutil.Process | None) -> list[psutil.Process]:
+        """The process, its descendants, and the one that a launcher started."""
+        found = [] if launched is None else [launched]
         with suppress(psutil.NoSuchProcess):
             if self.process.poll() is None:
                 own = psutil.Process(self.process.pid)
@@ -96,7 +113,7 @@ class Job:
 
     def last_words(self) -> str:
         """The end of the output, for an error without another explanation."""
-        path = self.folder / "output.log"
+        path = self.folder / OUTPUT
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
         return " ".join(" ".join(lines[-6:]).split())[-300:]
 
@@ -104,53 +121,45 @@ class Job:
 def start(
     number: int,
     folder: Path,
-    where: tuple[int, int],
+    slot: int,
     overrides: Sequence[str],
     job_settings: JobSettings,
-    launcher: bool,
+    worker: Worker | None,
 ) -> Job:
     """Start a job.
 
     Args:
-        where: its slot and the number of slots.
-        overrides: of the run, without its device and folder.
-        launcher: pass the job to the Hydra launcher that the command line of this process chose.
+        overrides: of the run, without its folder.
+        worker: of the slot; None: pass the job to the Hydra launcher that the command line of this
+            process chose.
     """
     job_settings.write(folder)
-    environment = os.environ | {PREPARED: str(folder), PRUNER: json.dumps(job_settings.pruner)}
-    if launcher:
-        environment[HANDED_ON] = json.dumps(list(overrides))
-        arguments = [
-            *sys.argv[1:],
-            assignment("hydra.sweep.dir", str(folder.parent)),
-            assignment("hydra.sweep.subdir", folder.name),
-        ]
-    else:
-        arguments = [
-            *CommandLine.parse(sys.argv[1:]).config_flags,
-            *overrides,
-            *hydra_overrides(),
-            "hydra.mode=RUN",
-            assignment("hydra.run.dir", str(folder)),
-        ]
-    with open(folder / "output.log", "ab") as output:
-        # Ctrl-C signals the whole process group; the driver should stop its jobs itself, in order.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "flag3d_exp", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment,
-            )
-        finally:
-            signal.signal(signal.SIGINT, before)
-    cores = None if launcher else slot_cores(*where)
-    if cores is not None:
-        with suppress(ProcessLookupError):
-            os.sched_setaffinity(process.pid, cores)
-    return Job(number, folder, where[0], process)
+    environment = {PREPARED: str(folder), PRUNER: json.dumps(job_settings.pruner)}
+    if worker is None:
+        return Job(number, folder, slot, _launched(folder, overrides, environment))
+    arguments = [
+        *CommandLine.parse(sys.argv[1:]).config_flags,
+        *overrides,
+        *hydra_overrides(),
+        "hydra.mode=RUN",
+        assignment("hydra.run.dir", str(folder)),
+    ]
+    worker.submit(Request(str(folder / OUTPUT), arguments, environment))
+    return Job(number, folder, slot, worker.process, worker)
+
+
+def _launched(
+    folder: Path, overrides: Sequence[str], environment: Mapping[str, str]
+) -> subprocess.Popen:
+    """A process that passes a job to a Hydra launcher and waits for it."""
+    arguments = [
+        *sys.argv[1:],
+        assignment("hydra.sweep.dir", str(folder.parent)),
+        assignment("hydra.sweep.subdir", folder.name),
+    ]
+    return started(
+        arguments, folder / OUTPUT, {**environment, HANDED_ON: json.dumps(list(overrides))}
+    )
 
 
 def placing(
@@ -190,6 +199,22 @@ def slot_cores(slot: int, num_slots: int) -> list[int] | None:
     if share == 0:
         return [cores[slot % len(cores)]]
     return cores[slot * share : (slot + 1) * share]
+
+
+@contextmanager
+def workers(
+    num_slots: int, runs_per_process: int, config: DictConfig
+) -> Iterator[list[Worker | None]]:
+    """The worker of each slot during the block; None for each if jobs are passed to a launcher."""
+    if config.hydra.runtime.choices.get("hydra/launcher") != "basic":
+        yield [None] * num_slots
+        return
+    found = [Worker(slot_cores(slot, num_slots), runs_per_process) for slot in range(num_slots)]
+    try:
+        yield [*found]
+    finally:
+        for worker in found:
+            worker.close()
 
 
 def handed_on() -> list[str] | None:

@@ -42,7 +42,7 @@ class Work(Protocol):
         """Whether nothing is left to start or to wait for, apart from jobs of this process."""
         ...
 
-    def worker(self, job: Job, /) -> psutil.Process | None:
+    def launched(self, job: Job, /) -> psutil.Process | None:
         """The process on this host that a launcher started for the job."""
         ...
 
@@ -68,14 +68,14 @@ def fill(work: Work, num_slots: int, grace: float, stop: StopRequest) -> None:
             asked = True
             log.info("stopping %d jobs; they save their state first", len(jobs))
             for job in jobs:
-                job.stop(work.worker(job))
+                job.stop(work.launched(job))
         if stop.num_signals > 1:
             for job in jobs:
-                job.end("was ended by a second signal to the sweep", work.worker(job))
+                job.end("was ended by a second signal to the sweep", work.launched(job))
         if ended or time.monotonic() - looked >= LOOK_SECONDS:
             looked = time.monotonic()
             for job in jobs:
-                job.end_if_stuck(grace, work.worker(job))
+                job.end_if_stuck(grace, work.launched(job))
             work.look(jobs)
             busy = {job.slot for job in jobs}
             for slot in sorted(set(range(num_slots)) - busy):

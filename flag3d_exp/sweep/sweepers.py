@@ -17,6 +17,7 @@ class StudySettings:
         n_trials: number of trials over all drivers and starts; retries do not count.
         n_jobs: number of trials at once.
         devices: `device.id` of each slot in turn; None leaves it as configured.
+        runs_per_process: how many trials a process executes one after another; see `sweep.worker`.
         objectives: metric -> maximize or minimize; None for `task.objective` alone.
         params: the search space, in Hydra's sweep syntax; the command line adds to it.
         conditional: dotted name of a function that draws further settings from an `optuna.Trial`.
@@ -34,6 +35,7 @@ class StudySettings:
     n_trials: Annotated[int, ">= 1"] = 20
     n_jobs: Annotated[int, ">= 1"] = 1
     devices: list[Annotated[int, ">= 0"]] | None = None
+    runs_per_process: Annotated[int, ">= 1"] = 20
     objectives: dict[str, str] | None = None
     params: dict[str, str] = field(default_factory=dict)
     conditional: str | None = None
@@ -50,16 +52,18 @@ class StudySettings:
 
 @dataclass
 class GridSettings:
-    """Settings of a grid, which runs each combination in a process: `hydra/sweeper: flag3d_grid`.
+    """Settings of a grid, of all combinations: `hydra/sweeper: flag3d_grid`.
 
     Args:
         n_jobs: number of runs at once.
         devices: `device.id` of each slot in turn; None leaves it as configured.
+        runs_per_process: how many runs a process executes one after another; see `sweep.worker`.
         grace: seconds that a run may be suspended, or take to stop, before it is killed.
     """
 
     n_jobs: Annotated[int, ">= 1"] = 1
     devices: list[Annotated[int, ">= 0"]] | None = None
+    runs_per_process: Annotated[int, ">= 1"] = 20
     grace: Annotated[float, "> 0"] = 120.0
 
     def __post_init__(self) -> None:
