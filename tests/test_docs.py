@@ -36,6 +36,7 @@ QUICK_TASKS = {
     "explain": ["device=cpu", "task.num_steps=2", "task.num_random=2"],
     "lift": ["device=cpu", "device.jit=false"],
     "generate": ["device=cpu", "device.jit=false"],
+    "fidelity": ["device=cpu", "device.jit=false"],
     "best": ["task.train={epochs:1}"],
 }
 # Starting each command afresh would take longer than what it does.
