@@ -41,7 +41,7 @@ from flag3d_exp.devices.device import Device, set_environment
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.faults import Faults
 from flag3d_exp.problems.classify import Classify
-from flag3d_exp.problems.problem import Problem, fit, split_metrics
+from flag3d_exp.problems.problem import Problem, check_recordings, fit, split_metrics
 from flag3d_exp.reading.moved_settings import moved_to
 from flag3d_exp.runs.references import find_checkpoint
 
@@ -294,6 +294,8 @@ def train(
     if not eval_clips:
         raise UserError("`eval_clips` must map at least one name to clips; got {}.")
     problem = problem or classes_of(train_clips)
+    for split, clips_of in {"train_clips": train_clips, **eval_clips}.items():
+        check_recordings(problem, split, clips_of.recordings)
     network = device.lowered(problem.network(model) if hasattr(model, "features") else model)
     fit(problem, network, train_clips)
     metric = objective or f"{next(iter(eval_clips))}/{problem.objective}"

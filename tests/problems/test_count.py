@@ -179,6 +179,10 @@ def test_what_can_not_be_counted_is_refused_in_a_line():
         Count("coco", 2, paces=[1], heads=5)
     with pytest.raises(UserError, match="1 of 2 in split 'val' lack it, such as 'b'"):
         PROBLEM.check_recordings("val", [recording([4]), Recording("b", 0, np.ones((1, 9, 17, 2)))])
+    unknown = ClipDataset([Recording("b", 0, np.ones((1, 9, 17, 2)))], PIPELINE, Stream("joint"))
+    with pytest.raises(UserError, match="1 of 1 in split 'val' lack it"):
+        backbone = STGCN("coco", 2, base_channels=4, num_blocks=2)
+        train(backbone, dataset(recording([4])), {"val": unknown}, problem=PROBLEM)
     with pytest.raises(UserError, match="C3DLight"):
         scored = Count("coco", 3, clip_len=32, paces=PACES, lengths=(4, 14))
         scored.network(C3DLight("coco", base_channels=4, train_size=16, test_size=16))
