@@ -15,6 +15,7 @@ from flag3d_exp.config.experiment import Experiment, class_name
 from flag3d_exp.config.restore import restored_model
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.formats.convert import Converted, write_annotations
+from flag3d_exp.data.source import opened
 from flag3d_exp.data.upright import upward_axis
 from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.errors import UserError, blamed_on, nearest
@@ -29,6 +30,8 @@ from flag3d_exp.texts.vectors import sentence_vectors
 
 if TYPE_CHECKING:
     from mindspore import nn
+
+    from flag3d_exp.problems.completion import Completion
 
 log = logging.getLogger(__name__)
 BY_CLASS, BY_TEXT = 0, 1  # seed clips of classes and of sentences differently
@@ -61,6 +64,10 @@ class Generate:
             with `problem=generate`.
         classes: names of the classes to generate; None: all, unless `text` is given.
         text: a sentence on the movement to generate, instead of classes.
+        input: an annotation file with a recording to complete; None: generate whole recordings.
+        recording: the name of the recording in `input`; None: the first one.
+        gap: range of the share of the recording to generate anew; None: none of it.
+        stretch: length of the result, relative to the recording; above 1, the rest is generated.
         count: recordings of each class, or of the sentence.
         guidance: factor on the effect of the condition; None: `problem.guidance` of the run.
         frames: of each recording; None: drawn from the lengths of the class's recordings.
@@ -73,6 +80,10 @@ class Generate:
     checkpoint: str
     classes: list[str] | None = None
     text: str | None = None
+    input: str | None = None
+    recording: str | None = None
+    gap: tuple[float, float] | None = None
+    stretch: Annotated[float, ">= 1, <= 10"] = 1.0
     count: Annotated[int, ">= 1, <= 100000"] = 20
     guidance: Annotated[float, ">= 0, <= 100"] | None = None
     frames: Annotated[int, ">= 2, <= 100000"] | None = None
@@ -88,6 +99,23 @@ class Generate:
             raise UserError("`task.classes` and `task.text` exclude each other; give one of them.")
         if self.classes is not None and not self.classes:
             raise UserError("`task.classes` must name at least one class, or be null; got [].")
+        if self.gap is not None and not 0 < self.gap[0] < self.gap[1] <= 1:
+            raise UserError(
+                "`task.gap` must be [from, to], two shares of the recording above 0 and at most 1, "
+                f"the smaller one first; got {list(self.gap)}."
+            )
+        if self.input is not None and self.gap is None and self.stretch == 1:
+            raise UserError(
+                "`task.input`: nothing of the recording would be generated; set `task.gap` or "
+                "`task.stretch`."
+            )
+        if self.input is None and (self.gap, self.stretch, self.recording) != (None, 1, None):
+            raise UserError(
+                "`task.gap`, `task.stretch` and `task.recording` are for the recording of "
+                "`task.input`, which is null."
+            )
+        if self.input is not None and self.frames is not None:
+            raise UserError("`task.frames` is for whole recordings; use `task.stretch`.")
 
     def __call__(self, experiment: Experiment) -> None:
         """Generate; write the annotation file, sheets, an animation and the viewer."""
@@ -100,8 +128,11 @@ class Generate:
         if weights == "auto":
             weights = "ema" if checkpoint.ema else "raw"
         network = restored_model(experiment, checkpoint, [], weights)
-        requests = self._requests(problem, network, experiment.classes)
-        recordings = self._generated(experiment, problem, network, requests, device.compiles())
+        completion = self._completion(problem, network)
+        requests = self._requests(problem, network, experiment.classes, completion)
+        recordings = self._generated(
+            experiment, problem, network, requests, completion, device.compiles()
+        )
         output = experiment.folder / "generated.pkl"
         if self.output is not None:
             output = Path(self.output).expanduser()
@@ -119,8 +150,44 @@ class Generate:
         console.say("To look at them:")
         console.say("  " + shell_command(["task=inspect", "dataset=custom", *given], []))
 
+    def _completion(self, problem: Problem, network: "nn.Cell") -> "Completion | None":
+        """The recording to complete; None if whole recordings are generated.
+
+        Raises:
+            UserError: there is none, or the network can't complete it.
+        """
+        if self.input is None:
+            return None
+        from flag3d_exp.problems.completion import Completion
+
+        backbone: Any = network.backbone
+        if not backbone.completes:
+            raise UserError(
+                "`task.input` needs a network that completes recordings, `model=mdm`; "
+                f"{type(backbone).__name__} generates whole ones only."
+            )
+        with blamed_on("task.input"):
+            recordings = {one.name: one for one in opened(self.input).all}
+            name = next(iter(recordings), None) if self.recording is None else self.recording
+            if name is None or name not in recordings:
+                hint = nearest(str(name), recordings)
+                raise UserError(f"`task.recording`: there is no recording {name!r}.{hint}")
+            head: Any = network.head
+            longest = int(head.lengths.asnumpy().max())
+            length = round(recordings[name].keypoints.shape[1] * self.stretch)
+            if length > longest:
+                raise UserError(
+                    f"the completed {name!r} would have {length} frames, but the network's "
+                    f"recordings had at most {longest}; a part of it fits."
+                )
+            return Completion.of(recordings[name], problem, self.gap or (0, 0), self.stretch)
+
     def _requests(
-        self, problem: Problem, network: "nn.Cell", classes: Sequence[str]
+        self,
+        problem: Problem,
+        network: "nn.Cell",
+        classes: Sequence[str],
+        completion: "Completion | None",
     ) -> list[Request]:
         """What to generate.
 
@@ -133,6 +200,13 @@ class Generate:
         if self.text is not None:
             return [self._by_text(problem, lengths, classes)]
         chosen = self.classes
+        if chosen is None and completion is not None:
+            label = completion.recording.label
+            if label not in range(len(classes)):
+                raise UserError(
+                    f"`task.input`: label {label} is no class of the network; give `task.classes`."
+                )
+            chosen = [classes[label]]
         if chosen is None:
             chosen = [name for label, name in enumerate(classes) if known[label]]
         labels = []
@@ -185,6 +259,7 @@ class Generate:
         problem: Problem,
         network: "nn.Cell",
         requests: Sequence[Request],
+        completion: "Completion | None",
         jit: bool,
     ) -> list[Recording]:
         """The recordings, `count` of each request."""
@@ -202,24 +277,34 @@ class Generate:
             self.frames or drawn_length(r.quantiles, rng) for r, rng in zip(each, rngs, strict=True)
         ]
         conditions = np.stack([request.condition for request in each])
+        known = None
+        if completion is not None:
+            shape = (len(each), *completion.known.shape)
+            parts = (completion.features, completion.known)
+            known = np.broadcast_to(parts[0], shape), np.broadcast_to(parts[1], shape)
         with console.progress_bar() as bar:
             features = sampler(
                 conditions,
                 rngs,
                 problem.clip_len,
+                known,
                 progress=lambda done: bar.show("generating", done, len(each)),
             )
-        nothing = np.zeros(len(each))
-        clips = problem.keypoints(features, nothing, np.zeros((len(each), 3)))
-        rows = zip(each, numbers, counts, clips, strict=True)
+        if completion is not None:
+            clips = [completion.completed(one, problem) for one in features]
+        else:
+            nothing = np.zeros(len(each)), np.zeros((len(each), 3))
+            made = problem.keypoints(features, *nothing)
+            clips = [resampled(one, count) for one, count in zip(made, counts, strict=True)]
+        rows = zip(each, numbers, clips, strict=True)
         return [
             Recording(
                 f"generated_{request.label:03d}_{number:05d}",
                 request.label,
-                resampled(clip, count)[None],
+                clip[None],
                 generated=True,
             )
-            for request, number, count, clip in rows
+            for request, number, clip in rows
         ]
 
 

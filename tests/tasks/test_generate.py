@@ -84,6 +84,44 @@ def test_a_sentence_of_the_training_is_generated_with_its_class_as_the_label(tra
     assert [one.keypoints.shape for one in made] == [(1, 20, 25, 3)] * 2
 
 
+def test_a_recording_is_completed_and_its_own_frames_stay_as_they_were(trained):
+    content = make_demo("in_domain")
+    one = min(content["annotations"], key=lambda one: (one["label"] == 15, one["total_frames"]))
+    name = one["frame_dir"]
+    kept = {"split": {"val": [name]}, "annotations": [one]}
+    (trained / "one.pkl").write_bytes(pickle.dumps(kept))
+    given = ("task.input=one.pkl", "task.gap=[0.4,0.6]", "hydra.run.dir=filled")
+    succeeded(trained, *GENERATE, *given)
+    _, made = read_annotations(trained / "filled" / "generated.pkl")
+    real, count = one["keypoint"][0], one["total_frames"]
+    outside = (np.arange(count) < 0.4 * (count - 1)) | (np.arange(count) > 0.6 * (count - 1))
+    assert [m.label for m in made] == [one["label"]] * 2
+    for completed in made:
+        assert completed.keypoints.shape == (1, *real.shape)
+        np.testing.assert_array_equal(completed.keypoints[0, outside], real[outside])
+        assert np.abs(completed.keypoints[0, ~outside] - real[~outside]).max() > 1e-3
+    assert np.abs(made[0].keypoints - made[1].keypoints).max() > 1e-3
+    longer = ("task.input=one.pkl", "task.stretch=1.25", "hydra.run.dir=longer")
+    succeeded(trained, *GENERATE, *longer)
+    _, made = read_annotations(trained / "longer" / "generated.pkl")
+    assert made[0].keypoints.shape[1] == round(1.25 * count)
+    np.testing.assert_array_equal(made[0].keypoints[0, :count], real)
+
+
+def test_a_recording_that_can_not_be_completed_is_refused_in_a_line(trained):
+    given = (*GENERATE, "task.input=demo_in_domain")
+    line = refused(trained, *given)
+    assert "nothing of the recording would be generated" in line
+    line = refused(trained, *given, "task.gap=[0.6,0.4]")
+    assert "`task.gap` must be [from, to]" in line
+    line = refused(trained, *given, "task.stretch=10")
+    assert "frames, but the network's recordings had at most" in line
+    line = refused(trained, *given, "task.gap=[0.4,0.6]", "task.recording=nobody")
+    assert "`task.recording`: there is no recording 'nobody'" in line
+    line = refused(trained, *GENERATE, "task.gap=[0.4,0.6]")
+    assert "`task.input`, which is null" in line
+
+
 def test_a_run_that_is_stopped_and_resumed_ends_as_the_uninterrupted_one(tmp_path):
     long = (*SMALL, "task.save_every=1", "task.log_every=1", "tracking=none")
     succeeded(tmp_path, *long, "task.epochs=3", "hydra.run.dir=whole")
