@@ -30,6 +30,7 @@ DEMOS = {  # domain and number of classes
     "demo_out_domain": ("out_domain", 16),
     "demo60_in_domain": ("in_domain", 60),
     "demo60_out_domain": ("out_domain", 60),
+    "demo60_crowd": ("crowd", 60),
     "demo_repetitions": ("repetitions", 60),
 }
 
@@ -41,8 +42,8 @@ class Dataset:
     Args:
         name: of the dataset in logs and reports.
         path: the annotation file, see `annotations`; `demo_in_domain`, `demo_out_domain`,
-            `demo60_in_domain`, `demo60_out_domain` and `demo_repetitions` are synthetic data, made
-            on first use.
+            `demo60_in_domain`, `demo60_out_domain`, `demo60_crowd` and `demo_repetitions` are
+            synthetic data, made on first use.
         layout: the skeleton: a name in `skeletons/layouts/`, or the path of a YAML file.
         num_classes: labels are 0 to num_classes - 1.
         num_persons: persons in the network's input; further persons of a recording are dropped,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from flag3d_exp import weights
 from flag3d_exp.errors import UserError, blamed_on, nearest
 from flag3d_exp.names import check_class_names
 from flag3d_exp.reading import Malformed
@@ -22,6 +23,7 @@ from flag3d_exp.splits import check_split_names
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 FUSION = "fusion.json"
+BUILTIN = Path(weights.__file__).with_name("builtin.npz")  # the checkpoint in the package
 LOOKED_UP = {
     "dataset.name": str,
     "dataset.classes": list,
@@ -30,7 +32,7 @@ LOOKED_UP = {
 }
 
 
-def resolve(reference: str, key: str, uri: str | None = None) -> Path:
+def resolve(reference: str, key: str, uri: str | None = None, known: Sequence[str] = ()) -> Path:
     """The folder or file that a reference to a run means.
 
     Args:
@@ -38,6 +40,7 @@ def resolve(reference: str, key: str, uri: str | None = None) -> Path:
             run are downloaded if its run folder is not on this machine.
         key: the setting whose value is the reference.
         uri: the MLflow store of the run; None for the default store.
+        known: other words that the caller accepts, for the message.
 
     Raises:
         UserError: the reference is none of these.
@@ -48,7 +51,7 @@ def resolve(reference: str, key: str, uri: str | None = None) -> Path:
     if not RUN_ID.fullmatch(reference):
         raise UserError(
             f"`{key}`: {reference} is neither a run folder, nor a file, nor an MLflow run id "
-            "(32 hex digits)."
+            f"(32 hex digits).{nearest(reference, known)}"
         )
     from flag3d_exp.runs.artifacts import files_of_run
 
@@ -60,12 +63,15 @@ def find_checkpoint(reference: str, key: str, uri: str | None = None) -> Path:
     """The checkpoint file that a reference means; the best checkpoint of a run.
 
     Args:
-        reference, key, uri: as in `resolve`.
+        reference: as in `resolve`, or `builtin`, the checkpoint in the package.
+        key, uri: as in `resolve`.
 
     Raises:
         UserError: there is no such checkpoint.
     """
-    path = resolve(reference, key, uri)
+    if reference == BUILTIN.stem and not os.path.exists(reference):
+        return BUILTIN
+    path = resolve(reference, key, uri, [BUILTIN.stem])
     if not os.path.isdir(path):
         return path
     best = inside(path, "checkpoints", "best.npz")

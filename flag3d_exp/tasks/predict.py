@@ -4,10 +4,10 @@ With a network of `problem=count`, count repetitions instead.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -35,6 +35,7 @@ from flag3d_exp.texts.descriptions import class_descriptions, read_descriptions,
 
 log = logging.getLogger(__name__)
 ALIGN = "flag3d_exp.problems.align.Align"
+CONFIDENCE = 0.4  # default of `task.confidence`
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Predict(OpenFacts):
         window: frames per prediction, for a timeline of each person; None: predict a recording as a
             whole.
         hop: frames from one window to the next.
-        confidence: of a timeline's segment; a segment with less gets the class `unknown`.
+        confidence: a recording or a timeline's segment whose best class has a lower probability
+            gets the class `unknown`.
         min_length: smallest number of frames of a timeline's segment.
         count: count the repetitions within each segment of a timeline, as `task=count` does.
         batch_size: clips per forward pass.
@@ -64,7 +66,7 @@ class Predict(OpenFacts):
     top_k: Annotated[int, ">= 1"] = 5
     window: Annotated[int, ">= 2, <= 100000"] | None = None
     hop: Annotated[int, ">= 1, <= 100000"] = 10
-    confidence: Annotated[float, ">= 0, <= 1"] = 0.4
+    confidence: Annotated[float, ">= 0, <= 1"] = CONFIDENCE
     min_length: Annotated[int, ">= 1, <= 100000"] = 20
     count: bool = False
     batch_size: Annotated[int, ">= 1, <= 65536"] = 16
@@ -146,7 +148,10 @@ class Predict(OpenFacts):
         self, folder: Path, names: Sequence[str], scores: np.ndarray, classes: Sequence[str]
     ) -> None:
         """Write and print the most likely classes of each recording."""
-        rows = likeliest(names, scores, classes, self.top_k)
+        rows = [
+            {"name": one["name"], "class": self._answer(one["classes"][0]), **one}
+            for one in likeliest(names, scores, classes, self.top_k)
+        ]
         table = (
             [row["name"], rank, one["label"], one["class"], one["probability"]]
             for row in rows
@@ -157,10 +162,17 @@ class Predict(OpenFacts):
         files.write_json(folder / "predicted.json", rows)
         for row in rows[:10]:
             first = row["classes"][0]
-            log.info("%s: %s %.1f %%", row["name"], first["class"], 100 * first["probability"])
+            told = f"{first['class']} {100 * first['probability']:.1f} %"
+            unsure = row["class"] == "unknown"
+            log.info("%s: %s", row["name"], f"unknown (most likely {told})" if unsure else told)
         if len(rows) > 10:
             log.info("and %d more", len(rows) - 10)
         console.say(f"predictions: {folder / 'predicted.csv'}")
+
+    def _answer(self, likeliest_class: Mapping[str, Any]) -> str:
+        """The name of the likeliest class, or `unknown`."""
+        sure = likeliest_class["probability"] >= self.confidence
+        return likeliest_class["class"] if sure else "unknown"
 
 
 def with_classes(experiment: Experiment, texts: str) -> tuple[Experiment, list[str]]:

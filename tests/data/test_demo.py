@@ -195,6 +195,15 @@ def test_in_domain_has_the_form_of_flag3d(num_classes):
     assert not persons["train"] & persons["val"]
 
 
+def test_a_crowd_is_fifty_people_who_do_each_action_once():
+    data = made("crowd", 16)
+    persons = {split: {name[12:16] for name in names} for split, names in data["split"].items()}
+    assert [len(persons[split]) for split in ("train", "val")] == [40, 10]
+    assert not persons["train"] & persons["val"]
+    assert len(data["annotations"]) == 50 * 16
+    assert data["annotations"][0]["keypoint"].shape[2:] == (25, 3)
+
+
 def test_out_domain_has_the_form_of_flag3d(num_classes):
     data = made("out_domain", num_classes)
     for annotation in data["annotations"]:

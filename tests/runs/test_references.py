@@ -3,8 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
+from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.errors import UserError
+from flag3d_exp.results.published import CLASSES
 from flag3d_exp.runs import references
 
 
@@ -161,3 +164,27 @@ def test_a_checkpoint_that_is_not_there_is_refused(tmp_path, monkeypatch, refere
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
         references.find_checkpoint(reference, "task.init_from")
+
+
+def test_the_checkpoint_in_the_package_knows_flag3d_s_actions_and_no_machine():
+    path = references.find_checkpoint("builtin", "task.checkpoint")
+    assert path.stat().st_size < 5_000_000
+    checkpoint = load_checkpoint(path)
+    config = yaml.safe_load(checkpoint.meta["config"])
+    assert tuple(config["dataset"]["classes"]) == CLASSES
+    assert config["dataset"]["layout"] == "coco"
+    assert not {"device", "tracking"} & config.keys()
+    assert not checkpoint.optimizer
+
+
+def test_a_run_called_builtin_goes_before_the_checkpoint_in_the_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "builtin" / "checkpoints").mkdir(parents=True)
+    own = tmp_path / "builtin" / "checkpoints" / "best.npz"
+    own.write_bytes(b"")
+    assert references.find_checkpoint("builtin", "task.checkpoint").resolve() == own
+
+
+def test_a_misspelled_builtin_is_told():
+    with pytest.raises(UserError, match="Did you mean `builtin`"):
+        references.find_checkpoint("build-in", "task.checkpoint")

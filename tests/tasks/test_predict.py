@@ -9,6 +9,7 @@ from cli import TINY, refused, succeeded
 
 from flag3d_exp.data.demo.dataset import demo_path, make_demo
 from flag3d_exp.results.predictions import load_predictions
+from flag3d_exp.results.published import CLASSES
 
 pytestmark = pytest.mark.slow
 
@@ -70,6 +71,22 @@ def test_poses_of_other_joints_are_mapped_to_the_network_s(trained):
     assert "joints of azure are mapped to those of nturgb+d" in printed
     (row,) = json.loads((trained / "other_joints" / "predicted.json").read_text())
     assert row["name"] == "azure" and len(row["classes"]) == 5
+
+
+def test_the_network_in_the_package_answers_without_training(tmp_path):
+    data = make_demo("out_domain")
+    named = {one["frame_dir"]: one for one in data["annotations"]}
+    chosen = [named[name] for name in data["split"]["train"][:2]]
+    (tmp_path / "filmed.pkl").write_bytes(pickle.dumps(chosen))
+    arguments = ["task=predict", "task.checkpoint=builtin", "task.input=filmed.pkl", "device=cpu"]
+    quick = ["device.jit=false", "tracking=none", "task.confidence=1", "hydra.run.dir=answers"]
+    printed = succeeded(tmp_path, *arguments, *quick)
+    rows = json.loads((tmp_path / "answers" / "predicted.json").read_text())
+    assert [row["name"] for row in rows] == [one["frame_dir"] for one in chosen]
+    for row in rows:
+        first = row["classes"][0]
+        assert first["class"] in CLASSES and row["class"] == "unknown"
+        assert f"{row['name']}: unknown (most likely {first['class']} " in printed
 
 
 def test_bad_inputs_are_refused_in_one_line(trained):

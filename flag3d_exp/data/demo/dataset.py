@@ -3,14 +3,15 @@
 In-domain: 3D joints in metres (z up, joint 0 of the first frame at the origin), subjects split as
 in FLAG3D. Out-domain: clean rendered 2D views to train on; other people, other views and a faulty
 detector to test on. Nothing in it was recorded from a person. There are sixteen of FLAG3D's
-actions, or all sixty with fewer recordings of each.
+actions, or all sixty with fewer recordings of each. The domain `crowd` is in 3D like in-domain,
+with fifty people who do each action once.
 """
 
 import hashlib
 import os
 import pickle
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from flag3d_exp.data.demo.performers import Take, perform
 from flag3d_exp.data.demo.repetitions import make_repetitions
 from flag3d_exp.errors import UserError
 
-DOMAINS = ("in_domain", "out_domain", "repetitions")
+DOMAINS = ("in_domain", "out_domain", "crowd", "repetitions")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ PROGRAMMES = {  # by the number of classes
 TRAIN_PERSONS = (2, 3, 4, 6, 7, 8, 9)
 VAL_PERSONS = (1, 5, 10)
 SUBJECTS = {"train": TRAIN_PERSONS, "val": VAL_PERSONS}
+CROWD = {"train": range(101, 141), "val": range(141, 151)}
 # Subjects of the out-domain test; like FLAG3D's real-world videos named by a prefix.
 FILMED_PERSONS = {"PSYA": 21, "PSYB": 22, "PSYC": 23, "PSYD": 24, "PSYE": 25, "PSYF": 26}
 
@@ -84,8 +86,11 @@ def make_demo(domain: str, num_classes: int = 16) -> dict:
     if domain == "repetitions":
         return make_repetitions()
     programme = PROGRAMMES[num_classes]
-    if domain == "in_domain":
-        takes = {name: _captured(programme, persons) for name, persons in SUBJECTS.items()}
+    if domain in ("in_domain", "crowd"):
+        if domain == "crowd":
+            programme = replace(programme, avatars=(1,), repeats=(1,))
+        subjects = CROWD if domain == "crowd" else SUBJECTS
+        takes = {name: _captured(programme, persons) for name, persons in subjects.items()}
         annotate = _annotation_3d
     else:
         train = _rendered(programme, TRAIN_PERSONS + VAL_PERSONS)
