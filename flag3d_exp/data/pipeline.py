@@ -95,6 +95,11 @@ class GraphPipeline:
         if self.paces is not None and (self.successive or self.even):
             other = "successive" if self.successive else "even"
             raise UserError(f"`pipeline.paces` and `pipeline.{other}` exclude each other.")
+        if self.paces is not None and self.normalise == "body":
+            raise UserError(
+                "`pipeline.paces` needs all frames of a clip, but `dataset.normalise=body` leaves "
+                "out some; use another `dataset.normalise`, such as `center`."
+            )
 
     def num_channels(self, num_coordinates: int) -> int:
         """C of the clips."""
@@ -131,9 +136,9 @@ class GraphPipeline:
             donors: recordings of the same class.
         """
         clip = self._recorded(recording, donors)
-        num_frames = clip.poses.visible.shape[1]
         times = None
         if self.paces is not None:
+            num_frames = clip.poses.visible.shape[1]
             times = paced_indices(num_frames, self.clip_len, self.paces, rng)
             clip = clip.of(clip.poses.frames_at(times))
         clip = augment.recorded(clip, rng)
@@ -141,8 +146,8 @@ class GraphPipeline:
         if self.even:
             share = rng.uniform(*augment.frames.part)
             joints = joints.at(even_times(joints.visible.shape[1], self.clip_len, share, rng))
-            num_frames = joints.visible.shape[1]
         if times is None:
+            num_frames = joints.visible.shape[1]  # `body` leaves out frames
             indices = times = self._train_indices(num_frames, augment, rng)
         else:
             indices = np.arange(self.clip_len)

@@ -143,6 +143,7 @@ def test_clips_of_several_paces_tell_their_frames_and_hide_what_is_outside():
         ({"paces": [0, 1]}, "paces` must be above 0"),
         ({"paces": []}, "not empty"),
         ({"paces": [1, 2], "successive": True}, "exclude each other"),
+        ({"paces": [1, 2], "normalise": "body"}, "leaves out some"),
     ],
 )
 def test_faulty_paces_are_refused(settings, message):
