@@ -103,18 +103,24 @@ class SGD(nn.Optimizer):
         self.accum = self._parameters.clone(prefix="accum", init="zeros")
         self.stat = self._parameters.clone(prefix="stat", init="ones")
         self.sgd = ops.SGD(0.0, 0.0, nesterov)
+        self.decayed = tuple(i for i, decays in enumerate(self.decay_flags) if decays)
+        self.undecayed = tuple(i for i, decays in enumerate(self.decay_flags) if not decays)
         self.constants = (nesterov, self.decay_flags)
 
     def construct(self, gradients):
         """Update the parameters."""
         rates: Any = self.get_lr()
         self.assignadd(self.global_step, self.global_step_increase_tensor)
-        for i in range(len(self._parameters)):
-            weight, gradient = self._parameters[i], gradients[i]
-            if self.decay_flags[i]:
-                gradient = weight * self.decay + gradient
-            lr = rates[i] if self.is_group_lr else rates
-            self.sgd(weight, gradient, lr, self.accum[i], self.momentum, self.stat[i])
+        if not self.is_group_lr:
+            rates = (rates,) * len(self._parameters)
+        # A condition in the loop would nest the graph deeper with each parameter, up to a limit.
+        for i in self.decayed:
+            weight = self._parameters[i]
+            gradient = weight * self.decay + gradients[i]
+            self.sgd(weight, gradient, rates[i], self.accum[i], self.momentum, self.stat[i])
+        for i in self.undecayed:
+            weight = self._parameters[i]
+            self.sgd(weight, gradients[i], rates[i], self.accum[i], self.momentum, self.stat[i])
         return True
 
 
@@ -163,11 +169,13 @@ class AdamW(nn.Optimizer):
         self.beta2_power = Parameter(Tensor(1.0, mstype.float32), name="beta2_power")
         self.beta1, self.beta2, self.eps = beta1, beta2, eps
         self.decay = Parameter(Tensor(weight_decay, mstype.float32), name="weight_decay")
-        self.decays = tuple(
-            weight_decay > 0 and (decay_vectors or is_matrix(p)) for p in self._parameters
+        self.decayed = tuple(
+            i
+            for i, weight in enumerate(self._parameters)
+            if weight_decay > 0 and (decay_vectors or is_matrix(weight))
         )
         self.adam = ops.Adam()
-        self.constants = (beta1, beta2, eps, self.decays)
+        self.constants = (beta1, beta2, eps, self.decayed)
 
     def construct(self, gradients):
         """Update the parameters."""
@@ -176,18 +184,19 @@ class AdamW(nn.Optimizer):
         beta2_power = self.beta2_power * self.beta2
         ops.assign(self.beta1_power, beta1_power)
         ops.assign(self.beta2_power, beta2_power)
-        for i in range(len(self._parameters)):
+        if not self.is_group_lr:
+            rates = (rates,) * len(self._parameters)
+        for i in self.decayed:
             weight = self._parameters[i]
-            lr = rates[i] if self.is_group_lr else rates
-            if self.decays[i]:
-                ops.assign(weight, weight * (1.0 - lr * self.decay))
+            ops.assign(weight, weight * (1.0 - rates[i] * self.decay))
+        for i in range(len(self._parameters)):
             self.adam(
-                weight,
+                self._parameters[i],
                 self.first_moment[i],
                 self.second_moment[i],
                 beta1_power,
                 beta2_power,
-                lr,
+                rates[i],
                 self.beta1,
                 self.beta2,
                 self.eps,
