@@ -93,12 +93,14 @@ def _spreadsheet_text(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
-def write_arrays(path: Path, arrays: "Mapping[str, np.ndarray]", keep: int = 1) -> None:
+def write_arrays(
+    path: Path, arrays: "Mapping[str, np.ndarray]", keep: int = 1, compressed: bool = False
+) -> None:
     """Replace `path` by an `.npz` file of `arrays`; see `replacing`."""
     import numpy as np
 
     content = BytesIO()  # NumPy's archive fails a second time, when deleted, on a full disk
-    np.savez(content, **arrays)
+    (np.savez_compressed if compressed else np.savez)(content, **arrays)
     write_bytes(path, content.getbuffer(), keep)
 
 

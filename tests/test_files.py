@@ -22,7 +22,7 @@ PACKAGE = Path(files.__file__).parent
 EXCEPT = {
     "files.py",
     "runs/run_folder.py",  # history.jsonl
-    "sweep/job.py",  # output.log
+    "sweep/worker.py",  # output.log
     "sweep/storage.py",  # a journal, which Optuna writes
     "benchmark/contenders.py",  # a process's log
     "export/serving.py",

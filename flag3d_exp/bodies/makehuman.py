@@ -12,7 +12,6 @@ Sizes: N vertices, B bones.
 import gzip
 import json
 import sys
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +165,4 @@ def body_places(
 
 if __name__ == "__main__":
     source, target = map(Path, sys.argv[1:3])
-    content = BytesIO()
-    np.savez_compressed(content, **makehuman_arrays(source))
-    files.write_bytes(target, content.getbuffer())
+    files.write_arrays(target, makehuman_arrays(source), compressed=True)
