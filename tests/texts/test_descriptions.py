@@ -36,7 +36,7 @@ def written(tmp_path):
 CLASSES = {
     path.stem: classes
     for path in sorted((CONF / "dataset").glob("*.yaml"))
-    if (classes := yaml.safe_load(path.read_text()).get("classes"))
+    if len(classes := yaml.safe_load(path.read_text()).get("classes") or ()) > 1
 }
 
 
