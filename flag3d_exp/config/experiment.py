@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from flag3d_exp.data.dataset import ClipDataset
     from flag3d_exp.problems.problem import Problem
     from flag3d_exp.runs.tracking import Tracker
+
+P = TypeVar("P")  # a kind of problem
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,21 @@ class Experiment:
             raise UserError(
                 f"`task={task}` needs a network that classifies; this one was trained "
                 f"with `problem={chosen}`."
+            )
+        return problem
+
+    def problem_of(self, kind: type[P], choice: str) -> P:
+        """What is learned, for the task of the same name as a problem: `generate` or `lift`.
+
+        Raises:
+            UserError: the network was trained with another problem.
+        """
+        problem = self.problem()
+        if not isinstance(problem, kind):
+            chosen = self.choices.get("problem", class_name(self.config.problem))
+            raise UserError(
+                f"`task={choice}` needs a network that was trained with `problem={choice}`; this "
+                f"one was trained with `problem={chosen}`."
             )
         return problem
 

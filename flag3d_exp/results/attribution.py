@@ -86,11 +86,13 @@ def check_by_deletion(
     return DeletionCheck(ordered, random)
 
 
-def in_batches(function: Callable[[np.ndarray], np.ndarray], clips: np.ndarray) -> np.ndarray:
+def in_batches(
+    function: Callable[[np.ndarray], np.ndarray], clips: np.ndarray, batch_size: int = BATCH_SIZE
+) -> np.ndarray:
     """The function of all clips; the last batch is padded, so that all batches have one shape."""
     found = []
-    for start in range(0, len(clips), BATCH_SIZE):
-        part = clips[start : start + BATCH_SIZE]
-        filled = np.concatenate([part, np.repeat(part[-1:], BATCH_SIZE - len(part), axis=0)])
+    for start in range(0, len(clips), batch_size):
+        part = clips[start : start + batch_size]
+        filled = np.concatenate([part, np.repeat(part[-1:], batch_size - len(part), axis=0)])
         found.append(function(filled)[: len(part)])
     return np.concatenate(found)

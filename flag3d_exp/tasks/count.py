@@ -6,7 +6,7 @@ By rules, without training; or by a network that was trained with `problem=count
 import csv
 import io
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +26,7 @@ from flag3d_exp.faults import Faults
 from flag3d_exp.problems.count import Count as Problem
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.text import file_text
+from flag3d_exp.results.attribution import in_batches
 from flag3d_exp.results.density import Density
 from flag3d_exp.results.intervals import Estimate
 from flag3d_exp.results.repetitions import (
@@ -196,19 +197,6 @@ def densities(
             found.append(problem.density(outputs, clips, one.keypoints.shape[1]))
             bar.show("counting", len(found), len(recordings))
     return found
-
-
-def in_batches(
-    predict: Callable[[np.ndarray], np.ndarray], clips: np.ndarray, batch_size: int
-) -> np.ndarray:
-    """Outputs for clips (W, ...), in batches of one size, so that one shape is compiled."""
-    parts = []
-    for start in range(0, len(clips), batch_size):
-        part = np.zeros((batch_size, *clips.shape[1:]), np.float32)
-        size = len(clips[start : start + batch_size])
-        part[:size] = clips[start : start + batch_size]
-        parts.append(predict(part)[:size])
-    return np.concatenate(parts)
 
 
 def known_counts(recordings: Sequence[Recording]) -> dict[tuple[str, int], int] | None:

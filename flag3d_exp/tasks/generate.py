@@ -11,7 +11,7 @@ import numpy as np
 
 from flag3d_exp import bounds, console, files
 from flag3d_exp.config.command_line import assignment, shell_command
-from flag3d_exp.config.experiment import Experiment, class_name
+from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.config.restore import restored_model
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.formats.convert import Converted, write_annotations
@@ -120,7 +120,7 @@ class Generate:
     def __call__(self, experiment: Experiment) -> None:
         """Generate; write the annotation file, sheets, an animation and the viewer."""
         path = find_checkpoint(self.checkpoint, "task.checkpoint", experiment.tracking_uri)
-        problem = generating_problem(experiment)
+        problem = experiment.problem_of(Problem, "generate")
         with blamed_on("task.checkpoint"):
             checkpoint = load_checkpoint(path)
         device, _ = experiment.device()
@@ -306,22 +306,6 @@ class Generate:
             )
             for request, number, clip in rows
         ]
-
-
-def generating_problem(experiment: Experiment) -> Problem:
-    """The problem of the network.
-
-    Raises:
-        UserError: it is not `problem=generate`.
-    """
-    problem = experiment.problem()
-    if not isinstance(problem, Problem):
-        chosen = experiment.choices.get("problem", class_name(experiment.config.problem))
-        raise UserError(
-            "`task=generate` needs a network that was trained with `problem=generate`; this one "
-            f"was trained with `problem={chosen}`."
-        )
-    return problem
 
 
 def show(experiment: Experiment, problem: Problem, recordings: Sequence[Recording]) -> None:

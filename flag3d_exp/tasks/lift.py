@@ -12,7 +12,7 @@ import numpy as np
 from flag3d_exp import console
 from flag3d_exp.bodies.joints import check_layout
 from flag3d_exp.config.command_line import assignment, shell_command
-from flag3d_exp.config.experiment import Experiment, class_name
+from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.config.restore import restored_model
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.formats.convert import Converted, converted, write_annotations
@@ -25,6 +25,7 @@ from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.faults import Faults
 from flag3d_exp.problems.lift import Lift as Problem
 from flag3d_exp.problems.lifted import lifted
+from flag3d_exp.results.attribution import in_batches
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.skeletons.layout import Layout, load_layout
 from flag3d_exp.tasks.convert import dataset_settings
@@ -68,7 +69,7 @@ class Lift(OpenFacts):
     def __call__(self, experiment: Experiment) -> None:
         """Lift the recordings, write the annotation file, and print a command that shows it."""
         path = find_checkpoint(self.checkpoint, "task.checkpoint", experiment.tracking_uri)
-        problem = lifting_problem(experiment)
+        problem = experiment.problem_of(Problem, "lift")
         output = self._output(experiment.folder)
         if self.mesh:
             with blamed_on("task.mesh"):
@@ -144,30 +145,9 @@ class Windowed:
 
     def __call__(self, keypoints: np.ndarray) -> np.ndarray:
         """The joints."""
-        parts = []
-        for start in range(0, len(keypoints), self.batch_size):
-            part = keypoints[start : start + self.batch_size]
-            shape = (self.batch_size, self.num_persons, *part.shape[1:])
-            clips = np.zeros(shape, np.float32)  # of one size, so that one shape is compiled
-            clips[: len(part), 0] = part
-            parts.append(self.predict(clips)[: len(part), 0])
-        return np.concatenate(parts)
-
-
-def lifting_problem(experiment: Experiment) -> Problem:
-    """The problem of the network.
-
-    Raises:
-        UserError: it is not `problem=lift`.
-    """
-    problem = experiment.problem()
-    if not isinstance(problem, Problem):
-        chosen = experiment.choices.get("problem", class_name(experiment.config.problem))
-        raise UserError(
-            "`task=lift` needs a network that was trained with `problem=lift`; this one was "
-            f"trained with `problem={chosen}`."
-        )
-    return problem
+        clips = np.zeros((len(keypoints), self.num_persons, *keypoints.shape[1:]), np.float32)
+        clips[:, 0] = keypoints
+        return in_batches(self.predict, clips, self.batch_size)[:, 0]
 
 
 def check_flat(recordings: Sequence[Recording], layout: Layout) -> None:
