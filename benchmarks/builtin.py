@@ -23,8 +23,8 @@ from flag3d_exp.data.annotations import open_annotations
 from flag3d_exp.data.inputs import input_clips
 from flag3d_exp.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from flag3d_exp.results.intervals import wilson
+from flag3d_exp.results.predictions import CONFIDENCE
 from flag3d_exp.runs.references import BUILTIN, find_checkpoint
-from flag3d_exp.tasks.predict import CONFIDENCE
 
 KINDS = {  # class of `task=combine_demo_real`: FLAG3D's actions of this kind
     "jumping_jacks": ("Jumping Jacks", "Clap Jacks"),

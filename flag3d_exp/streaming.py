@@ -24,7 +24,7 @@ from flag3d_exp.data.inputs import input_clips
 from flag3d_exp.data.live import FrameBuffer, Window
 from flag3d_exp.errors import UserError
 from flag3d_exp.interface import LoadedRun
-from flag3d_exp.results.predictions import likeliest
+from flag3d_exp.results.predictions import CONFIDENCE, answer, likeliest
 from flag3d_exp.skeletons.layout import load_layout
 from flag3d_exp.skeletons.mapping import joint_sources, relaid
 
@@ -56,7 +56,7 @@ class Stream:
         window: int = 100,
         hop: int = 10,
         wait: int = 3,
-        confidence: float = 0.4,
+        confidence: float = CONFIDENCE,
         top_k: int = 5,
         layout: str | None = None,
         image_shape: tuple[int, int] | None = None,
@@ -127,11 +127,10 @@ class Stream:
         persons = []
         for who, row in zip(window.persons, rows, strict=True):
             best = row["classes"][0]
-            sure = best["probability"] >= self.confidence
             persons.append(
                 {
                     "id": who,
-                    "class": best["class"] if sure else "unknown",
+                    "class": answer(best, self.confidence),
                     "confidence": best["probability"],
                     "classes": row["classes"],
                 }

@@ -10,7 +10,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from flag3d_exp.errors import UserError
+from flag3d_exp.errors import UserError, blamed_on
 
 READERS = tuple(f"flag3d_exp.tasks.{name}" for name in ("predict", "count", "evaluate"))
 LEARNERS = tuple(f"flag3d_exp.tasks.{name}" for name in ("train", "evaluate"))
@@ -51,8 +51,9 @@ def check_dataset(path: str) -> None:
     Raises:
         UserError: names the file.
     """
+    from flag3d_exp.data.formats.pickles import check_file
     from flag3d_exp.data.source import DEMOS
 
-    if path not in DEMOS and not os.path.isfile(Path(path).expanduser()):
-        kind = "is a folder" if os.path.isdir(Path(path).expanduser()) else "is not there"
-        raise UserError(f"`dataset.path`: {path} {kind}; give the path of an annotation file.")
+    if path not in DEMOS:
+        with blamed_on("dataset.path"):
+            check_file(Path(path).expanduser())

@@ -11,7 +11,7 @@ from mindspore import Parameter, Tensor, nn, ops
 from flag3d_exp.errors import UserError
 from flag3d_exp.models.dense import Dense
 from flag3d_exp.skeletons.layout import Layout
-from flag3d_exp.skeletons.motion import NUM_ROOT, bones
+from flag3d_exp.skeletons.motion import NUM_ROOT
 
 QUANTILES = np.linspace(0, 1, 11)  # of the lengths of a class's recordings
 FLOOR = 0.1  # least standard deviation of a feature, relative to the root mean square of all
@@ -21,8 +21,8 @@ EPSILON = 1e-8  # the square root has no gradient at 0
 class Generator(nn.Cell):
     """Features (N, T, D), conditions (N, W), drawn arrays -> losses (N, 4).
 
-    The losses are those of `MotionHead.losses`. Parameters of the backbone keep
-    their names; the others are `head.<name>`.
+    The losses are those of `MotionHead.losses`. Parameters of the backbone keep their names; the
+    others are `head.<name>`.
 
     Args:
         backbone: see `models.mdm`; it has a method `learned`, and its condition has `features`
@@ -47,7 +47,7 @@ class Generator(nn.Cell):
         self.head.update_parameters_name("head.")
 
     def construct(self, features, condition, *drawn):
-        """drawn: the arrays from the backbone's `chance` or `test_chance`."""
+        """drawn: the arrays from the backbone's `chance`; none in an evaluation."""
         clean = self.head.standardised(features)
         found = self.backbone.learned(clean, self.head.condition(condition), *drawn)
         losses = self.head.losses(*found)
@@ -73,7 +73,7 @@ class MotionHead(nn.Cell):
         self.mean = constant(np.zeros(size), "mean")
         self.std = constant(np.ones(size), "std")
         self.lengths = constant(np.zeros((num_classes, len(QUANTILES))), "lengths")
-        pairs = bones(layout)
+        pairs = layout.bones
         ends = np.zeros((len(pairs), layout.num_joints))
         ends[np.arange(len(pairs)), pairs[:, 0]] = 1
         ends[np.arange(len(pairs)), pairs[:, 1]] -= 1

@@ -13,6 +13,8 @@ from flag3d_exp.names import check_names
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.arrays import npz_arrays
 
+CONFIDENCE = 0.4  # default of the probability below which a class is `unknown`
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -64,6 +66,12 @@ def likeliest(
         }
         for name, row_scores, row_order in zip(names, scores, order, strict=True)
     ]
+
+
+def answer(likeliest_class: Mapping[str, Any], confidence: float) -> str:
+    """The name of the likeliest class, or `unknown` if its probability is below `confidence`."""
+    sure = likeliest_class["probability"] >= confidence
+    return likeliest_class["class"] if sure else "unknown"
 
 
 def load_predictions(path: Path) -> Predictions:

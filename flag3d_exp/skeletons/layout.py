@@ -56,6 +56,11 @@ class Layout:
         return len(self.joints)
 
     @cached_property
+    def bones(self) -> np.ndarray:
+        """(B, 2) the joint where each bone ends, and the one where it starts."""
+        return np.array([(end, start) for end, start in enumerate(self.parents) if start >= 0])
+
+    @cached_property
     def _numbers(self) -> dict[str, int]:
         """The joints' numbers by normalised name, see `joint_number`.
 

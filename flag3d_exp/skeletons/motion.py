@@ -113,8 +113,3 @@ def filled(joints: np.ndarray, there: np.ndarray, root: np.ndarray) -> np.ndarra
         if lost.any() and weights.any():
             clip[:, lost] = np.einsum("v,tvd->td", weights / weights.sum(), clip)[:, None]
     return joints
-
-
-def bones(layout: Layout) -> np.ndarray:
-    """(B, 2) joints at the ends of each bone."""
-    return np.array([(j, parent) for j, parent in enumerate(layout.parents) if parent >= 0])

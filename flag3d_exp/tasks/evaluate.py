@@ -26,6 +26,7 @@ from flag3d_exp.errors import UserError, blamed_on, nearest
 from flag3d_exp.problems.problem import check_recordings, split_metrics
 from flag3d_exp.report.run_figures import publish_predictions
 from flag3d_exp.results.evaluation import gap_metrics
+from flag3d_exp.results.predictions import CONFIDENCE
 from flag3d_exp.results.zero_shot import harmonic_means
 from flag3d_exp.runs import record
 from flag3d_exp.runs.references import find_checkpoint
@@ -67,7 +68,7 @@ class Evaluate:
     input: str | None = None
     window: Annotated[int, ">= 2, <= 100000"] = 100
     hop: Annotated[int, ">= 1, <= 100000"] = 10
-    confidence: Annotated[float, ">= 0, <= 1"] = 0.4
+    confidence: Annotated[float, ">= 0, <= 1"] = CONFIDENCE
     min_length: Annotated[int, ">= 1, <= 100000"] = 20
 
     def __post_init__(self) -> None:

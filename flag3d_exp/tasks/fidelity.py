@@ -36,7 +36,7 @@ from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.run_folder import save_metrics
 from flag3d_exp.runs.session import Evaluator, forward_passes
 from flag3d_exp.skeletons.layout import Layout
-from flag3d_exp.skeletons.motion import bones, filled, joints_of, motion
+from flag3d_exp.skeletons.motion import filled, joints_of, motion
 from flag3d_exp.tasks.inspect import by_label
 
 log = logging.getLogger(__name__)
@@ -304,7 +304,7 @@ def physical(
 
     Missing joints are interpolated over time.
     """
-    pairs, root = bones(layout), root_weights(layout, "task=fidelity")
+    pairs, root = layout.bones, root_weights(layout, "task=fidelity")
     feet = np.array([j for j, name in enumerate(layout.joints) if any(f in name for f in FEET)])
     variations, speeds = [], []
     for one in group.recordings:

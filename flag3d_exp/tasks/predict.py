@@ -4,10 +4,10 @@ With a network of `problem=count`, count repetitions instead.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -25,7 +25,7 @@ from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.problems.count import Count as CountProblem
-from flag3d_exp.results.predictions import likeliest
+from flag3d_exp.results.predictions import CONFIDENCE, answer, likeliest
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.session import Evaluator, forward_passes
 from flag3d_exp.skeletons.layout import load_layout
@@ -35,7 +35,6 @@ from flag3d_exp.texts.descriptions import class_descriptions, read_descriptions,
 
 log = logging.getLogger(__name__)
 ALIGN = "flag3d_exp.problems.align.Align"
-CONFIDENCE = 0.4  # default of `task.confidence`
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ class Predict(OpenFacts):
     ) -> None:
         """Write and print the most likely classes of each recording."""
         rows = [
-            {"name": one["name"], "class": self._answer(one["classes"][0]), **one}
+            {"name": one["name"], "class": answer(one["classes"][0], self.confidence), **one}
             for one in likeliest(names, scores, classes, self.top_k)
         ]
         table = (
@@ -168,11 +167,6 @@ class Predict(OpenFacts):
         if len(rows) > 10:
             log.info("and %d more", len(rows) - 10)
         console.say(f"predictions: {folder / 'predicted.csv'}")
-
-    def _answer(self, likeliest_class: Mapping[str, Any]) -> str:
-        """The name of the likeliest class, or `unknown`."""
-        sure = likeliest_class["probability"] >= self.confidence
-        return likeliest_class["class"] if sure else "unknown"
 
 
 def with_classes(experiment: Experiment, texts: str) -> tuple[Experiment, list[str]]:

@@ -24,6 +24,7 @@ from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.interface import LoadedRun
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.text import parsed_json
+from flag3d_exp.results.predictions import CONFIDENCE
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.streaming import Stream
 
@@ -54,7 +55,7 @@ class StreamFrames:
     window: Annotated[int, ">= 2, <= 100000"] = 100
     hop: Annotated[int, ">= 1, <= 100000"] = 10
     wait: Annotated[int, ">= 0, <= 10000"] = 3
-    confidence: Annotated[float, ">= 0, <= 1"] = 0.4
+    confidence: Annotated[float, ">= 0, <= 1"] = CONFIDENCE
     top_k: Annotated[int, ">= 1"] = 1
     layout: str | None = None
     image_shape: tuple[int, int] | None = None

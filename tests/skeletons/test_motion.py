@@ -6,7 +6,6 @@ import pytest
 from flag3d_exp.data.roots import root_weights
 from flag3d_exp.skeletons.layout import load_layout
 from flag3d_exp.skeletons.motion import (
-    bones,
     filled,
     heading,
     joints_of,
@@ -84,6 +83,6 @@ def test_a_missing_joint_is_interpolated_and_one_that_is_never_there_is_at_the_r
 
 
 def test_a_bone_leads_from_each_joint_to_its_parent():
-    found = bones(NTU)
+    found = NTU.bones
     assert len(found) == 24
     assert [NTU.joint_number("head"), NTU.joint_number("neck")] in found.tolist()

@@ -103,10 +103,19 @@ def plain(value: Any) -> Any:
     return value.array if isinstance(value, StoredArray) else value
 
 
-def _opened(path: Path, mapped: bool) -> mmap.mmap | bytes:
+def check_file(path: Path) -> None:
+    """Refuse a path that is no file.
+
+    Raises:
+        UserError: names it.
+    """
     if not os.path.isfile(path):
         kind = "is a folder" if os.path.isdir(path) else "is not there"
         raise UserError(f"{path} {kind}; give the path of an annotation file.")
+
+
+def _opened(path: Path, mapped: bool) -> mmap.mmap | bytes:
+    check_file(path)
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size == 0:

@@ -86,8 +86,7 @@ def _bones(joints: np.ndarray, there: np.ndarray, layout: Layout) -> tuple[float
         joints: (T0, V, C).
         there: (T0, V), whether joints are visible; bones of missing joints do not count.
     """
-    ends = np.array([joint for joint, parent in enumerate(layout.parents) if parent >= 0])
-    starts = np.array([parent for parent in layout.parents if parent >= 0])
+    ends, starts = layout.bones.T
     lengths = np.linalg.norm(joints[:, ends] - joints[:, starts], axis=-1)  # (T0, bones)
     seen = there[:, ends] & there[:, starts]
     count = np.maximum(seen.sum(0), 1)
