@@ -186,8 +186,8 @@ def limbs(rng: np.random.Generator, ranges: dict[str, tuple[int, int]], probabil
     if rng.random() > probability:
         return {}
     angles = {name: float(rng.uniform(*limits)) for name, limits in ranges.items()}
-    side = rng.choice((both, both, both, left, right))
-    return side(**angles)
+    sides = (both, both, both, left, right)
+    return sides[rng.integers(len(sides))](**angles)
 
 
 def smooth(values: np.ndarray, width: int) -> np.ndarray:
