@@ -17,6 +17,7 @@ from flag3d_exp.data.augment.drop import DropJoints, DropStretch
 from flag3d_exp.data.augment.frames import Frames
 from flag3d_exp.data.augment.mirror import Mirror
 from flag3d_exp.data.augment.noise import DetectorNoise
+from flag3d_exp.data.augment.offset import JointOffset
 from flag3d_exp.data.augment.recipe import Recipe, recipe
 from flag3d_exp.data.augment.turn import Turn
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline
@@ -62,7 +63,11 @@ def pipelines(draw, in_place=False):
             Frames(
                 draw(st.sampled_from([(1.0, 1.0), (0.5, 0.9)])), draw(st.sampled_from([0.0, 0.5]))
             ),
-            *draw(st.lists(st.sampled_from([of_layout, DetectorNoise(0.8)]), unique=True)),
+            *draw(
+                st.lists(
+                    st.sampled_from([of_layout, DetectorNoise(0.8), JointOffset(0.8)]), unique=True
+                )
+            ),
             DropJoints(draw(st.sampled_from([0.0, 0.3]))),
             DropStretch(draw(st.sampled_from([0.0, 0.5]))),
         ]

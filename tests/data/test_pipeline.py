@@ -13,6 +13,7 @@ from flag3d_exp.data.augment.frames import Frames
 from flag3d_exp.data.augment.mirror import Mirror
 from flag3d_exp.data.augment.mixup import Mixup
 from flag3d_exp.data.augment.noise import DetectorNoise
+from flag3d_exp.data.augment.offset import JointOffset
 from flag3d_exp.data.augment.recipe import Recipe, recipe
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline
@@ -91,6 +92,7 @@ def test_a_motion_clip_is_of_neighbouring_frames_of_the_recording(solid):
         DropStretch(0.7),
         DropAxis(0.7),
         DetectorNoise(0.7),
+        JointOffset(0.7),
         BoneLengths(0.7),
         Frames(tempo=0.7),
     ],

@@ -9,6 +9,7 @@ from flag3d_exp.data.augment.bones import BoneLengths, lengths, with_ratios
 from flag3d_exp.data.augment.clip import Clip, box_size, in_stretches
 from flag3d_exp.data.augment.drop import DropStretch
 from flag3d_exp.data.augment.noise import DetectorNoise
+from flag3d_exp.data.augment.offset import JointOffset
 from flag3d_exp.data.augment.turn import Turn, guessed_depth, turned
 from flag3d_exp.data.poses import Poses, visible
 from flag3d_exp.skeletons.layout import load_layout
@@ -157,3 +158,16 @@ def test_shoulders_seen_from_the_side_are_one_behind_the_other():
     depth = guessed_depth(poses(points), COCO, rng())[0, 0]
     assert depth[5] == -depth[6] and abs(depth[5]) == pytest.approx(35)
     assert depth[11] == -depth[12] and abs(depth[11]) == pytest.approx(18)
+
+
+def test_an_offset_is_the_same_in_all_frames_and_as_large_as_asked():
+    points = moving(NTU, 3)
+    clip = Clip(poses(points), NTU)
+    size = box_size(clip.poses)
+    deviations = []
+    for seed in range(200):
+        offset = JointOffset(1.0, deviation=0.02)(clip, rng(seed)).poses.keypoints - points
+        np.testing.assert_allclose(offset, offset[:, :1].repeat(40, 1), atol=1e-5)
+        deviations.append(offset[0, 0].std() / size)
+    assert np.mean(deviations) == pytest.approx(0.02, rel=0.1)
+    assert max(deviations) < 0.06 and min(deviations) < 0.005
