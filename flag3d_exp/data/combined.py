@@ -5,7 +5,7 @@ One run can then train a network on one source and test it on another, by `datas
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Annotated, Literal
 
@@ -16,7 +16,7 @@ from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.augment.camera import UPWARD
 from flag3d_exp.data.inputs import mapped_to
 from flag3d_exp.data.joined import joined_by_name
-from flag3d_exp.data.source import opened
+from flag3d_exp.data.source import opened, share_of_each_class
 from flag3d_exp.errors import UserError, blamed_on, nearest
 from flag3d_exp.skeletons.layout import load_layout
 
@@ -32,7 +32,8 @@ class Source:
         path: as `dataset.path`.
         layout: of its joints.
         classes: names of its labels, from 0.
-        taken: for each class of the result, the classes of this file to use.
+        taken: for each class of the result, the classes of this file to use; None: those of the
+            same names.
         to_layout: layout to map the joints to; None keeps them, as needed for 3D joints that
             cameras project.
         num_coordinates: 2 drops the depth; None keeps all coordinates.
@@ -41,22 +42,28 @@ class Source:
         join: each recording shows one repetition; join up to this many of one subject and class,
             see `joined`; None keeps them apart.
         up: the upward axis of 3D recordings, which becomes z; None: they are not turned.
+        shares: name of a split of this file -> share of each class's recordings to keep in it,
+            drawn from the seed; the others stay in `<source>_all`.
     """
 
     path: str
     layout: str
     classes: list[str]
-    taken: dict[str, list[str]]
+    taken: dict[str, list[str]] | None = None
     to_layout: str | None = None
     num_coordinates: Literal[2] | None = None
     window: Annotated[int, ">= 1"] | None = None
     join: Annotated[int, ">= 2, <= 1000"] | None = None
     up: Literal["x", "y", "z"] | None = None
+    shares: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         bounds.check(self, "source")
         if self.window is not None and self.join is not None:
             raise UserError("`source.window` and `source.join` exclude each other.")
+        for split, share in self.shares.items():
+            if not 0 < share <= 1:
+                raise UserError(f"`source.shares.{split}` must be > 0, <= 1; got {share}.")
         for layout in (self.layout, self.to_layout):
             if layout is not None:
                 load_layout(layout, "source.layout")
@@ -68,7 +75,10 @@ class Source:
             UserError: `taken` names an unknown class, or one class twice.
         """
         found: dict[int, int] = {}
-        for become, names in self.taken.items():
+        taken = self.taken
+        if taken is None:
+            taken = {name: [name] for name in classes if name in self.classes}
+        for become, names in taken.items():
             if become not in classes:
                 raise UserError(
                     f"`taken`: {become!r} is none of the classes {', '.join(classes)}."
@@ -89,12 +99,14 @@ def combined(
     sources: Mapping[str, Source],
     classes: Sequence[str],
     unions: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    seed: int = 0,
 ) -> tuple[Splits, list[Recording]]:
     """The splits `<source>_<split>` and `<source>_all`, and the recordings `<source>-<name>`.
 
     Args:
         classes: of the result, in the order of their labels.
         unions: further splits, each of all recordings of some of the splits above.
+        seed: of the recordings that `shares` keep.
 
     Raises:
         UserError: a source can't be read or does not match its settings, a class has no recording
@@ -104,7 +116,7 @@ def combined(
     recordings: list[Recording] = []
     for name, source in sources.items():
         with blamed_on(f"task.sources.{name}"):
-            own_splits, own = taken_of(source, classes, name)
+            own_splits, own = taken_of(source, classes, name, seed)
         splits |= {f"{name}_{split}": names for split, names in own_splits.items()}
         recordings += own
     for union, parts in unions.items():
@@ -123,11 +135,14 @@ def combined(
     return splits, recordings
 
 
-def taken_of(source: Source, classes: Sequence[str], name: str) -> tuple[Splits, list[Recording]]:
+def taken_of(
+    source: Source, classes: Sequence[str], name: str, seed: int
+) -> tuple[Splits, list[Recording]]:
     """The splits and recordings of one source, as in `combined`.
 
     Raises:
-        UserError: no recording is of a class to use, or a label has no name.
+        UserError: no recording is of a class to use, a label has no name, or `shares` names an
+            unknown split.
     """
     annotations = opened(source.path)
     labels = source.labels(classes)
@@ -156,10 +171,15 @@ def taken_of(source: Source, classes: Sequence[str], name: str) -> tuple[Splits,
         whole: [renamed(part, name, labels[part.label]) for part in members]
         for whole, members in parts.items()
     }
-    splits = {
-        split: tuple(part.name for whole in names for part in named.get(whole, ()))
-        for split, names in ({ALL: tuple(named)} | annotations.splits).items()
-    }
+    splits = {ALL: tuple(part.name for members in named.values() for part in members)}
+    for split, names in annotations.splits.items():
+        members = [part for whole in names for part in named.get(whole, ())]
+        members = share_of_each_class(members, source.shares.get(split, 1), seed)
+        splits[split] = tuple(part.name for part in members)
+    for split in source.shares:
+        if split not in annotations.splits:
+            hint = nearest(split, annotations.splits)
+            raise UserError(f"`shares`: {annotations.path} has no split {split!r}.{hint}")
     made = [part for members in named.values() for part in members]
     return {split: names for split, names in splits.items() if names}, made
 

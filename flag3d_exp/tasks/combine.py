@@ -47,7 +47,7 @@ class Combine:
             path = Path(source.path).expanduser()
             if os.path.exists(output) and os.path.exists(path) and output.samefile(path):
                 raise UserError(f"`task.output` must be another file than the one of {name}.")
-        splits, recordings = combined(sources, self.classes, self.splits)
+        splits, recordings = combined(sources, self.classes, self.splits, experiment.seed)
         write_annotations(output, splits, recordings)
         label_of = {recording.name: recording.label for recording in recordings}
         for split, names in splits.items():

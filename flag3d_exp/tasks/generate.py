@@ -209,24 +209,30 @@ class Generate:
             chosen = [classes[label]]
         if chosen is None:
             chosen = [name for label, name in enumerate(classes) if known[label]]
-        labels = []
+        requests = []
         for name in dict.fromkeys(chosen):
             if name not in classes:
                 raise UserError(
                     f"`task.classes`: {name!r} is not a class that the network was trained with."
                     f"{nearest(name, classes)} Classes: {', '.join(classes)}."
                 )
-            if not known[classes.index(name)]:
-                hint = " `task.text` takes a sentence about it." if problem.takes_texts else ""
-                raise UserError(
-                    f"`task.classes`: {name!r} had no recordings in the network's training.{hint}"
+            label = classes.index(name)
+            if known[label]:
+                condition = problem.class_conditions(np.array([label]))[0]
+                requests.append(Request(label, condition, lengths[label], (BY_CLASS, label)))
+            elif problem.takes_texts:
+                condition, similar = _of_sentence(problem, problem.vectors[0, label], known)
+                console.say(
+                    f"{name!r} had no recordings in the network's training: its sentence is taken, "
+                    f"and the lengths of {classes[similar]!r}"
                 )
-            labels.append(classes.index(name))
-        conditions = problem.class_conditions(np.array(labels))
-        return [
-            Request(label, condition, lengths[label], (BY_CLASS, label))
-            for label, condition in zip(labels, conditions, strict=True)
-        ]
+                requests.append(Request(label, condition, lengths[similar], (BY_CLASS, label)))
+            else:
+                raise UserError(
+                    f"`task.classes`: {name!r} had no recordings in the network's training, which "
+                    "was with `problem.texts=none`, so that no sentence can replace them."
+                )
+        return requests
 
     def _by_text(self, problem: Problem, lengths: np.ndarray, classes: Sequence[str]) -> Request:
         """The request for a sentence; its label is that of the nearest trained class.
@@ -243,14 +249,12 @@ class Generate:
         if not text:
             raise UserError("`task.text` must be a sentence; got an empty text.")
         with blamed_on("task.text"):
-            vectors = sentence_vectors([text])
-        cosines = np.where(lengths.any(1), problem.vectors[0] @ vectors[0], -np.inf)
-        label = int(cosines.argmax())
+            vector = sentence_vectors([text])[0]
+        condition, label = _of_sentence(problem, vector, lengths.any(1))
         console.say(
             f"the nearest sentence of the training is that of {classes[label]!r} (cosine "
-            f"{cosines[label]:.2f}); it gives the label and the length"
+            f"{problem.vectors[0, label] @ vector:.2f}); it gives the label and the length"
         )
-        condition = problem.text_conditions(vectors)[0]
         return Request(label, condition, lengths[label], (BY_TEXT, zlib.crc32(text.encode())))
 
     def _generated(
@@ -306,6 +310,16 @@ class Generate:
             )
             for request, number, clip in rows
         ]
+
+
+def _of_sentence(problem: Problem, vector: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, int]:
+    """The condition of a sentence's vector, and the trained class whose sentence is nearest.
+
+    Args:
+        known: (K,) bool, whether a class had recordings in the training.
+    """
+    cosines = np.where(known, problem.vectors[0] @ vector, -np.inf)
+    return problem.text_conditions(vector[None])[0], int(cosines.argmax())
 
 
 def show(experiment: Experiment, problem: Problem, recordings: Sequence[Recording]) -> None:

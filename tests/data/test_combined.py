@@ -2,6 +2,8 @@
 
 import pickle
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from flag3d_exp.data.annotations import Recording, open_annotations
 from flag3d_exp.data.combined import Source, combined, windows
 from flag3d_exp.errors import UserError
 from flag3d_exp.tasks.combine import Combine
+
+SEED: Any = SimpleNamespace(seed=0)  # what the task needs of an experiment
 
 
 @pytest.fixture
@@ -87,6 +91,8 @@ def test_windows_leave_nothing_but_a_short_rest_out():
         ({"taken": {"jump": ["jumps"]}}, "there is no class 'jumps' in `classes`. Did you mean"),
         ({"taken": {"jump": ["run"], "squat": ["run"]}}, "names class 'run' twice"),
         ({"classes": ["squat", "jump"]}, "names 2 labels, but .*video.pkl has label 2"),
+        ({"taken": None, "classes": ["a", "b", "c"]}, "has no recording of the classes"),
+        ({"shares": {"trian": 0.5}}, "has no split 'trian'. Did you mean `train`"),
         ({"taken": {"jump": []}}, "has no recording of the classes in `taken`"),
         ({"path": "nowhere.pkl"}, "nowhere.pkl is not there"),
     ],
@@ -95,6 +101,32 @@ def test_what_does_not_fit_a_source_is_refused_with_its_name(sources, change, ex
     changed = sources | {"video": replace(sources["video"], **change)}
     with pytest.raises(UserError, match=f"^`task.sources.video`: .*{expected}"):
         combined(changed, ["jump", "squat"])
+
+
+def test_classes_of_the_same_names_are_taken_if_nothing_else_is_said(sources):
+    video = {"video": replace(sources["video"], taken=None)}
+    splits, recordings = combined(video, ["jump", "squat"])
+    assert splits["video_all"] == ("video-r0", "video-r2")
+    assert [one.label for one in recordings] == [1, 0]
+
+
+def test_a_share_of_each_class_stays_in_a_split_and_depends_on_the_seed_alone(tmp_path):
+    rows = [
+        {"name": f"r{n}", "label": n % 2, "keypoints": np.ones((1, 3, 17, 2), np.float32)}
+        for n in range(40)
+    ]
+    content = {"split": {"train": [row["name"] for row in rows], "val": ["r0"]}}
+    path = tmp_path / "many.pkl"
+    path.write_bytes(pickle.dumps(content | {"annotations": rows}))
+    source = Source(str(path), "coco", ["even", "odd"], shares={"train": 0.25})
+    first, again, other = (
+        combined({"a": source}, ["odd", "even"], seed=seed)[0] for seed in (1, 1, 2)
+    )
+    assert len(first["a_train"]) == 10 and len(first["a_all"]) == 40 and len(first["a_val"]) == 1
+    assert sum(int(name[3:]) % 2 for name in first["a_train"]) == 5
+    assert first == again != other
+    with pytest.raises(UserError, match="`source.shares.train` must be > 0, <= 1; got 0"):
+        replace(source, shares={"train": 0})
 
 
 def test_a_class_that_no_source_has_is_refused(sources):
@@ -108,18 +140,18 @@ def test_the_task_writes_a_file_that_opens(sources, tmp_path, capsys):
         for name, source in sources.items()
     }
     output = tmp_path / "both.pkl"
-    Combine(str(output), ["jump", "squat"], settings)(None)  # type: ignore[arg-type]
+    Combine(str(output), ["jump", "squat"], settings)(SEED)
     made = open_annotations(output, None)
     assert len(made.recordings("phone_test")) == 3 and len(made.all) == 8
     assert "phone_test                3 recordings: jump 0, squat 3" in capsys.readouterr().out
     with pytest.raises(UserError, match="`task.output` must be another file than the one of video"):
-        Combine(settings["video"]["path"], ["jump", "squat"], settings)(None)  # type: ignore[arg-type]
+        Combine(settings["video"]["path"], ["jump", "squat"], settings)(SEED)
     bad = settings | {"phone": settings["phone"] | {"windows": 3}}
     with pytest.raises(UserError, match="`task.sources.phone`: unknown key `windows`"):
-        Combine(str(output), ["jump", "squat"], bad)(None)  # type: ignore[arg-type]
+        Combine(str(output), ["jump", "squat"], bad)(SEED)
     bad = settings | {"phone": settings["phone"] | {"window": 0}}
     with pytest.raises(UserError, match="`task.sources.phone.window` must be at least 1; got 0"):
-        Combine(str(output), ["jump", "squat"], bad)(None)  # type: ignore[arg-type]
+        Combine(str(output), ["jump", "squat"], bad)(SEED)
 
 
 def test_the_classes_of_shipped_sources_are_those_of_their_datasets():

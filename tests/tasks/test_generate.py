@@ -84,6 +84,19 @@ def test_a_sentence_of_the_training_is_generated_with_its_class_as_the_label(tra
     assert [one.keypoints.shape for one in made] == [(1, 20, 25, 3)] * 2
 
 
+def test_a_class_without_recordings_is_generated_from_its_sentence_and_keeps_its_label(trained):
+    classes = ("task.classes=[Sit-ups,High Knee]", "task.output=unseen.pkl", "hydra.run.dir=unseen")
+    output = succeeded(trained, *GENERATE, *classes)
+    assert "'High Knee' had no recordings in the network's training: its sentence" in output
+    _, made = read_annotations(trained / "unseen.pkl")
+    assert [one.label for one in made] == [10, 10, 15, 15]
+    succeeded(trained, *GENERATE, "task.classes=[Sit-ups]", "task.output=seen.pkl",
+              "hydra.run.dir=seen")  # fmt: skip
+    _, alone = read_annotations(trained / "seen.pkl")
+    np.testing.assert_allclose(alone[0].keypoints, made[0].keypoints, atol=1e-4)
+    assert np.abs(made[2].keypoints[:, :10] - made[0].keypoints[:, :10]).max() > 1e-3
+
+
 def test_a_recording_is_completed_and_its_own_frames_stay_as_they_were(trained):
     content = make_demo("in_domain")
     one = min(content["annotations"], key=lambda one: (one["label"] == 15, one["total_frames"]))
@@ -152,18 +165,19 @@ def test_a_run_on_generated_recordings_says_so(trained):
 def test_what_the_network_does_not_know_is_refused_in_a_line(trained):
     line = refused(trained, *GENERATE, "task.classes=[Situps]")
     assert "'Situps' is not a class" in line and "`Sit-ups`" in line
-    line = refused(trained, *GENERATE, "task.classes=[High Knee]")
-    assert "'High Knee' had no recordings in the network's training" in line
     line = refused(trained, *GENERATE, "task.classes=[Sit-ups]", "task.text=walk")
     assert "exclude each other" in line
     line = refused(trained, *GENERATE, "task.text=' '")
     assert "`task.text` must be a sentence" in line
     line = refused(trained, *GENERATE, "task.split=../x")
     assert "task.split" in line
-    plain = ("task.epochs=1", "problem.texts=none", "tracking=none", "hydra.run.dir=plain")
-    succeeded(trained, *SMALL, *plain)
+    plain = ("problem.texts=none", "dataset.unseen=[High Knee]", "hydra.run.dir=plain")
+    succeeded(trained, *SMALL, "task.epochs=1", "tracking=none", *plain)
     line = refused(trained, *QUICK, "task=generate", "task.checkpoint=plain", "task.text=squat")
     assert "problem.texts=none" in line
+    unseen = ("task=generate", "task.checkpoint=plain", "task.classes=[High Knee]")
+    line = refused(trained, *QUICK, *unseen)
+    assert "'High Knee' had no recordings in the network's training" in line
     succeeded(trained, *TINY, "task.epochs=1", "tracking=none", "hydra.run.dir=classes")
     line = refused(trained, *QUICK, "task=generate", "task.checkpoint=classes")
     assert "problem=generate" in line and "problem=classify" in line
