@@ -176,7 +176,7 @@ def load(reference: str | Path, *overrides: str, config_dir: str | Path | None =
         checks.check(config)
         known = {str(group): str(choice) for group, choice in choices.items() if choice}
         experiment = Experiment(config, Path.cwd(), known, tuple(line.overrides), tuple(flags))
-        set_environment(config.device.target, config.device.verbose)
+        set_environment(config.device.target, config.device.verbose, config.device.tf32)
         from flag3d_exp.engine.checkpoint import load_checkpoint
 
         path = find_checkpoint(str(reference), "task.checkpoint", config.tracking.uri)
@@ -279,7 +279,7 @@ def train(
         Interrupted: Ctrl-C.
     """
     device = device or Device()
-    set_environment(device.target, device.verbose)
+    set_environment(device.target, device.verbose, device.tf32)
     device.activate()
     from flag3d_exp.console import progress_bar
     from flag3d_exp.engine.interrupt import StopRequest

@@ -58,7 +58,7 @@ def run(cfg: DictConfig) -> float | None:
         checks.check(cfg)
         settle(cfg.tracking)
         check_ranks(cfg)
-        set_environment(cfg.device.target, cfg.device.verbose)
+        set_environment(cfg.device.target, cfg.device.verbose, cfg.device.tf32)
         for variable in ("MS_OM_PATH", "MS_COMPILER_CACHE_PATH"):
             os.environ[variable] = str(folder.absolute())  # for analyze_fail.ir and kernel_meta
         if not WANTS_TRACEBACK:

@@ -239,9 +239,10 @@ class Experiment:
     ) -> str:
         """One line with the network, the stream, the dataset and the device."""
         counts = ", ".join(f"{split} {len(data)}" for split, data in datasets.items())
+        tf32 = self.config.device.tf32
         return (
             f"{self.model_name} ({num_parameters(model):,} parameters), {self.config.stream.name} "
-            f"stream, on {self.dataset_name} ({counts}), {description(device_name)}"
+            f"stream, on {self.dataset_name} ({counts}), {description(device_name, tf32)}"
         )
 
     def places(self, tracker: "Tracker") -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from flag3d_exp import bounds
 from flag3d_exp.devices import ascend as ascend_setup
 from flag3d_exp.devices import cuda
+from flag3d_exp.devices.processor import processor
 from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.errors import UserError
 
@@ -40,7 +41,8 @@ class Device:
         jit_level: how far MindSpore fuses compiled operations; None for the device's default.
         precision: of matrix products and convolutions; weights, losses and norms stay float32.
             With fp16 the loss is scaled. bf16 needs Ascend.
-        tf32: let float32 products drop mantissa bits (HF32 on Ascend, TF32 on GPU).
+        tf32: let float32 products drop mantissa bits (HF32 on Ascend, TF32 on GPU, bfloat16 on a
+            CPU with AMX, for which `set_environment` needs it too).
         memory_gb: largest memory of an accelerator to use; None for all of it.
         deterministic: ask MindSpore for bitwise repeatable kernels.
         verbose: let MindSpore log its warnings; to be passed to `set_environment` before MindSpore
@@ -203,18 +205,35 @@ def _widen_memory_pool() -> None:
         ms.runtime.set_memory(init_size=f"{size / 2**30:.1f}GB")
 
 
-def set_environment(target: str = "cpu", verbose: bool = False) -> None:
+def has_amx() -> bool:
+    """Whether this processor has AMX, with which oneDNN multiplies bfloat16 several times as fast
+    as float32. Without it, its products in bfloat16 are hardly faster."""
+    return "amx_bf16" in processor().instruction_sets
+
+
+def set_environment(target: str = "cpu", verbose: bool = False, tf32: bool = False) -> None:
     """Set the environment variables that MindSpore reads once, at its import."""
     if target in ("auto", "gpu"):
         cuda.prepare()
     os.environ.setdefault("GLOG_v", "2" if verbose else "4")
     # The compile cache gives wrong results on CPU.
     os.environ["MS_COMPILER_CACHE_ENABLE"] = "0"
+    rounds = tf32 and has_amx()
+    os.environ["ONEDNN_DEFAULT_FPMATH_MODE"] = "BF16" if rounds else "STRICT"
 
 
-def description(name: str) -> str:
-    """The device in words: its name, on CPU the number and type of cores, and the ranks."""
+def description(name: str, tf32: bool = False) -> str:
+    """The device in words: its name, on CPU the number and type of cores, and the ranks.
+
+    Args:
+        tf32: the setting of the device.
+    """
     if name == "CPU":
-        name = f"CPU ({os.cpu_count()} cores, {platform.machine()})"
+        products = ""
+        if tf32:
+            products = ", products in bfloat16" if has_amx() else ", no AMX for device.tf32"
+        name = f"CPU ({os.cpu_count()} cores, {platform.machine()}{products})"
+    elif tf32:
+        name = f"{name}, products in {'HF32' if name == 'Ascend' else 'TF32'}"
     world = Ranks.here().world
     return name if world == 1 else f"{world} ranks on {name}"

@@ -68,8 +68,8 @@ class Benchmark:
             for line in figures.lines(found):
                 log.info(line)
         device = measured[0]["device"]
-        here = processor()
-        machine = figures.machine(description(device), here, measured[0]["product_rate"])
+        where, here = description(device, experiment.config.device.tf32), processor()
+        machine = figures.machine(where, here, measured[0]["product_rate"])
         log.info(machine)
         result = {"machine": machine, "processor": asdict(here), "models": measured}
         files.write_json(folder / "benchmark.json", result)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from networks import classifier
 
+from flag3d_exp.devices import device as flag3d_device
 from flag3d_exp.devices.device import Device, description, set_environment
+from flag3d_exp.devices.processor import Processor
 from flag3d_exp.errors import UserError
 from flag3d_exp.models.stgcn import STGCN
 
@@ -55,6 +57,26 @@ def test_the_environment_keeps_what_the_user_set(monkeypatch):
 def test_the_processor_is_described_with_its_cores():
     assert str(os.cpu_count()) in description("CPU")
     assert description("GPU") == "GPU"
+
+
+@pytest.mark.parametrize(
+    ("sets", "mode", "said"),
+    [
+        (("avx512f", "amx_bf16"), "BF16", "products in bfloat16"),
+        (("avx512f", "avx512_bf16"), "STRICT", "no AMX for device.tf32"),
+    ],
+)
+def test_tf32_on_a_processor_means_products_in_bfloat16_if_it_has_amx(
+    monkeypatch, sets, mode, said
+):
+    monkeypatch.setattr(flag3d_device, "processor", lambda: Processor("one", 2, sets))
+    monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "ANY")
+    set_environment(tf32=True)
+    assert os.environ["ONEDNN_DEFAULT_FPMATH_MODE"] == mode
+    assert said in description("CPU", tf32=True) and said not in description("CPU")
+    set_environment()
+    assert os.environ["ONEDNN_DEFAULT_FPMATH_MODE"] == "STRICT"
+    assert description("GPU", tf32=True) == "GPU, products in TF32"
 
 
 def test_lowered_precision_is_near_and_keeps_weights_and_gradients_in_float32():
