@@ -56,7 +56,7 @@ class ClipDataset:
 
     @property
     def targets(self) -> dict[str, np.ndarray]:
-        """The targets of all recordings: `label` (n,).
+        """The targets of all recordings, `label` (n,).
 
         If all recordings say where their repetitions are, also `repetitions` (n, R, 2), where -1
         fills up, and `num_frames` (n,).

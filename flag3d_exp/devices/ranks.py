@@ -5,8 +5,10 @@ here.
 """
 
 import os
+import signal
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +18,10 @@ from flag3d_exp.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
+    import psutil
+
+
+PATIENCE = 10.0  # seconds that the scheduler has to end by itself after the ranks
 
 
 @dataclass(frozen=True)
@@ -50,10 +56,15 @@ class Ranks:
     def serve_scheduler() -> bool:
         """If this process is msrun's scheduler, serve the ranks until they end; return whether.
 
-        msrun starts the program once more as scheduler, with the same command line.
+        msrun starts the program once more as scheduler, with the same command line. MindSpore's
+        scheduler waits for ranks that ended before they reported to it, as after an error in a
+        setting; this one ends with them.
         """
         if os.environ.get("MS_ROLE") != "MS_SCHED":
             return False
+        if not os.fork():  # a process, because MindSpore's wait stops all threads of this one
+            _end_after_the_ranks(os.getppid())
+            os._exit(0)
         from mindspore.communication import init
 
         init()
@@ -116,3 +127,30 @@ class Ranks:
                 "tracking": "none",
                 "hydra.job_logging.handlers.terminal.level": "WARNING",
             }
+
+
+def _end_after_the_ranks(scheduler: int) -> None:
+    """End the scheduler, if it has not ended by itself, after the last rank of this machine."""
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        launcher = psutil.Process(scheduler).parent()
+        seen = False
+        while launcher is not None and os.getppid() == scheduler:
+            ranks = [child for child in launcher.children() if _is_running_rank(child)]
+            if seen and not ranks:
+                time.sleep(PATIENCE)
+                if os.getppid() == scheduler:
+                    os.kill(scheduler, signal.SIGKILL)
+            seen = seen or bool(ranks)
+            time.sleep(1)
+
+
+def _is_running_rank(process: "psutil.Process") -> bool:
+    """Whether a process is a rank that has not ended."""
+    import psutil
+
+    try:
+        return process.environ().get("MS_ROLE") == "MS_WORKER"
+    except psutil.Error:  # it has ended, or is another user's
+        return False

@@ -181,7 +181,7 @@ class Count:
         return joined(outputs, frames, num_frames, self.joining)
 
     def metrics(self, predictions: np.ndarray, targets: Arrays) -> dict[str, float]:
-        """MAE, OBO in percent, and `loss`, the mean |log((counted + 1) / (true + 1))|."""
+        """MAE, OBO in percent, and `loss`, the mean absolute error of log(1 + count)."""
         true = true_counts(targets)
         counts = predictions[:, 0].astype(np.float64)
         found = count_metrics(counts.tolist(), true.tolist())

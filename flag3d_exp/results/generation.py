@@ -51,7 +51,7 @@ class Whitening:
 def frechet_distance(one: np.ndarray, other: np.ndarray) -> float:
     """The squared Fréchet distance of two normal distributions fitted to (n, P) features.
 
-    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))
+    With means m and covariances C: ``|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))``.
     """
     apart = one.mean(0) - other.mean(0)
     first, second = np.cov(one, rowvar=False), np.cov(other, rowvar=False)

@@ -32,7 +32,7 @@ PATIENCE = 30.0  # seconds to wait for an idle process to end
 
 
 @dataclass(frozen=True)
-class Request:
+class JobRequest:
     """A job.
 
     Args:
@@ -57,7 +57,7 @@ class Worker:
     def __init__(self, cores: Sequence[int] | None = None, max_jobs: int = 1):
         self.cores, self.max_jobs = cores, max_jobs
         self._process: subprocess.Popen | None = None
-        self._request: Request | None = None  # of the running job
+        self._request: JobRequest | None = None  # of the running job
 
     @property
     def process(self) -> subprocess.Popen:
@@ -65,7 +65,7 @@ class Worker:
         assert self._process is not None
         return self._process
 
-    def submit(self, request: Request) -> None:
+    def submit(self, request: JobRequest) -> None:
         """Begin a job, in a new process if the last one has ended."""
         self._request = request
         if self._process is not None and self._process.poll() is None:
@@ -104,7 +104,7 @@ class Worker:
             except subprocess.TimeoutExpired:
                 self._process.kill()
 
-    def _start(self, request: Request) -> None:
+    def _start(self, request: JobRequest) -> None:
         self._channel, theirs = Pipe()
         self._process = started(
             (), Path(request.output), {CHANNEL: str(theirs.fileno())}, [theirs.fileno()]
@@ -117,7 +117,7 @@ class Worker:
             self._channel.send(self.max_jobs)
             self._send(request)
 
-    def _send(self, request: Request) -> None:
+    def _send(self, request: JobRequest) -> None:
         self._channel.send((request.output, list(request.arguments), dict(request.environment)))
 
 
@@ -170,7 +170,7 @@ def serve(run: Callable[[Sequence[str]], object]) -> bool:
     max_jobs = channel.recv()
     for number in count(1):
         try:
-            request = Request(*channel.recv())
+            request = JobRequest(*channel.recv())
         except (EOFError, OSError):  # the driver has ended, or has no further job
             return True
         try:
@@ -233,7 +233,7 @@ class Jobs:
 _jobs: Jobs | None = None  # None: this process is not a worker's
 
 
-def _code_of(request: Request, run: Callable[[Sequence[str]], object]) -> int:
+def _code_of(request: JobRequest, run: Callable[[Sequence[str]], object]) -> int:
     """Run a job and return its exit code.
 
     Raises:
@@ -255,7 +255,7 @@ def _code_of(request: Request, run: Callable[[Sequence[str]], object]) -> int:
 
 
 @contextmanager
-def _as_in_a_new_process(request: Request) -> Iterator[None]:
+def _as_in_a_new_process(request: JobRequest) -> Iterator[None]:
     """Redirect the output to the job's file; restore what the job changes in this process."""
     with open(request.output, "ab") as output:
         for stream in (1, 2):

@@ -39,7 +39,7 @@ NUM_PLAYED = 40  # recordings in the viewer
 
 
 @dataclass(frozen=True)
-class Request:
+class ClipRequest:
     """Clips to generate from one condition.
 
     Args:
@@ -188,7 +188,7 @@ class Generate:
         network: "nn.Cell",
         classes: Sequence[str],
         completion: "Completion | None",
-    ) -> list[Request]:
+    ) -> list[ClipRequest]:
         """What to generate.
 
         Raises:
@@ -219,14 +219,14 @@ class Generate:
             label = classes.index(name)
             if known[label]:
                 condition = problem.class_conditions(np.array([label]))[0]
-                requests.append(Request(label, condition, lengths[label], (BY_CLASS, label)))
+                requests.append(ClipRequest(label, condition, lengths[label], (BY_CLASS, label)))
             elif problem.takes_texts:
                 condition, similar = _of_sentence(problem, problem.vectors[0, label], known)
                 console.say(
                     f"{name!r} had no recordings in the network's training: its sentence is taken, "
                     f"and the lengths of {classes[similar]!r}"
                 )
-                requests.append(Request(label, condition, lengths[similar], (BY_CLASS, label)))
+                requests.append(ClipRequest(label, condition, lengths[similar], (BY_CLASS, label)))
             else:
                 raise UserError(
                     f"`task.classes`: {name!r} had no recordings in the network's training, which "
@@ -234,7 +234,9 @@ class Generate:
                 )
         return requests
 
-    def _by_text(self, problem: Problem, lengths: np.ndarray, classes: Sequence[str]) -> Request:
+    def _by_text(
+        self, problem: Problem, lengths: np.ndarray, classes: Sequence[str]
+    ) -> ClipRequest:
         """The request for a sentence; its label is that of the nearest trained class.
 
         Raises:
@@ -255,14 +257,14 @@ class Generate:
             f"the nearest sentence of the training is that of {classes[label]!r} (cosine "
             f"{problem.vectors[0, label] @ vector:.2f}); it gives the label and the length"
         )
-        return Request(label, condition, lengths[label], (BY_TEXT, zlib.crc32(text.encode())))
+        return ClipRequest(label, condition, lengths[label], (BY_TEXT, zlib.crc32(text.encode())))
 
     def _generated(
         self,
         experiment: Experiment,
         problem: Problem,
         network: "nn.Cell",
-        requests: Sequence[Request],
+        requests: Sequence[ClipRequest],
         completion: "Completion | None",
         jit: bool,
     ) -> list[Recording]:

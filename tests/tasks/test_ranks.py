@@ -116,11 +116,12 @@ def test_a_stop_ends_all_ranks_and_the_run_resumes_to_the_same_end(pair, tmp_pat
         np.testing.assert_array_equal(weights(tmp_path / "run")[name], value, err_msg=name)
 
 
-def test_a_dead_rank_ends_the_job_with_its_error(tmp_path):
-    process = msrun(tmp_path, *RUN, "task.batch_size=4", "dataset.path=nowhere.pkl")
+@pytest.mark.parametrize("bad", ["dataset.path=nowhere.pkl", "task.epochs=0"])
+def test_ranks_that_refuse_their_settings_end_the_job_with_the_error(tmp_path, bad):
+    process = msrun(tmp_path, *RUN, "task.batch_size=4", bad)
     output = ended(process)
     assert process.returncode != 0
-    assert "nowhere.pkl" in output
+    assert f"error: `{bad.partition('=')[0]}`" in output
 
 
 def is_worker(process: psutil.Process) -> bool:
