@@ -23,7 +23,7 @@ from flag3d_exp.config.command_line import (
 )
 from flag3d_exp.runs.run_folder import PREPARED
 from flag3d_exp.sweep.trial import PRUNER, JobSettings
-from flag3d_exp.sweep.worker import Request, Worker, started
+from flag3d_exp.sweep.worker import JobRequest, Worker, started
 
 OUTPUT = "output.log"
 HANDED_ON = "FLAG3D_EXP_JOB"  # environment variable: the overrides to pass to a launcher
@@ -144,7 +144,7 @@ def start(
         "hydra.mode=RUN",
         assignment("hydra.run.dir", str(folder)),
     ]
-    worker.submit(Request(str(folder / OUTPUT), arguments, environment))
+    worker.submit(JobRequest(str(folder / OUTPUT), arguments, environment))
     return Job(number, folder, slot, worker.process, worker)
 
 
