@@ -17,7 +17,7 @@ from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.config.restore import restored_model, trained_batch_size
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.loader import batches
-from flag3d_exp.engine.adapt.statistics import Load, compiled, tensors
+from flag3d_exp.engine.adapt.statistics import Load, compiled_pass, tensors
 from flag3d_exp.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.engine.parameters import parameter_values
@@ -129,7 +129,7 @@ class Adapt:
         """Adapt the model; with `online`, return the scores of the recordings."""
         per_batch = max(1, self.batch_size // len(target.clips(0)))
         load = target_batches(target, problem, per_batch, self.num_workers)
-        forward = compiled(lambda *inputs: model(*inputs), jit)
+        forward = compiled_pass(model, jit)
         arrived, started = [], list(load(0)) if self.online else []
         method: Method = self.method
         for number, measured in enumerate(method(model, load, jit)):

@@ -37,7 +37,7 @@ class BatchStatistics:
     def __call__(self, network: nn.Cell, load: Load, jit: bool) -> Iterator[dict[str, float]]:
         """Adapt; see the package."""
         statistics = TargetStatistics(network)
-        forward = compiled(lambda *inputs: network(*inputs), jit)
+        forward = compiled_pass(network, jit)
         for batch in load(0):
             with norms_training(network), statistics.of_batch():
                 forward(*tensors(batch)).asnumpy()  # waits, so that the statistics are complete
@@ -124,8 +124,17 @@ def tensors(batch: Mapping[str, np.ndarray]) -> list[Tensor]:
 
 
 def compiled(function: Any, jit: bool) -> Any:
-    """The function, compiled if `jit` is true."""
+    """The function, compiled if `jit` is true. MindSpore compiles no lambda."""
     return ms.jit(function) if jit else function
+
+
+def compiled_pass(network: nn.Cell, jit: bool) -> Any:
+    """The network's forward pass, compiled if `jit` is true."""
+
+    def forward(*inputs):
+        return network(*inputs)
+
+    return compiled(forward, jit)
 
 
 def _value(parameter: Any) -> np.ndarray:

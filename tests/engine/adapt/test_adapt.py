@@ -101,6 +101,20 @@ def test_shot_leaves_the_classifier_as_it_is_and_lowers_its_loss(network):
     assert any((after[n] != before[n]).any() for n in before if n.endswith("conv.weight"))
 
 
+@pytest.mark.parametrize("method", [BatchStatistics(), Tent(), Shot(epochs=2)], ids=repr)
+def test_a_compiled_adaptation_is_the_eager_one(method):
+    adapted = []
+    for jit in (False, True):
+        ms.set_seed(0)
+        network = Classifier(STGCN("coco", num_channels=2, **SMALL_GRAPH), 4)
+        _, load = batches(2)
+        list(method(network, load, jit))
+        adapted.append(parameter_values(network.get_parameters()))
+    before = adapted[0]
+    for name, value in adapted[1].items():
+        np.testing.assert_allclose(value, before[name], rtol=1e-3, atol=1e-4, err_msg=name)
+
+
 def test_pseudo_labels_are_those_of_the_nearest_centroid():
     features = np.array([[1.0, 0.1], [1.0, 0.0], [0.0, 1.0], [0.2, 1.0]])
     # The third is taken for class 0, but lies beside the fourth.
