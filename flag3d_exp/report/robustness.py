@@ -78,6 +78,8 @@ def curves(points: Sequence[Point]) -> Figure:
         axes.set(title=name.replace("_", " "), ylim=(0, 1.02), xlabel=UNITS.get(name, ""))
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         lighten(axes)
+        if name not in UNITS:  # it has no degrees
+            axes.set_xticks([])
         if place == 1:
             axes.set_ylabel("top-1; dotted: as recorded")
             axes.legend(fontsize=7)
