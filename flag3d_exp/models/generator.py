@@ -64,6 +64,7 @@ class MotionHead(nn.Cell):
     Attributes:
         mean, std: (D,) of the features.
         lengths: (K, Q) quantiles of the recordings' numbers of frames; 0 for a class without any.
+        headings: (K, Q) quantiles of the recordings' headings, radians.
     """
 
     def __init__(self, backbone: nn.Cell, condition_size: int, num_classes: int, layout: Layout):
@@ -73,6 +74,7 @@ class MotionHead(nn.Cell):
         self.mean = constant(np.zeros(size), "mean")
         self.std = constant(np.ones(size), "std")
         self.lengths = constant(np.zeros((num_classes, len(QUANTILES))), "lengths")
+        self.headings = constant(np.zeros((num_classes, len(QUANTILES))), "headings")
         pairs = layout.bones
         ends = np.zeros((len(pairs), layout.num_joints))
         ends[np.arange(len(pairs)), pairs[:, 0]] = 1
@@ -80,12 +82,15 @@ class MotionHead(nn.Cell):
         self.ends = Tensor(np.kron(ends, np.eye(3)).T.astype(np.float32))  # (3 V, 3 B)
         self.num_bones = len(pairs)
 
-    def set_statistics(self, mean: np.ndarray, std: np.ndarray, lengths: np.ndarray) -> None:
+    def set_statistics(
+        self, mean: np.ndarray, std: np.ndarray, lengths: np.ndarray, headings: np.ndarray
+    ) -> None:
         """Set the statistics of the training clips, see the attributes; `std` gets a floor."""
         for parameter, value in (
             (self.mean, mean),
             (self.std, with_floor(std)),
             (self.lengths, lengths),
+            (self.headings, headings),
         ):
             ops.assign(parameter, Tensor(value.astype(np.float32)))
 

@@ -25,7 +25,14 @@ from flag3d_exp.errors import UserError
 from flag3d_exp.problems.generation_loss import TERMS
 from flag3d_exp.problems.problem import Arrays
 from flag3d_exp.skeletons.layout import Layout, load_layout
-from flag3d_exp.skeletons.motion import Motion, joints_of, motion, num_features, returned
+from flag3d_exp.skeletons.motion import (
+    Motion,
+    around_mean,
+    joints_of,
+    motion,
+    num_features,
+    returned,
+)
 from flag3d_exp.texts.descriptions import Description, class_descriptions
 from flag3d_exp.texts.vectors import description_vectors, digest, fingerprint
 
@@ -166,7 +173,7 @@ class Generate:
         return self.num_classes + (self.vectors.shape[-1] if self.takes_texts else 0)
 
     def fit(self, network: "nn.Cell", clips: Iterable[np.ndarray], split: "Sequence[Recording]"):
-        """Set the network's statistics: those of the training clips, and lengths by class.
+        """Set the network's statistics: those of the clips; lengths and headings by class.
 
         Args:
             clips: (num_clips, M, T, V, C) of each recording, without random changes.
@@ -176,19 +183,25 @@ class Generate:
 
         size = num_features(self.skeleton)
         count, sums, squares = 0, np.zeros(size), np.zeros(size)
+        angles = []
         for one in clips:
-            found = self.motion(one).features.reshape(-1, size).astype(np.float64)
+            moved = self.motion(one)
+            angles.append(moved.headings[0])
+            found = moved.features.reshape(-1, size).astype(np.float64)
             count, sums = count + len(found), sums + found.sum(0)
             squares += np.square(found).sum(0)
         mean = sums / count
         std = np.sqrt(np.maximum(squares / count - mean**2, 0))
         lengths = np.zeros((self.num_classes, len(QUANTILES)))
+        headings = np.zeros((self.num_classes, len(QUANTILES)))
         labels = np.array([one.label for one in split])
         frames = np.array([one.keypoints.shape[1] for one in split])
         for label in np.unique(labels):
             lengths[label] = np.quantile(frames[labels == label], QUANTILES)
+            own = around_mean(np.array(angles)[labels == label])
+            headings[label] = np.quantile(own, QUANTILES)
         head: Any = network.head
-        head.set_statistics(mean, std, lengths)
+        head.set_statistics(mean, std, lengths, headings)
 
     def motion(self, clips: np.ndarray) -> Motion:
         """The features of clips (N, M, T, V, C)."""

@@ -112,9 +112,14 @@ def part_of(part: slice) -> range:
     return range(part.start, part.stop)
 
 
+def drawn(quantiles: np.ndarray, rng: np.random.Generator) -> float:
+    """A random number whose distribution has these quantiles, see `QUANTILES`."""
+    return float(np.interp(rng.random(), QUANTILES, quantiles))
+
+
 def drawn_length(quantiles: np.ndarray, rng: np.random.Generator) -> int:
-    """A random number of frames whose distribution has these quantiles, see `QUANTILES`."""
-    return max(2, round(float(np.interp(rng.random(), QUANTILES, quantiles))))
+    """A random number of frames, as `drawn`."""
+    return max(2, round(drawn(quantiles, rng)))
 
 
 def resampled(joints: np.ndarray, length: int) -> np.ndarray:

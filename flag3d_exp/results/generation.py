@@ -15,6 +15,7 @@ import numpy as np
 NUM_COMPONENTS = 32
 NUM_PAIRS, PAIRS_OF_CLASS = 200, 20  # of diversity and multimodality
 NEAR_FLOOR = 0.05  # metres
+SHORT = 0.02  # relative to the longest bone; shorter ones are joints recorded at one place
 COPY = 0.02  # metres, mean distance of a joint, below which a clip counts as a copy
 
 
@@ -122,7 +123,7 @@ def bone_variation(joints: np.ndarray, bones: np.ndarray) -> float:
     ends = joints[:, bones].astype(np.float64)  # (T, B, 2, 3)
     lengths = np.linalg.norm(ends[:, :, 0] - ends[:, :, 1], axis=-1)
     mean = lengths.mean(0)
-    long = mean > 1e-3 * mean.max()  # some layouts have joints at one place
+    long = mean > SHORT * mean.max()
     return float((lengths.std(0)[long] / mean[long]).mean())
 
 

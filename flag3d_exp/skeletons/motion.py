@@ -89,6 +89,12 @@ def heading(joints: np.ndarray, layout: Layout) -> float:
     return float(np.arctan2(across[1], across[0])) if np.hypot(*across[:2]) > 1e-6 else 0.0
 
 
+def around_mean(angles: np.ndarray) -> np.ndarray:
+    """The same angles (n,), radians, within half a turn of their mean on the circle."""
+    mean = np.angle(np.exp(1j * angles).mean())
+    return mean + np.angle(np.exp(1j * (angles - mean)))
+
+
 def turned(joints: np.ndarray, angles: np.ndarray) -> np.ndarray:
     """Joints (N, ..., 3), each clip turned about the upward axis by its angle (N,), radians."""
     shape = (-1, *[1] * (joints.ndim - 2))

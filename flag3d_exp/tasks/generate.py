@@ -45,13 +45,15 @@ class ClipRequest:
     Args:
         label: of the recordings.
         condition: (W,).
-        quantiles: of the lengths of recordings, see `models.generator`.
+        lengths, headings: quantiles of the recordings' lengths and headings, see
+            `models.generator`.
         seed: of the clips, after the run's seed.
     """
 
     label: int
     condition: np.ndarray
-    quantiles: np.ndarray
+    lengths: np.ndarray
+    headings: np.ndarray
     seed: tuple[int, ...]
 
 
@@ -195,10 +197,10 @@ class Generate:
             UserError: the network was not trained to take it.
         """
         head: Any = network.head
-        lengths = head.lengths.asnumpy()
+        lengths, headings = head.lengths.asnumpy(), head.headings.asnumpy()
         known = lengths.any(1)
         if self.text is not None:
-            return [self._by_text(problem, lengths, classes)]
+            return [self._by_text(problem, lengths, headings, classes)]
         chosen = self.classes
         if chosen is None and completion is not None:
             label = completion.recording.label
@@ -219,23 +221,28 @@ class Generate:
             label = classes.index(name)
             if known[label]:
                 condition = problem.class_conditions(np.array([label]))[0]
-                requests.append(ClipRequest(label, condition, lengths[label], (BY_CLASS, label)))
+                like = label
             elif problem.takes_texts:
-                condition, similar = _of_sentence(problem, problem.vectors[0, label], known)
+                condition, like = _of_sentence(problem, problem.vectors[0, label], known)
                 console.say(
                     f"{name!r} had no recordings in the network's training: its sentence is taken, "
-                    f"and the lengths of {classes[similar]!r}"
+                    f"and the lengths and headings of {classes[like]!r}"
                 )
-                requests.append(ClipRequest(label, condition, lengths[similar], (BY_CLASS, label)))
             else:
                 raise UserError(
                     f"`task.classes`: {name!r} had no recordings in the network's training, which "
                     "was with `problem.texts=none`, so that no sentence can replace them."
                 )
+            found = (lengths[like], headings[like], (BY_CLASS, label))
+            requests.append(ClipRequest(label, condition, *found))
         return requests
 
     def _by_text(
-        self, problem: Problem, lengths: np.ndarray, classes: Sequence[str]
+        self,
+        problem: Problem,
+        lengths: np.ndarray,
+        headings: np.ndarray,
+        classes: Sequence[str],
     ) -> ClipRequest:
         """The request for a sentence; its label is that of the nearest trained class.
 
@@ -255,9 +262,10 @@ class Generate:
         condition, label = _of_sentence(problem, vector, lengths.any(1))
         console.say(
             f"the nearest sentence of the training is that of {classes[label]!r} (cosine "
-            f"{problem.vectors[0, label] @ vector:.2f}); it gives the label and the length"
+            f"{problem.vectors[0, label] @ vector:.2f}); it gives the label, length and heading"
         )
-        return ClipRequest(label, condition, lengths[label], (BY_TEXT, zlib.crc32(text.encode())))
+        seed = (BY_TEXT, zlib.crc32(text.encode()))
+        return ClipRequest(label, condition, lengths[label], headings[label], seed)
 
     def _generated(
         self,
@@ -269,7 +277,7 @@ class Generate:
         jit: bool,
     ) -> list[Recording]:
         """The recordings, `count` of each request."""
-        from flag3d_exp.problems.sampling import Sampler, drawn_length, resampled
+        from flag3d_exp.problems.sampling import Sampler, drawn, drawn_length, resampled
 
         guidance = problem.guidance if self.guidance is None else self.guidance
         sampler = Sampler(network, jit, self.batch_size, guidance)
@@ -280,8 +288,12 @@ class Generate:
             for request, number in zip(each, numbers, strict=True)
         ]
         counts = [
-            self.frames or drawn_length(r.quantiles, rng) for r, rng in zip(each, rngs, strict=True)
+            self.frames or drawn_length(request.lengths, rng)
+            for request, rng in zip(each, rngs, strict=True)
         ]
+        headings = np.array(
+            [drawn(request.headings, rng) for request, rng in zip(each, rngs, strict=True)]
+        )
         conditions = np.stack([request.condition for request in each])
         known = None
         if completion is not None:
@@ -299,8 +311,7 @@ class Generate:
         if completion is not None:
             clips = [completion.completed(one, problem) for one in features]
         else:
-            nothing = np.zeros(len(each)), np.zeros((len(each), 3))
-            made = problem.keypoints(features, *nothing)
+            made = problem.keypoints(features, headings, np.zeros((len(each), 3)))
             clips = [resampled(one, count) for one, count in zip(made, counts, strict=True)]
         rows = zip(each, numbers, clips, strict=True)
         return [

@@ -19,7 +19,7 @@ from flag3d_exp.problems.generate import Generate
 from flag3d_exp.problems.generation_loss import TERMS, GenerationLoss
 from flag3d_exp.problems.problem import check_provenance, fit, provenance
 from flag3d_exp.problems.sampling import Sampler, drawn_length, resampled
-from flag3d_exp.skeletons.motion import joints_of
+from flag3d_exp.skeletons.motion import around_mean, joints_of
 
 CLASSES = ["Push-ups", "Sit-ups", "High Knee"]
 PROBLEM = Generate("coco", 3, CLASSES, clip_len=8)
@@ -66,7 +66,14 @@ def test_the_network_knows_the_training_clips_statistics_and_lengths():
     lengths = head.lengths.asnumpy()
     np.testing.assert_allclose(lengths[:, 0], [12, 13, 0])  # the third class has no recording
     np.testing.assert_allclose(lengths[:, -1], [16, 17, 0])
-    assert not any(p.requires_grad for p in (head.mean, head.std, head.lengths))
+    headings = head.headings.asnumpy()
+    angles = [PROBLEM.motion(dataset().clips(index)).headings[0] for index in range(6)]
+    labels = [one.label for one in dataset().recordings]
+    for label in range(2):
+        own = [angle for angle, its in zip(angles, labels, strict=True) if its == label]
+        expected = np.quantile(around_mean(np.array(own)), QUANTILES)
+        np.testing.assert_allclose(headings[label], expected, atol=1e-5)
+    assert not any(p.requires_grad for p in (head.mean, head.std, head.lengths, head.headings))
 
 
 def test_a_still_feature_is_not_blown_up():

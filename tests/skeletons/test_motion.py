@@ -6,6 +6,7 @@ import pytest
 from flag3d_exp.data.roots import root_weights
 from flag3d_exp.skeletons.layout import load_layout
 from flag3d_exp.skeletons.motion import (
+    around_mean,
     filled,
     heading,
     joints_of,
@@ -86,3 +87,9 @@ def test_a_bone_leads_from_each_joint_to_its_parent():
     found = NTU.bones
     assert len(found) == 24
     assert [NTU.joint_number("head"), NTU.joint_number("neck")] in found.tolist()
+
+
+def test_angles_on_both_sides_of_half_a_turn_are_neighbours():
+    angles = around_mean(np.array([3.1, -3.1, 3.0]))
+    assert np.ptp(angles) == pytest.approx(2 * np.pi - 6.1, abs=1e-6)
+    np.testing.assert_allclose(np.cos(angles), np.cos([3.1, -3.1, 3.0]), atol=1e-9)

@@ -12,6 +12,8 @@ from cli import TINY, kept_series, metrics, refused, succeeded
 from flag3d_exp.data.annotations import open_annotations, read_annotations
 from flag3d_exp.data.demo.dataset import make_demo
 from flag3d_exp.runs.references import open_run
+from flag3d_exp.skeletons.layout import load_layout
+from flag3d_exp.skeletons.motion import heading
 from flag3d_exp.texts.descriptions import class_descriptions
 
 pytestmark = pytest.mark.slow
@@ -45,6 +47,11 @@ def test_every_trained_class_is_generated_into_a_file_that_is_trained_on(trained
     assert all(one.generated and np.isfinite(one.keypoints).all() for one in made)
     labels = sorted({one.label for one in made})
     assert labels == list(range(15))  # High Knee is the last class
+    # They stand as the recordings do, in this data facing one way.
+    layout = load_layout("nturgb+d")
+    own = [heading(one["keypoint"][0, 0], layout) for one in make_demo("in_domain")["annotations"]]
+    ours = [heading(one.keypoints[0, 0], layout) for one in made]
+    assert min(own) - 0.5 <= np.median(ours) <= max(own) + 0.5
     real = {one["total_frames"] for one in make_demo("in_domain")["annotations"]}
     assert all(min(real) <= one.keypoints.shape[1] <= max(real) for one in made)
     for name in ("sheet_1.png", "recording.gif", "viewer.html"):
