@@ -395,7 +395,7 @@ def measures(table: Summary, split: str, num_files: int) -> Section:
             ),
             Text(
                 "The real columns are the bounds: a generator that is as good as real recordings "
-                f"has the distances of `{split}`. Nearest clips of train are among its other "
+                f"has the distances of {split}. Nearest clips of train are among its other "
                 "clips. Bones: standard deviation of the length over time, relative to the mean."
             ),
         ],
