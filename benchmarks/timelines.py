@@ -4,8 +4,8 @@
 
 joins the recordings of a split, ten of a person at a time and in random order, to sequences whose
 classes over time are known, and evaluates the checkpoint's timelines of them. Where persons are not
-known, any ten recordings are joined. Each recording is in one sequence. Further words are settings
-of `task=evaluate`.
+known, any ten recordings are joined. A rest of fewer than ten is left out. Further words are
+settings of `task=evaluate`.
 """
 
 import argparse

@@ -218,6 +218,7 @@ def set_environment(target: str = "cpu", verbose: bool = False, tf32: bool = Fal
     os.environ.setdefault("GLOG_v", "2" if verbose else "4")
     # The compile cache gives wrong results on CPU.
     os.environ["MS_COMPILER_CACHE_ENABLE"] = "0"
+    # Set in either case, so that results depend on the configuration alone.
     rounds = tf32 and has_amx()
     os.environ["ONEDNN_DEFAULT_FPMATH_MODE"] = "BF16" if rounds else "STRICT"
 

@@ -110,9 +110,9 @@ def test_a_compiled_adaptation_is_the_eager_one(method):
         _, load = batches(2)
         list(method(network, load, jit))
         adapted.append(parameter_values(network.get_parameters()))
-    before = adapted[0]
-    for name, value in adapted[1].items():
-        np.testing.assert_allclose(value, before[name], rtol=1e-3, atol=1e-4, err_msg=name)
+    eager, compiled = adapted
+    for name, value in compiled.items():
+        np.testing.assert_allclose(value, eager[name], rtol=1e-3, atol=1e-4, err_msg=name)
 
 
 def test_pseudo_labels_are_those_of_the_nearest_centroid():
