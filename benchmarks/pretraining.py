@@ -1,0 +1,126 @@
+"""What pre-training without labels gives: accuracy at several shares of the labels.
+
+    python benchmarks/pretraining.py outputs/pretraining experiment=uiprmd_stgcn \\
+        dataset.path=uiprmd.pkl
+
+For each seed, `problem=reconstruct` trains the backbone on the whole train split, for twice the
+epochs. Then a backbone with these weights (`task.init_from`) and one from scratch are trained on
+each share of the labels. A small share is repeated within an epoch, so that every run has at least
+half of the updates of a run on all labels. The only evaluation is after the last epoch: nothing is
+chosen on the splits that are reported. A study that was interrupted continues where it stopped.
+Words after the folder are settings of the runs.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from flag3d_exp.devices.processor import processor
+from flag3d_exp.results import seeds as over_seeds
+from flag3d_exp.results.predictions import load_predictions, paired
+
+SCRATCH, PRETRAINED, PROBED = "scratch", "pretrained", "probed"
+RESAMPLES = 9999
+
+
+def train(folder: Path, settings: Sequence[str]) -> None:
+    """One run of the program, or the rest of it."""
+    line = [sys.executable, "-m", "flag3d_exp", *settings, f"hydra.run.dir={folder}"]
+    subprocess.run([*line, "task.resume=auto", "tracking=none"], check=True)
+
+
+def study(given: argparse.Namespace, settings: Sequence[str], seed: int) -> None:
+    """The runs of one seed that have not ended."""
+    pretrained = given.folder / f"seed{seed}_reconstruct"
+    common = [*settings, f"seed={seed}"]
+    train(pretrained, [*common, "problem=reconstruct", *epochs(2 * given.epochs)])
+    for share in given.shares:
+        few = [f"dataset.train_share={share}", f"task.repeat={max(1, round(0.5 / share))}"]
+        for way in given.ways:
+            added = [] if way == SCRATCH else [f"task.init_from={pretrained}"]
+            added += ["task.freeze_backbone=true"] if way == PROBED else []
+            train(
+                run_folder(given.folder, seed, share, way),
+                [*common, *few, *epochs(given.epochs), *added],
+            )
+
+
+def epochs(number: int) -> list[str]:
+    """Settings: so many epochs, and one evaluation after the last."""
+    return [f"task.epochs={number}", f"task.eval_every={number}"]
+
+
+def run_folder(folder: Path, seed: int, share: float, way: str) -> Path:
+    """Where the run of one seed, share and way lies."""
+    return folder / f"seed{seed}_{share:g}_{way}"
+
+
+def table(given: argparse.Namespace) -> None:
+    """Print the accuracies of each split and share, and the differences from scratch."""
+    first = run_folder(given.folder, given.seeds[0], given.shares[0], given.ways[0])
+    for split in sorted(path.stem for path in (first / "predictions").glob("*.npz")):
+        print(f"\n{split}\n| labels | way | top-1 of seeds | mean ± spread | difference | p |")
+        print("|---|---|---|---|---|---|")
+        for share in given.shares:
+            right = {way: hits(given, share, way, split) for way in given.ways}
+            for way, matrix in right.items():
+                each = 100 * matrix.mean(axis=1)
+                cells = [f"{share:.0%}", way, ", ".join(f"{one:.1f}" for one in each)]
+                cells += [f"{each.mean():.1f} ± {each.std(ddof=1):.1f}"]
+                cells += compared(matrix, right[SCRATCH]) if way != SCRATCH else ["", ""]
+                print(f"| {' | '.join(cells)} |")
+
+
+def hits(given: argparse.Namespace, share: float, way: str, split: str) -> np.ndarray:
+    """(seeds, recordings) bool: which recordings are classified correctly."""
+    runs = {
+        str(seed): load_predictions(
+            run_folder(given.folder, seed, share, way) / "predictions" / f"{split}.npz"
+        )
+        for seed in given.seeds
+    }
+    return np.stack([one.right for one in paired(runs, split).values()])
+
+
+def compared(ones: np.ndarray, others: np.ndarray) -> list[str]:
+    """The mean difference in points with its interval, and p of a paired permutation test.
+
+    Both are over recordings, whose hits are averaged over seeds.
+    """
+    from scipy import stats
+
+    differences = 100 * (ones.mean(axis=0) - others.mean(axis=0))
+    if not differences.any():
+        return ["0.0", over_seeds.p_text(1.0)]
+    rng = np.random.default_rng(0)
+    interval = stats.bootstrap(
+        (differences,), np.mean, n_resamples=RESAMPLES, method="percentile", random_state=rng
+    ).confidence_interval
+    test = stats.permutation_test(
+        (differences,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, random_state=rng
+    )
+    text = f"{differences.mean():+.1f} [{interval.low:+.1f}, {interval.high:+.1f}]"
+    return [text, over_seeds.p_text(float(test.pvalue))]
+
+
+def main() -> None:
+    """Train and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="for the runs")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.05, 0.1, 0.25, 1.0])
+    parser.add_argument("--ways", nargs="+", default=[SCRATCH, PRETRAINED])
+    parser.add_argument("--epochs", type=int, default=16, help="of the runs with labels")
+    given, settings = parser.parse_known_args()
+    for seed in given.seeds:
+        study(given, settings, seed)
+    print(f"\n{processor()}; {given.epochs} epochs; {' '.join(settings)}")
+    table(given)
+
+
+if __name__ == "__main__":
+    main()
