@@ -121,6 +121,12 @@ def remove_abandoned(folder: Path, recursive: bool = True) -> list[Path]:
     return [path for path in found if _removed_if_abandoned(path)]
 
 
+def user_cache() -> Path:
+    """The folder for what can be made again: flag3d_exp in $XDG_CACHE_HOME or ~/.cache."""
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(home).expanduser() / "flag3d_exp"
+
+
 def settle_home() -> None:
     """Give a user without a home folder one in the temporary folder, for this process."""
     if os.path.isabs(os.path.expanduser("~")):

@@ -1,14 +1,23 @@
 """Running the program as a user does, on a network and a share of the data that take seconds."""
 
+import atexit
+import io
 import json
+import multiprocessing
+import os
+import pkgutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
+import flag3d_exp
+from flag3d_exp.main import main
 from flag3d_exp.runs.run_folder import History
 
 TINY = (
@@ -31,28 +40,21 @@ LONG = (
     "model.dropout=0.3",
 )
 
-KILLED = """
-import os, signal, sys
-
-place, name, number = sys.argv.pop(1), sys.argv.pop(1), int(sys.argv.pop(1))
-rename, left = os.replace, number
-
-
-def replace(source, target):
-    global left
-    left -= os.path.basename(target) == name
-    if left == 0 and place == "before":
-        os.kill(os.getpid(), signal.SIGKILL)
-    rename(source, target)
-    if left == 0 and place == "after":
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-os.replace = replace
-from flag3d_exp.main import main
-
-main()
-"""
+# A fork of a process that has imported these starts seconds sooner than a new one.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    [
+        "matplotlib.backends.backend_agg",
+        "mindspore.dataset",
+        "mlflow.store.tracking.sqlalchemy_store",
+        "scipy.stats",
+        *(
+            module.name
+            for module in pkgutil.walk_packages(flag3d_exp.__path__, "flag3d_exp.")
+            if not module.name.endswith("__main__")
+        ),
+    ]
+)
 
 
 def command(*arguments: str) -> list[str]:
@@ -60,13 +62,71 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "flag3d_exp", *arguments]
 
 
+class Started:
+    """The program in a process of its own, with the interface of `subprocess.Popen`."""
+
+    def __init__(self, folder: Path, arguments: Sequence[str], *streams: Path):
+        self.args = command(*arguments)
+        named = map(str, streams)
+        self._process = FORKS.Process(
+            target=_serve, args=(folder, arguments, dict(os.environ), *named)
+        )
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid: int = self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+
 def program(
     folder: Path, *arguments: str, timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
     """Run the program in `folder` and wait for it."""
-    return subprocess.run(
-        command(*arguments), cwd=folder, capture_output=True, text=True, timeout=timeout
-    )
+    with tempfile.TemporaryDirectory() as said:
+        streams = [Path(said, name) for name in ("stdout", "stderr")]
+        process = Started(folder, arguments, *streams)
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.kill()
+        texts = [stream.read_text(encoding="utf-8") for stream in streams]
+    return subprocess.CompletedProcess(process.args, code, *texts)
+
+
+def _serve(
+    folder: Path, arguments: Sequence[str], environment: Mapping[str, str], *streams: str
+) -> None:
+    """What a new process does with `python -m flag3d_exp`."""
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    for name, number, path in zip(("stdout", "stderr"), (1, 2), streams, strict=True):
+        with open(path, "ab") as file:
+            os.dup2(file.fileno(), number)
+        text = io.TextIOWrapper(io.FileIO(number, "w"), "utf-8", "backslashreplace")
+        setattr(sys, name, text)
+    sys.argv = [str(Path(flag3d_exp.__file__).with_name("__main__.py")), *arguments]
+    try:
+        main()
+    finally:
+        atexit._run_exitfuncs()  # multiprocessing leaves them out
 
 
 def succeeded(folder: Path, *arguments: str) -> str:
@@ -86,12 +146,9 @@ def refused(folder: Path, *arguments: str) -> str:
     return lines[0]
 
 
-def started(folder: Path, *arguments: str, output: Path) -> subprocess.Popen[bytes]:
+def started(folder: Path, *arguments: str, output: Path) -> Started:
     """A run in `folder`/run, left to itself; what it says goes to the file `output`."""
-    with open(output, "w") as file:
-        return subprocess.Popen(
-            command(*arguments, "hydra.run.dir=run"), cwd=folder, stdout=file, stderr=file
-        )
+    return Started(folder, (*arguments, "hydra.run.dir=run"), output, output)
 
 
 def killed(folder: Path, *arguments: str, place: str, name: str, number: int) -> None:
@@ -100,12 +157,33 @@ def killed(folder: Path, *arguments: str, place: str, name: str, number: int) ->
     Args:
         number: which one of that name, from 1 on.
     """
-    line = [sys.executable, "-c", KILLED, place, name, str(number), *arguments]
-    done = subprocess.run(line, cwd=folder, capture_output=True, timeout=600)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    process = FORKS.Process(target=_serve_until, args=(place, name, number, folder, arguments))
+    process.start()
+    process.join(600)
+    assert process.exitcode == -signal.SIGKILL
 
 
-def wait_for(path: Path, process: subprocess.Popen, text: str = "", seconds: float = 120) -> None:
+def _serve_until(
+    place: str, name: str, number: int, folder: Path, arguments: Sequence[str]
+) -> None:
+    rename, left = os.replace, number
+
+    def replace(source, target):
+        nonlocal left
+        left -= os.path.basename(target) == name
+        if left == 0 and place == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        rename(source, target)
+        if left == 0 and place == "after":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.replace = replace
+    _serve(folder, arguments, os.environ.copy(), os.devnull, os.devnull)
+
+
+def wait_for(
+    path: Path, process: Started | subprocess.Popen, text: str = "", seconds: float = 120
+) -> None:
     """Wait until the file is there and holds the text, while the process runs."""
     deadline = time.monotonic() + seconds
     while not path.exists() or text.encode() not in path.read_bytes():

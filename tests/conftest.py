@@ -16,6 +16,7 @@ settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
 os.environ["MS_DEV_HOST_BLOCKING_RUN"] = "1"  # as `device=cpu` does
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each process compiles the package again
 os.environ["MS_OM_PATH"] = tempfile.gettempdir()  # where a failed compilation leaves its graph
 
 if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):

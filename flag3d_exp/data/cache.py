@@ -7,7 +7,6 @@ opening it reads only the index. Two processes may convert the same file at the 
 import hashlib
 import json
 import mmap
-import os
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,10 +22,7 @@ TAIL = struct.Struct("<QQ32s")  # where the index begins, its length and its SHA
 
 def folder(cache: str) -> Path:
     """The folder for a value of `dataset.cache`."""
-    if cache != "auto":
-        return Path(cache).expanduser()
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(home).expanduser() / "flag3d_exp"
+    return files.user_cache() if cache == "auto" else Path(cache).expanduser()
 
 
 def place(folder: Path, digest: str) -> Path:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flag3d_exp.data import cache
+from flag3d_exp import files
 from flag3d_exp.errors import UserError
 from flag3d_exp.runs.run_folder import mlflow_run
 from flag3d_exp.runs.tracking import AUTO, connect, refusals, settled
@@ -78,7 +78,7 @@ def _own_folder(run: "Run") -> Path | None:
 def _downloaded(client: "MlflowClient", run: "Run") -> Path:
     """A folder with the run's artifacts, kept in the cache if the run has ended."""
     ended = None if run.info.status == "RUNNING" else run.info.end_time  # kept when resumed
-    home = cache.folder("auto") / "runs"
+    home = files.user_cache() / "runs"
     folder = home / f"{run.info.run_id}-{ended}"  # a resumed run has another end time
     if ended is not None and folder.is_dir():
         return folder

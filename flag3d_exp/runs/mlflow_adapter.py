@@ -1,7 +1,7 @@
 """Every use of undocumented behaviour of MLflow, in one place.
 
 These are the meaning of exceptions, messages recognised by their text, limits of requests, and the
-columns of an SQLite store. Each has a test in `tests/runs/test_mlflow_adapter.py`, which fails if a
+tables of an SQLite store. Each has a test in `tests/runs/test_mlflow_adapter.py`, which fails if a
 new version of MLflow behaves differently.
 """
 
@@ -9,7 +9,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,35 @@ def prepare_environment() -> None:
     # The delivery thread retries by itself; MLflow's own retries would block it for minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", f"{SECONDS:g}")
+
+
+def fill_new_store(path: Path) -> None:
+    """Copy MLflow's tables into an empty SQLite store; without a copy at hand, make it first.
+
+    MLflow makes the tables of a new store in more than 60 migrations, which take seconds. If the
+    user's cache cannot be used, the store stays empty, and MLflow fills it when it opens it.
+    """
+    import mlflow
+
+    tables = files.user_cache() / f"mlflow_{mlflow.__version__}.db"
+    with suppress(*errors()):
+        if not tables.exists():
+            tables.parent.mkdir(parents=True, exist_ok=True)
+            with files.replacing(tables) as temporary:
+                _make_tables(temporary)
+        made = sqlite3.connect(f"{tables.absolute().as_uri()}?mode=ro", uri=True)
+        with closing(made) as source, closing(sqlite3.connect(path)) as target:
+            source.backup(target)
+
+
+def _make_tables(path: Path) -> None:
+    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+
+    engine = create_sqlalchemy_engine(f"sqlite:///{path}")
+    try:
+        _initialize_tables(engine)
+    finally:
+        engine.dispose()
 
 
 def seconds() -> float:

@@ -379,6 +379,9 @@ def _creation_lock(uri: str) -> Iterator[None]:
 def _open_file(uri: str) -> None:
     """Open the file of an SQLite store, to fail at once; MLflow would retry for minutes."""
     path = _file(uri)
-    if path is not None:
-        with closing(sqlite3.connect(path)) as database:
-            database.execute("PRAGMA schema_version")
+    if path is None:
+        return
+    with closing(sqlite3.connect(path)) as database:
+        (version,) = database.execute("PRAGMA schema_version").fetchone()
+    if version == 0:  # no tables
+        adapter.fill_new_store(path)

@@ -5,8 +5,10 @@ A test that fails after an upgrade names the supposition that no longer holds.
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -168,3 +170,37 @@ def test_artifacts_kept_apart_from_the_store_stay_where_they_are(store, tmp_path
     (tmp_path / "mlruns" / "1" / "another run").mkdir(parents=True)
     assert adapter.relocate_artifacts(client, experiment, tmp_path / "mlflow.db") is None
     assert client.get_run(run_id).info.artifact_uri == f"{apart}/mlruns/1/{run_id}/artifacts"
+
+
+def tables(path: Path) -> list[tuple]:
+    with closing(sqlite3.connect(path)) as database:
+        found = database.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name")
+        return [*found, *database.execute("SELECT version_num FROM alembic_version")]
+
+
+def test_a_new_store_has_the_tables_that_mlflow_makes(tmp_path, monkeypatch):
+    MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflows.db").search_experiments()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    connect(f"sqlite:///{tmp_path}/first.db")
+    assert tables(tmp_path / "first.db") == tables(tmp_path / "mlflows.db")
+
+    def made_again(_engine):
+        raise AssertionError("the tables are copied, not made again")
+
+    monkeypatch.setattr("mlflow.store.db.utils._initialize_tables", made_again)
+    client = connect(f"sqlite:///{tmp_path}/second.db")
+    assert tables(tmp_path / "second.db") == tables(tmp_path / "mlflows.db")
+    assert client.get_run(client.create_run("0").info.run_id).info.status == "RUNNING"
+
+
+@pytest.mark.parametrize("damage", ["no folder", "no database"])
+def test_without_a_cache_mlflow_makes_the_tables_itself(damage, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cache = tmp_path / "flag3d_exp"
+    if damage == "no folder":
+        cache.write_text("a file")
+    else:
+        cache.mkdir()
+        (cache / f"mlflow_{mlflow.__version__}.db").write_text("no database")
+    client = connect(f"sqlite:///{tmp_path}/store.db")
+    assert client.get_run(client.create_run("0").info.run_id).info.status == "RUNNING"

@@ -14,23 +14,29 @@ QUICK = ("tracking=none", "device=cpu", "device.jit=false")
 FIDELITY = ("task=fidelity", "task.checkpoint=recogniser", *QUICK)
 
 
-def write(path: Path, chosen: list[str], noise: float = 0.0, generated: bool = True) -> None:
-    """An annotation file with recordings of the demo data, marked as generated."""
+def write(path: Path, real: list[dict], noise: float = 0.0, generated: bool = True) -> None:
+    """An annotation file with these recordings, marked as generated."""
     rng = np.random.default_rng(0)
     made = []
-    for one in make_demo("in_domain")["annotations"]:
-        if one["frame_dir"] in chosen:
-            keypoint = one["keypoint"] + noise * rng.standard_normal(one["keypoint"].shape)
-            made.append(one | {"keypoint": keypoint.astype(np.float32), "generated": generated})
-    path.write_bytes(pickle.dumps({"split": {"generated": chosen}, "annotations": made}))
+    for one in real:
+        keypoint = one["keypoint"] + noise * rng.standard_normal(one["keypoint"].shape)
+        made.append(one | {"keypoint": keypoint.astype(np.float32), "generated": generated})
+    names = [one["frame_dir"] for one in made]
+    path.write_bytes(pickle.dumps({"split": {"generated": names}, "annotations": made}))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """A working folder with a tiny recogniser, copies of training recordings, and noisy ones."""
     made = tmp_path_factory.mktemp("fidelity")
-    succeeded(made, *TINY, "task.epochs=1", "tracking=none", "hydra.run.dir=recogniser")
-    train = make_demo("in_domain")["split"]["train"][:48]
+    demo = make_demo("in_domain")
+    named = {one["frame_dir"]: one for one in demo["annotations"]}
+    split = {"train": demo["split"]["train"][::7], "val": demo["split"]["val"][::6]}
+    known = [named[name] for names in split.values() for name in names]
+    (made / "demo.pkl").write_bytes(pickle.dumps({"split": split, "annotations": known}))
+    settings = ("dataset.path=demo.pkl", "task.epochs=1", "tracking=none")
+    succeeded(made, *TINY, *settings, "hydra.run.dir=recogniser")
+    train = [named[name] for name in split["train"][::2]]
     write(made / "copies.pkl", train)
     write(made / "noisy.pkl", train, noise=0.3)
     write(made / "real.pkl", train, generated=False)

@@ -8,7 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli import LONG, kept_series, metrics, runs, started, succeeded, tracked_series, wait_for
+from cli import (
+    LONG,
+    Started,
+    kept_series,
+    metrics,
+    runs,
+    started,
+    succeeded,
+    tracked_series,
+    wait_for,
+)
 
 from flag3d_exp.engine.checkpoint import load_checkpoint, load_meta
 from flag3d_exp.runs.resume import newest
@@ -25,7 +35,7 @@ class FullDisk:
         if os.geteuid() != 0 or subprocess.run(mount).returncode != 0:
             pytest.skip("NO SMALL DISK CAN BE MOUNTED HERE (not the superuser)")
 
-    def fill(self, process: subprocess.Popen) -> None:
+    def fill(self, process: Started) -> None:
         with open(self.filler, "wb", buffering=0) as file:
             for size in (65536, 512):
                 try:
@@ -34,7 +44,7 @@ class FullDisk:
                 except OSError:
                     continue
 
-    def clear(self, process: subprocess.Popen) -> None:
+    def clear(self, process: Started) -> None:
         self.filler.unlink()
 
     def close(self) -> None:
@@ -47,10 +57,10 @@ class SizeLimit:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def fill(self, process: subprocess.Popen) -> None:
+    def fill(self, process: Started) -> None:
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
 
-    def clear(self, process: subprocess.Popen) -> None:
+    def clear(self, process: Started) -> None:
         if process.poll() is None:  # else the limit has gone with it
             unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, unlimited)
@@ -68,7 +78,7 @@ def disk(request, tmp_path) -> Iterator[FullDisk | SizeLimit]:
     disk.close()
 
 
-def started_and_full(disk: FullDisk | SizeLimit, output: Path, patience: int) -> subprocess.Popen:
+def started_and_full(disk: FullDisk | SizeLimit, output: Path, patience: int) -> Started:
     """A run in the disk's folder that has saved once and finds no more room."""
     process = started(disk.folder, *LONG, f"tracking.patience={patience}", output=output)
     wait_for(disk.folder / "run" / "checkpoints" / "last.npz", process)

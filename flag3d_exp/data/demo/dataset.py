@@ -8,7 +8,6 @@ with fifty people who do each action once.
 """
 
 import hashlib
-import os
 import pickle
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -68,7 +67,7 @@ def demo_path(domain: str, num_classes: int = 16) -> Path:
     """
     if domain not in DOMAINS:
         raise UserError(f"the demo data has no domain `{domain}`; accepted: {', '.join(DOMAINS)}.")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flag3d_exp"
+    cache = files.user_cache()
     path = cache / f"synthetic_{domain}_{num_classes}_{_version()}.pkl"
     try:
         if not path.exists():
