@@ -42,7 +42,7 @@ KINDS = {  # class of `task=combine_demo_real`: FLAG3D's actions of this kind
 def report(run: str, data: Path, splits: list[str]) -> None:
     """Print the accuracy for each split and class."""
     loaded = f3d.load(run)
-    made = loaded.experiment.made
+    made = loaded.experiment.build
     annotations = open_annotations(data)
     for split in splits:
         recordings = [replace(one, scores=None) for one in annotations.recordings(split)]

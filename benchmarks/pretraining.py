@@ -14,14 +14,15 @@ Words after the folder are settings of the runs.
 import argparse
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from flag3d_exp.devices.processor import processor
 from flag3d_exp.results import seeds as over_seeds
-from flag3d_exp.results.predictions import load_predictions, paired
+from flag3d_exp.results.predictions import load_predictions, paired_predictions
 
 SCRATCH, PRETRAINED, PROBED = "scratch", "pretrained", "probed"
 RESAMPLES = 9999
@@ -83,7 +84,7 @@ def hits(given: argparse.Namespace, share: float, way: str, split: str) -> np.nd
         )
         for seed in given.seeds
     }
-    return np.stack([one.right for one in paired(runs, split).values()])
+    return np.stack([one.right for one in paired_predictions(runs, split).values()])
 
 
 def compared(ones: np.ndarray, others: np.ndarray) -> list[str]:
@@ -98,22 +99,27 @@ def compared(ones: np.ndarray, others: np.ndarray) -> list[str]:
         return ["0.0", over_seeds.p_text(1.0)]
     rng = np.random.default_rng(0)
     interval = stats.bootstrap(
-        (differences,), np.mean, n_resamples=RESAMPLES, method="percentile", random_state=rng
+        (differences,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=rng
     ).confidence_interval
     test = stats.permutation_test(
-        (differences,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, random_state=rng
+        (differences,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, rng=rng
     )
     text = f"{differences.mean():+.1f} [{interval.low:+.1f}, {interval.high:+.1f}]"
     return [text, over_seeds.p_text(float(test.pvalue))]
+
+
+def list_of(kind: Callable[[str], Any]) -> Callable[[str], list]:
+    """A parser of values that are separated by commas."""
+    return lambda text: [kind(one) for one in text.split(",")]
 
 
 def main() -> None:
     """Train and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="for the runs")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--shares", type=float, nargs="+", default=[0.05, 0.1, 0.25, 1.0])
-    parser.add_argument("--ways", nargs="+", default=[SCRATCH, PRETRAINED])
+    parser.add_argument("--seeds", type=list_of(int), default="1,2,3")
+    parser.add_argument("--shares", type=list_of(float), default="0.05,0.1,0.25,1")
+    parser.add_argument("--ways", type=list_of(str), default=f"{SCRATCH},{PRETRAINED}")
     parser.add_argument("--epochs", type=int, default=16, help="of the runs with labels")
     given, settings = parser.parse_known_args()
     for seed in given.seeds:

@@ -21,7 +21,7 @@ import numpy as np
 import flag3d_exp as f3d
 from flag3d_exp.data.annotations import Recording, open_annotations
 from flag3d_exp.data.formats.convert import write_annotations
-from flag3d_exp.data.joined import joined
+from flag3d_exp.data.joined import joined_recording
 
 NUMBER = 10  # recordings of a sequence
 
@@ -38,7 +38,7 @@ def sequences(
         order = [members[index] for index in rng.permutation(len(members))]
         for first in range(0, len(order) - NUMBER + 1, NUMBER):
             ten = order[first : first + NUMBER]
-            whole = joined(ten, center)
+            whole = joined_recording(ten, center)
             name = f"sequence_{len(made):03d}"
             spans = zip(ten, whole.repetitions, strict=True)
             parts += [(name, int(start), int(stop), one.label) for one, (start, stop) in spans]
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("outputs/timelines"))
     given, settings = parser.parse_known_args()
     loaded = f3d.load(given.run)
-    skeleton = loaded.experiment.made("pipeline").skeleton
+    skeleton = loaded.experiment.build("pipeline").skeleton
     recordings = open_annotations(given.data).recordings(given.split)
     made, parts = sequences(recordings, skeleton.center, np.random.default_rng(given.seed))
     given.folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 from flag3d_exp.config.checks import CONF
 from flag3d_exp.config.choices import WHOLE, Choice, meaning, read, schema
-from flag3d_exp.config.signature import Argument, described
+from flag3d_exp.config.signature import Argument, description
 
 GROUPS = (
     "task",
@@ -65,7 +65,7 @@ def _starts_from(choice: Choice) -> list[str]:
 def _accepted(argument: Argument | None) -> str:
     if argument is None or argument.annotation is None:
         return ""
-    return _escaped(described(argument.annotation))
+    return _escaped(description(argument.annotation))
 
 
 def _cell(value: str) -> str:

@@ -51,7 +51,7 @@ def check(settings: Any, group: str) -> None:
     """
     for field in fields(settings):
         value = getattr(settings, field.name)
-        bounds = _violated(field.type, value, vars(settings))
+        bounds = _violated_range(field.type, value, vars(settings))
         if bounds is not None:
             name = f"{group}.{field.name}"
             raise UserError(f"`{name}` must be {in_words(bounds)}; got {value}.")
@@ -93,20 +93,20 @@ def _in_words(condition: list[str]) -> str:
     return " ".join(condition)
 
 
-def _violated(annotation: Any, value: Any, others: Mapping[str, Any]) -> str | None:
+def _violated_range(annotation: Any, value: Any, others: Mapping[str, Any]) -> str | None:
     """The range that a value or one of its elements violates; None if every range holds.
 
     The annotation may be a union, in which each type has its own range.
     """
     kind, parts = get_origin(annotation), get_args(annotation)
     if kind is Annotated:
-        inner = _violated(parts[0], value, others)
+        inner = _violated_range(parts[0], value, others)
         types = list | tuple if get_origin(parts[0]) in (list, tuple) else int | float
         bounded = isinstance(value, types) and not isinstance(value, bool)
         return inner or (parts[1] if bounded and not within(parts[1], value, others) else None)
     if kind in (list, tuple):
         elements = value if isinstance(value, list | tuple) else ()
-        found = (_violated(parts[0], element, others) for element in elements)
+        found = (_violated_range(parts[0], element, others) for element in elements)
     else:
-        found = (_violated(part, value, others) for part in parts)
+        found = (_violated_range(part, value, others) for part in parts)
     return next((bounds for bounds in found if bounds is not None), None)

@@ -164,11 +164,11 @@ def show(text: str) -> None:
     console = Console(file=sys.stdout)
     for is_table, group in groupby(text.splitlines(), lambda line: line.startswith("|")):
         lines = list(group)
-        plain = Text("\n".join(map(markdown.unescaped, lines)))
-        console.print(_drawn(lines) if is_table else plain)
+        plain = Text("\n".join(map(markdown.unescaped_line, lines)))
+        console.print(_table(lines) if is_table else plain)
 
 
-def _drawn(lines: Sequence[str]) -> Table:
+def _table(lines: Sequence[str]) -> Table:
     header, rules, *rows = (markdown.cells(line) for line in lines)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name, rule in zip(header, rules, strict=True):
@@ -182,10 +182,10 @@ def _drawn(lines: Sequence[str]) -> Table:
 def metric_line(metrics: Mapping[str, float], names: list[str] | None = None) -> str:
     """`name value` pairs with a unit, in the order given."""
     chosen = [name for name in (names or metrics) if name in metrics]
-    return "  ".join(f"{name} {formatted(name, metrics[name])}" for name in chosen)
+    return "  ".join(f"{name} {formatted_value(name, metrics[name])}" for name in chosen)
 
 
-def formatted(name: str, value: float) -> str:
+def formatted_value(name: str, value: float) -> str:
     """A metric's value with as many digits as a reader needs."""
     leaf = name.rpartition("/")[2]
     if leaf.startswith(PERCENT):
@@ -204,7 +204,7 @@ def summary_lines(
     return [
         f"{split}: "
         + "  ".join(
-            f"{name} {formatted(name, metrics[f'{split}/{name}'])}"
+            f"{name} {formatted_value(name, metrics[f'{split}/{name}'])}"
             for name in names
             if f"{split}/{name}" in metrics
         )

@@ -29,7 +29,7 @@ SETTING = re.compile(
 )
 
 
-def masked(text: str) -> str:
+def masked_text(text: str) -> str:
     """The text with `***` for the passwords, tokens and keys of the URIs in it."""
     if "://" in text:
         text = PASSWORD.sub(rf"\1:{MASK}@", text)
@@ -42,20 +42,20 @@ def masked(text: str) -> str:
 
 def hidden(uri: str) -> str:
     """The masked URI; the full one is kept for `opened` in this process and its children."""
-    safe = masked(uri)
+    safe = masked_text(uri)
     if safe != uri:
-        kept = _kept(os.environ.get(KEPT, "")) | {safe: uri}
+        kept = _kept_secrets(os.environ.get(KEPT, "")) | {safe: uri}
         os.environ[KEPT] = json.dumps(kept)
     return safe
 
 
-def opened(uri: str) -> str:
+def usable_uri(uri: str) -> str:
     """The URI to connect to, for a URI that may be masked.
 
     The user and password of a web server are put into MLflow's environment variables instead,
     because MLflow repeats URIs in its messages.
     """
-    uri = _kept(os.environ.get(KEPT, "")).get(uri, uri)
+    uri = _kept_secrets(os.environ.get(KEPT, "")).get(uri, uri)
     if not uri.startswith(("http://", "https://")):
         return uri.replace(f":{MASK}@", "@")
     if found := PASSWORD.match(uri):
@@ -68,7 +68,7 @@ def opened(uri: str) -> str:
 
 def without_user(uri: str) -> str:
     """The URI without user and password, for a browser and for comparing stores."""
-    safe = masked(uri)
+    safe = masked_text(uri)
     return re.sub(rf"^({SCHEME})[^/?#@]*@", r"\1", safe)
 
 
@@ -80,7 +80,7 @@ def same_place(uri: str | None, other: str | None) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _kept(text: str) -> dict[str, str]:
+def _kept_secrets(text: str) -> dict[str, str]:
     try:
         kept = json.loads(text)
     except ValueError:
@@ -96,7 +96,7 @@ def _secrets(text: str) -> tuple[str, ...]:
     ordinary words.
     """
     found: set[str] = set()
-    for uri in _kept(text).values():
+    for uri in _kept_secrets(text).values():
         for pattern in (PASSWORD, SETTING):
             for match in pattern.finditer(uri):
                 raw = match[2] if pattern is PASSWORD else match[0].partition("=")[2]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 
-from flag3d_exp.credentials import masked
+from flag3d_exp.credentials import masked_text
 
 # What the user said, before `main` says it to Hydra; for the processes that a run starts, too.
 WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -36,7 +36,7 @@ def printable(text: str) -> str:
     Control characters and terminal escapes are written as in a Python literal (`\x1b`). The middle
     of long words and of a long line is left out.
     """
-    text = masked(text)  # first: a password of which the middle is left out is not recognised
+    text = masked_text(text)  # first: a password of which the middle is left out is not recognised
     words = re.sub(rf"\S{{{MAX_WORD + 1},}}", lambda word: _middle_out(word[0], 200, 60), text)
     line = _middle_out(words, MAX_LINE - 600, 500) if len(words) > MAX_LINE else words
     return visible(line)
@@ -48,7 +48,7 @@ def visible(text: str) -> str:
     Control characters are written as in a Python literal (`\x1b`, `\n`), and the credentials of
     URIs as `***`.
     """
-    return UNPRINTABLE.sub(lambda found: _escaped(found[0]), masked(text))
+    return UNPRINTABLE.sub(lambda found: _escaped_text(found[0]), masked_text(text))
 
 
 def printable_lines(text: str) -> str:
@@ -60,7 +60,7 @@ def _middle_out(text: str, first: int, last: int) -> str:
     return f"{text[:first]}...({len(text) - first - last} more)...{text[-last:]}"
 
 
-def _escaped(character: str) -> str:
+def _escaped_text(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 

@@ -109,7 +109,7 @@ class LoadedRun:
         """
         if not isinstance(keypoints, ClipDataset):
             recordings = recordings_of(keypoints, scores=scores, image_shape=image_shape)
-            made = self.experiment.made
+            made = self.experiment.build
             keypoints = input_clips(
                 recordings,
                 made("dataset"),
@@ -296,7 +296,7 @@ def train(
     problem = problem or classes_of(train_clips)
     for split, clips_of in {"train_clips": train_clips, **eval_clips}.items():
         check_recordings(problem, split, clips_of.recordings)
-    network = device.lowered(problem.network(model) if hasattr(model, "features") else model)
+    network = device.lowered_model(problem.network(model) if hasattr(model, "features") else model)
     fit(problem, network, train_clips)
     metric = objective or f"{next(iter(eval_clips))}/{problem.objective}"
     known = [f"{split}/{name}" for split in eval_clips for name in problem.metric_names]
@@ -347,9 +347,9 @@ def recordings_of(
     Raises:
         UserError: an array has another shape or type, or the lists differ in length.
     """
-    arrays = _listed(keypoints, 4)
+    arrays = _list_of_arrays(keypoints, 4)
     labels = None if labels is None else np.asarray(labels).tolist()
-    confidences = None if scores is None else _listed(scores, 3)
+    confidences = None if scores is None else _list_of_arrays(scores, 3)
     for name, given in (("labels", labels), ("scores", confidences)):
         if given is not None and len(given) != len(arrays):
             raise UserError(
@@ -383,7 +383,7 @@ def evaluator(
     return Evaluator(problem, Predictor(model, compiled), batch_size)
 
 
-def _listed(arrays: Keypoints, ndim: int) -> list[np.ndarray]:
+def _list_of_arrays(arrays: Keypoints, ndim: int) -> list[np.ndarray]:
     """A list of arrays, from a single array, a stack of arrays or a list."""
     if isinstance(arrays, np.ndarray) and arrays.ndim <= ndim and arrays.dtype != object:
         return [arrays]

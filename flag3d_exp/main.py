@@ -21,9 +21,9 @@ from omegaconf.errors import OmegaConfBaseException
 from flag3d_exp import __version__, files
 from flag3d_exp.config import answers, checks, refusals
 from flag3d_exp.config.command_line import assignment, shell_command
-from flag3d_exp.config.experiment import Experiment, instantiated
+from flag3d_exp.config.experiment import Experiment, built_object
 from flag3d_exp.config.presence import check_present
-from flag3d_exp.config.recall import expanded
+from flag3d_exp.config.recall import expanded_words
 from flag3d_exp.config.secrecy import hide_in, hide_in_arguments, hide_in_files
 from flag3d_exp.config.started import config_flags
 from flag3d_exp.console import open_streams
@@ -63,7 +63,7 @@ def run(cfg: DictConfig) -> float | None:
             os.environ[variable] = str(folder.absolute())  # for analyze_fail.ir and kernel_meta
         if not WANTS_TRACEBACK:
             tell_of_crashes(str(folder))
-        with run_folder.locked(folder):
+        with run_folder.lock_folder(folder):
             return trial.run(folder, partial(perform, cfg))
     except Exception as error:
         log.debug("the run failed", exc_info=True)
@@ -79,7 +79,7 @@ def perform(cfg: DictConfig, hooks: TrialHooks | None) -> float | None:
         UserError: something that the configuration names does not exist.
     """
     check_present(cfg)
-    return instantiated(cfg.task)(Experiment.composed(cfg, hooks))
+    return built_object(cfg.task)(Experiment.from_hydra(cfg, hooks))
 
 
 def main() -> None:
@@ -101,7 +101,7 @@ def execute(words: Sequence[str]) -> None:
         if (text := answers.answer(words, __version__)) is not None:
             print(text, flush=True)
             return
-        sys.argv[1:] = expanded(hide_in_arguments(words))
+        sys.argv[1:] = expanded_words(hide_in_arguments(words))
         refusals.check_command_line(sys.argv[1:])
         app = hydra.main(config_path=str(checks.CONF), config_name="config", version_base="1.3")
         with Ranks.here().own_folder() as settings:

@@ -25,14 +25,14 @@ ENTITY = re.compile(r"&(?=#?\w+;)|<(?=[A-Za-z/!?])")
 CELL_END = re.compile(r"(?<!\\)((?:\\\\)*)\|")
 
 
-def escaped(text: str) -> str:
+def escaped_line(text: str) -> str:
     """A text as one line that a renderer shows as it is."""
     marked = MARKUP.sub(lambda found: f"\\{found[0]}", visible(text.replace("\n", " ")))
     marked = NUMBER.sub(r"\1\\\2", marked)
     return ENTITY.sub(lambda found: ENTITIES[found[0]], marked)
 
 
-def unescaped(line: str) -> str:
+def unescaped_line(line: str) -> str:
     """What a renderer shows of a line with `escaped` texts."""
     plain = re.sub(rf"\\({PUNCTUATION})", r"\1", line)
     return plain.replace("&lt;", "<").replace("&amp;", "&")
@@ -40,15 +40,15 @@ def unescaped(line: str) -> str:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table of plain texts; the first column is left-aligned, the others right-aligned."""
-    lines = [list(map(escaped, header)), ["---", *["---:"] * (len(header) - 1)]]
-    lines += [list(map(escaped, row)) for row in rows]
+    lines = [list(map(escaped_line, header)), ["---", *["---:"] * (len(header) - 1)]]
+    lines += [list(map(escaped_line, row)) for row in rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def cells(line: str) -> list[str]:
     """The plain texts in a line of a table."""
     parts = CELL_END.sub("\\1\n", line).split("\n")
-    return [unescaped(cell.strip()) for cell in parts[1:-1]]
+    return [unescaped_line(cell.strip()) for cell in parts[1:-1]]
 
 
 def code(text: str) -> str:

@@ -17,7 +17,7 @@ __all__ = [
     "GraphProto",
     "ModelProto",
     "TensorProto",
-    "copied",
+    "copy_model",
     "in_mixed_precision",
 ]
 
@@ -27,7 +27,7 @@ def in_mixed_precision(model: nn.Cell) -> bool:
     return hasattr(model, "amp_strategy")
 
 
-def copied(model: nn.Cell) -> nn.Cell:
+def copy_model(model: nn.Cell) -> nn.Cell:
     """A deep copy whose cells do not recompute.
 
     `Cell.recompute` wraps a cell's `construct`, and a plain copy would call the original's

@@ -69,7 +69,7 @@ class Stream:
             )
         self.run, self.confidence, self.top_k = run, confidence, top_k
         self.problem = run.experiment.classification("stream")
-        made = run.experiment.made
+        made = run.experiment.build
         self.settings, self.pipeline, self.kind = made("dataset"), made("pipeline"), made("stream")
         own = load_layout(self.settings.layout)
         source = own if layout is None else load_layout(layout)
@@ -162,4 +162,4 @@ class Stream:
         """The network, compiled for one clip at a time."""
         from flag3d_exp.engine.predict import Predictor
 
-        return Predictor(self.run.model, self.run.experiment.made("device").compiles())
+        return Predictor(self.run.model, self.run.experiment.build("device").compiles())

@@ -67,10 +67,10 @@ def launch(
     """Run one job through the configured Hydra launcher."""
     from hydra.core.plugins import Plugins
 
-    from flag3d_exp.config.recall import expanded
+    from flag3d_exp.config.recall import expanded_words
 
     launcher = Plugins.instance().instantiate_launcher(
         hydra_context=context, task_function=task, config=config
     )
-    results = launcher.launch([expanded(overrides)], initial_job_idx=0)
+    results = launcher.launch([expanded_words(overrides)], initial_job_idx=0)
     _ = results[0].return_value  # raises the job's exception

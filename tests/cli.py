@@ -63,13 +63,29 @@ def command(*arguments: str) -> list[str]:
 
 
 class Started:
-    """The program in a process of its own, with the interface of `subprocess.Popen`."""
+    """The program in a process of its own, with the interface of `subprocess.Popen`.
 
-    def __init__(self, folder: Path, arguments: Sequence[str], *streams: Path):
+    Args:
+        folder, arguments: where it runs, and its words.
+        stdout, stderr: files to which its output is added.
+        environment: its environment variables; None for those of this process.
+        session: give it a session of its own.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        arguments: Sequence[str],
+        stdout: Path,
+        stderr: Path,
+        environment: Mapping[str, str] | None = None,
+        session: bool = False,
+    ):
         self.args = command(*arguments)
-        named = map(str, streams)
+        environment = dict(os.environ if environment is None else environment)
+        streams = (str(stdout), str(stderr))
         self._process = FORKS.Process(
-            target=_serve, args=(folder, arguments, dict(os.environ), *named)
+            target=_serve, args=(folder, arguments, environment, session, *streams)
         )
         self._process.start()
         assert self._process.pid is not None
@@ -96,12 +112,15 @@ class Started:
 
 
 def program(
-    folder: Path, *arguments: str, timeout: float = 300
+    folder: Path,
+    *arguments: str,
+    timeout: float = 300,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run the program in `folder` and wait for it."""
     with tempfile.TemporaryDirectory() as said:
         streams = [Path(said, name) for name in ("stdout", "stderr")]
-        process = Started(folder, arguments, *streams)
+        process = Started(folder, arguments, *streams, environment)
         try:
             code = process.wait(timeout)
         finally:
@@ -111,9 +130,15 @@ def program(
 
 
 def _serve(
-    folder: Path, arguments: Sequence[str], environment: Mapping[str, str], *streams: str
+    folder: Path,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    session: bool,
+    *streams: str,
 ) -> None:
     """What a new process does with `python -m flag3d_exp`."""
+    if session:
+        os.setsid()
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -178,7 +203,7 @@ def _serve_until(
             os.kill(os.getpid(), signal.SIGKILL)
 
     os.replace = replace
-    _serve(folder, arguments, os.environ.copy(), os.devnull, os.devnull)
+    _serve(folder, arguments, os.environ.copy(), False, os.devnull, os.devnull)
 
 
 def wait_for(

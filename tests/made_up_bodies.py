@@ -8,7 +8,7 @@ from flag3d_exp.bodies.body import BONES, NUMBER, PARENT, PLACES, SIDES, Body
 from flag3d_exp.bodies.fit import Fitted
 from flag3d_exp.bodies.joints import AS_LAYOUT
 from flag3d_exp.bodies.moving import MovingBody, moving_body
-from flag3d_exp.bodies.rotations import about, applied, partial, unit
+from flag3d_exp.bodies.rotations import about, partial, rotated_vectors, unit
 from flag3d_exp.bodies.shape import Shape
 from flag3d_exp.skeletons.layout import Layout
 from flag3d_exp.skeletons.mapping import joint_sources
@@ -66,10 +66,10 @@ def made_up(body: Body, num_frames: int = 20, seed: int = 0, scale: float = 1.0)
             positions[:, number] = heads[number] + 0.3 * waves(rng, num_frames, 1.0)[:, :, 0]
         else:
             offset = np.broadcast_to(heads[number] - heads[parent], (num_frames, 3))
-            positions[:, number] = positions[:, parent] + applied(above, offset)
+            positions[:, number] = positions[:, parent] + rotated_vectors(above, offset)
     carriers = [NUMBER[bone] for bone in PLACES.values()]
     offsets = (scale * body.places - heads[carriers])[None].repeat(num_frames, 0)
-    joints = positions[:, carriers] + applied(rotations[:, carriers], offsets)
+    joints = positions[:, carriers] + rotated_vectors(rotations[:, carriers], offsets)
     shape = Shape(scale, heads, np.full(len(BONES), scale), scale * body.places)
     held = np.zeros((num_frames, len(BONES)), bool)
     fit = Fitted(shape, rotations, untwisted, positions, held, 0.0)
@@ -92,7 +92,7 @@ def pure_swing(rotations: np.ndarray, along: np.ndarray) -> np.ndarray:
     from flag3d_exp.bodies.rotations import shortest_arc
 
     axes = np.broadcast_to(along, (len(rotations), 3))
-    return shortest_arc(axes, applied(rotations, axes))
+    return shortest_arc(axes, rotated_vectors(rotations, axes))
 
 
 def keypoints_of(joints: np.ndarray, layout: Layout) -> np.ndarray:

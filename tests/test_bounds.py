@@ -6,7 +6,7 @@ from typing import Annotated
 import pytest
 
 from flag3d_exp.bounds import check, in_words, within
-from flag3d_exp.config.signature import accepts, described, expected
+from flag3d_exp.config.signature import accepts, description, expectation
 from flag3d_exp.errors import UserError
 
 
@@ -63,9 +63,9 @@ def test_the_fields_of_an_object_are_held_to_their_ranges():
 
 def test_a_value_is_held_to_the_range_as_it_is_written():
     annotation = ast.parse('Annotated[float, "> 0"] | None', mode="eval").body
-    assert described(annotation) == "a number above 0 or null"
+    assert description(annotation) == "a number above 0 or null"
     assert accepts(annotation, 1) and accepts(annotation, None)
-    assert expected(annotation, 0.5) is None
-    assert expected(annotation, 0) == "above 0"
-    assert expected(annotation, inf) == "a finite number above 0"
-    assert expected(annotation, "x") == "a number above 0 or null"
+    assert expectation(annotation, 0.5) is None
+    assert expectation(annotation, 0) == "above 0"
+    assert expectation(annotation, inf) == "a finite number above 0"
+    assert expectation(annotation, "x") == "a number above 0 or null"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flag3d_exp.credentials import KEPT, hidden, masked, opened, same_place, without_user
+from flag3d_exp.credentials import KEPT, hidden, masked_text, same_place, usable_uri, without_user
 from flag3d_exp.errors import UserError, printable
 
 
@@ -34,7 +34,7 @@ def clean(monkeypatch):
     ],
 )
 def test_what_is_secret_in_a_uri_is_masked_and_nothing_else(uri, safe):
-    assert masked(uri) == masked(safe) == safe
+    assert masked_text(uri) == masked_text(safe) == safe
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_what_is_secret_in_a_uri_is_masked_and_nothing_else(uri, safe):
     ],
 )
 def test_what_holds_no_secret_stays_as_it_is(text):
-    assert masked(text) == text
+    assert masked_text(text) == text
 
 
 @given(st.text(st.characters(exclude_categories=("Z", "C")), min_size=1))
@@ -57,24 +57,24 @@ def test_what_holds_no_secret_stays_as_it_is(text):
 @example("'\"")
 def test_no_password_whatever_its_letters_is_left(password):
     text = f"see postgresql://alice:{password}@host/db now"
-    assert masked(text) == "see postgresql://alice:***@host/db now"
+    assert masked_text(text) == "see postgresql://alice:***@host/db now"
 
 
 def test_a_masked_uri_is_opened_with_its_password():
     uri = "postgresql://alice:s3cr3t-pw@host/db"
     assert hidden(uri) == "postgresql://alice:***@host/db"
-    assert opened("postgresql://alice:***@host/db") == uri
-    assert opened("postgresql://alice:***@other/db") == "postgresql://alice@other/db"
+    assert usable_uri("postgresql://alice:***@host/db") == uri
+    assert usable_uri("postgresql://alice:***@other/db") == "postgresql://alice@other/db"
 
 
 def test_without_a_kept_password_the_library_looks_for_its_own():
-    assert opened("postgresql://alice:***@host/db") == "postgresql://alice@host/db"
-    assert opened("http://alice:***@host") == "http://host"
+    assert usable_uri("postgresql://alice:***@host/db") == "postgresql://alice@host/db"
+    assert usable_uri("http://alice:***@host") == "http://host"
     assert os.environ["MLFLOW_TRACKING_PASSWORD"] == ""
 
 
 def test_mlflow_gets_user_and_password_by_the_environment_not_in_the_uri():
-    assert opened(hidden("http://al%40ice:p%2Fw-long@host:5000/x")) == "http://host:5000/x"
+    assert usable_uri(hidden("http://al%40ice:p%2Fw-long@host:5000/x")) == "http://host:5000/x"
     assert os.environ["MLFLOW_TRACKING_USERNAME"] == "al@ice"
     assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "p/w-long"
 
@@ -94,7 +94,7 @@ def test_a_password_that_is_a_word_is_masked_in_its_uri_only():
 def test_what_is_no_json_keeps_nothing(monkeypatch):
     for text in ("{", "[1]", json.dumps("a")):
         monkeypatch.setenv(KEPT, text)
-        assert opened("postgresql://a:***@h") == "postgresql://a@h"
+        assert usable_uri("postgresql://a:***@h") == "postgresql://a@h"
 
 
 def test_places_are_the_same_whoever_connects():

@@ -129,7 +129,7 @@ def test_the_device_s_precision_is_that_of_the_training(monkeypatch):
     from flag3d_exp.models.stgcn import STGCN
 
     lowered, scaled = [], []
-    lower, scale = Device.lowered, step.LossScale
+    lower, scale = Device.lowered_model, step.LossScale
     monkeypatch.setattr(Device, "lowered", lambda self, m: lowered.append(m) or lower(self, m))
     monkeypatch.setattr(step, "LossScale", lambda: scaled.append(1) or scale())
     x, y = made_up(4)

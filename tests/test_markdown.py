@@ -38,10 +38,10 @@ class Shown(HTMLParser):
 @example("&lt;b&gt; &#60;")
 def test_a_name_is_shown_as_it_is(name):
     name = " ".join(name.split())  # a renderer joins spaces
-    paragraph = Shown(RENDERER.render(markdown.escaped(name)))
+    paragraph = Shown(RENDERER.render(markdown.escaped_line(name)))
     assert paragraph.text.strip() == name
     assert set(paragraph.tags) <= {"p"}
-    assert markdown.unescaped(markdown.escaped(name)) == name
+    assert markdown.unescaped_line(markdown.escaped_line(name)) == name
 
 
 @given(NAMES, NAMES)
@@ -62,11 +62,11 @@ def test_a_cell_is_shown_as_it_is_and_read_back(first, second):
     "name", ["snake_case", "[97.1, 98.2]", "p < 0.05", "R&D", "a-b", "\u6df1\u8e72"]
 )
 def test_what_no_renderer_takes_for_markup_stays_as_it_is(name):
-    assert markdown.escaped(name) == name
+    assert markdown.escaped_line(name) == name
 
 
 def test_dollars_make_no_formula_on_pages_that_know_them():
-    assert markdown.escaped("$x$") == r"\$x\$"
+    assert markdown.escaped_line("$x$") == r"\$x\$"
 
 
 @given(st.text(st.sampled_from("`~a\n <"), max_size=20))
@@ -82,4 +82,4 @@ def test_a_block_of_code_ends_where_its_text_does(text):
 
 
 def test_control_characters_are_written_out():
-    assert markdown.escaped("\x1b[2J") == visible("\x1b[2J") == r"\x1b[2J"
+    assert markdown.escaped_line("\x1b[2J") == visible("\x1b[2J") == r"\x1b[2J"

@@ -8,7 +8,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from flag3d_exp.mindspore_adapter import ModelProto, copied, in_mixed_precision
+from flag3d_exp.mindspore_adapter import ModelProto, copy_model, in_mixed_precision
 
 
 class Scaled(nn.Cell):
@@ -30,7 +30,7 @@ def test_a_copy_of_a_recomputing_cell_computes_with_its_own_weights():
     cell = Scaled(2.0)
     cell.recompute()
     model: Any = nn.SequentialCell(cell)
-    copy: Any = copied(model)
+    copy: Any = copy_model(model)
     ops.assign(cell.factor, Tensor([5.0]))
     ones = Tensor(np.ones(3, np.float32))
     np.testing.assert_array_equal(copy(ones).asnumpy(), np.full(3, 2.0))

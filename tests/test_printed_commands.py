@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from flag3d_exp.config.checks import CONF
 from flag3d_exp.config.command_line import CommandLine
 from flag3d_exp.config.experiment import Experiment
-from flag3d_exp.config.recall import expanded
+from flag3d_exp.config.recall import expanded_words
 from flag3d_exp.config.refusals import check_command_line
 from flag3d_exp.config.started import command, command_of
 from flag3d_exp.console import browse_line
@@ -76,7 +76,7 @@ ARGV = ("--config-dir", 'my "conf", [1]', "dataset=mine", "dataset.name='a, b'",
 
 def test_the_command_of_a_run_starts_it_again_with_its_config_dir(odd):
     argv = words(command(started(*ARGV, "task.resume=auto")))
-    check_command_line(expanded(argv))
+    check_command_line(expanded_words(argv))
     assert argv == ['--config-dir=my "conf", [1]', *ARGV[2:]]
 
 
@@ -85,7 +85,7 @@ def test_a_run_folder_says_the_command_of_its_run(odd):
     OmegaConf.save({"hydra": started(*ARGV)}, odd / "runs, 1" / ".hydra" / "hydra.yaml")
     line = command_of(Path("runs, 1"))
     assert line is not None
-    check_command_line(expanded(words(line)))
+    check_command_line(expanded_words(words(line)))
     assert command_of(odd) is None
 
 
@@ -128,7 +128,7 @@ def test_convert_prints_a_command_that_reads_its_file(odd, capsys):
     )
     Convert("clips.yaml", "runs, 1/mine.pkl")(Experiment(OmegaConf.create(), odd, {}))
     argv = words(capsys.readouterr().out.strip().splitlines()[-3])
-    check_command_line(expanded(argv))
+    check_command_line(expanded_words(argv))
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", argv)
     assert cfg.dataset.path == "runs, 1/mine.pkl"

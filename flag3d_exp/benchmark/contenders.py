@@ -86,7 +86,7 @@ class Contender:
         self.process.stdout.close()
 
 
-def started(kind: str, folder: Path, warmup: int) -> Contender | None:
+def start(kind: str, folder: Path, warmup: int) -> Contender | None:
     """Start a contender and wait until it is ready; return None, and log why, if it can't run."""
     if kind != "ours" and not NETWORKS.is_dir():
         log.warning(

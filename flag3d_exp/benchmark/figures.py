@@ -120,7 +120,7 @@ def lines(found: Figures) -> list[str]:
         for phase in PHASES:
             one = figures[phase]
             low, high = one["quartiles_seconds"]
-            rate = rounded(one["clips_per_second"], 1)
+            rate = rounded_text(one["clips_per_second"], 1)
             said.append(
                 f"  {kind:5} {phase:5} {1e3 * one['median_seconds']:8.1f} ms "
                 f"({1e3 * low:.1f} to {1e3 * high:.1f})  {rate:>8} clips/s  "
@@ -173,7 +173,7 @@ def table(measured: Sequence[Figures]) -> str:
         row = [one["model"], str(one["batch_size"])]
         row += [f"{1e3 * ours[phase]['median_seconds']:.0f}" for phase in PHASES]
         row += [
-            rounded(ours["train"]["clips_per_second"], 1),
+            rounded_text(ours["train"]["clips_per_second"], 1),
             f"{ours['train']['compile_seconds']:.1f}",
             f"{ours['peak_memory_bytes'] / 1e9:.1f}",
         ]
@@ -184,11 +184,11 @@ def table(measured: Sequence[Figures]) -> str:
                 continue
             row += [f"{1e3 * theirs[phase]['median_seconds']:.0f}" for phase in PHASES]
             ratios = [ratio(one, kind, phase) for phase in PHASES]
-            row += [rounded(times, 2) for times in ratios if times is not None]
+            row += [rounded_text(times, 2) for times in ratios if times is not None]
         rows.append(row)
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
-def rounded(value: float, places: int) -> str:
+def rounded_text(value: float, places: int) -> str:
     """The value with `places` decimal places, or with two digits if these would show fewer."""
     return f"{value:.{places}f}" if value >= 10 ** (1 - places) else f"{value:.2g}"

@@ -12,8 +12,8 @@ from omegaconf import DictConfig
 
 from flag3d_exp import files
 from flag3d_exp.benchmark.memory import peak_memory
-from flag3d_exp.benchmark.profile import peak_rate, profiled
-from flag3d_exp.config.experiment import Experiment, instantiated, num_parameters
+from flag3d_exp.benchmark.profile import operator_times, peak_rate
+from flag3d_exp.config.experiment import Experiment, built_object, num_parameters
 from flag3d_exp.data.loader import batches, training_shares
 from flag3d_exp.engine.optimizer import parameter_groups
 from flag3d_exp.engine.parameters import parameter_values
@@ -48,7 +48,7 @@ def prepare(
     groups = parameter_groups(model.get_parameters(), None, False)
     compiled = device.compiles()
     criterion = experiment.problem().criterion({"label": clips["labels"]})
-    optimizer = experiment.made("optimizer")(groups)
+    optimizer = experiment.build("optimizer")(groups)
     step = TrainStep(model, criterion, optimizer, StepSettings(jit=compiled))
     predict = Predictor(model, compiled)
     batch = MicroBatch({"keypoints": clips["train"]}, {"label": clips["labels"]})
@@ -73,7 +73,9 @@ def prepare(
         "infer": lambda: predict(clips["infer"]) is None,
         "data": lambda: of_data(experiment, step),
         "product": peak_rate,
-        "profile": lambda: profiled(train, layers(model, clips["train"].shape, 1)[0].multiply_adds),
+        "profile": lambda: operator_times(
+            train, layers(model, clips["train"].shape, 1)[0].multiply_adds
+        ),
     }
     return answers, facts
 
@@ -97,8 +99,8 @@ def made_up_clips(cfg: DictConfig) -> dict[str, np.ndarray]:
             uniform = rng.uniform(0, 1, (count, persons, frames, joints, 3))
             made[split] = (uniform * [size, size, 1]).astype(np.float32)
     else:
-        num_coordinates = instantiated(cfg.dataset).num_coordinates
-        channels = instantiated(cfg.pipeline).num_channels(num_coordinates)
+        num_coordinates = built_object(cfg.dataset).num_coordinates
+        channels = built_object(cfg.pipeline).num_channels(num_coordinates)
         shape = (count, persons, frames, joints, channels)
         made["train"] = made["infer"] = rng.standard_normal(shape).astype(np.float32)
     return made

@@ -19,7 +19,7 @@ PRODUCTS = 5
 FORWARD_AND_BACKWARD = 3  # a backward pass has two products for each of the forward pass
 
 
-def profiled(train: Callable[[], Any], multiply_adds: int | None) -> dict[str, Any]:
+def operator_times(train: Callable[[], Any], multiply_adds: int | None) -> dict[str, Any]:
     """Kinds of operators by time, with calls and milliseconds per step; and the ideal time.
 
     An operator's time is its median over several steps.

@@ -31,12 +31,12 @@ def main() -> None:
     set_environment(loaded.device.target, tf32=loaded.device.tf32 and kind != "torch")
     experiment = Experiment(loaded, folder, {})
     try:
-        serve(*prepared(kind, experiment), warmup)
+        serve(*requests_and_facts(kind, experiment), warmup)
     except UserError as error:
         print(json.dumps({"error": str(error)}), flush=True)
 
 
-def prepared(
+def requests_and_facts(
     kind: str, experiment: Experiment
 ) -> tuple[dict[str, Callable[[], Any]], dict[str, Any]]:
     """The function for each request, and the facts of the contender."""

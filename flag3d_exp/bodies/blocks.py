@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flag3d_exp.bodies.frames import hold
-from flag3d_exp.bodies.rotations import applied, inverse, kabsch
+from flag3d_exp.bodies.rotations import inverse, kabsch, rotated_vectors
 
 
 class Block(NamedTuple):
@@ -47,7 +47,7 @@ def rigid_block(
     """
     for _ in range(2):
         rotations, moves = kabsch(places, targets, weights)
-        found = applied(inverse(rotations)[:, None], targets - moves[:, None])  # (T, K, 3)
+        found = rotated_vectors(inverse(rotations)[:, None], targets - moves[:, None])  # (T, K, 3)
         there = (weights > 0) & known[:, None]
         medians = [
             np.median(found[there[:, k], k], axis=0) if there[:, k].any() else places[k]
@@ -57,6 +57,6 @@ def rigid_block(
     rotations, _ = kabsch(places, targets, weights)
     rotations = hold(rotations, known)
     shares = weights / np.maximum(weights.sum(1, keepdims=True), 1)
-    offsets = targets - applied(rotations[:, None], np.broadcast_to(places, targets.shape))
+    offsets = targets - rotated_vectors(rotations[:, None], np.broadcast_to(places, targets.shape))
     moves = hold(np.einsum("tk,tkc->tc", shares, offsets), weights.any(1))
     return Block(rotations, moves, places, ~known)

@@ -20,8 +20,16 @@ from flag3d_exp.bodies.body import BONES, NUMBER, PARENT, PLACES, SIDES, Body, h
 from flag3d_exp.bodies.body import PLACE as P
 from flag3d_exp.bodies.frames import hold, steady_angles
 from flag3d_exp.bodies.joints import NEEDED
-from flag3d_exp.bodies.rotations import about, applied, inverse, kabsch, partial, shortest_arc, unit
-from flag3d_exp.bodies.shape import Shape, drop_copies, measured, median_distance
+from flag3d_exp.bodies.rotations import (
+    about,
+    inverse,
+    kabsch,
+    partial,
+    rotated_vectors,
+    shortest_arc,
+    unit,
+)
+from flag3d_exp.bodies.shape import Shape, drop_copies, median_distance, size_and_lengths
 from flag3d_exp.errors import UserError
 
 # The places of two rigid blocks. The last one stands in for the middle of the spine where that is
@@ -56,7 +64,7 @@ class Fitted:
     error: float
 
 
-def fitted(joints: np.ndarray, seen: np.ndarray, body: Body) -> Fitted:
+def fitted_body(joints: np.ndarray, seen: np.ndarray, body: Body) -> Fitted:
     """The body in the poses of one person.
 
     Args:
@@ -67,9 +75,9 @@ def fitted(joints: np.ndarray, seen: np.ndarray, body: Body) -> Fitted:
         UserError: no frame has the joints of the pelvis, of the chest, or of any limb.
     """
     seen = seen.copy()
-    scale, lengths = measured(joints, seen, body)
+    scale, lengths = size_and_lengths(joints, seen, body)
     drop_copies(joints, seen, body, scale)
-    return _Fit(joints, seen, body, scale, lengths).made()
+    return _Fit(joints, seen, body, scale, lengths).fit()
 
 
 class _Fit:
@@ -94,7 +102,7 @@ class _Fit:
         self.lengths = np.full(len(BONES), scale)
         self.measured = lengths
 
-    def made(self) -> Fitted:
+    def fit(self) -> Fitted:
         """Fit all bones."""
         self._torso()
         self._head()
@@ -131,8 +139,8 @@ class _Fit:
         # Relative to the pelvis, so that a chest without joints moves with it.
         back = inverse(low.rotations)
         turn = low.rotations @ hold(back @ high.rotations, ~high.held)
-        move = hold(applied(back, high.moves - low.moves), ~high.held)
-        high = high._replace(rotations=turn, moves=low.moves + applied(low.rotations, move))
+        move = hold(rotated_vectors(back, high.moves - low.moves), ~high.held)
+        high = high._replace(rotations=turn, moves=low.moves + rotated_vectors(low.rotations, move))
         self._set("pelvis", low.rotations, low.at(self._head_of("pelvis")), low.held)
         for bone, share in SPINE.items():
             start = self._head_of(bone)
@@ -170,9 +178,9 @@ class _Fit:
         there = self.seen[:, place]
         rest = self.places[place] - self.heads[number]
         aims = self.joints[:, place] - start
-        aimed = applied(inverse(chest), unit(aims))
+        aimed = rotated_vectors(inverse(chest), unit(aims))
         if there.any():  # the place moves on the head; neck and head keep their form
-            rest = _pitched(rest, aimed[there], MAX_NOD)
+            rest = _pitched_vector(rest, aimed[there], MAX_NOD)
             rest = rest * np.median(np.linalg.norm(aims[there], axis=-1)) / np.linalg.norm(rest)
             change = self.heads[number] + rest - self.places[place]
             for name in FACE:
@@ -250,7 +258,7 @@ class _Fit:
         if there.any():
             length = median_distance(self.joints, self.seen, start, place)
             if bone.endswith("foot"):
-                rest = _pitched(rest, self._resting_feet(bone, place, there), MAX_FOOT_PITCH)
+                rest = _pitched_vector(rest, self._resting_feet(bone, place, there), MAX_FOOT_PITCH)
             self.places[P[place]] = self.heads[NUMBER[bone]] + length * unit(rest)
         self._aim(bone, rest, place, there)
         for name, carrier in PLACES.items():
@@ -265,7 +273,7 @@ class _Fit:
         number = NUMBER[foot]
         shin, thigh = PARENT[number], PARENT[PARENT[number]]
         aims = unit(self.joints[there, P[toes]] - self._at(foot)[there])
-        local = applied(inverse(self.rotations[there, shin]), aims)
+        local = rotated_vectors(inverse(self.rotations[there, shin]), aims)
         upper = self.positions[there, shin] - self.positions[there, thigh]
         lower = self._at(foot)[there] - self.positions[there, shin]
         straight = (unit(upper) * unit(lower)).sum(-1)
@@ -277,7 +285,7 @@ class _Fit:
         if there.any():
             number = NUMBER[PLACES[place]]
             offsets = (self.joints[:, P[place]] - self.positions[:, number])[there]
-            local = applied(inverse(self.rotations[there, number]), offsets)
+            local = rotated_vectors(inverse(self.rotations[there, number]), offsets)
             self.places[P[place]] = self.heads[number] + np.median(local, axis=0)
 
     def _stretch(self, bone: str, end: str, length: float) -> None:
@@ -292,7 +300,7 @@ class _Fit:
     def _aim(self, bone: str, rest: np.ndarray, place: str, there: np.ndarray) -> None:
         """Swing a bone so that it points to the recorded place."""
         start, parent = self._at(bone), self.rotations[:, PARENT[NUMBER[bone]]]
-        aims = applied(inverse(parent), unit(self.joints[:, P[place]] - start))
+        aims = rotated_vectors(inverse(parent), unit(self.joints[:, P[place]] - start))
         local = hold(shortest_arc(unit(rest), aims), there)
         self._set(bone, parent @ local, start, ~there & there.any())
 
@@ -318,7 +326,7 @@ class _Fit:
         axis = unit(along)
         first = unit(rest - (rest @ axis) * axis)
         vector = unit(self.joints[:, P[end]] - self.joints[:, P[start]])
-        local = applied(inverse(turn), vector)
+        local = rotated_vectors(inverse(turn), vector)
         across = local @ first + 1j * (local @ np.cross(axis, first))
         return np.where(there, across * np.abs(across), 0)
 
@@ -340,7 +348,7 @@ class _Fit:
         offset = np.broadcast_to(
             self.heads[number] - self.heads[parent], self.positions[:, 0].shape
         )
-        return self.positions[:, parent] + applied(self.rotations[:, parent], offset)
+        return self.positions[:, parent] + rotated_vectors(self.rotations[:, parent], offset)
 
     def _set(self, bone: str, rotations: np.ndarray, at: np.ndarray, held: np.ndarray) -> None:
         number = NUMBER[bone]
@@ -352,7 +360,9 @@ class _Fit:
         """(T, P, 3) the places of the posed body."""
         carriers = [NUMBER[bone] for bone in PLACES.values()]
         offsets = self.places - self.heads[carriers]
-        turned = applied(self.rotations[:, carriers], offsets[None].repeat(len(self.joints), 0))
+        turned = rotated_vectors(
+            self.rotations[:, carriers], offsets[None].repeat(len(self.joints), 0)
+        )
         return self.positions[:, carriers] + turned
 
 
@@ -363,7 +373,7 @@ def _bend(along: np.ndarray, beyond: np.ndarray, forwards: Sequence[float]) -> n
     return across if np.linalg.norm(across) > 0.2 else np.asarray(forwards, float)
 
 
-def _pitched(rest: np.ndarray, found: np.ndarray, most: float) -> np.ndarray:
+def _pitched_vector(rest: np.ndarray, found: np.ndarray, most: float) -> np.ndarray:
     """(3,) the vector at rest, pitched to the median direction of the recorded ones (n, 3).
 
     Layouts and sensors put the joints of heads and feet at different places. The pitch is limited

@@ -11,9 +11,9 @@ import numpy as np
 
 from flag3d_exp.bodies import skinning
 from flag3d_exp.bodies.body import BONES, Body
-from flag3d_exp.bodies.fit import Fitted, fitted
+from flag3d_exp.bodies.fit import Fitted, fitted_body
 from flag3d_exp.bodies.joints import places_of
-from flag3d_exp.bodies.shape import shaped
+from flag3d_exp.bodies.shape import shaped_vertices
 from flag3d_exp.bodies.skinning import Skin
 from flag3d_exp.skeletons.layout import Layout
 
@@ -51,10 +51,10 @@ class MovingBody:
         """(N, 3) at rest."""
         return skinning.normals(self.vertices, self.triangles)
 
-    def posed(self, frame: int) -> np.ndarray:
+    def posed_vertices(self, frame: int) -> np.ndarray:
         """(N, 3) vertices in a frame."""
         pose = self.rotations[frame], self.positions[frame]
-        return skinning.skinned(self.vertices, self.skin.dense, self.heads, *pose)
+        return skinning.skinned_vertices(self.vertices, self.skin.dense, self.heads, *pose)
 
 
 def moving_bodies(
@@ -79,7 +79,7 @@ def moving_bodies(
     joints, seen = places_of(keypoints, scores, layout)
     joints = upright(joints, up) * metres
     return [
-        moving_body(body, fitted(*pair, body)) if pair[1].any() else None
+        moving_body(body, fitted_body(*pair, body)) if pair[1].any() else None
         for pair in zip(joints, seen, strict=True)
     ]
 
@@ -88,7 +88,7 @@ def moving_body(body: Body, fit: Fitted) -> MovingBody:
     """The body in the poses of a fit."""
     at = list(skinning.AT)
     return MovingBody(
-        shaped(body, fit.shape).astype(np.float32),
+        shaped_vertices(body, fit.shape).astype(np.float32),
         body.triangles,
         skinning.skin(body),
         fit.shape.heads[at],

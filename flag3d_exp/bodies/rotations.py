@@ -10,7 +10,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), EPSILON)
 
 
-def applied(rotations: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+def rotated_vectors(rotations: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """Each vector (..., 3) rotated by its rotation (..., 3, 3)."""
     return (rotations @ vectors[..., None])[..., 0]
 
@@ -113,4 +113,4 @@ def kabsch(
     left, _, right = np.linalg.svd(covariance)
     left[..., 2] *= np.sign(np.linalg.det(left @ right))[:, None]
     rotations = left @ right
-    return rotations, target_middle - applied(rotations, middle)
+    return rotations, target_middle - rotated_vectors(rotations, middle)

@@ -36,7 +36,7 @@ class Shape:
     places: np.ndarray
 
 
-def shaped(body: Body, shape: Shape) -> np.ndarray:
+def shaped_vertices(body: Body, shape: Shape) -> np.ndarray:
     """(N, 3) float32 vertices of the body with the person's lengths, at rest."""
     moved = np.empty((len(BONES), 3, 4))
     for number in range(len(BONES)):
@@ -51,7 +51,9 @@ def shaped(body: Body, shape: Shape) -> np.ndarray:
     return np.einsum("nij,nj->ni", blended[..., :3], body.vertices) + blended[..., 3]
 
 
-def measured(joints: np.ndarray, seen: np.ndarray, body: Body) -> tuple[float, dict[str, float]]:
+def size_and_lengths(
+    joints: np.ndarray, seen: np.ndarray, body: Body
+) -> tuple[float, dict[str, float]]:
     """The person's size relative to the body, and the lengths of the bones of the limbs.
 
     A bone that is never seen is as long as that of the other side, else as the size suggests.

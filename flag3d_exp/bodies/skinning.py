@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from flag3d_exp.bodies.body import BONES, NUMBER, PARENT, SIDES, Body, hanging_on
-from flag3d_exp.bodies.rotations import applied, inverse, partial, unit
+from flag3d_exp.bodies.rotations import inverse, partial, rotated_vectors, unit
 
 MAX_BONES = 4  # per vertex, as many as every viewer of glTF reads
 TWISTED = ("upper arm", "forearm", "thigh")  # and the bone at whose head each ends
@@ -106,7 +106,7 @@ def all_rotations(rotations: np.ndarray, untwisted: np.ndarray) -> np.ndarray:
     return np.concatenate(found, axis=1)
 
 
-def skinned(
+def skinned_vertices(
     vertices: np.ndarray,
     dense: np.ndarray,
     heads: np.ndarray,
@@ -123,7 +123,7 @@ def skinned(
     """
     moved = np.empty((len(heads), 3, 4), np.float32)
     moved[:, :, :3] = rotations
-    moved[:, :, 3] = positions - applied(rotations, heads)
+    moved[:, :, 3] = positions - rotated_vectors(rotations, heads)
     blended = moved.reshape(len(heads), 12).T @ dense  # (12, N), row by row of the matrices
     x, y, z = vertices.T
     rows = [blended[4 * row : 4 * row + 4] for row in range(3)]

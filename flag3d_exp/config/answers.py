@@ -126,15 +126,15 @@ def completions(line: str) -> list[str]:
     except (UserError, HydraException, OmegaConfBaseException, LookupError):
         return []
     annotation = argument.annotation if argument is not None else None
-    values = accepted(annotation) if annotation is not None else []
+    values = accepted_values(annotation) if annotation is not None else []
     return [one for value in values if (one := f"{key}={value}").startswith(word)]
 
 
-def accepted(annotation: ast.expr) -> list[str]:
+def accepted_values(annotation: ast.expr) -> list[str]:
     """The values that an annotation lists, as on a command line; empty if it lists none."""
     match annotation:
         case ast.BinOp(op=ast.BitOr(), left=left, right=right):
-            one, other = accepted(left), accepted(right)
+            one, other = accepted_values(left), accepted_values(right)
             return [*one, *other] if one and other else []
         case ast.Subscript(value=ast.Name(id="Literal"), slice=ast.Tuple(elts=elements)):
             return [str(ast.literal_eval(element)) for element in elements]

@@ -15,7 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from flag3d_exp.config.signature import arguments, described, expected, spelled
+from flag3d_exp.config.signature import arguments, description, expectation, spelling
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.reading.moved_settings import moved_to
 from flag3d_exp.reading.settings import leaves
@@ -215,19 +215,19 @@ def check_node(key: str, cfg: DictConfig) -> None:
             raise UserError(f"`{path}` is not a setting.{hint} Settings here: {', '.join(known)}.")
         annotation = known[name].annotation
         if OmegaConf.is_missing(node, name):
-            kind = f" ({described(annotation)})" if annotation is not None else ""
+            kind = f" ({description(annotation)})" if annotation is not None else ""
             raise UserError(f"`{path}` must be given{kind}: `{path}=...`.")
-        values[str(name)] = value = _resolved(cfg, path)
+        values[str(name)] = value = _resolved_value(cfg, path)
         if isinstance(value, dict) and TARGET not in value:
             for within, leaf in leaves(path, value):
                 if leaf == "???":
                     raise UserError(f"`{within}` must be given: `{within}=...`.")
     for name, value in values.items():
         path, annotation = f"{key}.{name}", known[name].annotation
-        if annotation is not None and (wanted := expected(annotation, value, values)):
+        if annotation is not None and (wanted := expectation(annotation, value, values)):
             listed = wanted.startswith("a list") and not isinstance(value, (list, dict))
             hint = f" (a list of one is `{path}=[{value}]`)" if listed and value is not None else ""
-            raise UserError(f"`{path}` must be {wanted}; got {spelled(value)}{hint}.")
+            raise UserError(f"`{path}` must be {wanted}; got {spelling(value)}{hint}.")
         if isinstance(value, dict) and "_target_" in value:
             check_node(path, cfg)
     for name, argument in known.items():
@@ -243,7 +243,7 @@ def _is_group_of_objects(node: DictConfig) -> bool:
     )
 
 
-def _resolved(cfg: DictConfig, path: str) -> Any:
+def _resolved_value(cfg: DictConfig, path: str) -> Any:
     try:
         value = OmegaConf.select(cfg, path, throw_on_missing=True)
         return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

@@ -17,7 +17,7 @@ from flag3d_exp.config.hydra_adapter import (
     key_text,
     parse_arguments,
     parse_overrides,
-    quoted,
+    quoted_text,
 )
 from flag3d_exp.errors import UserError
 
@@ -102,7 +102,7 @@ def _readable(override: str) -> str:
     """
     key, _, value = override.partition("=")
     if WORD.fullmatch(value) and not (value.isascii() and "~" not in value):
-        return f"{key}={quoted(value)}"
+        return f"{key}={quoted_text(value)}"
     return override
 
 
@@ -140,10 +140,10 @@ def assignment(key: str, value: Any) -> str:
         value: None, a boolean, a number, a text (taken literally, `${...}` included), or a list or
             dictionary of them.
     """
-    return f"{key}={written(value)}"
+    return f"{key}={written_value(value)}"
 
 
-def written(value: Any) -> str:
+def written_value(value: Any) -> str:
     """A value as the right side of an override; `assignment` says which values."""
     match value:
         case None:
@@ -153,15 +153,15 @@ def written(value: Any) -> str:
         case int() | float():
             return repr(value)
         case Mapping():
-            pairs = (f"{key_text(str(k))}:{written(v)}" for k, v in value.items())
+            pairs = (f"{key_text(str(k))}:{written_value(v)}" for k, v in value.items())
             return f"{{{','.join(pairs)}}}"
         case Sequence() if not isinstance(value, str):
-            return f"[{','.join(map(written, value))}]"
+            return f"[{','.join(map(written_value, value))}]"
     text = str(value)
     if PLAIN.fullmatch(text) and parse_overrides([f"key={text}"])[0].value() == text:
         return text
     # OmegaConf takes `\${` for a literal `${`, and halves the backslashes before it.
-    return quoted(re.sub(r"(\\*)\$\{", r"\1\1\\${", text))
+    return quoted_text(re.sub(r"(\\*)\$\{", r"\1\1\\${", text))
 
 
 def shell_command(words: Sequence[str], flags: Sequence[str] = ()) -> str:

@@ -56,7 +56,7 @@ class Experiment:
     trial: TrialHooks | None = None
 
     @classmethod
-    def composed(cls, config: DictConfig, trial: TrialHooks | None = None) -> "Experiment":
+    def from_hydra(cls, config: DictConfig, trial: TrialHooks | None = None) -> "Experiment":
         """The experiment that Hydra has composed in this process."""
         hydra = HydraConfig.get()
         choices = {str(k): str(v) for k, v in hydra.runtime.choices.items() if v}
@@ -154,17 +154,17 @@ class Experiment:
         config = compose("config", [*overrides, assignment("model", name)])
         return replace(self, config=config)
 
-    def made(self, group: str) -> Any:
+    def build(self, group: str) -> Any:
         """The object that a group of the configuration describes.
 
         Raises:
             UserError: the object refused its settings.
         """
-        return instantiated(self.config[group])
+        return built_object(self.config[group])
 
     def problem(self) -> "Problem":
         """What is learned."""
-        return self.made("problem")
+        return self.build("problem")
 
     def classification(self, task: str) -> "Problem":
         """What is learned, for a task that needs classes.
@@ -198,7 +198,7 @@ class Experiment:
 
     def device(self) -> tuple[Device, str]:
         """Select the device and seed MindSpore; the device's settings and name."""
-        settings: Device = self.made("device")
+        settings: Device = self.build("device")
         name = settings.activate()
         import mindspore as ms
 
@@ -210,9 +210,9 @@ class Experiment:
         from flag3d_exp.data import source
 
         return source.build(
-            self.made("dataset"),
-            self.made("pipeline"),
-            self.made("stream"),
+            self.build("dataset"),
+            self.build("pipeline"),
+            self.build("stream"),
             self.seed,
             splits,
             self.augment(),
@@ -222,7 +222,7 @@ class Experiment:
         """The random changes of training clips."""
         from flag3d_exp.data.augment.recipe import recipe
 
-        return recipe(self.made("augment"))
+        return recipe(self.build("augment"))
 
     def model(self) -> "nn.Cell":
         """The backbone with the problem's head, initialised from `seed`, in the device's precision.
@@ -231,8 +231,8 @@ class Experiment:
             UserError: the model refused its settings, or they do not fit the data.
         """
         checks.check_model(self.config)
-        settings: Device = self.made("device")
-        return settings.lowered(self.problem().network(self.made("model")))
+        settings: Device = self.build("device")
+        return settings.lowered_model(self.problem().network(self.build("model")))
 
     def header(
         self, device_name: str, model: "nn.Cell", datasets: Mapping[str, "ClipDataset"]
@@ -253,7 +253,7 @@ class Experiment:
         return lines
 
     @contextmanager
-    def tracked(
+    def track(
         self, device_name: str, datasets: Mapping[str, "ClipDataset"] | None = None
     ) -> Iterator["Tracker"]:
         """Keep an MLflow run open during the block; end it as FINISHED, FAILED or KILLED."""
@@ -268,7 +268,7 @@ class Experiment:
             "command": self.command,
         }
         with record.tracked_run(
-            self.made("tracking"), self.folder, self.title, tags, self.parameters, self.trial
+            self.build("tracking"), self.folder, self.title, tags, self.parameters, self.trial
         ) as tracker:
             for split, data in (datasets or {}).items():
                 path = str(self.config.dataset.path)
@@ -277,7 +277,7 @@ class Experiment:
             yield tracker
 
 
-def instantiated(node: DictConfig) -> Any:
+def built_object(node: DictConfig) -> Any:
     """The object that a node describes, built from plain lists and dictionaries.
 
     Raises:

@@ -69,7 +69,7 @@ def parse_overrides(lines: Sequence[str], loader: ConfigLoader | None = None) ->
         ) from error
 
 
-def quoted(text: str) -> str:
+def quoted_text(text: str) -> str:
     """A text in double quotes, as Hydra's grammar reads it back."""
     return QuotedString(text, Quote.double).with_quotes()
 

@@ -14,7 +14,7 @@ from flag3d_exp.config.command_line import assignment
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.config.recall import preprocessing, saved_configuration
 from flag3d_exp.errors import UserError, blamed_on
-from flag3d_exp.reading.settings import resolved
+from flag3d_exp.reading.settings import resolved_values
 from flag3d_exp.skeletons.layout import load_layout
 
 GROUPS = ("stream", "pipeline")
@@ -33,15 +33,15 @@ def departures(experiment: Experiment, meta: dict[str, Any]) -> list[str]:
         return []
     saved, choices = saved_configuration(meta)
     with blamed_on("dataset"):
-        trained_on = resolved(saved).get("dataset")
+        trained_on = resolved_values(saved).get("dataset")
         known = trained_on if isinstance(trained_on, dict) else {}
         check_compatible(known, experiment.config.dataset)
     kept = preprocessing(saved)
-    before = kept | _written(saved)
+    before = kept | _written_settings(saved)
     now = {path: OmegaConf.select(experiment.config, path) for path in kept}
     composed = OmegaConf.to_container(experiment.config, resolve=False)
     assert isinstance(composed, dict)
-    now |= _written(composed)
+    now |= _written_settings(composed)
     lines = [
         f"The clips are prepared differently than in training: `{path}` is {now[path]}, "
         f"was {value}."
@@ -95,7 +95,7 @@ def check_compatible(trained_on: Mapping[str, Any], dataset: DictConfig) -> None
             )
 
 
-def _written(config: Mapping[Any, Any]) -> dict[str, Any]:
+def _written_settings(config: Mapping[Any, Any]) -> dict[str, Any]:
     """The settings of stream and pipeline as written in the configuration, by `group.key`."""
     nodes = {group: config.get(group) for group in GROUPS}
     return {

@@ -42,7 +42,7 @@ RECALLED = ("dataset", "stream", "optimizer", "scheduler", "problem")  # of a ru
 CHOICE = re.compile(r"\w[\w.-]*")
 
 
-def expanded(argv: Sequence[str]) -> list[str]:
+def expanded_words(argv: Sequence[str]) -> list[str]:
     """The command line, preceded by the overrides of the run that it refers to.
 
     `task.resume=<run>` repeats the run's own command line in its own folder.
@@ -58,12 +58,12 @@ def expanded(argv: Sequence[str]) -> list[str]:
         return list(argv)
     resume = line.text("task.resume")
     if resume not in (None, "auto", "null"):
-        return _resumed(resume, line)
+        return _resumed_words(resume, line)
     return line.argv(before=recall(line))
 
 
 @blamed_on("task.resume")
-def _resumed(reference: str, line: CommandLine) -> list[str]:
+def _resumed_words(reference: str, line: CommandLine) -> list[str]:
     from flag3d_exp.runs.references import find_run_folder, started_with
 
     folder = find_run_folder(reference, "task.resume", line.text("tracking.uri"))

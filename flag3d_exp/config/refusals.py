@@ -31,7 +31,7 @@ from flag3d_exp.config.checks import (
     one_line,
     top_level,
 )
-from flag3d_exp.config.command_line import CommandLine, search_path, within, written
+from flag3d_exp.config.command_line import CommandLine, search_path, within, written_value
 from flag3d_exp.config.hydra_adapter import config_loader, parse_overrides
 from flag3d_exp.config.recall import recall
 from flag3d_exp.devices.ranks import Ranks
@@ -69,7 +69,7 @@ def check_command_line(argv: list[str]) -> None:
             _check_choice(override, flags.config_dir, overrides)
         _check_sweeps(overrides, line.multirun)
         if flags.help or flags.cfg:  # these also show an incomplete configuration
-            _composed(_jobs(overrides)[0] + added, flags.config_name or "config")
+            _compose(_jobs(overrides)[0] + added, flags.config_name or "config")
             return
         if line.multirun:
             overrides += _sweeper_params(overrides, added, flags.config_name or "config")
@@ -92,7 +92,7 @@ def _check_job(line: CommandLine, lines: list[str], added: list[str]) -> DictCon
     # The jobs of a multirun may use different checkpoints.
     recalled = recall(CommandLine(flags, tuple(lines))) if line.multirun else []
     lines = [*recalled, *lines, *added]
-    cfg = _composed(lines, flags.config_name or "config", return_hydra_config=True)
+    cfg = _compose(lines, flags.config_name or "config", return_hydra_config=True)
     folder = None if line.multirun else _named_folder(cfg)
     if cfg.hydra.job.chdir:
         raise UserError(
@@ -185,7 +185,7 @@ def _check_choice(override: Override, config_dir: str | None, others: list[Overr
     values = _values(override)
     listed = isinstance(override.value(), list) and not override.is_sweep_override()
     if listed and name != "experiment":
-        these = ",".join(map(written, values))
+        these = ",".join(map(written_value, values))
         raise UserError(f"`{override.input_line}`: choose one; `-m {name}={these}` runs each.")
     if None in values and name in _optional_groups():
         raise UserError(f"`{name}=null`: leave `{name}` out for a run without it.")
@@ -307,7 +307,7 @@ def _sweeper_params(
     overrides: list[Override], search_path: list[str], config_name: str
 ) -> list[Override]:
     """The search space of a chosen sweep; its other settings are checked."""
-    cfg = _composed(_jobs(overrides)[0] + search_path, config_name, return_hydra_config=True)
+    cfg = _compose(_jobs(overrides)[0] + search_path, config_name, return_hydra_config=True)
     if not str(cfg.hydra.sweeper._target_).startswith("hydra_plugins.flag3d_exp"):
         return []
     check_node("hydra.sweeper", cfg)
@@ -320,7 +320,7 @@ def _sweeper_params(
     return parsed
 
 
-def _composed(
+def _compose(
     overrides: list[str], config_name: str, return_hydra_config: bool = False
 ) -> DictConfig:
     try:
@@ -333,7 +333,7 @@ def _composed(
         raise UserError(f"a configuration file is not valid YAML: {one_line(error)}.") from error
 
 
-def _misnamed(error: HydraException) -> UserError | None:
+def _unknown_name_error(error: HydraException) -> UserError | None:
     """The error for a file that asks for a choice or a group that does not exist."""
     loader = config_loader()
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
@@ -357,13 +357,13 @@ def _misnamed(error: HydraException) -> UserError | None:
 
 def _refusal(error: HydraException, overrides: list[str], config_name: str) -> UserError:
     """The error for an override that Hydra refused: the unknown key and the similar ones."""
-    if misnamed := _misnamed(error):
+    if misnamed := _unknown_name_error(error):
         return misnamed
     parsed = parse_overrides(overrides)
     if match := re.match(r"Could not override '(hydra\.\w+)\.(\w+)'", str(error)):
         parent, name = match.groups()
         given = [str(o.input_line) for o in parsed if o.key_or_group != f"{parent}.{name}"]
-        node = OmegaConf.select(_composed(given, config_name, return_hydra_config=True), parent)
+        node = OmegaConf.select(_compose(given, config_name, return_hydra_config=True), parent)
         if not isinstance(node, DictConfig):
             return UserError(f"`{parent}` is no group of settings.")
         return UserError(_not_a_setting(f"{parent}.{name}", node))

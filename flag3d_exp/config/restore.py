@@ -10,7 +10,7 @@ from flag3d_exp.config.untrusted import recorded_values
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.problems.problem import check_provenance
-from flag3d_exp.reading.settings import selected
+from flag3d_exp.reading.settings import selected_value
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -64,7 +64,7 @@ def trained_batch_size(checkpoint: "Checkpoint") -> int:
     """Clips per forward pass in the evaluations of the checkpoint's run; 16 if unknown."""
     saved = recorded_values(checkpoint.meta.get("config", ""), "`task.checkpoint`")
     for key in ("task.eval_batch_size", "task.batch_size"):
-        size = selected(saved, key)
+        size = selected_value(saved, key)
         if isinstance(size, int) and 1 <= size <= 65536:
             return size
     return 16

@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from flag3d_exp import files
 from flag3d_exp.config.hydra_adapter import parse_overrides
-from flag3d_exp.credentials import hidden, masked
+from flag3d_exp.credentials import hidden, masked_text
 from flag3d_exp.errors import UserError
 
 
@@ -18,11 +18,11 @@ def hide_in_arguments(argv: Sequence[str]) -> list[str]:
     """The command line with its URIs masked; they are kept, see `credentials`."""
     words = []
     for word in argv:
-        if masked(word) != word:
+        if masked_text(word) != word:
             with suppress(UserError):  # an override that can't be parsed is refused later
                 for value in _texts(parse_overrides([word])[0].value()):
                     hidden(value)
-        words.append(masked(word))
+        words.append(masked_text(word))
     return words
 
 
@@ -43,8 +43,8 @@ def hide_in_files(folder: Path) -> None:
     """Mask the credentials in the files that Hydra wrote into a run folder."""
     for path in sorted(folder.glob(".hydra/*.yaml")):
         text = path.read_text(encoding="utf-8")
-        if masked(text) != text:
-            files.write_text(path, masked(text))
+        if masked_text(text) != text:
+            files.write_text(path, masked_text(text))
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -51,7 +51,7 @@ def arguments(target: str) -> dict[str, Argument] | None:
     if source.suffix != ".py":
         return None
     found = _arguments_of(source, name, target)
-    return found and found | _narrowed(found, _bounds(_tree(source), name))
+    return found and found | _narrowed_arguments(found, _bounds(_tree(source), name))
 
 
 def _bounds(tree: ast.Module, name: str) -> dict[str, str]:
@@ -65,7 +65,9 @@ def _bounds(tree: ast.Module, name: str) -> dict[str, str]:
     return {}
 
 
-def _narrowed(known: dict[str, Argument], bounds: Mapping[str, str]) -> dict[str, Argument]:
+def _narrowed_arguments(
+    known: dict[str, Argument], bounds: Mapping[str, str]
+) -> dict[str, Argument]:
     """The arguments with a range in `bounds`, which replaces their own range."""
     found = {}
     for name, text in bounds.items():
@@ -82,7 +84,7 @@ def _arguments_of(source: Path, name: str, target: str) -> dict[str, Argument] |
     node = next((n for n in tree.body if getattr(n, "name", None) == name), None)
     if isinstance(node, ast.FunctionDef):
         return _parameters(node, skip=0)
-    if node is None and name in _imported(tree):
+    if node is None and name in _import_sources(tree):
         return None
     if not isinstance(node, ast.ClassDef):
         raise LookupError(f"`{target}` is not defined in {source.name}")
@@ -91,7 +93,7 @@ def _arguments_of(source: Path, name: str, target: str) -> dict[str, Argument] |
     )
     if constructor is not None:
         return _parameters(constructor, skip=1)
-    own, imported = _inherited(tree, node) | _fields(node), _imported(tree)
+    own, imported = _inherited_fields(tree, node) | _fields(node), _import_sources(tree)
     for base in (base.id for base in node.bases if isinstance(base, ast.Name)):
         if (module := imported.get(base)) and (not own or _is_dataclass(module, base)):
             theirs = arguments(f"{module}.{base}")
@@ -111,7 +113,7 @@ def _is_dataclass(module: str, name: str) -> bool:
     )
 
 
-def _imported(tree: ast.Module) -> dict[str, str]:
+def _import_sources(tree: ast.Module) -> dict[str, str]:
     """The module of each name that a file imports; "" for a relative import."""
     statements = (node for node in tree.body if isinstance(node, ast.ImportFrom))
     return {
@@ -154,13 +156,13 @@ def _parameters(function: ast.FunctionDef, skip: int) -> dict[str, Argument] | N
     return {argument.name: argument for argument in found}
 
 
-def _inherited(tree: ast.Module, node: ast.ClassDef) -> dict[str, Argument]:
+def _inherited_fields(tree: ast.Module, node: ast.ClassDef) -> dict[str, Argument]:
     """Dataclass fields of the bases defined in the same file."""
     names = [base.id for base in node.bases if isinstance(base, ast.Name)]
     bases = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name in names]
     found: dict[str, Argument] = {}
     for base in bases:
-        found |= _inherited(tree, base) | _fields(base)
+        found |= _inherited_fields(tree, base) | _fields(base)
     return found
 
 
@@ -172,7 +174,9 @@ def _fields(node: ast.ClassDef) -> dict[str, Argument]:
     }
 
 
-def expected(annotation: ast.expr, value: Any, others: Mapping[str, Any] = NOTHING) -> str | None:
+def expectation(
+    annotation: ast.expr, value: Any, others: Mapping[str, Any] = NOTHING
+) -> str | None:
     """The accepted values in words; None if the value fits.
 
     Args:
@@ -187,13 +191,13 @@ def expected(annotation: ast.expr, value: Any, others: Mapping[str, Any] = NOTHI
             return f"a finite number{f' {in_words(bounds)}' if bounds else ''}"
         if isinstance(value, int) and value not in INTEGERS and ast.unparse(kind) == "int":
             return f"{in_words(bounds)} and below 2^63" if bounds else "an integer below 2^63"
-    return described(annotation)
+    return description(annotation)
 
 
-def described(annotation: ast.expr) -> str:
+def description(annotation: ast.expr) -> str:
     """The annotation in words, for an error line."""
     if isinstance(annotation, ast.BinOp):
-        return f"{described(annotation.left)} or {described(annotation.right)}"
+        return f"{description(annotation.left)} or {description(annotation.right)}"
     if isinstance(annotation, ast.Constant) and annotation.value is None:
         return "null"
     if isinstance(annotation, ast.Subscript):
@@ -202,15 +206,15 @@ def described(annotation: ast.expr) -> str:
             case "Annotated":
                 words = in_words(ast.literal_eval(items[1]))
                 of = "of " if words.startswith("at ") else ""
-                return f"{described(items[0])} {of}{words}"
+                return f"{description(items[0])} {of}{words}"
             case "Literal":
-                return " or ".join(_spelled(ast.literal_eval(item)) for item in items)
+                return " or ".join(_spelling(ast.literal_eval(item)) for item in items)
             case "tuple" if items[-1:] and ast.unparse(items[-1]) != "...":
-                return f"a list of {len(items)}: {', '.join(described(item) for item in items)}"
+                return f"a list of {len(items)}: {', '.join(description(item) for item in items)}"
             case "list" | "tuple" | "Sequence":
-                return f"a list, each {described(items[0])}"
+                return f"a list, each {description(items[0])}"
             case "dict" | "Mapping":
-                return f"a mapping, each value {described(items[-1])}"
+                return f"a mapping, each value {description(items[-1])}"
     words = {
         "int": "an integer",
         "float": "a number",
@@ -236,12 +240,12 @@ def _items(annotation: ast.Subscript) -> list[ast.expr]:
     return inner.elts if isinstance(inner, ast.Tuple) else [inner]
 
 
-def spelled(value: Any) -> str:
+def spelling(value: Any) -> str:
     """The value as on a command line; a text in quotes."""
-    return repr(value) if isinstance(value, str) else _spelled(value)
+    return repr(value) if isinstance(value, str) else _spelling(value)
 
 
-def _spelled(value: Any) -> str:
+def _spelling(value: Any) -> str:
     return (
         str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
     )

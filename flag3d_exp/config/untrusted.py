@@ -23,7 +23,13 @@ from flag3d_exp.config.hydra_adapter import parse_overrides
 from flag3d_exp.errors import UserError
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.moved_settings import modern, modern_overrides
-from flag3d_exp.reading.settings import REFERENCE, leaves, referred, referred_list, selected
+from flag3d_exp.reading.settings import (
+    REFERENCE,
+    leaves,
+    referred_list,
+    referred_value,
+    selected_value,
+)
 from flag3d_exp.reading.text import parsed_yaml
 
 Plain = dict[str, Any]
@@ -77,12 +83,16 @@ def check_values(values: Plain, file: str, own: Callable[[], Plain] | None = Non
     suspect = list(_suspects("", values))
     known = own() if suspect and own is not None else {}
     for path, value, refusal in suspect:
-        if value is None or selected(known, path) != value:
+        if value is None or selected_value(known, path) != value:
             raise UserError(f"{file}: {refusal}")
     num_listed = 0
     for path, value in leaves("", values):
         target = REFERENCE.fullmatch(value) if isinstance(value, str) else None
-        if target and selected(values, target[1]) is not None and referred(value, values) == value:
+        if (
+            target
+            and selected_value(values, target[1]) is not None
+            and referred_value(value, values) == value
+        ):
             members = referred_list(value, values)
             num_listed += len(members or ())
             if members is None or num_listed > MAX_LISTED:
@@ -130,7 +140,7 @@ def check_objects(key: str, values: Any, file: str) -> None:
     for path, value in leaves(key, values):
         # Lists that refer to lists can expand to more values than fit into memory.
         if path != key and isinstance(value, str) and "${" in value:
-            raise UserError(f"{file}: {_unresolved(path, value)}")
+            raise UserError(f"{file}: {_refusal_to_resolve(path, value)}")
 
 
 def _check_override(override: Override, file: str) -> None:
@@ -179,7 +189,7 @@ def _suspects(path: str, values: Any) -> Iterator[tuple[str, Any, str]]:
         elif special := next((part for part in parts if part in SPECIAL), None):
             yield name, value, f"`{name}` is not accepted from a file, because of `{special}`."
         elif isinstance(value, str) and "${" in value and not REFERENCE.fullmatch(value):
-            yield name, value, _unresolved(name, value)
+            yield name, value, _refusal_to_resolve(name, value)
 
 
 def _is_known(owner: str, target: Any) -> bool:
@@ -200,7 +210,7 @@ def _unknown_object(path: str, value: Any) -> str:
     )
 
 
-def _unresolved(path: str, value: str) -> str:
+def _refusal_to_resolve(path: str, value: str) -> str:
     return (
         f"`{path}={reprlib.repr(value)}` is not resolved, because it is from a file; "
         f"give `{path}=...` on the command line."

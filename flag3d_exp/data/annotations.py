@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from flag3d_exp.data import cache as stores
-from flag3d_exp.data.fields import as_spelled, named
+from flag3d_exp.data.fields import as_spelled, named_fields
 from flag3d_exp.data.formats.pickles import plain, read_pickle
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.faults import Faults
@@ -102,7 +102,7 @@ class Annotations:
                 f"among the annotations, such as {missing[0]!r}."
             )
         if len(set(names)) < len(names):
-            raise UserError(f"{self.path}: split {split!r} lists {_repeated(names)!r} twice.")
+            raise UserError(f"{self.path}: split {split!r} lists {_first_repeated(names)!r} twice.")
         return tuple(self.by_name[name] for name in names)
 
 
@@ -123,7 +123,7 @@ def open_annotations(path: str | Path, cache: str | None = "auto") -> Annotation
     folder = stores.folder(cache)
     try:
         digest = stores.digest(path, folder)
-        return Annotations(path, digest, *_stored(path, stores.place(folder, digest)))
+        return Annotations(path, digest, *_cached_content(path, stores.place(folder, digest)))
     except OSError as error:
         reason = f"the cache folder {folder} can't be used: {error.strerror or error}"
         if cache != "auto":
@@ -172,11 +172,11 @@ def read_annotations(path: Path) -> tuple[dict[str, tuple[str, ...]], list[Recor
     recordings = list(recordings_in(path, annotations))
     names = [recording.name for recording in recordings]
     if len(set(names)) < len(names):
-        raise UserError(f"{path}: two recordings are called {_repeated(names)!r}.")
+        raise UserError(f"{path}: two recordings are called {_first_repeated(names)!r}.")
     return splits, recordings
 
 
-def _stored(path: Path, place: Path) -> tuple[dict[str, tuple[str, ...]], list[Recording]]:
+def _cached_content(path: Path, place: Path) -> tuple[dict[str, tuple[str, ...]], list[Recording]]:
     """Splits and recordings from the cache; adds them to it first if they are not in it yet."""
     try:
         splits, rows = stores.read(place)
@@ -204,7 +204,7 @@ def recordings_in(
     faults, size = Faults(), 0
     limit = FREE_BYTES + MAX_SHARING * path.stat().st_size
     for number, annotation in enumerate(annotations):
-        with faults.of(_called(annotation, number)):
+        with faults.of(_display_name(annotation, number)):
             recording = recording_of(annotation)
             size += recording.keypoints.nbytes
             size += recording.scores.nbytes if recording.scores is not None else 0
@@ -223,7 +223,7 @@ def recording_of(annotation: Any) -> Recording:
     """
     if not isinstance(annotation, dict):
         raise UserError(f"it must be a dict; got {type(annotation).__name__}.")
-    fields = named(annotation)
+    fields = named_fields(annotation)
     with as_spelled(annotation):
         return _recording(fields)
 
@@ -316,7 +316,7 @@ def _repetitions(annotation: dict, num_frames: int) -> np.ndarray | None:
     return spans.astype(np.int64)
 
 
-def _called(annotation: Any, number: int) -> str:
+def _display_name(annotation: Any, number: int) -> str:
     """A name for an annotation in error messages, even if it is not a dict or has no name."""
     fields = annotation if isinstance(annotation, dict) else {}
     name = next((fields[key] for key in ("name", "frame_dir", "filename") if key in fields), None)
@@ -345,7 +345,7 @@ def _names(path: Path, split: Any, names: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _repeated(names: Sequence[str]) -> str:
+def _first_repeated(names: Sequence[str]) -> str:
     seen: set[str] = set()
     return next(name for name in names if name in seen or seen.add(name))
 

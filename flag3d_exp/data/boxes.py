@@ -38,13 +38,13 @@ def compact(
         low, high = np.maximum(low, 0), np.minimum(high, image_shape[::-1])
     low, high = np.trunc(low), np.trunc(high)
     width, height = (high - low).astype(int).tolist()
-    return poses.moved((poses.keypoints - low).astype(np.float32)), (height, width)
+    return poses.moved_poses((poses.keypoints - low).astype(np.float32)), (height, width)
 
 
-def resized(poses: Poses, image_shape: Shape, new_shape: Shape) -> Poses:
+def resized_poses(poses: Poses, image_shape: Shape, new_shape: Shape) -> Poses:
     """Poses in an image that is resized to `new_shape`."""
     factors = np.array([new_shape[1] / image_shape[1], new_shape[0] / image_shape[0]], np.float32)
-    return poses.moved(poses.keypoints * factors)
+    return poses.moved_poses(poses.keypoints * factors)
 
 
 def short_side(image_shape: Shape, side: int) -> Shape:
@@ -87,14 +87,14 @@ def center_crop(image_shape: Shape, crop: Shape) -> tuple[int, int]:
     return (image_shape[1] - crop[1]) // 2, (image_shape[0] - crop[0]) // 2
 
 
-def cropped(poses: Poses, corner: tuple[int, int]) -> Poses:
+def cropped_poses(poses: Poses, corner: tuple[int, int]) -> Poses:
     """Poses relative to the crop's corner; joints outside the crop stay visible."""
-    return poses.moved(poses.keypoints - np.array(corner, np.float32))
+    return poses.moved_poses(poses.keypoints - np.array(corner, np.float32))
 
 
-def flipped(poses: Poses, width: float, mirror_order: np.ndarray) -> Poses:
+def flipped_poses(poses: Poses, width: float, mirror_order: np.ndarray) -> Poses:
     """Poses with x mirrored in an image of this width, left and right joints exchanged."""
     poses = poses.joints(mirror_order)
     keypoints = poses.keypoints.copy()
     keypoints[..., 0] = width - keypoints[..., 0]
-    return poses.moved(keypoints)
+    return poses.moved_poses(keypoints)

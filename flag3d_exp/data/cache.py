@@ -66,7 +66,7 @@ def write(place: Path, splits: dict[str, tuple[str, ...]], recordings: Sequence[
         rows = []
         for recording in recordings:
             arrays = [
-                None if array is None else _appended(file, array)
+                None if array is None else _append(file, array)
                 for array in (recording.keypoints, recording.scores)
             ]
             spans = recording.repetitions
@@ -114,7 +114,7 @@ def read(place: Path) -> tuple[dict[str, tuple[str, ...]], Iterator[tuple[Any, .
     return {split: tuple(names) for split, names in index["splits"].items()}, rows
 
 
-def _appended(file: Any, array: np.ndarray) -> tuple[tuple[int, ...], str, int]:
+def _append(file: Any, array: np.ndarray) -> tuple[tuple[int, ...], str, int]:
     """Append the array to the file; return its shape, dtype and offset."""
     array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
     offset = file.tell()

@@ -16,7 +16,7 @@ from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.augment.camera import UPWARD
 from flag3d_exp.data.inputs import mapped_to
 from flag3d_exp.data.joined import joined_by_name
-from flag3d_exp.data.source import opened, share_of_each_class
+from flag3d_exp.data.source import open_dataset_file, share_of_each_class
 from flag3d_exp.errors import UserError, blamed_on, nearest
 from flag3d_exp.skeletons.layout import load_layout
 
@@ -95,7 +95,7 @@ class Source:
         return found
 
 
-def combined(
+def combined_content(
     sources: Mapping[str, Source],
     classes: Sequence[str],
     unions: Mapping[str, Sequence[str]] = MappingProxyType({}),
@@ -144,7 +144,7 @@ def taken_of(
         UserError: no recording is of a class to use, a label has no name, or `shares` names an
             unknown split.
     """
-    annotations = opened(source.path)
+    annotations = open_dataset_file(source.path)
     labels = source.labels(classes)
     highest = max((one.label for one in annotations.all), default=0)
     if highest >= len(source.classes):
@@ -159,7 +159,7 @@ def taken_of(
         kept = [replace(o, keypoints=o.keypoints[..., : source.num_coordinates]) for o in kept]
     if source.up is not None:
         order = UPWARD[source.up]
-        kept = [replace(o, keypoints=_turned(o.keypoints, order)) for o in kept]
+        kept = [replace(o, keypoints=_reordered_axes(o.keypoints, order)) for o in kept]
     if source.to_layout is not None:
         kept = mapped_to(load_layout(source.to_layout), load_layout(source.layout), kept)
     if source.join is not None:
@@ -168,7 +168,7 @@ def taken_of(
     else:
         parts = {one.name: windows(one, source.window) for one in kept}
     named = {
-        whole: [renamed(part, name, labels[part.label]) for part in members]
+        whole: [renamed_recording(part, name, labels[part.label]) for part in members]
         for whole, members in parts.items()
     }
     splits = {ALL: tuple(part.name for members in named.values() for part in members)}
@@ -184,7 +184,7 @@ def taken_of(
     return {split: names for split, names in splits.items() if names}, made
 
 
-def _turned(keypoints: np.ndarray, order: tuple[int, int, int]) -> np.ndarray:
+def _reordered_axes(keypoints: np.ndarray, order: tuple[int, int, int]) -> np.ndarray:
     """The keypoints with their axes in this order; 2D keypoints are not changed."""
     return keypoints[..., order] if keypoints.shape[-1] == 3 else keypoints
 
@@ -217,7 +217,7 @@ def windows(recording: Recording, length: int | None) -> list[Recording]:
     return found
 
 
-def renamed(recording: Recording, source: str, label: int) -> Recording:
+def renamed_recording(recording: Recording, source: str, label: int) -> Recording:
     """The recording with a label of the merged dataset, and a name and subject unique to the
     source."""
     subject = recording.subject

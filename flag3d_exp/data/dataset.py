@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from flag3d_exp.data.annotations import Recording
-from flag3d_exp.data.augment.mixup import mixed
+from flag3d_exp.data.augment.mixup import mixed_clips
 from flag3d_exp.data.augment.recipe import NOTHING, Recipe
 from flag3d_exp.data.pipeline import Pipeline
 from flag3d_exp.data.transforms import Stream
@@ -61,10 +61,10 @@ class ClipDataset:
         If all recordings say where their repetitions are, also `repetitions` (n, R, 2), where -1
         fills up, and `num_frames` (n,).
         """
-        return {"label": self.labels} | self._counted
+        return {"label": self.labels} | self._count_targets
 
     @cached_property
-    def _counted(self) -> dict[str, np.ndarray]:
+    def _count_targets(self) -> dict[str, np.ndarray]:
         """The targets of counting; {} if a recording does not have them."""
         known = [one.repetitions for one in self.recordings if one.repetitions is not None]
         if not known or len(known) < len(self):
@@ -91,7 +91,7 @@ class ClipDataset:
         return found | {"other_label": others, "share": shares}
 
     @property
-    def scored(self) -> bool:
+    def has_scores(self) -> bool:
         """Whether the network's input contains scores and some recording has them."""
         scores = (recording.scores for recording in self.recordings)
         return self.pipeline.score_channel and any(array is not None for array in scores)
@@ -121,13 +121,15 @@ class ClipDataset:
         recording = self.recordings[index]
         if not self.training:
             cameras = self.augment.cameras
-            seen = recording if cameras is None else cameras.filmed(recording)
+            seen = recording if cameras is None else cameras.filmed_recording(recording)
             return self.pipeline.test_clips(seen, self.stream)
         clips = self._training_clips(index, number)
         if self.augment.mixup is None:
             return clips
         other, share = self._mixing(index, number)
-        return clips if share == 1 else mixed(clips, self._training_clips(other, number), share)
+        return (
+            clips if share == 1 else mixed_clips(clips, self._training_clips(other, number), share)
+        )
 
     @cached_property
     def _members(self) -> dict[int, list[Recording]]:
@@ -148,4 +150,4 @@ class ClipDataset:
         """The index of the recording to mix in, and the weight of the first."""
         assert self.augment.mixup is not None
         rng = np.random.default_rng((self.seed, number, index, MIXING))
-        return self.augment.mixup.drawn(len(self), rng)
+        return self.augment.mixup.drawn_partner(len(self), rng)

@@ -13,7 +13,7 @@ import numpy as np
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.augment.clip import box_size
 from flag3d_exp.data.poses import Poses, poses_of
-from flag3d_exp.data.transforms import mapped, rotation
+from flag3d_exp.data.transforms import mapped_poses, rotation
 from flag3d_exp.skeletons.layout import Layout
 
 Disturbance = Callable[[Recording, Layout, float, np.random.Generator], Recording]
@@ -28,7 +28,7 @@ def fewer_frames(
     return _frames(recording, np.minimum(kept, num_frames - 1))
 
 
-def cropped(
+def cropped_recording(
     recording: Recording, layout: Layout, share: float, rng: np.random.Generator
 ) -> Recording:
     """A random part of the recording with this share of its frames."""
@@ -47,18 +47,18 @@ def lost_joints(
     return _of(recording, Poses(poses.keypoints, poses.visible & ~lost, poses.scores))
 
 
-def jittered(
+def jittered_recording(
     recording: Recording, layout: Layout, share: float, rng: np.random.Generator
 ) -> Recording:
     """The recording with normal noise; the standard deviation is relative to the person's size."""
     poses = poses_of(recording)
     error = rng.standard_normal(poses.keypoints.shape, np.float32)
     return _of(
-        recording, poses.moved(poses.keypoints + error * np.float32(share * box_size(poses)))
+        recording, poses.moved_poses(poses.keypoints + error * np.float32(share * box_size(poses)))
     )
 
 
-def rotated(
+def rotated_recording(
     recording: Recording, layout: Layout, angle: float, rng: np.random.Generator
 ) -> Recording:
     """The recording rotated by plus or minus this angle in radians: in 2D in the image plane, in
@@ -70,11 +70,11 @@ def rotated(
     size = poses.keypoints.shape[-1]
     signs = rng.choice([-1.0, 1.0], 3 if size == 3 else 1)
     middle = seen.mean(0)
-    turned = mapped(poses.moved(poses.keypoints - middle), rotation(angle * signs))
-    return _of(recording, turned.moved(turned.keypoints + middle))
+    turned = mapped_poses(poses.moved_poses(poses.keypoints - middle), rotation(angle * signs))
+    return _of(recording, turned.moved_poses(turned.keypoints + middle))
 
 
-def mirrored(
+def mirrored_recording(
     recording: Recording, layout: Layout, degree: float, rng: np.random.Generator
 ) -> Recording:
     """The mirror image, with left and right joints exchanged; `degree` is not used."""
@@ -82,7 +82,7 @@ def mirrored(
     keypoints = poses.keypoints.copy()
     width = 0 if recording.image_shape is None else recording.image_shape[1]
     keypoints[..., 0] = width - keypoints[..., 0]
-    return _of(recording, poses.moved(keypoints))
+    return _of(recording, poses.moved_poses(keypoints))
 
 
 def _frames(recording: Recording, indices: np.ndarray) -> Recording:

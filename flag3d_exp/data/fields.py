@@ -22,7 +22,7 @@ ALIASES = {
 }
 
 
-def named(given: Mapping[Any, Any]) -> dict[Any, Any]:
+def named_fields(given: Mapping[Any, Any]) -> dict[Any, Any]:
     """The fields by canonical name; a value of None counts as absent.
 
     Raises:

@@ -58,7 +58,7 @@ def leave_out(
         )
     members = {split: annotations.recordings(name) for split, name in splits.items()}
     pooled = {one.name: one for split in ("train", "val") for one in members[split]}
-    group_of = grouped([*pooled.values(), *(o for m in members.values() for o in m)], groups)
+    group_of = group_names([*pooled.values(), *(o for m in members.values() for o in m)], groups)
     known = sorted({group_of[name] for name in pooled}, key=by_numbers)
     count = checked_count(known, number, num_folds)
     left_out = tuple(known[number::count])
@@ -73,8 +73,8 @@ def leave_out(
         found[split] = tuple(o.name for o in members[split] if group_of[o.name] not in trained)
         if not found[split]:
             raise UserError(
-                f"`fold={number}` leaves out {listed(left_out)}, and all recordings of split "
-                f"{split!r} are of subjects that it trains on; leave the split out by "
+                f"`fold={number}` leaves out {listed_groups(left_out)}, and all recordings of "
+                f"split {split!r} are of subjects that it trains on; leave the split out by "
                 f"`~dataset.splits.{split}`."
             )
     return Fold(left_out, found)
@@ -90,22 +90,22 @@ def checked_count(known: Sequence[str], number: int, num_folds: int | None) -> i
     if len(known) < 2:
         raise UserError(
             f"`fold` needs recordings of two groups or more (`dataset.groups`); all are of "
-            f"{listed(known)}."
+            f"{listed_groups(known)}."
         )
     if count > len(known):
         raise UserError(
             f"`dataset.num_folds` must be at most {len(known)}, the number of groups "
-            f"({listed(known)}); got {count}."
+            f"({listed_groups(known)}); got {count}."
         )
     if number >= count:
         raise UserError(
-            f"`fold` must be from 0 to {count - 1}, for {len(known)} groups ({listed(known)}); "
-            f"got {number}."
+            f"`fold` must be from 0 to {count - 1}, for {len(known)} groups "
+            f"({listed_groups(known)}); got {number}."
         )
     return count
 
 
-def grouped(recordings: Sequence[Recording], groups: str) -> dict[str, str]:
+def group_names(recordings: Sequence[Recording], groups: str) -> dict[str, str]:
     """The group of each recording, by its name.
 
     Raises:
@@ -161,7 +161,7 @@ def by_numbers(text: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
 
 
-def listed(groups: Sequence[str]) -> str:
+def listed_groups(groups: Sequence[str]) -> str:
     """The first few groups, separated by commas."""
     more = ", ..." if len(groups) > NUM_SHOWN else ""
     return ", ".join(groups[:NUM_SHOWN]) + more

@@ -47,11 +47,11 @@ def joined_by_name(
     for members in groups.values():
         for start in range(0, len(members), number):
             part = members[start : start + number]
-            found[part[0].name] = [joined(part, center)]
+            found[part[0].name] = [joined_recording(part, center)]
     return found
 
 
-def joined(recordings: Sequence[Recording], center: int) -> Recording:
+def joined_recording(recordings: Sequence[Recording], center: int) -> Recording:
     """The recordings one after the other, each a repetition, with the first one's name.
 
     Each is moved so that joint `center` starts where it was at the end of the one before; its first

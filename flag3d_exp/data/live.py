@@ -91,7 +91,7 @@ class FrameBuffer:
             self.num_left_out += 1  # its last window has been given
             return iter(())
         if identities is None:
-            identities = self._tracked(number, keypoints, scores)
+            identities = self._identities(number, keypoints, scores)
         self.frames[number] = {
             who: (keypoints[at], None if scores is None else scores[at])
             for at, who in enumerate(identities)
@@ -152,7 +152,9 @@ class FrameBuffer:
                 scores[0, number - first] = confidence
         return Recording(str(who), 0, keypoints, scores, self.image_shape)
 
-    def _tracked(self, number: int, keypoints: np.ndarray, scores: np.ndarray | None) -> list[int]:
+    def _identities(
+        self, number: int, keypoints: np.ndarray, scores: np.ndarray | None
+    ) -> list[int]:
         seen = (keypoints != 0).any(-1)
         if scores is not None:
             seen &= scores > 0

@@ -141,8 +141,8 @@ class GraphPipeline:
             num_frames = clip.poses.visible.shape[1]
             times = paced_indices(num_frames, self.clip_len, self.paces, rng)
             clip = clip.of(clip.poses.frames_at(times))
-        clip = augment.recorded(clip, rng)
-        joints = self._prepared(clip, recording.name)
+        clip = augment.changed_recording(clip, rng)
+        joints = self._prepared_recording(clip, recording.name)
         if self.even:
             share = rng.uniform(*augment.frames.part)
             joints = joints.at(even_times(joints.visible.shape[1], self.clip_len, share, rng))
@@ -154,16 +154,16 @@ class GraphPipeline:
         places = None
         if self.joint_channels:
             same = deepcopy(rng)  # draws the same changes as for the stream
-            places = augment.changed(Clip(joints.frames(indices), self.skeleton), same).poses
+            places = augment.changed_clip(Clip(joints.frames(indices), self.skeleton), same).poses
         poses = stream(joints, self.skeleton).frames(indices)
-        poses = augment.changed(Clip(poses, self.skeleton), rng).poses
+        poses = augment.changed_clip(Clip(poses, self.skeleton), rng).poses
         return self._array(poses, places, 2 * times / num_frames - 1)[None]
 
     def test_clips(self, recording: Recording, stream: Stream) -> np.ndarray:
         """(num_clips, M, T, V, C) float32; mirrored clips come last."""
         if self.paces is not None:
             return self._paced_tests(recording, stream)
-        joints = self._prepared(self._recorded(recording), recording.name)
+        joints = self._prepared_recording(self._recorded(recording), recording.name)
         if self.even:
             joints = joints.at(even_times(joints.visible.shape[1], self.clip_len))
         num_frames = joints.visible.shape[1]
@@ -174,9 +174,9 @@ class GraphPipeline:
         clips = [self._array(poses, places, times)]
         if self.test_mirrored:
             order = self.skeleton.mirror_order
-            places = None if places is None else transforms.mirrored(places, order)
-            clips.append(self._array(transforms.mirrored(poses, order), places, times))
-        return _stacked(clips)
+            places = None if places is None else transforms.mirrored_poses(places, order)
+            clips.append(self._array(transforms.mirrored_poses(poses, order), places, times))
+        return _stacked_clips(clips)
 
     def _paced_tests(self, recording: Recording, stream: Stream) -> np.ndarray:
         """(num_clips, M, T, V, C): the test clips of all paces, each prepared on its own."""
@@ -185,7 +185,7 @@ class GraphPipeline:
         clips = []
         for indices in covering_indices(num_frames, self.clip_len, self.paces or ()):
             clip = whole.of(whole.poses.frames_at(indices))
-            joints = self._prepared(clip, recording.name).with_persons(self.num_persons)
+            joints = self._prepared_recording(clip, recording.name).with_persons(self.num_persons)
             poses = stream(joints, self.skeleton)
             places = joints if self.joint_channels else None
             clips.append(self._array(poses, places, 2 * indices / num_frames - 1))
@@ -216,7 +216,7 @@ class GraphPipeline:
         poses = poses_of(recording, self.score_threshold, mask_missing=self.mask_missing)
         return Clip(poses, self.skeleton, recording.image_shape, donors)
 
-    def _prepared(self, clip: Clip, name: str) -> Poses:
+    def _prepared_recording(self, clip: Clip, name: str) -> Poses:
         """The whole recording (M, T', V), normalised."""
         poses = clip.poses
         match self.normalise:
@@ -314,14 +314,14 @@ class HeatmapPipeline:
             augment, donors: as in GraphPipeline.
         """
         indices = augment.frames(recording.keypoints.shape[1], self.clip_len, rng)
-        clip = augment.recorded(self._recorded(recording, indices, donors), rng)
+        clip = augment.changed_recording(self._recorded(recording, indices, donors), rng)
         poses, shape = boxes.compact(clip.poses, _image_shape(clip, recording.name), self.padding)
         side = boxes.short_side(shape, self.short_side)
-        poses = boxes.resized(poses, shape, side)
+        poses = boxes.resized_poses(poses, shape, side)
         corner, crop = boxes.random_crop(side, self.area, self.ratio, rng)
         size = (self.train_size, self.train_size)
-        poses = boxes.resized(boxes.cropped(poses, corner), crop, size)
-        clip = augment.changed(Clip(poses, self.skeleton, size), rng)
+        poses = boxes.resized_poses(boxes.cropped_poses(poses, corner), crop, size)
+        clip = augment.changed_clip(Clip(poses, self.skeleton, size), rng)
         return clip.poses.with_persons(self.num_persons).array(self.score_channel)[None]
 
     def test_clips(self, recording: Recording, stream: Stream) -> np.ndarray:
@@ -330,14 +330,14 @@ class HeatmapPipeline:
         indices = fixed_indices(num_frames, self.clip_len, self.num_clips, self.test_part)
         clip = self._recorded(recording, indices.reshape(-1))
         poses, shape = boxes.compact(clip.poses, _image_shape(clip, recording.name), self.padding)
-        poses = boxes.resized(poses, shape, (self.test_size, self.test_size))
+        poses = boxes.resized_poses(poses, shape, (self.test_size, self.test_size))
         poses = poses.with_persons(self.num_persons)
         clips = [poses.frames(np.arange(indices.size).reshape(indices.shape))]
         if self.test_mirrored:
             # Pixel centres are at integers, so the last one is at size - 1.
             order = self.skeleton.mirror_order
-            clips.append(boxes.flipped(clips[0], self.test_size - 1, order))
-        return _stacked([one.array(self.score_channel) for one in clips])
+            clips.append(boxes.flipped_poses(clips[0], self.test_size - 1, order))
+        return _stacked_clips([one.array(self.score_channel) for one in clips])
 
     def _recorded(
         self, recording: Recording, indices: np.ndarray, donors: Sequence[Recording] = ()
@@ -350,7 +350,7 @@ class HeatmapPipeline:
 Pipeline = GraphPipeline | HeatmapPipeline
 
 
-def _stacked(clips: list[np.ndarray]) -> np.ndarray:
+def _stacked_clips(clips: list[np.ndarray]) -> np.ndarray:
     """(all clips, M, T, V, C) from a list of clips (M, num_clips, T, V, C)."""
     return np.ascontiguousarray(np.concatenate([one.swapaxes(0, 1) for one in clips]))
 

@@ -32,11 +32,11 @@ class Poses:
     def __post_init__(self) -> None:
         if self.visible.all():
             return
-        object.__setattr__(self, "keypoints", _zeroed(self.keypoints, ~self.visible))
+        object.__setattr__(self, "keypoints", _zeroed_poses(self.keypoints, ~self.visible))
         if self.scores is not None:
-            object.__setattr__(self, "scores", _zeroed(self.scores, ~self.visible))
+            object.__setattr__(self, "scores", _zeroed_poses(self.scores, ~self.visible))
 
-    def moved(self, keypoints: np.ndarray) -> "Poses":
+    def moved_poses(self, keypoints: np.ndarray) -> "Poses":
         """The same joints at other coordinates."""
         return replace(self, keypoints=keypoints)
 
@@ -142,13 +142,13 @@ def visible(
     return found
 
 
-def shown(recording: Recording, stride: int = 1) -> np.ndarray:
+def shown_joints(recording: Recording, stride: int = 1) -> np.ndarray:
     """(M, T, V) bool: whether a picture shows each joint, for every `stride`-th frame."""
     scores = None if recording.scores is None else recording.scores[:, ::stride]
     return visible(recording.keypoints[:, ::stride], scores, 0.05)
 
 
-def _zeroed(array: np.ndarray, where: np.ndarray) -> np.ndarray:
+def _zeroed_poses(array: np.ndarray, where: np.ndarray) -> np.ndarray:
     array = array.copy()
     array[where] = 0
     return array

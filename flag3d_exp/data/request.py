@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from flag3d_exp.data.annotations import Recording
-from flag3d_exp.data.fields import as_spelled, named
+from flag3d_exp.data.fields import as_spelled, named_fields
 from flag3d_exp.data.timelines import Windows
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.names import name_fault
@@ -143,7 +143,7 @@ def read_recording(fields: Any, number: int) -> Recording:
     if not isinstance(fields, Mapping):
         raise UserError(f"recording {number} must be an object of fields; got {_kind(fields)}.")
     spelled = {key: value for key, value in fields.items() if not _absent(value)}
-    given = named(spelled)
+    given = named_fields(spelled)
     name = given.get("name", str(number))
     if fault := name_fault(name):
         raise UserError(f"recording {number}: `name` {fault}.")

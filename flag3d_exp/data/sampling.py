@@ -112,7 +112,7 @@ def covering_indices(num_frames: int, clip_len: int, paces: Sequence[float]) -> 
     return np.concatenate(found).astype(np.int64)
 
 
-def warped(indices: np.ndarray, num_frames: int, strength: float) -> np.ndarray:
+def warped_frames(indices: np.ndarray, num_frames: int, strength: float) -> np.ndarray:
     """The frames after a smooth change of tempo that keeps the first and the last frame.
 
     Args:

@@ -14,7 +14,7 @@ from flag3d_exp import bounds
 from flag3d_exp.data.annotations import Annotations, Recording, file_digest, open_annotations
 from flag3d_exp.data.augment.recipe import NOTHING, Recipe
 from flag3d_exp.data.dataset import ClipDataset
-from flag3d_exp.data.folds import FIELD, check_pattern, leave_out, listed
+from flag3d_exp.data.folds import FIELD, check_pattern, leave_out, listed_groups
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline, Pipeline
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.data.unseen import check_unseen, evaluated_splits, of_split
@@ -138,9 +138,9 @@ class Dataset:
     def open(self) -> Annotations:
         """The annotation file, without folds."""
         with blamed_on("dataset.path"):
-            return opened(self.path, self.cache)
+            return open_dataset_file(self.path, self.cache)
 
-    def folded(self, annotations: Annotations) -> tuple["Dataset", Annotations]:
+    def with_folds(self, annotations: Annotations) -> tuple["Dataset", Annotations]:
         """These settings and the annotations, with the splits of `fold` if it is set.
 
         Raises:
@@ -151,14 +151,14 @@ class Dataset:
         found = leave_out(annotations, self.splits, self.fold, self.groups, self.num_folds)
         log.info(
             "fold %d validates on %s: %d training recordings, %d validation recordings",
-            *(self.fold, listed(found.groups), len(found.splits["train"])),
+            *(self.fold, listed_groups(found.groups), len(found.splits["train"])),
             len(found.splits["val"]),
         )
         own = replace(self, splits={split: split for split in found.splits})
         return own, replace(annotations, splits=found.splits)
 
 
-def opened(path: str, cache: str | None = "auto") -> Annotations:
+def open_dataset_file(path: str, cache: str | None = "auto") -> Annotations:
     """The annotation file of a `dataset.path`."""
     return open_annotations(annotation_file(path), cache)
 
@@ -195,7 +195,7 @@ def build(
     Raises:
         UserError: the file is invalid, or does not match the settings.
     """
-    settings, annotations = settings.folded(settings.open())
+    settings, annotations = settings.with_folds(settings.open())
     known = evaluated_splits(settings.splits, settings.unseen)
     chosen = list(known) if splits is None else list(splits)
     recordings: dict[str, Sequence[Recording]] = {}
@@ -218,7 +218,7 @@ def build(
         for recording in members:
             if error := fault(recording, settings, layout, pipeline.needs_image):
                 faults.add(reprlib.repr(recording.name), error)
-    faults.refuse(f"{annotations.path}, {_listed(known[split] for split in chosen)}")
+    faults.refuse(f"{annotations.path}, {_listed_splits(known[split] for split in chosen)}")
     if augment.cameras is None:
         check_unfilmed(settings, [one for members in recordings.values() for one in members])
     if augment.cameras is not None and "train" in recordings:
@@ -330,7 +330,7 @@ def check_disjoint(settings: Dataset, annotations: Annotations) -> None:
             )
 
 
-def _listed(splits: Iterable[str]) -> str:
+def _listed_splits(splits: Iterable[str]) -> str:
     names = [repr(split) for split in splits]
     return f"split{'s' if len(names) > 1 else ''} {', '.join(names)}"
 

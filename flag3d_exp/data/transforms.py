@@ -19,7 +19,7 @@ def normalise_image(poses: Poses, image_shape: tuple[int, int]) -> Poses:
     """2D poses from pixels to [-1, 1] of the (height, width) image."""
     height, width = image_shape
     half = np.array([width / 2, height / 2], np.float32)
-    return poses.moved(poses.keypoints / half - 1)
+    return poses.moved_poses(poses.keypoints / half - 1)
 
 
 def normalise_box(poses: Poses) -> Poses:
@@ -29,7 +29,7 @@ def normalise_box(poses: Poses) -> Poses:
         return poses
     low, high = seen.min(0), seen.max(0)
     half = np.maximum((high - low) / 2, 1e-6)
-    return poses.moved((poses.keypoints - (low + high) / 2) / half)
+    return poses.moved_poses((poses.keypoints - (low + high) / 2) / half)
 
 
 def normalise_frame(poses: Poses) -> Poses:
@@ -44,7 +44,7 @@ def normalise_frame(poses: Poses) -> Poses:
     empty = ~poses.visible.any(2)[..., None, None]
     low, high = np.where(empty, 0, low), np.where(empty, 0, high)
     half = np.maximum((high - low) / 2, 1e-6)
-    return poses.moved(((poses.keypoints - (low + high) / 2) / half).astype(np.float32))
+    return poses.moved_poses(((poses.keypoints - (low + high) / 2) / half).astype(np.float32))
 
 
 def normalise_center(poses: Poses, center: int) -> Poses:
@@ -56,7 +56,7 @@ def normalise_center(poses: Poses, center: int) -> Poses:
     for person in range(len(poses.visible)):
         frame = _first_frame(poses.visible[person], [center])
         if frame is not None:
-            return poses.moved(poses.keypoints - poses.keypoints[person, frame, center])
+            return poses.moved_poses(poses.keypoints - poses.keypoints[person, frame, center])
     return poses
 
 
@@ -84,7 +84,7 @@ def normalise_body(
     for pair, axis in ((spine, (0, 0, 1)), (shoulders, (1, 0, 0))):
         if pair is not None and (frame := _first_frame(main, pair)) is not None:
             keypoints = keypoints @ _turn(keypoints[0, frame], pair, axis).T
-    return poses.moved(keypoints.astype(np.float32))
+    return poses.moved_poses(keypoints.astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -170,12 +170,12 @@ def fill_gaps(poses: Poses) -> Poses:
     return Poses(keypoints, visible, scores)
 
 
-def mirrored(poses: Poses, mirror_order: np.ndarray) -> Poses:
+def mirrored_poses(poses: Poses, mirror_order: np.ndarray) -> Poses:
     """Poses with x negated and left and right joints exchanged."""
     poses = poses.joints(mirror_order)
     signs = np.ones(poses.keypoints.shape[-1], poses.keypoints.dtype)
     signs[0] = -1
-    return poses.moved(poses.keypoints * signs)
+    return poses.moved_poses(poses.keypoints * signs)
 
 
 def rotation(angles: np.ndarray) -> np.ndarray:
@@ -197,9 +197,9 @@ def rotation(angles: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def mapped(poses: Poses, matrix: np.ndarray) -> Poses:
+def mapped_poses(poses: Poses, matrix: np.ndarray) -> Poses:
     """Poses with the (D, D) matrix applied to the coordinates."""
-    return poses.moved(poses.keypoints @ matrix.T.astype(poses.keypoints.dtype))
+    return poses.moved_poses(poses.keypoints @ matrix.T.astype(poses.keypoints.dtype))
 
 
 def without_joints(poses: Poses, dropped: np.ndarray) -> Poses:

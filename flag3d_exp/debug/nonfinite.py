@@ -51,7 +51,9 @@ class FirstNonFinite:
             spoilt = [p.name for p in parameters if not np.isfinite(p.asnumpy()).all()]
             if np.isfinite(value) and not spoilt:
                 continue
-            log.info("update %d: loss %g, not finite after it: %s", number, value, listed(spoilt))
+            log.info(
+                "update %d: loss %g, not finite after it: %s", number, value, listed_names(spoilt)
+            )
             assign_parameters(parameters, before)
             log.info(
                 cause(step, update)
@@ -142,10 +144,12 @@ def recordings_of(array: np.ndarray, names: Sequence[str]) -> str:
     if array.size % len(names):
         return "all recordings"
     finite = np.isfinite(array).reshape(len(names), -1).all(1)
-    return listed([name for name, is_finite in zip(names, finite, strict=True) if not is_finite])
+    return listed_names(
+        [name for name, is_finite in zip(names, finite, strict=True) if not is_finite]
+    )
 
 
-def listed(names: Sequence[str]) -> str:
+def listed_names(names: Sequence[str]) -> str:
     """The first few names, and the number of further names."""
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
     return (", ".join(names[:4]) or "nothing") + more

@@ -157,7 +157,7 @@ class Device:
 
             init()
 
-    def lowered(self, model: "nn.Cell") -> "nn.Cell":
+    def lowered_model(self, model: "nn.Cell") -> "nn.Cell":
         """The model with its matrix products and convolutions in `precision`."""
         if self.precision == "fp32":
             return model

@@ -44,7 +44,7 @@ class Processor:
 def processor() -> Processor:
     """The processor of this machine."""
     try:
-        facts = parsed(CPUINFO.read_text(encoding="utf-8", errors="replace"))
+        facts = parsed_entries(CPUINFO.read_text(encoding="utf-8", errors="replace"))
     except OSError:  # another operating system
         facts = {}
     name = facts.get("model name") or platform.processor() or platform.machine()
@@ -59,7 +59,7 @@ def num_cores() -> int:
     return os.cpu_count() or 1
 
 
-def parsed(text: str) -> dict[str, str]:
+def parsed_entries(text: str) -> dict[str, str]:
     """The entries of /proc/cpuinfo for the first processor."""
     lines = (line.partition(":") for line in text.split("\n\n")[0].splitlines())
     return {key.strip(): value.strip() for key, _, value in lines}

@@ -81,9 +81,9 @@ class Ranks:
             return flag
         import numpy as np
 
-        return bool(self.gathered(np.array([flag], np.float32)).any())
+        return bool(self.gather(np.array([flag], np.float32)).any())
 
-    def gathered(self, values: "np.ndarray") -> "np.ndarray":
+    def gather(self, values: "np.ndarray") -> "np.ndarray":
         """(n, ...) float32 of each rank -> (world, n, ...)."""
         if self.world == 1:
             return values[None]
@@ -94,7 +94,7 @@ class Ranks:
         together = gather(Tensor(np.ascontiguousarray(values, np.float32)))
         return together.asnumpy().reshape(self.world, *values.shape)
 
-    def shared(self, content: bytes) -> bytes:
+    def broadcast(self, content: bytes) -> bytes:
         """The content of rank 0, on every rank."""
         if self.world == 1:
             return content

@@ -66,7 +66,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         UserError: the file is missing, is not a checkpoint, or is damaged.
     """
-    found = _read(path, meta_only=False)
+    found = _read_arrays(path, meta_only=False)
     meta = found.pop("meta")
     if meta.pop("sha256", None) != _digest(found):
         raise UserError(f"`{path}` is damaged: its contents do not match its checksum.")
@@ -83,10 +83,10 @@ def load_meta(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is missing or is not a checkpoint.
     """
-    return _read(path, meta_only=True)["meta"]
+    return _read_arrays(path, meta_only=True)["meta"]
 
 
-def _read(path: Path, meta_only: bool) -> dict[str, Any]:
+def _read_arrays(path: Path, meta_only: bool) -> dict[str, Any]:
     try:
         found: dict[str, Any] = dict(npz_arrays(path, ("meta",) if meta_only else None))
         arrays = [array for name, array in found.items() if name != "meta"]

@@ -33,8 +33,8 @@ def clip_outputs(
         found = []
         for start in range(0, len(clips), batch_size):
             part = slice(start, start + batch_size)
-            targets = {"label": _padded(labels[part], batch_size)}
-            arrays = inputs(_padded(clips[part], batch_size), targets)
+            targets = {"label": _padded_clips(labels[part], batch_size)}
+            arrays = inputs(_padded_clips(clips[part], batch_size), targets)
             found.append(predict(*arrays.values())[: len(clips[part])])
         outputs = np.concatenate(found)
         yield batch.clips, outputs.reshape(num_recordings, num_clips, *outputs.shape[1:])
@@ -52,5 +52,5 @@ def weights_swapped(model: nn.Cell, values: Arrays) -> Iterator[None]:
         assign_parameters(parameters, own)
 
 
-def _padded(clips: np.ndarray, size: int) -> np.ndarray:
+def _padded_clips(clips: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([clips, np.repeat(clips[-1:], size - len(clips), axis=0)])

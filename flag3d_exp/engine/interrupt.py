@@ -82,7 +82,7 @@ class StopRequest:
             self._at_once = False
             signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def requested(self) -> bool:
+    def is_requested(self) -> bool:
         """Whether a stop was requested; every rank of a job must ask at the same steps."""
         requested = self.signum is not None
         if self.on_any_rank is not None:
@@ -97,7 +97,7 @@ class StopRequest:
         Raises:
             Interrupted: names the signal.
         """
-        if self.requested():
+        if self.is_requested():
             assert self.signum is not None
             raise Interrupted(self.signum)
 

@@ -35,7 +35,7 @@ class Compiled:
 _last: Compiled | None = None
 
 
-def compiled(settings: Any, step: TrainStep) -> Compiled:
+def compiled_parts(settings: Any, step: TrainStep) -> Compiled:
     """The last run's step and predictor with the values of `step`, or those of `step` itself.
 
     Args:

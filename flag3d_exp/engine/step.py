@@ -158,7 +158,7 @@ class TrainStep:
         if self.single:
             loss, counts = self._update(*batches[0].tensors())
         else:
-            loss, counts, applied = self._accumulated(batches)
+            loss, counts, applied = self._accumulate(batches)
             if not applied:
                 return loss, counts
         if self._share:
@@ -187,10 +187,10 @@ class TrainStep:
         )
         gradients = mean_over_ranks(gradients, self.settings.world)
         apply = update_function(self.optimizer, self.settings.clip_norm)
-        self._update = self._compiled(_composed(gradients, apply))
+        self._update = self._compiled(_composition(gradients, apply))
         self._gradients, self._apply = self._compiled(gradients), self._compiled(apply)
 
-    def _accumulated(self, batches: list[MicroBatch]) -> tuple[Tensor, tuple[Tensor, ...], bool]:
+    def _accumulate(self, batches: list[MicroBatch]) -> tuple[Tensor, tuple[Tensor, ...], bool]:
         before = [p.asnumpy().copy() for p in self.statistics] if self.may_skip else []
         loss, counts, mean = self._gradients(*batches[0].tensors())
         for batch in batches[1:]:
@@ -335,7 +335,7 @@ def average_function(parameters: tuple, averages: tuple, decay: float) -> Functi
     return average
 
 
-def _composed(gradients: Function, apply: Function) -> Function:
+def _composition(gradients: Function, apply: Function) -> Function:
     def update(*arrays):
         loss, counts, found = gradients(*arrays)
         return ops.depend(loss, apply(found)), counts

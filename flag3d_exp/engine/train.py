@@ -77,7 +77,7 @@ class Progress:
         return asdict(self)
 
     @classmethod
-    def restored(cls, state: dict[str, Any]) -> "Progress":
+    def from_state(cls, state: dict[str, Any]) -> "Progress":
         """The progress with the given `state()`."""
         restored = dict(state)
         for name in ("interval", "running"):
@@ -188,7 +188,7 @@ def train(
                 report(window, progress, plan, hooks, factor)
             minutes = (time.monotonic() - saved) / 60
             overdue = plan.save_minutes is not None and minutes >= plan.save_minutes
-            stopping = stop.requested()
+            stopping = stop.is_requested()
             if stopping or overdue or due(plan.save_every, progress.step):
                 window.settle(progress)
                 hooks.save(progress, is_best=False)

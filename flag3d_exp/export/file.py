@@ -51,7 +51,7 @@ def write_file(path: Path, graph: bytes, facts: dict[str, Any]) -> None:
     digest = hashlib.sha256(graph).hexdigest()
     text = json.dumps(facts | {"graph": {"bytes": len(graph), "sha256": digest}})
     if path.suffix == ".onnx":
-        onnx = needed("onnx")
+        onnx = import_needed("onnx")
         entry = onnx.StringStringEntryProto(key=KEY, value=text)
         appended = onnx.ModelProto(metadata_props=[entry]).SerializeToString()
     else:
@@ -86,7 +86,7 @@ def open_file(path: Path) -> Exported:
     return (_open_onnx if path.suffix == ".onnx" else _open_mindir)(path, content, facts)
 
 
-def needed(package: str) -> ModuleType:
+def import_needed(package: str) -> ModuleType:
     """Import a package of the extra `export`.
 
     Raises:
@@ -101,7 +101,7 @@ def needed(package: str) -> ModuleType:
 
 
 def _open_onnx(path: Path, content: bytes, facts: dict[str, Any]) -> Exported:
-    runtime = needed("onnxruntime")
+    runtime = import_needed("onnxruntime")
     options = runtime.SessionOptions()
     options.log_severity_level = 4  # log only fatal errors; others are raised
     arena = runtime.OrtArenaCfg({"max_mem": MAX_MEMORY, "arena_extend_strategy": 1})

@@ -61,7 +61,7 @@ class Graph:
     operations: tuple[Operation, ...]
 
 
-def compiled(model: nn.Cell, clip_shape: Shape) -> ModelProto:
+def compiled_network(model: nn.Cell, clip_shape: Shape) -> ModelProto:
     """The compiled network in evaluation mode, for any number of clips (M, T, V, C).
 
     Raises:

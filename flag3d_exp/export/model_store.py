@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from flag3d_exp.credentials import opened
+from flag3d_exp.credentials import usable_uri
 from flag3d_exp.runs.tracking import refusals
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -39,7 +39,7 @@ def log_model(uri: str, run_id: str, file: Path, name: str | None, example: dict
     ]
     packages = [*SERVER_PACKAGES, RUNTIME[file.suffix], "mlflow"]
     with refusals(f"the model of MLflow run `{run_id}` at {uri}"):
-        mlflow.set_tracking_uri(opened(uri))
+        mlflow.set_tracking_uri(usable_uri(uri))
         with mlflow.start_run(run_id=run_id):
             logged = mlflow.pyfunc.log_model(
                 name="model",

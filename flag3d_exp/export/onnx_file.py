@@ -11,7 +11,7 @@ import onnx
 from onnx import ModelProto, TensorProto, helper
 
 from flag3d_exp.export.mindir import Graph, Shape
-from flag3d_exp.export.onnx_operations import translated
+from flag3d_exp.export.onnx_operations import translate
 from flag3d_exp.export.onnx_writer import Writer
 
 OPSET, IR_VERSION = 17, 8  # of 2022, so other programs can read them
@@ -30,7 +30,7 @@ def onnx_model(graph: Graph, clip_shape: Shape, num_classes: int) -> ModelProto:
         values[name] = writer.constant(graph.parameters[name], name.rpartition(":")[2])
     for operation in graph.operations:
         inputs = [values[name] for name in operation.inputs]
-        values[operation.output] = translated(writer, operation, inputs)
+        values[operation.output] = translate(writer, operation, inputs)
     writer.nodes.append(helper.make_node("Identity", [values[graph.output]], ["logits"], "logits"))
     body = helper.make_graph(
         writer.nodes,

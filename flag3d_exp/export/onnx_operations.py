@@ -45,7 +45,7 @@ SAME_MEANING = {
 }
 
 
-def translated(writer: Writer, operation: Operation, inputs: Sequence[Any]) -> Any:
+def translate(writer: Writer, operation: Operation, inputs: Sequence[Any]) -> Any:
     """Write the nodes of an operation; return its result.
 
     Raises:
@@ -109,17 +109,17 @@ def largest(
     writer: Writer, _operation: Operation, x: Any, axes: Sequence[int] | int, keep_dims: bool
 ) -> str:
     """The largest number along the axes."""
-    return writer.add("ReduceMax", x, axes=listed(axes), keepdims=int(keep_dims))
+    return writer.add("ReduceMax", x, axes=axes_list(axes), keepdims=int(keep_dims))
 
 
 def least(
     writer: Writer, _operation: Operation, x: Any, axes: Sequence[int] | int, keep_dims: bool
 ) -> str:
     """The smallest number along the axes."""
-    return writer.add("ReduceMin", x, axes=listed(axes), keepdims=int(keep_dims))
+    return writer.add("ReduceMin", x, axes=axes_list(axes), keepdims=int(keep_dims))
 
 
-def listed(axes: Sequence[int] | int) -> list[int]:
+def axes_list(axes: Sequence[int] | int) -> list[int]:
     """A list of axes; a single axis may be a plain number."""
     return [axes] if isinstance(axes, int) else list(axes)
 

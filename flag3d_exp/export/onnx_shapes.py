@@ -15,7 +15,7 @@ from flag3d_exp.export.onnx_writer import AllSizes, Size, Writer
 END = np.iinfo(np.int64).max
 
 
-def gathered(_writer: Writer, _operation: Operation, *values: Any) -> tuple:
+def joined_values(_writer: Writer, _operation: Operation, *values: Any) -> tuple:
     """The values as one tuple; ONNX needs no node for it."""
     return values
 
@@ -131,7 +131,7 @@ SHAPES: dict[str, Callable[..., Any]] = {
     "Concat": concat,
     "ExpandDims": expand_dims,
     "Gather": gather,
-    "MakeTuple": gathered,
+    "MakeTuple": joined_values,
     "Reshape": reshape,
     "ScalarFloorDiv": size_quotient,
     "ScalarMul": size_product,
@@ -144,5 +144,5 @@ SHAPES: dict[str, Callable[..., Any]] = {
     "Unstack": unstack,
     "Zeros": zeros,
     "ZerosLike": zeros_like,
-    "make_list": gathered,
+    "make_list": joined_values,
 }

@@ -67,7 +67,7 @@ def limit(answer: Answer) -> None:
             kind = request.headers.get("content-type", "")
             loop = asyncio.get_running_loop()
             status, text = await loop.run_in_executor(
-                worker, answered, answer, kind, content, deadline
+                worker, answer_request, answer, kind, content, deadline
             )
             return Response(text, status, media_type=JSON)
 
@@ -84,7 +84,7 @@ async def read_content(request: "Request") -> bytes:
     return bytes(content)
 
 
-def answered(answer: Answer, kind: str, content: bytes, deadline: float) -> tuple[int, str]:
+def answer_request(answer: Answer, kind: str, content: bytes, deadline: float) -> tuple[int, str]:
     """HTTP status and JSON text of the answer to a request.
 
     Args:

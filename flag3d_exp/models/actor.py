@@ -88,7 +88,7 @@ class ACTOR(nn.Cell):
             x = layer(x, memory)
         return self.exit(self.norm(x))
 
-    def learned(self, clean, condition, *drawn):
+    def training_outputs(self, clean, condition, *drawn):
         """Reconstructed and true clips (N, T, D), and the weighted divergence (N,) of each.
 
         Args:

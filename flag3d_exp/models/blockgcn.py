@@ -227,12 +227,12 @@ class GroupedGraphConv(nn.Cell):
         groups = self.num_groups
         rows = x.reshape(n, groups, c // groups * t, v)
         received = [
-            ops.bmm(rows, repeated(graph, n)).reshape(n, groups, c // groups, t * v)
+            ops.bmm(rows, repeated_groups(graph, n)).reshape(n, groups, c // groups, t * v)
             for graph in ops.unbind(graphs)
         ]
         weight = self.weight.reshape(NUM_SUBSETS, groups, -1, c // groups)
         weight = weight.transpose(1, 2, 0, 3).reshape(groups, -1, NUM_SUBSETS * c // groups)
-        out = ops.bmm(repeated(weight, n), ops.concat(received, 2))
+        out = ops.bmm(repeated_groups(weight, n), ops.concat(received, 2))
         return out.reshape(n, self.out_channels, t, v)
 
     def channel_bias(self):
@@ -263,6 +263,6 @@ def column_lengths(graphs):
     return ops.sqrt((graphs * graphs).sum(2, keepdims=True) + 1e-24) + TINY
 
 
-def repeated(matrices, count):
+def repeated_groups(matrices, count):
     """(G, A, B) -> (count, G, A, B)."""
     return ops.tile(matrices.expand_dims(0), (count, 1, 1, 1))

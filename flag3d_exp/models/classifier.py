@@ -115,12 +115,12 @@ class Head(nn.Cell):
 
     def construct(self, features, dropout_mask=None):
         """features (N, M, C, T', ...), dropout_mask (N, C) -> logits (N, num_classes)."""
-        pooled = self.pooled(features)
+        pooled = self.pooled_features(features)
         if dropout_mask is not None:
             pooled = pooled * dropout_mask
         return ops.matmul(pooled, self.weight.T) + self.bias
 
-    def pooled(self, features):
+    def pooled_features(self, features):
         """(N, M, C, T', ...) -> (N, C)."""
         return mean_features(features, self.mean)
 

@@ -49,7 +49,7 @@ class GraphUnit(nn.Cell):
     def construct(self, x):
         n, _, t, v = x.shape
         k = self.adjacency.shape[0]
-        by_channel, by_joint = self.drawn(x)
+        by_channel, by_joint = self.edges(x)
         by_joint = self.adjacency + self.joint_gate[0] * by_joint
         edges = self.channel_gate[0] * by_channel + by_joint.expand_dims(2)
         value = ops.relu(self.value(x)).reshape(n, k, -1, t, v)
@@ -57,7 +57,7 @@ class GraphUnit(nn.Cell):
         out = self.norm(self.mix(received))
         return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 
-    def drawn(self, x):
+    def edges(self, x):
         """Edges by channel (N, K, R, V, V) and by joint (N, K, V, V), before their gates."""
         n, v, k = x.shape[0], x.shape[3], self.adjacency.shape[0]
         mean = self.mean_frame(x).expand_dims(2)  # (N, C, 1, V)
@@ -68,7 +68,7 @@ class GraphUnit(nn.Cell):
 
     def dynamic_graph(self, x):
         """(N, K * R, V, V): the gated edges computed from x, without the learned graphs."""
-        by_channel, by_joint = self.drawn(x)
+        by_channel, by_joint = self.edges(x)
         edges = self.channel_gate[0] * by_channel + (self.joint_gate[0] * by_joint).expand_dims(2)
         return edges.reshape(x.shape[0], -1, *edges.shape[3:])
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
-from flag3d_exp.mindspore_adapter import copied, in_mixed_precision
+from flag3d_exp.mindspore_adapter import copy_model, in_mixed_precision
 from flag3d_exp.models.graph import GraphConv, graph_product, spread_over
 from flag3d_exp.models.kernels import cpu, kernels
-from flag3d_exp.models.kernels.products import channel_product, repeated
+from flag3d_exp.models.kernels.products import channel_product, repeated_weight
 from flag3d_exp.models.layers import EPSILON, BatchNorm, Conv, SyncBatchNorm, set_child
 
 MAX_KEPT = 16  # copies of each weight, which stay in memory between passes
@@ -41,7 +41,7 @@ class LaidOut(nn.Cell):
 
     def keep(self, count: int) -> None:
         """Make the copies for passes of `count` clips."""
-        copies = repeated(self.matrix, count)
+        copies = repeated_weight(self.matrix, count)
         if self.copies is None or self.copies.shape != copies.shape:
             self.copies = Parameter(copies, name=f"{self.matrix.name}.copies", requires_grad=False)
         else:
@@ -54,7 +54,7 @@ class FoldedConv(nn.Cell):
     def __init__(self, conv: Conv):
         super().__init__()
         self.shape, self.stride, self.dilation = conv.weight.shape, conv.stride, conv.dilation
-        self.weight = LaidOut(cpu.arranged(conv.weight, conv.stride, conv.dilation).shape)
+        self.weight = LaidOut(cpu.arranged_weight(conv.weight, conv.stride, conv.dilation).shape)
         self.bias = Parameter(np.zeros(self.shape[0], np.float32), name="bias")
 
     def construct(self, x):
@@ -69,8 +69,8 @@ class FoldedConv(nn.Cell):
     def take(self, conv: Conv, norm: BatchNorm | None) -> None:
         """Replace the weights by those of the convolution and the norm."""
         scale, shift = scale_and_shift(norm, conv.channel_bias(), self.shape[0])
-        weight = Tensor(scaled(conv.weight.asnumpy(), scale))
-        self.weight.take(cpu.arranged(weight, self.stride, self.dilation).asnumpy())
+        weight = Tensor(scaled_weight(conv.weight.asnumpy(), scale))
+        self.weight.take(cpu.arranged_weight(weight, self.stride, self.dilation).asnumpy())
         ops.assign(self.bias, Tensor(shift))
 
 
@@ -101,7 +101,7 @@ class FoldedGraphConv(nn.Cell):
     def take(self, conv: GraphConv, norm: BatchNorm) -> None:
         """Replace the weights by those of the convolution and the norm."""
         scale, shift = scale_and_shift(norm, conv.channel_bias(), self.bias.shape[0])
-        self.weight.take(scaled(conv.matrix().asnumpy(), scale))
+        self.weight.take(scaled_weight(conv.matrix().asnumpy(), scale))
         ops.assign(self.subset_biases, Tensor(conv.subset_biases().asnumpy() * scale))
         ops.assign(self.bias, Tensor(shift))
 
@@ -128,7 +128,7 @@ class ScaledConv(nn.Cell):
         scale, shift = scale_and_shift(norm, conv.channel_bias(), self.bias.shape[0])
         scale = np.tile(scale, conv.weight.shape[0] // len(scale))
         own: Any = self.conv
-        ops.assign(own.weight, Tensor(scaled(conv.weight.asnumpy(), scale)))
+        ops.assign(own.weight, Tensor(scaled_weight(conv.weight.asnumpy(), scale)))
         ops.assign(self.bias, Tensor(shift))
 
 
@@ -157,7 +157,7 @@ class FoldedCopy:
             self.network = self._copy()
 
     def _copy(self) -> nn.Cell:
-        copy = copied(self.model)
+        copy = copy_model(self.model)
         for (parent, name), (own, _) in zip(
             _to_fold(self.model), list(_to_fold(copy)), strict=True
         ):
@@ -243,6 +243,6 @@ def scale_and_shift(
     return scale, norm.bias.asnumpy() + (bias - norm.running_mean.asnumpy()) * scale
 
 
-def scaled(weight: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def scaled_weight(weight: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """weight (C, ...) times scale (C,)."""
     return weight * scale.reshape(-1, *[1] * (weight.ndim - 1))

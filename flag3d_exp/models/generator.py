@@ -48,8 +48,8 @@ class Generator(nn.Cell):
 
     def construct(self, features, condition, *drawn):
         """drawn: the arrays from the backbone's `chance`; none in an evaluation."""
-        clean = self.head.standardised(features)
-        found = self.backbone.learned(clean, self.head.condition(condition), *drawn)
+        clean = self.head.standardised_clips(features)
+        found = self.backbone.training_outputs(clean, self.head.condition(condition), *drawn)
         losses = self.head.losses(*found)
         return losses.reshape(features.shape[0], -1, losses.shape[1]).mean(1)
 
@@ -94,7 +94,7 @@ class MotionHead(nn.Cell):
         ):
             ops.assign(parameter, Tensor(value.astype(np.float32)))
 
-    def standardised(self, features):
+    def standardised_clips(self, features):
         """(..., D) with mean 0 and variance 1 over the training clips."""
         return (features - self.mean) / self.std
 

@@ -45,7 +45,7 @@ class Heatmaps(nn.Cell):
         self.starts, self.ends = Tensor(starts), Tensor(ends)
         table = kernels()
         self.outer_product, self.outer_sum = table.outer_product, table.outer_sum
-        self.scaled = table.scaled
+        self.scaled_planes = table.scaled_planes
 
     def construct(self, keypoints):
         size = self.train_size if self.training else self.test_size
@@ -59,7 +59,7 @@ class Heatmaps(nn.Cell):
     def joint_maps(self, keypoints, size):
         """(N, M, T, V, S, S) heatmaps of joints; each is the outer product of row and column."""
         x, y, score = ops.unbind(keypoints, -1)
-        across = self.gaussian(x, size) * drawn(score).expand_dims(-1)  # (N, M, T, V, S)
+        across = self.gaussian(x, size) * drawable_scores(score).expand_dims(-1)  # (N, M, T, V, S)
         return self.outer_product(self.gaussian(y, size), across)
 
     def gaussian(self, center, size):
@@ -90,17 +90,17 @@ class Heatmaps(nn.Cell):
         along = self.outer_sum(y * share_y.expand_dims(-1), x * share_x.expand_dims(-1))
         along = ops.clamp(along, 0.0, 1.0)  # (N, M, T, V, S, S): share of the limb's length
         zeros = ops.zeros_like(x)
-        from_x = self.outer_sum(zeros, x) - self.scaled(along, length_x)
-        from_y = self.outer_sum(y, zeros) - self.scaled(along, length_y)
+        from_x = self.outer_sum(zeros, x) - self.scaled_planes(along, length_x)
+        from_y = self.outer_sum(y, zeros) - self.scaled_planes(along, length_y)
         values = ops.exp(-(ops.square(from_x) + ops.square(from_y)) / (2 * self.sigma**2))
         far_x, far_y = ops.where(point, start_x, end_x), ops.where(point, start_y, end_y)
         across = self.window(pixels, ops.minimum(start_x, far_x), ops.maximum(start_x, far_x))
         down = self.window(pixels, ops.minimum(start_y, far_y), ops.maximum(start_y, far_y))
         lower = ops.minimum(start_score, end_score)
-        score = ops.where(drawn(lower) > 0, ops.where(point, start_score, lower), zero)
+        score = ops.where(drawable_scores(lower) > 0, ops.where(point, start_score, lower), zero)
         return values * self.outer_product(down, across * score.expand_dims(-1))
 
 
-def drawn(score):
+def drawable_scores(score):
     """Scores, with those below `MIN_SCORE` set to 0."""
     return ops.where(score < MIN_SCORE, ops.zeros_like(score), score)

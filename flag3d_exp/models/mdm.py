@@ -80,9 +80,9 @@ class MDM(nn.Cell):
         self.test_noise = Tensor((noise * np.sqrt(1 - share)).astype(np.float32))
 
     def construct(self, noisy, condition, steps):
-        return self.denoised(noisy, condition, steps)
+        return self.denoise(noisy, condition, steps)
 
-    def denoised(self, noisy, condition, steps, *kept):
+    def denoise(self, noisy, condition, steps, *kept):
         """As `construct`; kept: factors of the encoder's branches, see `chance`."""
         t = noisy.shape[1]
         code = ops.gather(self.step_codes, steps, 0)
@@ -93,7 +93,7 @@ class MDM(nn.Cell):
         x = self.encoder(x + self.frame_codes, *kept)
         return self.exit(ops.narrow(x, 1, 1, t))
 
-    def learned(self, clean, condition, *drawn):
+    def training_outputs(self, clean, condition, *drawn):
         """Predictions and true clips (N * R, T, D), and (N * R,) zeros: no loss of its own.
 
         Args:
@@ -105,13 +105,13 @@ class MDM(nn.Cell):
         n, t, d = clean.shape
         if len(drawn) > 0:
             noisy = clean * ops.sqrt(drawn[0]) + drawn[1] * ops.sqrt(1 - drawn[0])
-            predicted = self.denoised(noisy, condition, drawn[2], *drawn[3:])
+            predicted = self.denoise(noisy, condition, drawn[2], *drawn[3:])
             return predicted, clean, ops.zeros((n,), clean.dtype)
         r = self.test_steps.shape[0]
         clean = ops.tile(clean.expand_dims(1), (1, r, 1, 1)).reshape(n * r, t, d)
         condition = ops.tile(condition.expand_dims(1), (1, r, 1)).reshape(n * r, -1)
         noisy = clean * ops.tile(self.test_signal, (n, 1, 1)) + ops.tile(self.test_noise, (n, 1, 1))
-        predicted = self.denoised(noisy, condition, ops.tile(self.test_steps, (n,)))
+        predicted = self.denoise(noisy, condition, ops.tile(self.test_steps, (n,)))
         return predicted, clean, ops.zeros((n * r,), clean.dtype)
 
     def chance(self, shape: Sequence[int], rng: np.random.Generator) -> dict[str, np.ndarray]:

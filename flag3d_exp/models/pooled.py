@@ -31,4 +31,4 @@ class PooledFeatures(nn.Cell):
 
     def construct(self, keypoints):
         features = self.backbone(keypoints)
-        return ops.concat([self.head.pooled(features), self.head(features)], 1)
+        return ops.concat([self.head.pooled_features(features), self.head(features)], 1)

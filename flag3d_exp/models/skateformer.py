@@ -250,9 +250,9 @@ class Block(nn.Cell):
         parts = [self.over_joints(for_joints), self.frames(for_frames)]
         for number, attend in enumerate(self.attentions):
             parts.append(attend(rest[number], None if pairs is None else pairs[number]))
-        x = x + scaled(self.proj(ops.concat(parts, 3)), paths, 0)
+        x = x + scaled_branch(self.proj(ops.concat(parts, 3)), paths, 0)
         dense = self.narrow(gelu(self.widen(self.norm_2(x))))
-        return x + scaled(dense, paths, 1)
+        return x + scaled_branch(dense, paths, 1)
 
     def over_joints(self, x):
         """The graph convolution: each group of channels has a (V, V) matrix."""
@@ -303,7 +303,7 @@ class GroupedFrames(nn.Cell):
         return out[0] * out[1] * out[2] * self.weight.size
 
 
-def scaled(x, paths, number):
+def scaled_branch(x, paths, number):
     """A branch (N, T, V, C) times the clip's factor, column `number` of paths (N, 2)."""
     if paths is None:
         return x

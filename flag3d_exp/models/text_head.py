@@ -42,13 +42,13 @@ class TextHead(nn.Cell):
 
     def construct(self, features, dropout_mask=None):
         """features (N, M, C, T', ...), dropout_mask (N, C) -> logits (N, K)."""
-        x = self.pooled(features)
+        x = self.pooled_features(features)
         if dropout_mask is not None:
             x = x * dropout_mask
         x = (ops.matmul(x, self.weight.T) + self.bias).astype(ms.float32)  # (N, W)
-        return ops.matmul(directions(x), self.vectors) * bounded(self.log_scale)
+        return ops.matmul(directions(x), self.vectors) * bounded_scale(self.log_scale)
 
-    def pooled(self, features):
+    def pooled_features(self, features):
         """(N, M, C, T', ...) -> (N, C)."""
         return mean_features(features, self.mean)
 
@@ -62,6 +62,6 @@ def directions(x):
     return x / ops.sqrt(ops.square(x).sum(-1, keepdims=True) + EPSILON)
 
 
-def bounded(log_scale):
+def bounded_scale(log_scale):
     """The factor on cosines, at most `MAX_SCALE`, from its logarithm."""
     return ops.minimum(ops.exp(log_scale.astype(ms.float32)), MAX_SCALE)

@@ -117,6 +117,6 @@ class Align:
             found |= zero_shot_metrics(predictions, labels, unseen, self.vectors)
         return found
 
-    def saved(self, predictions: np.ndarray, targets: Arrays) -> Arrays:
+    def arrays_to_save(self, predictions: np.ndarray, targets: Arrays) -> Arrays:
         """labels (n,), scores (n, K)."""
         return {"labels": targets["label"], "scores": predictions}

@@ -130,7 +130,7 @@ class Classify:
         """Top-1 and top-5 in percent, and the mean negative log-likelihood."""
         return score_metrics(predictions, targets["label"])
 
-    def saved(self, predictions: np.ndarray, targets: Arrays) -> Arrays:
+    def arrays_to_save(self, predictions: np.ndarray, targets: Arrays) -> Arrays:
         """labels (n,), scores (n, K)."""
         return {"labels": targets["label"], "scores": predictions}
 

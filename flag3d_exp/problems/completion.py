@@ -11,7 +11,7 @@ from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.poses import poses_of
 from flag3d_exp.errors import UserError
 from flag3d_exp.problems.generate import Generate
-from flag3d_exp.problems.sampling import resampled
+from flag3d_exp.problems.sampling import resampled_joints
 from flag3d_exp.skeletons.motion import NUM_ROOT
 
 MIN_KNOWN = 2  # frames of a clip
@@ -81,16 +81,16 @@ class Completion:
             found.origins[0],
         )
 
-    def completed(self, features: np.ndarray, problem: Generate) -> np.ndarray:
+    def completed_keypoints(self, features: np.ndarray, problem: Generate) -> np.ndarray:
         """(L, V, 3) keypoints from generated features (T, D); given frames are as they were."""
         made = problem.keypoints(
-            self._joined(features)[None], np.array([self.heading]), self.origin[None]
+            self._bridged_features(features)[None], np.array([self.heading]), self.origin[None]
         )[0]
-        joints = resampled(made, self.length)
+        joints = resampled_joints(made, self.length)
         joints[self.frames] = poses_of(self.recording).keypoints[0, self.frames]
         return joints
 
-    def _joined(self, features: np.ndarray) -> np.ndarray:
+    def _bridged_features(self, features: np.ndarray) -> np.ndarray:
         """The features, with steps in the gap that lead to where the recording goes on."""
         size = features.shape[-1]
         steps = slice(size - NUM_ROOT, size - 1)

@@ -19,7 +19,7 @@ import numpy as np
 from flag3d_exp import bounds
 from flag3d_exp.errors import UserError
 from flag3d_exp.problems.problem import Arrays, backbone_chance
-from flag3d_exp.results.density import Density, Joining, joined
+from flag3d_exp.results.density import Density, Joining, joined_density
 from flag3d_exp.results.repetitions import count_metrics
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class Count:
         frames = frames_of(clips, np.full(len(clips), num_frames))
         outputs = outputs.copy()
         outputs[~clips[..., :-1].any((1, 2, 3, 4)), :, 0] = NEVER
-        return joined(outputs, frames, num_frames, self.joining)
+        return joined_density(outputs, frames, num_frames, self.joining)
 
     def metrics(self, predictions: np.ndarray, targets: Arrays) -> dict[str, float]:
         """MAE, OBO in percent, and `loss`, the mean absolute error of log(1 + count)."""
@@ -192,7 +192,7 @@ class Count:
             "loss": float(errors.mean()),
         }
 
-    def saved(self, predictions: np.ndarray, targets: Arrays) -> Arrays:
+    def arrays_to_save(self, predictions: np.ndarray, targets: Arrays) -> Arrays:
         """counts (n,), true_counts (n,)."""
         return {"counts": predictions[:, 0], "true_counts": true_counts(targets)}
 

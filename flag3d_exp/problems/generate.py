@@ -31,7 +31,7 @@ from flag3d_exp.skeletons.motion import (
     joints_of,
     motion,
     num_features,
-    returned,
+    returned_joints,
 )
 from flag3d_exp.texts.descriptions import Description, class_descriptions
 from flag3d_exp.texts.vectors import description_vectors, digest, fingerprint
@@ -213,7 +213,7 @@ class Generate:
         self, features: np.ndarray, headings: np.ndarray, origins: np.ndarray
     ) -> np.ndarray:
         """(N, T, V, 3) keypoints in the coordinates of the recordings, see `Motion`."""
-        joints = returned(joints_of(features), headings, origins)
+        joints = returned_joints(joints_of(features), headings, origins)
         made = np.empty_like(joints)
         made[..., UPWARD[self.up]] = joints
         return made
@@ -259,7 +259,7 @@ class Generate:
             **dict(zip(TERMS, means.tolist(), strict=True)),
         }
 
-    def saved(self, predictions: np.ndarray, targets: Arrays) -> Arrays:
+    def arrays_to_save(self, predictions: np.ndarray, targets: Arrays) -> Arrays:
         """`losses` (n, 4), `labels` (n,) and the names of the losses."""
         return {"losses": predictions, "labels": targets["label"], "terms": np.array(TERMS)}
 

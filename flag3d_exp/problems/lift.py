@@ -83,7 +83,7 @@ class Lift:
         if self.stream != "joint":
             raise UserError(f"`problem=lift` needs `stream=joint`; got {self.stream}.")
         root_weights(self.skeleton)
-        self.check_seen(self.cameras.seen, f"{self.cameras.key}.layout")
+        self.check_seen(self.cameras.projected_layout, f"{self.cameras.key}.layout")
 
     @cached_property
     def skeleton(self) -> Layout:
@@ -100,12 +100,12 @@ class Lift:
     @cached_property
     def sources(self) -> Sources:
         """For each 3D joint, the joints of the camera's layout whose mean is its 2D keypoint."""
-        return joint_sources(self.cameras.seen, self.skeleton)
+        return joint_sources(self.cameras.projected_layout, self.skeleton)
 
     @cached_property
-    def known(self) -> np.ndarray:
+    def known_joints(self) -> np.ndarray:
         """Whether each joint has a 2D keypoint in the network's input, (V,) bool."""
-        hidden = {self.cameras.seen.joint_number(name) for name in self.cameras.hidden}
+        hidden = {self.cameras.projected_layout.joint_number(name) for name in self.cameras.hidden}
         return np.array([bool(ones) and not hidden & set(ones) for ones in self.sources])
 
     @property
@@ -141,7 +141,7 @@ class Lift:
         """
         self.check_seen(layout, "task.layout")
         sources = joint_sources(layout, self.skeleton)
-        pairs = zip(self.skeleton.joints, sources, self.known, strict=True)
+        pairs = zip(self.skeleton.joints, sources, self.known_joints, strict=True)
         lacking = [name for name, ones, needed in pairs if needed and not ones]
         if lacking:
             more = ", ..." if len(lacking) > 4 else ""
@@ -189,7 +189,7 @@ class Lift:
         joints, there = self._upward(clips)
         if self.bodies is not None:
             joints, there = self.bodies(joints, there, self.skeleton, rng)
-        pairs = [self._filmed(one, own, rng) for one, own in zip(joints, there, strict=True)]
+        pairs = [self._filmed_clip(one, own, rng) for one, own in zip(joints, there, strict=True)]
         keypoints = np.stack([one for one, _ in pairs])
         keypoints = with_errors(keypoints, self.noise, self.missing, rng)
         root = root_weights(self.skeleton)
@@ -228,7 +228,7 @@ class Lift:
         named = dict(zip(lifting.METRICS, found.tolist(), strict=True))
         return {**named, "loss": named["mpjpe"] / (1000 if self.unit else 1)}
 
-    def saved(self, predictions: np.ndarray, targets: Arrays) -> Arrays:
+    def arrays_to_save(self, predictions: np.ndarray, targets: Arrays) -> Arrays:
         """`joint_errors` (n, V, 4), the metrics; `labels` (n,), `joints` (V,), `measures` (4,)."""
         return {
             "joint_errors": lifting.means(predictions).astype(np.float32),
@@ -239,7 +239,7 @@ class Lift:
 
     def keypoints(self, pixels: np.ndarray, seen: np.ndarray) -> np.ndarray:
         """The network's input (M, T, V, 3) for 2D joints (M, T, V, 2) and a mask (M, T, V)."""
-        return measured_from_root(pixels, seen & self.known, root_weights(self.skeleton))
+        return measured_from_root(pixels, seen & self.known_joints, root_weights(self.skeleton))
 
     def _upward(self, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Joints (..., V, 3) in metres, with the last axis upwards, and their mask (..., V)."""
@@ -249,15 +249,15 @@ class Lift:
     def _seen_in_test(self, clip: np.ndarray) -> tuple[np.ndarray, View]:
         """As `_filmed`, with a camera seeded by the clip (M, T, V, 3)."""
         rng = np.random.default_rng(zlib.crc32(np.ascontiguousarray(clip).tobytes()))
-        return self._filmed(*self._upward(clip), rng)
+        return self._filmed_clip(*self._upward(clip), rng)
 
-    def _filmed(
+    def _filmed_clip(
         self, joints: np.ndarray, there: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, View]:
         """The network's input (M, T, V, 3) for a clip, and the camera."""
         points = joints[there] if there.any() else np.zeros((1, 3), np.float32)
         view = self.cameras.view(points, rng)
-        seen = self.cameras.seen
+        seen = self.cameras.projected_layout
         if seen.joints == self.skeleton.joints:
             return self.keypoints(view.pixels(joints), there), view
         poses = relaid_in_3d(Poses(joints, there), self.skeleton, seen)

@@ -23,7 +23,7 @@ Network = Callable[[np.ndarray], np.ndarray]  # keypoints (W, L, V, 3) -> joints
 AT_ONCE = 512  # windows per call of the network, at least
 
 
-def lifted(
+def lifted_recordings(
     recordings: Iterable[Recording],
     layout: Layout,
     problem: Lift,
@@ -89,7 +89,7 @@ def seen_in_2d(
     confidences = None if scores is None else (scores * there).astype(np.float32)
     sources = joint_sources(layout, problem.skeleton)
     places, confidences = relaid(places * there[..., None], confidences, sources)
-    return Seen(recording, places, (places != 0).any(-1) & problem.known, confidences)
+    return Seen(recording, places, (places != 0).any(-1) & problem.known_joints, confidences)
 
 
 def in_3d(group: Sequence[Seen], problem: Lift, network: Network, hop: int) -> Iterator[Recording]:
@@ -112,7 +112,7 @@ def in_3d(group: Sequence[Seen], problem: Lift, network: Network, hop: int) -> I
     for seen in group:
         pairs = zip(seen.places, seen.there, strict=True)
         joints = np.stack([person_in_3d(*pair, *next(parts), root) for pair in pairs])
-        yield finished(seen, joints, problem)
+        yield finished_recording(seen, joints, problem)
 
 
 def person_in_3d(
@@ -139,16 +139,16 @@ def person_in_3d(
     return mean.astype(np.float32)
 
 
-def finished(seen: Seen, joints: np.ndarray, problem: Lift) -> Recording:
+def finished_recording(seen: Seen, joints: np.ndarray, problem: Lift) -> Recording:
     """The recording with 3D joints (M, T, V, 3), which are in camera coordinates; see `lifted`."""
     anybody = seen.there.any(-1, keepdims=True)
-    found = np.where(problem.known, seen.there, anybody)
+    found = np.where(problem.known_joints, seen.there, anybody)
     made = standing(joints, found, problem.cameras.up) / np.float32(problem.metres)
     scores = None
     if seen.scores is not None:
         count = np.maximum(seen.there.sum(-1, keepdims=True), 1)
         mean = (seen.scores * seen.there).sum(-1, keepdims=True) / count
-        scores = (np.where(problem.known, seen.scores, mean) * found).astype(np.float32)
+        scores = (np.where(problem.known_joints, seen.scores, mean) * found).astype(np.float32)
     keypoints = (made * found[..., None]).astype(np.float32)
     return replace(seen.recording, keypoints=keypoints, scores=scores, image_shape=None)
 

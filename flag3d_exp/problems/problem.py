@@ -89,7 +89,7 @@ class Problem(Protocol):
         """The metrics of a whole split."""
         ...
 
-    def saved(self, predictions: np.ndarray, targets: Arrays) -> Arrays:
+    def arrays_to_save(self, predictions: np.ndarray, targets: Arrays) -> Arrays:
         """The arrays to store in `predictions/<split>.npz` together with the recordings' names."""
         ...
 

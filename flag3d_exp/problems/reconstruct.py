@@ -135,7 +135,7 @@ class Reconstruct:
             "error_loss": float(distances / count),
         }
 
-    def saved(self, predictions: np.ndarray, targets: Arrays) -> Arrays:
+    def arrays_to_save(self, predictions: np.ndarray, targets: Arrays) -> Arrays:
         """`joint_errors` (n, V): the mean distance of a joint; NaN if it was never hidden."""
         count = predictions[..., 2]
         errors = np.where(count > 0, predictions[..., 1] / np.maximum(count, 1), np.nan)

@@ -57,7 +57,7 @@ class Sampler:
         """
         head: Any = self.network.head
         mean, std = head.mean.asnumpy(), head.std.asnumpy()
-        forward = self._compiled()
+        forward = self._compiled_network()
         made = []
         for part in batches(len(conditions), self.batch_size):
             there = np.resize(np.arange(len(conditions))[part], self.batch_size)
@@ -69,13 +69,13 @@ class Sampler:
             if known is not None:
                 held = (known[0][there] - mean) / std, known[1][there]
             shape = (self.batch_size, num_frames, len(mean))
-            clean = self._guided(forward, own)
+            clean = self._guided_clips(forward, own)
             found = self.network.backbone.sample(clean, shape, drawn, held)
             made.append(found[: len(part_of(part))] * std + mean)
             progress(part.stop)
         return np.concatenate(made).astype(np.float32)
 
-    def _compiled(self) -> Callable[..., np.ndarray]:
+    def _compiled_network(self) -> Callable[..., np.ndarray]:
         """The network's clean clips for its inputs, as arrays."""
         network: Any = self.network.set_train(False)
 
@@ -85,7 +85,7 @@ class Sampler:
         forward: Any = ms.jit(clean) if self.jit else clean
         return lambda *arrays: forward(*[Tensor(array) for array in arrays]).asnumpy()
 
-    def _guided(
+    def _guided_clips(
         self, forward: Callable[..., np.ndarray], conditions: np.ndarray
     ) -> Callable[..., np.ndarray]:
         """Clean clips (N, T, D) for the other inputs, with guidance (arXiv 2207.12598)."""
@@ -112,17 +112,17 @@ def part_of(part: slice) -> range:
     return range(part.start, part.stop)
 
 
-def drawn(quantiles: np.ndarray, rng: np.random.Generator) -> float:
+def drawn_value(quantiles: np.ndarray, rng: np.random.Generator) -> float:
     """A random number whose distribution has these quantiles, see `QUANTILES`."""
     return float(np.interp(rng.random(), QUANTILES, quantiles))
 
 
 def drawn_length(quantiles: np.ndarray, rng: np.random.Generator) -> int:
     """A random number of frames, as `drawn`."""
-    return max(2, round(drawn(quantiles, rng)))
+    return max(2, round(drawn_value(quantiles, rng)))
 
 
-def resampled(joints: np.ndarray, length: int) -> np.ndarray:
+def resampled_joints(joints: np.ndarray, length: int) -> np.ndarray:
     """(L, V, 3) joints of a clip (T, V, 3) at `length` evenly spaced times, by cubic splines."""
     times = np.linspace(0, len(joints) - 1, length)
     return CubicSpline(np.arange(len(joints)), joints)(times).astype(np.float32)

@@ -15,7 +15,7 @@ from mindspore.common.initializer import Normal, initializer
 
 from flag3d_exp.models.classifier import mean_features
 from flag3d_exp.models.layers import Mean
-from flag3d_exp.models.text_head import bounded, directions
+from flag3d_exp.models.text_head import bounded_scale, directions
 from flag3d_exp.problems.text_contrast import contrast, one_hot
 from flag3d_exp.skeletons.layout import Layout
 from flag3d_exp.skeletons.parts import part_joints
@@ -66,7 +66,7 @@ class TextTeacher(nn.Cell):
             pooled = ops.concat((pooled, parts))  # (H, N, C)
         x = ops.bmm(pooled, self.weight.transpose(0, 2, 1)) + self.bias
         x = x.astype(ms.float32)  # (H, N, W)
-        cosines = ops.bmm(directions(x), self.vectors) * bounded(self.log_scale)  # (H, N, K)
+        cosines = ops.bmm(directions(x), self.vectors) * bounded_scale(self.log_scale)  # (H, N, K)
         chosen = one_hot(labels, logits.shape[1])
         takes_part = ops.matmul(chosen, self.described)  # (N, H)
         loss = 0.0

@@ -25,7 +25,7 @@ def record(kind: type[T], value: Any) -> T:
     missing = [name for name in required if name not in value]
     if unknown or missing:
         raise Malformed(f"it lacks `{missing[0]}`" if missing else f"unknown key `{unknown[0]}`")
-    return kind(**{name: _checked(hints[name], one, name) for name, one in value.items()})
+    return kind(**{name: _checked_value(hints[name], one, name) for name, one in value.items()})
 
 
 @cache
@@ -37,7 +37,7 @@ def _fields(kind: Any) -> tuple[dict[str, Any], list[str]]:
     return known, [field.name for field in no_default if field.init]
 
 
-def _checked(annotation: Any, value: Any, name: str) -> Any:
+def _checked_value(annotation: Any, value: Any, name: str) -> Any:
     if is_dataclass(annotation) and isinstance(annotation, type):
         return record(annotation, value)
     if not _fits(annotation, value):

@@ -22,7 +22,7 @@ def leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def selected(values: Any, path: str) -> Any:
+def selected_value(values: Any, path: str) -> Any:
     """The value at a dotted key, without resolving references; None if there is none."""
     for part in path.split("."):
         if isinstance(values, Mapping):
@@ -34,7 +34,7 @@ def selected(values: Any, path: str) -> Any:
     return values
 
 
-def referred(value: Any, values: Mapping[str, Any]) -> Any:
+def referred_value(value: Any, values: Mapping[str, Any]) -> Any:
     """The value or, if it is a reference, the value in `values` that it refers to.
 
     A reference to an unknown key, in a cycle, or to a group of values stays text: nested references
@@ -45,7 +45,7 @@ def referred(value: Any, values: Mapping[str, Any]) -> Any:
         found = REFERENCE.fullmatch(current) if isinstance(current, str) else None
         if found is None:
             return value if isinstance(current, dict | list) else current
-        current = selected(values, found[1])
+        current = selected_value(values, found[1])
         if current is None:
             return value
     return value
@@ -57,7 +57,7 @@ def referred_list(value: Any, values: Mapping[str, Any]) -> list[Any] | None:
     None if it does not refer to a list, or if the list contains containers or references.
     """
     found = REFERENCE.fullmatch(value) if isinstance(value, str) else None
-    target = selected(values, found[1]) if found else None
+    target = selected_value(values, found[1]) if found else None
     if not isinstance(target, list):
         return None
     return (
@@ -69,10 +69,10 @@ def within_text(value: Any, values: Mapping[str, Any]) -> Any:
     """The value; references inside a longer text are replaced by the values they refer to."""
     if not isinstance(value, str) or REFERENCE.fullmatch(value):
         return value
-    return REFERENCE.sub(lambda found: str(referred(found[0], values)), value)
+    return REFERENCE.sub(lambda found: str(referred_value(found[0], values)), value)
 
 
-def resolved(values: dict[str, Any]) -> dict[str, Any]:
+def resolved_values(values: dict[str, Any]) -> dict[str, Any]:
     """The same values with all references resolved."""
 
     def copied(value: Any) -> Any:
@@ -80,6 +80,6 @@ def resolved(values: dict[str, Any]) -> dict[str, Any]:
             return {str(key): copied(one) for key, one in value.items()}
         if isinstance(value, list):
             return [copied(one) for one in value]
-        return referred(value, values)
+        return referred_value(value, values)
 
     return copied(values)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from flag3d_exp.data.annotations import Recording
-from flag3d_exp.data.poses import shown
+from flag3d_exp.data.poses import shown_joints
 from flag3d_exp.report.document import Animations
 from flag3d_exp.skeletons.layout import Layout
 
@@ -36,8 +36,8 @@ def _clip(recording: Recording, layout: Layout, up: int) -> dict:
     keypoints = recording.keypoints
     stride = -(-keypoints.shape[1] // MAX_FRAMES)
     points = keypoints[:, ::stride].astype(np.float64)  # (M, T, V, C)
-    seen = shown(recording, stride)
-    flat = projected(points, up)  # (M, T, V, 2)
+    seen = shown_joints(recording, stride)
+    flat = projected_joints(points, up)  # (M, T, V, 2)
     corner, scale = square_around(flat[seen])
     pixels = np.rint((flat - corner) * scale * 1000).astype(int)
     frames = [
@@ -63,7 +63,7 @@ def square_around(points: np.ndarray) -> tuple[np.ndarray, float]:
     return (low + high - side) / 2, 1 / side
 
 
-def projected(points: np.ndarray, up: int) -> np.ndarray:
+def projected_joints(points: np.ndarray, up: int) -> np.ndarray:
     """2D projection (right, down) from a viewpoint a little to the side."""
     if points.shape[-1] == 2:
         return points

@@ -14,7 +14,7 @@ from flag3d_exp.bodies.gltf import local_pose, whole_weights
 from flag3d_exp.bodies.moving import MovingBody, upright
 from flag3d_exp.bodies.skinning import PARENTS
 from flag3d_exp.data.annotations import Recording
-from flag3d_exp.data.poses import shown
+from flag3d_exp.data.poses import shown_joints
 from flag3d_exp.errors import visible
 from flag3d_exp.report.animation import LEFT, RIGHT
 from flag3d_exp.report.inspection.pictures import coloured_bones
@@ -61,15 +61,15 @@ def bodies_page(chosen: Sequence[ShownBodies], layout: Layout, frame_rate: float
         "rate": frame_rate,
         "parents": PARENTS,
         "wide": wide,
-        "triangles": encoded(first.triangles.astype(np.uint32 if wide else np.uint16)),
-        "influences": encoded(skin.influences.astype(np.uint8)),
-        "weights": encoded(whole_weights(skin.weights, FULL).astype(np.uint8)),
+        "triangles": encoded_bytes(first.triangles.astype(np.uint32 if wide else np.uint16)),
+        "influences": encoded_bytes(skin.influences.astype(np.uint8)),
+        "weights": encoded_bytes(whole_weights(skin.weights, FULL).astype(np.uint8)),
         "recordings": [_recording(one) for one in chosen],
     }
     return page("bodies.html", data=data)
 
 
-def encoded(values: np.ndarray) -> str:
+def encoded_bytes(values: np.ndarray) -> str:
     """The bytes of an array, little-endian, as base64."""
     return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode("ascii")
 
@@ -79,7 +79,7 @@ def _recording(one: ShownBodies) -> dict[str, Any]:
     num_frames = one.recording.keypoints.shape[1]
     stride = -(-num_frames // MAX_FRAMES)
     keypoints = one.recording.keypoints[:, ::stride].astype(np.float64)
-    seen = shown(one.recording, stride)
+    seen = shown_joints(one.recording, stride)
     points = upright(keypoints, one.up) * one.metres
     low, high = points[seen].min(0), points[seen].max(0)
     centre, side = (low + high) / 2, 1.15 * float((high - low).max())  # a body is larger
@@ -114,7 +114,7 @@ def _recording(one: ShownBodies) -> dict[str, Any]:
 def lowest(people: Sequence[tuple[int, MovingBody]]) -> float:
     """The height of the lowest vertex of some frames."""
     return min(
-        float(person.posed(frame)[:, 1].min())
+        float(person.posed_vertices(frame)[:, 1].min())
         for _, person in people
         for frame in range(0, person.num_frames, max(1, person.num_frames // NUM_LOOKED_AT))
     )
@@ -125,10 +125,10 @@ def _person(number: int, person: MovingBody, stride: int) -> dict[str, Any]:
     step = float(np.abs(person.vertices).max()) / np.iinfo(np.int16).max
     return {
         "number": number,
-        "vertices": encoded(np.rint(person.vertices / step).astype(np.int16)),
+        "vertices": encoded_bytes(np.rint(person.vertices / step).astype(np.int16)),
         "step": step,
         "heads": np.round(person.heads, 5).tolist(),
-        "turns": encoded(np.rint(turns[::stride] * TURN).astype(np.int16)),
+        "turns": encoded_bytes(np.rint(turns[::stride] * TURN).astype(np.int16)),
         "moving": list(moves),
-        "moves": encoded(np.stack(list(moves.values()), axis=1)[::stride].astype(np.float32)),
+        "moves": encoded_bytes(np.stack(list(moves.values()), axis=1)[::stride].astype(np.float32)),
     }

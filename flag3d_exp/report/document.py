@@ -21,7 +21,7 @@ class Text:
 
     def markdown(self) -> str:
         """The paragraph."""
-        return markdown.escaped(self.text)
+        return markdown.escaped_line(self.text)
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Table:
     def markdown(self) -> str:
         """The table below its caption."""
         table = markdown.table(self.header, self.rows)
-        return f"{markdown.escaped(self.caption)}\n\n{table}" if self.caption else table
+        return f"{markdown.escaped_line(self.caption)}\n\n{table}" if self.caption else table
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Code:
     def markdown(self) -> str:
         """The text in a block below its caption."""
         code = markdown.code(self.text)
-        return f"{markdown.escaped(self.caption)}\n\n{code}" if self.caption else code
+        return f"{markdown.escaped_line(self.caption)}\n\n{code}" if self.caption else code
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,9 @@ def to_html(title: str, lead: str, sections: Sequence[Section]) -> str:
 
 def to_markdown(title: str, lead: str, sections: Sequence[Section]) -> str:
     """The page's text and tables as Markdown, without figures and animations."""
-    parts = [f"# {markdown.escaped(title)}", markdown.escaped(lead)]
+    parts = [f"# {markdown.escaped_line(title)}", markdown.escaped_line(lead)]
     for section in sections:
         blocks = [text for block in section.blocks if (text := block.markdown())]
         if blocks:
-            parts += [f"## {markdown.escaped(section.title)}", *blocks]
+            parts += [f"## {markdown.escaped_line(section.title)}", *blocks]
     return "\n\n".join(parts) + "\n"

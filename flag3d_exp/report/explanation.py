@@ -6,9 +6,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, SubFigure
 
 from flag3d_exp.data.annotations import Recording
-from flag3d_exp.data.poses import shown
+from flag3d_exp.data.poses import shown_joints
 from flag3d_exp.data.upright import upward_axis
-from flag3d_exp.report.animation import projected, square_around
+from flag3d_exp.report.animation import projected_joints, square_around
 from flag3d_exp.report.figures import COLOURS, lighten, shorten
 from flag3d_exp.report.lettering import legible, lettering
 from flag3d_exp.results.attribution import DeletionCheck
@@ -52,10 +52,10 @@ def _draw_poses(
     figure: SubFigure, recording: Recording, layout: Layout, attribution: np.ndarray
 ) -> None:
     """Draw the recording at evenly spaced times, with each joint's attribution around that time."""
-    there = shown(recording)
+    there = shown_joints(recording)
     person = int(there.any((1, 2)).argmax())  # the first visible person
     points, seen_joints = recording.keypoints[person].astype(np.float64), there[person]
-    flat = projected(points, upward_axis([recording], layout))  # (T0, V, 2), y down
+    flat = projected_joints(points, upward_axis([recording], layout))  # (T0, V, 2), y down
     num_frames = len(flat)
     sides = [1 / square_around(f[s])[1] for f, s in zip(flat, seen_joints, strict=True) if s.any()]
     half = 0.55 * max(sides, default=1.0)

@@ -17,7 +17,7 @@ def page(template: str, **values: Any) -> str:
     return TEMPLATES.get_template(template).render(values)
 
 
-def _shown(value: Any) -> Any:
+def _visible(value: Any) -> Any:
     if not isinstance(value, str) or hasattr(value, "__html__"):  # already escaped by a filter
         return value
     return "\n".join(map(visible, value.split("\n")))
@@ -26,7 +26,7 @@ def _shown(value: Any) -> Any:
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
     autoescape=True,
-    finalize=_shown,
+    finalize=_visible,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,

@@ -14,7 +14,7 @@ from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.poses import visible
 from flag3d_exp.data.upright import upward_axis
 from flag3d_exp.errors import visible as shown_text
-from flag3d_exp.report.animation import projected, square_around
+from flag3d_exp.report.animation import projected_joints, square_around
 from flag3d_exp.report.figures import COLOURS, HATCHES, lighten, shorten
 from flag3d_exp.report.inspection.pictures import coloured_bones
 from flag3d_exp.report.lettering import legible, lettering
@@ -116,7 +116,7 @@ def _frames(recording: Recording, up: int) -> dict[str, Any]:
     keypoints = recording.keypoints[:, ::stride].astype(np.float64)
     scores = None if recording.scores is None else recording.scores[:, ::stride]
     seen = visible(keypoints, scores, 0.05)  # (M, T, V)
-    flat = projected(keypoints, up)
+    flat = projected_joints(keypoints, up)
     corner, scale = square_around(flat[seen])
     pixels = np.rint((flat - corner) * scale * 1000).astype(int)
     frames = []

@@ -34,7 +34,7 @@ class DeletionCheck:
         return float(self.by_importance.mean()), float(self.at_random.mean())
 
     @property
-    def passed(self) -> bool:
+    def is_passed(self) -> bool:
         """Whether the score falls faster for the important joints than for a random order.
 
         The difference must be at least 0.001, so that a network that ignores its input fails.

@@ -39,7 +39,7 @@ def compare(predictions: Mapping[str, Predictions], class_names: Sequence[str]) 
 
     Args:
         predictions: by the run's title; the same recordings in the same order, see
-            `predictions.paired`.
+            `predictions.paired_predictions`.
     """
     pairs = [
         _pair(first, second, predictions, class_names)

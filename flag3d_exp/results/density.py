@@ -87,7 +87,9 @@ class Density:
         return len(self.spans)
 
 
-def joined(outputs: np.ndarray, frames: np.ndarray, num_frames: int, how: Joining) -> Density:
+def joined_density(
+    outputs: np.ndarray, frames: np.ndarray, num_frames: int, how: Joining
+) -> Density:
     """The density of a recording.
 
     Args:

@@ -31,13 +31,13 @@ def paired_differences(groups: Mapping[str, Mapping[str, float]]) -> list[Differ
     pairs = list(combinations(ranked, 2))
     if len(ranked) > ALL_PAIRS:
         pairs = [pair for pair in pairs if pair[0] == ranked[0]]
-    found = [_paired(one, other, groups[one], groups[other]) for one, other in pairs]
+    found = [_paired_test(one, other, groups[one], groups[other]) for one, other in pairs]
     told = [difference for difference in found if difference is not None]
     adjusted = holm([difference.p_value for difference in told])
     return [replace(one, adjusted_p=p) for one, p in zip(told, adjusted, strict=True)]
 
 
-def _paired(
+def _paired_test(
     first: str, second: str, ones: Mapping[str, float], others: Mapping[str, float]
 ) -> Difference | None:
     """The paired t-test; None with fewer than two folds in common."""

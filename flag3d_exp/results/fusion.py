@@ -13,7 +13,8 @@ def fuse(members: Sequence[Predictions], weights: Sequence[float]) -> Prediction
     """The weighted mean of the members' scores, with recordings in the first member's order.
 
     Args:
-        members: predictions of the same recordings in the same order, see `predictions.paired`.
+        members: predictions of the same recordings in the same order, see
+            `predictions.paired_predictions`.
         weights: one per member, such as 2, 2, 1, 1; only their ratios matter.
     """
     total = metrics.fuse_scores([member.scores for member in members], weights)

@@ -41,8 +41,8 @@ def joint_errors(
     enough = counted & (counted.sum(-1, keepdims=True) >= LEAST_JOINTS)
     found = (
         (_lengths(own - known), counted),
-        (_lengths(aligned(own, known, weights) - known), enough),
-        (_lengths(scaled(own, known, weights) - known), counted),
+        (_lengths(aligned_joints(own, known, weights) - known), enough),
+        (_lengths(scaled_joints(own, known, weights) - known), counted),
         (moved, both),
     )
     return np.stack([np.where(there, errors, np.nan) for errors, there in found], axis=-1)
@@ -55,7 +55,7 @@ def relative(joints: np.ndarray, root: np.ndarray) -> np.ndarray:
     return joints - (joints[..., known, :] * root[known, None]).sum(-2, keepdims=True)
 
 
-def scaled(joints: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def scaled_joints(joints: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Joints (..., V, 3) times the scale that brings them nearest to the target.
 
     Args:
@@ -66,7 +66,7 @@ def scaled(joints: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.nd
     return joints * (product / np.maximum((weights * joints**2).sum(axes, keepdims=True), TINY))
 
 
-def aligned(joints: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def aligned_joints(joints: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Joints (..., V, 3) after the similarity that brings them nearest to the target.
 
     Rotation, scale and translation of each frame, without a mirror (Umeyama, PAMI 1991).

@@ -38,7 +38,7 @@ def label_ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: a score is not finite, or a label is not a class.
     """
-    scores, labels = _checked(scores, labels)
+    scores, labels = _checked_arrays(scores, labels)
     own = np.take_along_axis(scores, labels[:, None], axis=1)
     before = np.arange(scores.shape[1]) < labels[:, None]
     return ((scores > own) | ((scores == own) & before)).sum(axis=1)
@@ -88,7 +88,7 @@ def macro_f1(confusion: np.ndarray) -> float:
 
 def log_losses(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Negative log-likelihood (N,) of each label; scores are clipped to at least 1e-12."""
-    scores, labels = _checked(scores, labels)
+    scores, labels = _checked_arrays(scores, labels)
     own = np.take_along_axis(scores, labels[:, None], axis=1)[:, 0]
     return -np.log(np.maximum(own, 1e-12))
 
@@ -131,7 +131,7 @@ def confidence_bins(
     scores: np.ndarray, labels: np.ndarray, num_bins: int = NUM_BINS
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Confidence, correctness and bin of each recording, (N,) each; bins include the upper edge."""
-    scores, labels = _checked(scores, labels)
+    scores, labels = _checked_arrays(scores, labels)
     confidence = scores.max(axis=1)
     bins = np.clip(np.ceil(confidence * num_bins).astype(np.int64) - 1, 0, num_bins - 1)
     return confidence, predictions(scores) == labels, bins
@@ -174,7 +174,7 @@ def group_counts(right: np.ndarray, groups: Sequence[str]) -> dict[str, tuple[in
     return counts
 
 
-def _checked(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _checked_arrays(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     scores, labels = np.asarray(scores), np.asarray(labels, np.int64)
     if scores.ndim != 2 or labels.shape != scores.shape[:1] or not len(labels):
         raise ValueError(f"scores must be (N, K), labels (N,); got {scores.shape}, {labels.shape}.")

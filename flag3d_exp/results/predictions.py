@@ -118,7 +118,9 @@ def load_predictions(path: Path) -> Predictions:
     return Predictions(names, labels.astype(np.int64), scores)
 
 
-def paired(predictions: Mapping[str, Predictions], split: str) -> dict[str, Predictions]:
+def paired_predictions(
+    predictions: Mapping[str, Predictions], split: str
+) -> dict[str, Predictions]:
     """The runs' predictions of one split, with recordings in the first run's order.
 
     Args:

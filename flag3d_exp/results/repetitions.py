@@ -154,7 +154,7 @@ def _likeness(motion: np.ndarray, borders: np.ndarray) -> tuple[np.ndarray, Cycl
     spans = list(zip(edges[:-1], edges[1:], strict=True))
     before = (max(0, edges[0] - length), edges[0])
     after = (edges[-1], min(len(motion) - 1, edges[-1] + length))
-    cycles = np.stack([_resampled(motion, *span) for span in (before, *spans, after)])
+    cycles = np.stack([_resampled_components(motion, *span) for span in (before, *spans, after)])
     flat = cycles - cycles.mean(1, keepdims=True)
     middle = np.median(cycles[1:-1], axis=0)
     middle = middle - middle.mean()
@@ -166,7 +166,7 @@ def _likeness(motion: np.ndarray, borders: np.ndarray) -> tuple[np.ndarray, Cycl
     return likeness, [before, *spans, after]
 
 
-def _resampled(motion: np.ndarray, first: int, last: int) -> np.ndarray:
+def _resampled_components(motion: np.ndarray, first: int, last: int) -> np.ndarray:
     """(PHASES * P,) the components at evenly spaced times."""
     times = np.linspace(first, last, PHASES)
     whole = np.floor(times).astype(int).clip(0, max(len(motion) - 2, 0))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from flag3d_exp import files
 from flag3d_exp.errors import UserError
 from flag3d_exp.runs.run_folder import mlflow_run
-from flag3d_exp.runs.tracking import AUTO, connect, refusals, settled
+from flag3d_exp.runs.tracking import AUTO, connect, refusals, settled_value
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -34,7 +34,7 @@ def files_of_run(run_id: str, uri: str | None = None) -> Path:
     if folder is not None:
         return folder
     with refusals(f"MLflow run `{run_id}`"):
-        return _downloaded(client, run)
+        return _download(client, run)
 
 
 def folder_of_run(run_id: str, uri: str | None = None) -> Path:
@@ -55,7 +55,7 @@ def folder_of_run(run_id: str, uri: str | None = None) -> Path:
 
 
 def _run(run_id: str, uri: str | None) -> "tuple[MlflowClient, Run]":
-    uri = settled("uri", uri or AUTO)
+    uri = settled_value("uri", uri or AUTO)
     assert uri is not None
     path = Path(uri.removeprefix("sqlite:///"))
     if uri.startswith("sqlite:///") and not path.exists():  # MLflow would create an empty store
@@ -75,7 +75,7 @@ def _own_folder(run: "Run") -> Path | None:
     return None
 
 
-def _downloaded(client: "MlflowClient", run: "Run") -> Path:
+def _download(client: "MlflowClient", run: "Run") -> Path:
     """A folder with the run's artifacts, kept in the cache if the run has ended."""
     ended = None if run.info.status == "RUNNING" else run.info.end_time  # kept when resumed
     home = files.user_cache() / "runs"

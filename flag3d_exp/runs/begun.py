@@ -59,10 +59,15 @@ def check_same_run(begun: Mapping[str, Any], now: Mapping[str, Any], folder: Pat
         UserError: names the first settings that differ.
     """
     what = f"The run in `{folder}`"
-    check_same(_held(begun), _held(now), what, "`task.init_from` starts another from its weights")
+    check_same(
+        _kept_settings(begun),
+        _kept_settings(now),
+        what,
+        "`task.init_from` starts another from its weights",
+    )
 
 
-def _held(meta: Mapping[str, Any]) -> dict[str, Any]:
+def _kept_settings(meta: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that a run keeps when it is resumed."""
     try:
         config = parsed_yaml(meta.get("config", ""))
@@ -94,7 +99,7 @@ def check_same(begun: Settings, now: Settings, what: str, remedy: str) -> None:
     if not changed:
         return
     shown = [
-        f"`{key}` was {_spelled(begun[key])}, now {_spelled(now[key])}"
+        f"`{key}` was {_spelling(begun[key])}, now {_spelling(now[key])}"
         for key in changed[:NUM_SHOWN]
     ]
     more = f" (and {len(changed) - NUM_SHOWN} more)" if len(changed) > NUM_SHOWN else ""
@@ -108,6 +113,6 @@ def _free(group: str, path: str) -> bool:
     return group in FREE_GROUPS or path in FREE
 
 
-def _spelled(value: Any) -> str:
+def _spelling(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

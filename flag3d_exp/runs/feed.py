@@ -60,7 +60,7 @@ class Feed:
         draws = shares[: self.limit, self.ranks.rank].reshape(-1)
         loaded = batches(self.dataset, draws, size, self.num_workers, done * count)
         with closing(loaded):
-            for number, group in enumerate(grouped(loaded, count), done):
+            for number, group in enumerate(batch_groups(loaded, count), done):
                 rng = np.random.default_rng((self.seed, epoch, number, CHANCE))
                 shape = group[0].clips[:, 0].shape
                 drawn = [
@@ -73,7 +73,7 @@ class Feed:
                 yield StepBatch(parts, shares[number].reshape(-1) % num_recordings)
 
 
-def grouped(loaded: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
+def batch_groups(loaded: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
     """Consecutive batches in lists of `size`."""
     iterator = iter(loaded)
     while group := list(islice(iterator, size)):

@@ -134,11 +134,13 @@ def reason(error: BaseException) -> str:
 def fitting_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """The tags that MLflow accepts with a new run; one bad tag would make it refuse the run."""
     return {
-        name: shortened(value, MAX_TAG) for name, value in tags.items() if TAG_NAME.fullmatch(name)
+        name: shortened_value(value, MAX_TAG)
+        for name, value in tags.items()
+        if TAG_NAME.fullmatch(name)
     }
 
 
-def shortened(value: str, limit: int) -> str:
+def shortened_value(value: str, limit: int) -> str:
     """The value, cut to `limit` characters with a note of the number of missing characters."""
     if len(value) <= limit:
         return value

@@ -14,7 +14,7 @@ from flag3d_exp import weights
 from flag3d_exp.errors import UserError, blamed_on, nearest
 from flag3d_exp.names import check_class_names
 from flag3d_exp.reading import Malformed
-from flag3d_exp.reading.settings import resolved, selected
+from flag3d_exp.reading.settings import resolved_values, selected_value
 from flag3d_exp.reading.text import file_text, parsed_yaml
 from flag3d_exp.results.predictions import Predictions, load_predictions
 from flag3d_exp.results.published import CLASSES, protocol
@@ -294,12 +294,14 @@ def _config(folder: Path) -> dict[str, Any]:
         UserError: the file is not a configuration.
     """
     if fusion := _fusion(folder):
-        return _checked(fusion["config"], folder / FUSION)
+        return _checked_config(fusion["config"], folder / FUSION)
     for parts in ((".hydra", "config.yaml"), ("config", "config.yaml")):
         path = inside(folder, *parts)
         if path.exists():
             try:
-                return _checked(resolved(_mapping(parsed_yaml(file_text(path)))), path)
+                return _checked_config(
+                    resolved_values(_mapping(parsed_yaml(file_text(path)))), path
+                )
             except Malformed as error:
                 raise UserError(f"{path}: {error}.") from error
     return {}
@@ -347,17 +349,17 @@ def _mapping(value: Any) -> dict[str, Any]:
     return value or {}
 
 
-def _checked(config: dict[str, Any], path: Path) -> dict[str, Any]:
+def _checked_config(config: dict[str, Any], path: Path) -> dict[str, Any]:
     """The configuration, after a check of the types of the values that are used."""
     config = {key: value for key, value in config.items() if value is not None}
     for key, kind in LOOKED_UP.items():
-        parent = selected(config, key.rpartition(".")[0])
+        parent = selected_value(config, key.rpartition(".")[0])
         if parent is not None and not isinstance(parent, dict):
             raise UserError(f"{path}: `{key.partition('.')[0]}` must be a group of settings.")
-        value = selected(config, key)
+        value = selected_value(config, key)
         if value is not None and not isinstance(value, kind):
             raise UserError(f"{path}: `{key}` must be {kind.__name__}; got {reprlib.repr(value)}.")
-    classes = selected(config, "dataset.classes") or []
+    classes = selected_value(config, "dataset.classes") or []
     if not all(isinstance(name, str) for name in classes):
         raise UserError(f"{path}: `dataset.classes` must be names.")
     return config

@@ -18,7 +18,7 @@ from flag3d_exp.engine.train import Progress
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.records import record
-from flag3d_exp.reading.settings import selected
+from flag3d_exp.reading.settings import selected_value
 from flag3d_exp.reading.text import parsed_yaml
 from flag3d_exp.runs.begun import check_same_run
 from flag3d_exp.runs.references import find_checkpoint
@@ -62,11 +62,11 @@ def broadcast(ranks: Ranks, model: nn.Cell, step: TrainStep, progress: Progress)
     """Broadcast the first rank's model, step and progress to all ranks; return the progress."""
     for parameter in (*model.get_parameters(), *step.optimizer_state, *step.ema):
         value = parameter.asnumpy()
-        content = ranks.shared(np.ascontiguousarray(value).tobytes())
+        content = ranks.broadcast(np.ascontiguousarray(value).tobytes())
         same = np.frombuffer(content, value.dtype).reshape(value.shape)
         ops.assign(parameter, Tensor(same, parameter.dtype))
-    content = ranks.shared(json.dumps(progress.state()).encode())
-    return Progress.restored(json.loads(content))
+    content = ranks.broadcast(json.dumps(progress.state()).encode())
+    return Progress.from_state(json.loads(content))
 
 
 def newest(folder: Path) -> Checkpoint | None:
@@ -155,7 +155,10 @@ def _dataset(meta: Mapping[str, Any]) -> tuple[str | None, list[str] | None]:
         config = parsed_yaml(str(meta.get("config", "")))
     except Malformed:
         return None, None
-    name, classes = selected(config, "dataset.name"), selected(config, "dataset.classes")
+    name, classes = (
+        selected_value(config, "dataset.name"),
+        selected_value(config, "dataset.classes"),
+    )
     return (
         None if name is None else str(name),
         list(map(str, classes)) if isinstance(classes, list) else None,

@@ -262,7 +262,7 @@ def check_unused(folder: Path, resume: str | None, resumable: bool) -> None:
     if os.environ.get(PREPARED) == str(folder.absolute()):
         return
     if (folder / ".lock").exists():
-        with locked(folder):
+        with lock_folder(folder):
             pass
     found = [name for name in (*OF_TRAINING, *OF_OTHERS) if (folder / name).exists()]
     listed = ", ".join(found)
@@ -300,7 +300,7 @@ def check_kept(folder: Path, inode: int) -> None:
 
 
 @contextmanager
-def locked(folder: Path, key: str = "hydra.run.dir") -> Iterator[None]:
+def lock_folder(folder: Path, key: str = "hydra.run.dir") -> Iterator[None]:
     """Lock the run folder for this process; remove the temporary files of killed writers.
 
     Args:

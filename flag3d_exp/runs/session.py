@@ -78,17 +78,17 @@ class Evaluator:
         loaded = batches(dataset, own, size, num_workers=self.num_workers)
         stop = self.stop if self.ranks.world == 1 else None
         with stop.at_once() if stop else nullcontext():
-            watched = self._watched(split, loaded, len(own))
+            watched = self._watch(split, loaded, len(own))
             self.predict.refresh()
             inputs = self.problem.test_inputs
             outputs = clip_outputs(self.predict, watched, self.batch_size, inputs)
             found = np.concatenate([self.problem.predictions(o, clips) for clips, o in outputs])
         predictions = np.empty((num_recordings, *found.shape[1:]), np.float32)
-        predictions[shares] = self.ranks.gathered(found)
+        predictions[shares] = self.ranks.gather(found)
         targets = {name: array[:num_recordings] for name, array in dataset.targets.items()}
         return predictions, targets
 
-    def _watched(self, split: str, loaded: Iterable, num_recordings: int) -> Iterator:
+    def _watch(self, split: str, loaded: Iterable, num_recordings: int) -> Iterator:
         done = 0
         if self.bar is not None:  # the first batch may include a compilation
             self.bar.show(f"evaluating {split}", done, num_recordings)
@@ -212,7 +212,7 @@ class Session:
         if "best" in self.unsaved:  # before `last`: a run resumed from `last` would not redo it
             for split, (predictions, targets) in self.best_predictions.items():
                 names = self.splits[split.removesuffix("_ema")].names[: len(predictions)]
-                saved = self.evaluator.problem.saved(predictions, targets)
+                saved = self.evaluator.problem.arrays_to_save(predictions, targets)
                 save_predictions(self.folder, split, names, saved)
         for name, keep in (("best", self.keep_best), ("last", self.keep_last)):
             if name in self.unsaved:

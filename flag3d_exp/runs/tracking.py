@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from filelock import FileLock
 
 from flag3d_exp import bounds
-from flag3d_exp.credentials import hidden, opened
+from flag3d_exp.credentials import hidden, usable_uri
 from flag3d_exp.errors import UserError
 from flag3d_exp.runs import mlflow_adapter as adapter
 from flag3d_exp.runs.delivery import Delivery, Request
@@ -48,12 +48,12 @@ def settle(group: MutableMapping[str, Any]) -> None:
     """Replace `auto` in the `tracking` group; log the environment variables that are used."""
     for key, (variable, _) in DEFAULTS.items():
         if group[key] == AUTO:
-            group[key] = settled(key, AUTO)
+            group[key] = settled_value(key, AUTO)
             if os.environ.get(variable) and group["uri"] is not None:
                 log.info("`tracking.%s` is taken from %s", key, variable)
 
 
-def settled(key: str, value: str | None) -> str | None:
+def settled_value(key: str, value: str | None) -> str | None:
     """A value of `uri` or `experiment`, with `auto` replaced."""
     variable, default = DEFAULTS[key]
     value = os.environ.get(variable) or default if value == AUTO else value
@@ -85,7 +85,7 @@ class Tracking:
         if not self.experiment.strip():
             raise UserError(f"`tracking.experiment` must be a name; got {self.experiment!r}.")
         for key in DEFAULTS:
-            object.__setattr__(self, key, settled(key, getattr(self, key)))
+            object.__setattr__(self, key, settled_value(key, getattr(self, key)))
 
     def start(self, name: str, tags: Mapping[str, str], run_id: str | None = None) -> "Tracker":
         """A new MLflow run, or `run_id` reopened.
@@ -98,14 +98,14 @@ class Tracking:
         client = connect(self.uri)
         try:
             if run_id is None:
-                run = self._created(client, self.run_name or name, tags)
+                run = self._create_run(client, self.run_name or name, tags)
             else:
-                run = self._reopened(client, run_id)
+                run = self._reopen_run(client, run_id)
         except adapter.errors() as error:
             raise unusable(self.uri, error) from error
         return Tracker(client, run, self.patience)
 
-    def _created(self, client: "MlflowClient", name: str, tags: Mapping[str, str]) -> "Run":
+    def _create_run(self, client: "MlflowClient", name: str, tags: Mapping[str, str]) -> "Run":
         assert self.uri is not None
         with _creation_lock(self.uri):
             experiment_id = _experiment_id(client, self.experiment, self.uri)
@@ -115,7 +115,7 @@ class Tracking:
             raise UserError(f"`tracking.uri={self.uri}` answers, but not as an MLflow server.")
         return run
 
-    def _reopened(self, client: "MlflowClient", run_id: str) -> "Run":
+    def _reopen_run(self, client: "MlflowClient", run_id: str) -> "Run":
         assert self.uri is not None
         which = f"`{run_id}`, which mlflow.json in the run folder names"
         try:
@@ -165,7 +165,7 @@ class Tracker:
         from mlflow.entities import Param
 
         values = {
-            key: adapter.shortened(str(value), adapter.MAX_PARAMETER)
+            key: adapter.shortened_value(str(value), adapter.MAX_PARAMETER)
             for key, value in parameters.items()
         }
         new = [(key, Param(key, value)) for key, value in values.items() if key not in self._known]
@@ -201,7 +201,7 @@ class Tracker:
         from mlflow.entities import RunTag
 
         entities = [
-            (key, RunTag(key, adapter.shortened(value, adapter.MAX_TAG)))
+            (key, RunTag(key, adapter.shortened_value(value, adapter.MAX_TAG)))
             for key, value in tags.items()
         ]
         self._put("tag", entities, adapter.MAX_TAGS, "tags")
@@ -265,7 +265,7 @@ def connect(uri: str) -> "MlflowClient":
     try:
         with _creation_lock(uri):
             _open_file(uri)
-            client = MlflowClient(tracking_uri=opened(uri))
+            client = MlflowClient(tracking_uri=usable_uri(uri))
             if uri.startswith(("http://", "https://")):
                 _answer_in_time(client)
             else:

@@ -102,7 +102,7 @@ def load_layout(name: str, key: str = "layout") -> Layout:
             f"got {name!r}.{nearest(name, known)}"
         )
     try:
-        return _parsed(path.stem, parsed_yaml(file_text(path)))
+        return _parsed_layout(path.stem, parsed_yaml(file_text(path)))
     except Malformed as error:
         raise UserError(f"`{key}` file {path} can't be read: {error}.") from error
     except UserError as error:
@@ -125,12 +125,12 @@ def adjacency(
     for joint, neighbour in layout.edges:
         inward[neighbour, joint] = 1
     if mode == "spatial":
-        subsets = [np.eye(num_joints), normalised(inward), normalised(inward.T)]
+        subsets = [np.eye(num_joints), normalised_columns(inward), normalised_columns(inward.T)]
     elif mode == "binary_adj":
         subsets = [inward + inward.T]
     elif mode == "stgcn_spatial":
         hops = hop_distance(inward + inward.T)
-        weights = normalised((hops <= max_hop).astype(float))
+        weights = normalised_columns((hops <= max_hop).astype(float))
         to_center = np.minimum(hops[layout.center], max_hop + 1)  # as published: far joints tie
         not_nearer = to_center[:, None] >= to_center[None, :]  # source than target
         subsets = [weights * (hops == 0)]
@@ -152,7 +152,7 @@ def multi_scale(connected: np.ndarray, num_scales: int) -> np.ndarray:
     hops = hop_distance(connected)
     own = np.eye(len(connected))
     scales = [np.maximum(hops == hop, own) for hop in range(num_scales)]
-    return normalised(np.stack(scales).astype(float)).astype(np.float32)
+    return normalised_columns(np.stack(scales).astype(float)).astype(np.float32)
 
 
 def over_window(connected: np.ndarray, num_frames: int) -> np.ndarray:
@@ -171,13 +171,13 @@ def hop_distance(connected: np.ndarray) -> np.ndarray:
     return hops
 
 
-def normalised(matrix: np.ndarray) -> np.ndarray:
+def normalised_columns(matrix: np.ndarray) -> np.ndarray:
     """The (..., V, V) matrix with each column divided by its sum; empty columns stay 0."""
     total = matrix.sum(-2, keepdims=True)
     return matrix / np.where(total == 0, 1, total)
 
 
-def _parsed(name: str, content: object) -> Layout:
+def _parsed_layout(name: str, content: object) -> Layout:
     """The layout in a YAML file's content."""
     if not isinstance(content, Mapping) or not isinstance(content.get("joints"), Mapping):
         raise UserError("`joints` must map each joint to its parent (null at the root).")

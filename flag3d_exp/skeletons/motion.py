@@ -47,16 +47,16 @@ def motion(joints: np.ndarray, there: np.ndarray, layout: Layout, root: np.ndarr
         there: (N, T, V) bool, whether the joint is present.
         root: (V,) weights of the joints whose mean is the root.
     """
-    joints = filled(joints.astype(np.float64), there, root)
+    joints = filled_joints(joints.astype(np.float64), there, root)
     headings = np.array([heading(one[0], layout) for one in joints])
-    joints = turned(joints, -headings)
+    joints = turned_joints(joints, -headings)
     places = np.einsum("v,ntvd->ntd", root, joints)  # (N, T, 3)
     floor = joints[..., 2].min((1, 2))
     steps = np.diff(places[..., :2], axis=1, prepend=places[:, :1, :2])
     height = places[..., 2:] - floor[:, None, None]
     relative = (joints - places[:, :, None]).reshape(*joints.shape[:2], -1)
     features = np.concatenate([relative, steps, height], -1).astype(np.float32)
-    starts = turned(places[:, :1, None], headings)[:, 0, 0]
+    starts = turned_joints(places[:, :1, None], headings)[:, 0, 0]
     return Motion(features, headings, np.column_stack([starts[:, :2], floor]))
 
 
@@ -72,9 +72,9 @@ def joints_of(features: np.ndarray) -> np.ndarray:
     return (relative + places[:, :, None]).astype(np.float32)
 
 
-def returned(joints: np.ndarray, headings: np.ndarray, origins: np.ndarray) -> np.ndarray:
+def returned_joints(joints: np.ndarray, headings: np.ndarray, origins: np.ndarray) -> np.ndarray:
     """Joints (N, T, V, 3) of `joints_of`, where and how the clips of `motion` were."""
-    return (turned(joints, headings) + origins[:, None, None]).astype(np.float32)
+    return (turned_joints(joints, headings) + origins[:, None, None]).astype(np.float32)
 
 
 def heading(joints: np.ndarray, layout: Layout) -> float:
@@ -95,7 +95,7 @@ def around_mean(angles: np.ndarray) -> np.ndarray:
     return mean + np.angle(np.exp(1j * (angles - mean)))
 
 
-def turned(joints: np.ndarray, angles: np.ndarray) -> np.ndarray:
+def turned_joints(joints: np.ndarray, angles: np.ndarray) -> np.ndarray:
     """Joints (N, ..., 3), each clip turned about the upward axis by its angle (N,), radians."""
     shape = (-1, *[1] * (joints.ndim - 2))
     cosine, sine = np.cos(angles).reshape(shape), np.sin(angles).reshape(shape)
@@ -103,7 +103,7 @@ def turned(joints: np.ndarray, angles: np.ndarray) -> np.ndarray:
     return np.stack([right * cosine - ahead * sine, right * sine + ahead * cosine, up], -1)
 
 
-def filled(joints: np.ndarray, there: np.ndarray, root: np.ndarray) -> np.ndarray:
+def filled_joints(joints: np.ndarray, there: np.ndarray, root: np.ndarray) -> np.ndarray:
     """Joints (N, T, V, 3) with missing ones interpolated, see `motion`."""
     if there.all():
         return joints

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from flag3d_exp.data import source
 from flag3d_exp.runs.begun import settings
-from flag3d_exp.sweep.space import spelled
+from flag3d_exp.sweep.space import spelled_value
 
 VARIED = "what varies"
 DATA_GROUPS = ("dataset", "experiment")  # choices of these groups may name another data file
@@ -33,7 +33,7 @@ def description(
     plain.pop("hydra", None)
     found = settings({str(k): v for k, v in plain.items()}, data_digest(config, fixed, varied))
     for key, values in varied.items():
-        listed = f"choice({', '.join(map(spelled, values))})"
+        listed = f"choice({', '.join(map(spelled_value, values))})"
         found[key] = values if isinstance(values, str) else listed
     found |= {f"hydra.sweeper.{name}": value for name, value in sweeper.items()}
     return found | {VARIED: ", ".join(sorted(varied))}

@@ -52,7 +52,7 @@ from flag3d_exp.sweep.trial_records import (
     TrialRecords,
     all_failed,
     check_attributes,
-    counted,
+    counted_trials,
 )
 from flag3d_exp.sweep.worker import Worker
 
@@ -127,7 +127,7 @@ def search(
             job.workers(sweeper.n_jobs, sweeper.runs_per_process, config) as driver.workers,
         ):
             slots.fill(driver, sweeper.n_jobs, sweeper.grace, stop)
-        failed = driver.halted() or all_failed(records.trials())
+        failed = driver.is_halted() or all_failed(records.trials())
         status = "KILLED" if stop.signum else "FAILED" if failed else "FINISHED"
     except ImportError as error:
         raise UserError(f"`hydra/sweeper/sampler` lacks a package: {error}") from error
@@ -140,13 +140,13 @@ def search(
     if stop.signum:
         log.info("stopped; the same command continues the study: %s", job.command_line())
         sys.exit(128 + stop.signum)
-    if driver.halted():
+    if driver.is_halted():
         raise UserError(
             f"{driver.num_failed} trials failed; `hydra.sweeper.max_failures` is "
             f"{sweeper.max_failures}; the last: {driver.last_error}. Their folders are in {folder}."
         )
     if failed:
-        trials = counted(records.trials())
+        trials = counted_trials(records.trials())
         raise UserError(
             f"all {len(trials)} trials failed; the last: trial {trials[-1].number}: "
             f"{trials[-1].user_attrs.get(ERROR, 'no reason')}. Their folders are in {folder}."
@@ -179,14 +179,14 @@ class Driver:
         self._published = -1
         self._beats: dict[int, Beat] = {}
 
-    def halted(self) -> bool:
+    def is_halted(self) -> bool:
         """Whether `max_failures` trials of this driver failed and are not retried."""
         limit = self.sweeper.max_failures
         return limit is not None and self.num_failed >= limit
 
     def done(self) -> bool:
         """Whether all trials of the budget have ended."""
-        return all(trial.state in ENDED for trial in counted(self.records.trials()))
+        return all(trial.state in ENDED for trial in counted_trials(self.records.trials()))
 
     def start(self, slot: int) -> job.Job | None:
         """Draw the next trial and start its job; return None if the budget is spent."""
@@ -218,7 +218,7 @@ class Driver:
         if (
             ended.state == TrialState.FAIL
             and not stopping
-            and ended in counted(self.records.trials())
+            and ended in counted_trials(self.records.trials())
         ):
             self.num_failed += 1
             self.last_error = f"trial {one.number}: {ended.user_attrs.get('error', 'no reason')}"
@@ -229,7 +229,7 @@ class Driver:
         own = (os.getpid(), one.process.pid)
         return known is not None and known["pid"] not in own and owner.is_alive(known) is not False
 
-    def launched(self, one: job.Job) -> psutil.Process | None:
+    def launched_process(self, one: job.Job) -> psutil.Process | None:
         """The process on this host that a launcher started for the trial."""
         if one.worker is not None:
             return None

@@ -106,7 +106,7 @@ def own_folder(config: DictConfig) -> Iterator[Path]:
             break
         except FileExistsError:
             folder = named.with_name(f"{named.name}-{number}")
-    with run_folder.locked(folder, "hydra.sweep.dir"):
+    with run_folder.lock_folder(folder, "hydra.sweep.dir"):
         yield folder
 
 
@@ -182,7 +182,7 @@ class Grid:
             self.changed = False
             _publish(self.points, self.folder, self.tracker)
 
-    def halted(self) -> bool:
+    def is_halted(self) -> bool:
         """False: the other combinations run even if one failed."""
         return False
 
@@ -190,7 +190,7 @@ class Grid:
         """Whether every combination was started."""
         return not self.pending
 
-    def launched(self, one: job.Job) -> None:
+    def launched_process(self, one: job.Job) -> None:
         """None: a grid does not look for a launcher's processes."""
 
 

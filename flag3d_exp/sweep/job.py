@@ -23,7 +23,7 @@ from flag3d_exp.config.command_line import (
 )
 from flag3d_exp.runs.run_folder import PREPARED
 from flag3d_exp.sweep.trial import PRUNER, JobSettings
-from flag3d_exp.sweep.worker import JobRequest, Worker, started
+from flag3d_exp.sweep.worker import JobRequest, Worker, start_process
 
 OUTPUT = "output.log"
 HANDED_ON = "FLAG3D_EXP_JOB"  # environment variable: the overrides to pass to a launcher
@@ -136,7 +136,7 @@ def start(
     job_settings.write(folder)
     environment = {PREPARED: str(folder), PRUNER: json.dumps(job_settings.pruner)}
     if worker is None:
-        return Job(number, folder, slot, _launched(folder, overrides, environment))
+        return Job(number, folder, slot, _launch(folder, overrides, environment))
     arguments = [
         *CommandLine.parse(sys.argv[1:]).config_flags,
         *overrides,
@@ -148,7 +148,7 @@ def start(
     return Job(number, folder, slot, worker.process, worker)
 
 
-def _launched(
+def _launch(
     folder: Path, overrides: Sequence[str], environment: Mapping[str, str]
 ) -> subprocess.Popen:
     """A process that passes a job to a Hydra launcher and waits for it."""
@@ -157,7 +157,7 @@ def _launched(
         assignment("hydra.sweep.dir", str(folder.parent)),
         assignment("hydra.sweep.subdir", folder.name),
     ]
-    return started(
+    return start_process(
         arguments, folder / OUTPUT, {**environment, HANDED_ON: json.dumps(list(overrides))}
     )
 

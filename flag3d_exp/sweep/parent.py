@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from flag3d_exp.runs import tracking
 from flag3d_exp.runs.run_folder import Report, mlflow_run
 from flag3d_exp.sweep import results
-from flag3d_exp.sweep.space import spelled
+from flag3d_exp.sweep.space import spelled_value
 from flag3d_exp.sweep.trial_records import TrialRecords
 
 NOTE = "mlflow.note.content"  # tag that MLflow shows as the run's description, in Markdown
@@ -56,7 +56,7 @@ def refresh(tracker: tracking.Tracker, records: TrialRecords, folder: Path) -> N
     best = records.study.best_trials
     if len(records.study.directions) == 1 and best:
         metrics["best_value"] = best[0].values[0]
-        tags = {f"best.{k.strip('+~')}": spelled(v) for k, v in best[0].params.items()}
+        tags = {f"best.{k.strip('+~')}": spelled_value(v) for k, v in best[0].params.items()}
         tracker.set_tags(tags | {"best_trial": str(best[0].number)})
     ended = [trial.datetime_complete for trial in trials if trial.state.is_finished()]
     times = [moment.timestamp() for moment in ended if moment is not None]

@@ -83,7 +83,7 @@ def recall(points: Sequence[Point], begun: dict[str, Any], folder: Path) -> None
         UserError: the folder holds another grid.
     """
     with blamed_on("hydra.sweep.dir"):
-        first, known = _kept(folder)
+        first, known = _kept_content(folder)
     if first is None:
         files.write_json(folder / BEGUN, begun)
     else:
@@ -98,7 +98,7 @@ def recall(points: Sequence[Point], begun: dict[str, Any], folder: Path) -> None
             point.state, point.metrics = before.state, before.metrics
 
 
-def _kept(folder: Path) -> tuple[dict[str, Any] | None, list[Point] | None]:
+def _kept_content(folder: Path) -> tuple[dict[str, Any] | None, list[Point] | None]:
     """The description and the points of the folder's grid; None for a missing file.
 
     Raises:
@@ -145,7 +145,7 @@ def metrics(points: Sequence[Point]) -> dict[str, float]:
     """The metrics for MLflow: counts of complete and failed runs, means over seeds and folds."""
     counts = Counter(point.state for point in points)
     found = {f"runs/{state}": float(counts[state]) for state in ("complete", "failed")}
-    for name in _compared(points):
+    for name in _compared_metrics(points):
         for group, units in _groups(points, name).items():
             values = list(units.values())
             key = f"{_metric_name(group)}/{name}" if group else name
@@ -157,7 +157,7 @@ def metrics(points: Sequence[Point]) -> dict[str, float]:
 
 def table(points: Sequence[Point]) -> list[str]:
     """A Markdown table with mean and spread: one row per combination, without seed and fold."""
-    names = _compared(points)
+    names = _compared_metrics(points)
     keys = [key for key in points[0].choices if key not in (SEED, FOLD)]
     over = " over folds" if FOLD in points[0].choices else ""
     rows: dict[tuple[str, ...], list[Point]] = {}
@@ -177,7 +177,7 @@ def comparison(points: Sequence[Point]) -> list[str]:
     if not over_folds and SEED not in points[0].choices:
         return []
     lines: list[str] = []
-    for name in _compared(points):
+    for name in _compared_metrics(points):
         groups = _groups(points, name)
         if over_folds:
             found = paired_differences(groups)
@@ -195,7 +195,7 @@ def _done(points: Sequence[Point]) -> list[Point]:
     return [point for point in points if point.state == "complete"]
 
 
-def _compared(points: Sequence[Point]) -> list[str]:
+def _compared_metrics(points: Sequence[Point]) -> list[str]:
     """The metrics that the tables show."""
     return sorted({n for point in _done(points) for n in point.metrics if n.endswith("/top1")})
 

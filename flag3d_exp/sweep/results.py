@@ -12,8 +12,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from flag3d_exp import files
 from flag3d_exp.config.command_line import assignment, shell_command
-from flag3d_exp.sweep.space import spelled
-from flag3d_exp.sweep.trial_records import DROPPED, ERROR, FOLDER, RETRY_OF, TrialRecords, counted
+from flag3d_exp.sweep.space import spelled_value
+from flag3d_exp.sweep.trial_records import (
+    DROPPED,
+    ERROR,
+    FOLDER,
+    RETRY_OF,
+    TrialRecords,
+    counted_trials,
+)
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +49,9 @@ def publish(
     if "best_params" in found:
         lines += [
             f"best: trial {found['best_trial']}, {metrics[0]} {found['best_value']:.6g} with "
-            + " ".join(f"{key}={spelled(value)}" for key, value in found["best_params"].items()),
+            + " ".join(
+                f"{key}={spelled_value(value)}" for key, value in found["best_params"].items()
+            ),
             "train the best configuration in full: "
             + shell_command(["task=best", assignment("task.study", str(folder))], flags),
         ]
@@ -85,7 +94,7 @@ def results(
 
 def state_counts(trials: Sequence[FrozenTrial]) -> Counter[str]:
     """The number of the budget's trials in each state; also those `retried` and `dropped`."""
-    kept = counted(trials)
+    kept = counted_trials(trials)
     found = Counter(trial.state.name.lower() for trial in kept)
     found["retried"] = (
         sum(trial.state == TrialState.FAIL and DROPPED not in trial.user_attrs for trial in trials)

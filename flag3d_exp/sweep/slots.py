@@ -34,7 +34,7 @@ class Work(Protocol):
         """Publish the current state; called after slots were filled."""
         ...
 
-    def halted(self) -> bool:
+    def is_halted(self) -> bool:
         """Whether no further job may be started."""
         ...
 
@@ -42,7 +42,7 @@ class Work(Protocol):
         """Whether nothing is left to start or to wait for, apart from jobs of this process."""
         ...
 
-    def launched(self, job: Job, /) -> psutil.Process | None:
+    def launched_process(self, job: Job, /) -> psutil.Process | None:
         """The process on this host that a launcher started for the job."""
         ...
 
@@ -68,24 +68,24 @@ def fill(work: Work, num_slots: int, grace: float, stop: StopRequest) -> None:
             asked = True
             log.info("stopping %d jobs; they save their state first", len(jobs))
             for job in jobs:
-                job.stop(work.launched(job))
+                job.stop(work.launched_process(job))
         if stop.num_signals > 1:
             for job in jobs:
-                job.end("was ended by a second signal to the sweep", work.launched(job))
+                job.end("was ended by a second signal to the sweep", work.launched_process(job))
         if ended or time.monotonic() - looked >= LOOK_SECONDS:
             looked = time.monotonic()
             for job in jobs:
-                job.end_if_stuck(grace, work.launched(job))
+                job.end_if_stuck(grace, work.launched_process(job))
             work.look(jobs)
             busy = {job.slot for job in jobs}
             for slot in sorted(set(range(num_slots)) - busy):
-                if stop.signum or work.halted():
+                if stop.signum or work.is_halted():
                     break
                 job = work.start(slot)
                 if job is None:
                     break
                 jobs.append(job)
             work.show(jobs)
-            if not jobs and (stop.signum or work.halted() or work.done()):
+            if not jobs and (stop.signum or work.is_halted() or work.done()):
                 return
         time.sleep(TICK_SECONDS)

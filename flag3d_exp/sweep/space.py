@@ -50,7 +50,7 @@ class Space:
             suggest(trial, key, distribution)
         if self.conditional is not None:
             self.conditional(trial)
-        lines = {key: f"{key}={spelled(value)}" for key, value in trial.params.items()}
+        lines = {key: f"{key}={spelled_value(value)}" for key, value in trial.params.items()}
         added = {key: value for key, value in trial.params.items() if key not in self.distributions}
         if (
             self.conditional is None
@@ -159,7 +159,7 @@ def num_values(distribution: BaseDistribution) -> int | None:
     """The number of values; None if it is infinite."""
     match distribution:
         case CategoricalDistribution(choices=choices):
-            return len(set(map(spelled, choices)))
+            return len(set(map(spelled_value, choices)))
         case IntDistribution(low=low, high=high, step=step):
             return (high - low) // step + 1
     return 1 if distribution.single() else None
@@ -211,7 +211,7 @@ def suggest(trial: optuna.Trial, key: str, distribution: BaseDistribution) -> An
             return trial.suggest_categorical(key, choices)
 
 
-def spelled(value: Any) -> str:
+def spelled_value(value: Any) -> str:
     """A drawn value as an override writes it."""
     if value is None:
         return "null"

@@ -12,7 +12,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.study import StudyDirection
 
 from flag3d_exp import files
-from flag3d_exp.credentials import opened
+from flag3d_exp.credentials import usable_uri
 from flag3d_exp.errors import UserError
 from flag3d_exp.runs.begun import check_same
 from flag3d_exp.sweep.drivers import register
@@ -41,7 +41,7 @@ def open_storage(address: str) -> BaseStorage:
             proxy.wait_server_ready(timeout=30)
             return proxy
         if "://" in address:
-            return optuna.storages.RDBStorage(opened(address))
+            return optuna.storages.RDBStorage(usable_uri(address))
         lock = JournalFileSymlinkLock(address)
         backend = JournalFileBackend(address, lock)
         _drop_cut_line(Path(address), lock)

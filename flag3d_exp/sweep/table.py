@@ -13,16 +13,16 @@ from rich.live import Live
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from flag3d_exp.console import formatted
+from flag3d_exp.console import formatted_value
 from flag3d_exp.sweep.results import counts_line
-from flag3d_exp.sweep.space import spelled
+from flag3d_exp.sweep.space import spelled_value
 from flag3d_exp.sweep.trial_records import (
     DROPPED,
     ENDED,
     ERROR,
     OWNER,
     TrialRecords,
-    counted,
+    counted_trials,
     successors,
 )
 
@@ -92,7 +92,7 @@ class Table:
                 table.add_row(
                     str(trial.number),
                     str(epoch or ""),
-                    "" if value is None else formatted(self.metrics[0], value),
+                    "" if value is None else formatted_value(self.metrics[0], value),
                     parameters(trial),
                     "here" if trial.number in own else where,
                 )
@@ -107,7 +107,7 @@ def ended_line(trial: FrozenTrial, metrics: Sequence[str]) -> str:
         what = trial.user_attrs.get(ERROR, "")
     elif trial.values:
         pairs = zip(metrics, trial.values, strict=True)
-        what = "  ".join(f"{name} {formatted(name, value)}" for name, value in pairs)
+        what = "  ".join(f"{name} {formatted_value(name, value)}" for name, value in pairs)
     if trial.state == TrialState.PRUNED:
         what += f" at epoch {trial.last_step}"
     return f"trial {trial.number} {state}  {what}  {parameters(trial)}"
@@ -118,7 +118,7 @@ def parameters(trial: FrozenTrial) -> str:
     return " ".join(
         f"{key.rpartition('.')[2]}={value:.3g}"
         if isinstance(value, float)
-        else f"{key.rpartition('.')[2]}={spelled(value)}"
+        else f"{key.rpartition('.')[2]}={spelled_value(value)}"
         for key, value in trial.params.items()
     )
 
@@ -132,6 +132,6 @@ def time_left(trials: Sequence[FrozenTrial], num_trials: int, num_slots: int) ->
     mean = fmean(durations)
     running = [t.datetime_start for t in trials if t.state == TrialState.RUNNING]
     spent = sum((datetime.now() - start).total_seconds() for start in running if start)
-    missing = num_trials - len([t for t in counted(trials) if t.state in ENDED])
+    missing = num_trials - len([t for t in counted_trials(trials) if t.state in ENDED])
     seconds = max(0.0, missing * mean - min(spent, len(running) * mean)) / num_slots
     return timedelta(seconds=round(seconds))

@@ -77,10 +77,10 @@ class TrialRecords:
         while True:
             trials = self.trials()
             waiting = any(trial.state == TrialState.WAITING for trial in trials)
-            if not waiting and len(counted(trials)) >= num_trials:
+            if not waiting and len(counted_trials(trials)) >= num_trials:
                 return None
             trial = self.study.ask()
-            reason = unwanted(trial.number, self.trials(), num_trials)
+            reason = reason_unwanted(trial.number, self.trials(), num_trials)
             if reason is None:
                 self.note(trial.number, **{OWNER: this_process(), HEARTBEAT: 0})
                 if FOLDER not in trial.user_attrs:
@@ -159,7 +159,7 @@ def successors(trials: Sequence[FrozenTrial]) -> dict[int, int]:
     return found
 
 
-def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+def counted_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """The trials that count towards the budget: all except retried trials and unneeded retries."""
     retries = successors(trials)
     needed = set(retries.values())
@@ -174,13 +174,13 @@ def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 def all_failed(trials: Sequence[FrozenTrial]) -> bool:
     """Whether there are trials and all of them failed without a further retry."""
-    kept = counted(trials)
+    kept = counted_trials(trials)
     return bool(kept) and all(trial.state == TrialState.FAIL for trial in kept)
 
 
-def unwanted(number: int, trials: Sequence[FrozenTrial], num_trials: int) -> str | None:
+def reason_unwanted(number: int, trials: Sequence[FrozenTrial], num_trials: int) -> str | None:
     """The reason why a claimed trial must not run; None if it may run."""
-    used = [trial.number for trial in counted(trials)]
+    used = [trial.number for trial in counted_trials(trials)]
     if number not in used:
         return f"trial {trials[number].user_attrs[RETRY_OF]} needs no other retry"
     return f"beyond {num_trials} trials" if used.index(number) >= num_trials else None

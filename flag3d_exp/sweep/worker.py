@@ -106,7 +106,7 @@ class Worker:
 
     def _start(self, request: JobRequest) -> None:
         self._channel, theirs = Pipe()
-        self._process = started(
+        self._process = start_process(
             (), Path(request.output), {CHANNEL: str(theirs.fileno())}, [theirs.fileno()]
         )
         theirs.close()
@@ -121,7 +121,7 @@ class Worker:
         self._channel.send((request.output, list(request.arguments), dict(request.environment)))
 
 
-def started(
+def start_process(
     arguments: Sequence[str],
     output: Path,
     environment: Mapping[str, str],

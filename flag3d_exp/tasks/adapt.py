@@ -89,7 +89,7 @@ class Adapt:
         size = trained_batch_size(checkpoint)
         log.info(experiment.header(device_name, model, datasets))
         with (
-            experiment.tracked(device_name, datasets) as tracker,
+            experiment.track(device_name, datasets) as tracker,
             console.progress_bar() as bar,
             StopRequest() as stop,
         ):
@@ -103,7 +103,9 @@ class Adapt:
                 found, targets = evaluator.predictions(split, dataset)
                 if split == self.split and arrived is not None:
                     found = arrived
-                save_predictions(folder, split, dataset.names, problem.saved(found, targets))
+                save_predictions(
+                    folder, split, dataset.names, problem.arrays_to_save(found, targets)
+                )
                 metrics |= split_metrics(split, problem.metrics(found, targets))
             metrics |= gap_metrics(metrics)
             meta = experiment.meta | {"data": target.digest, KEY: self._note(target)}

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from flag3d_exp import bounds, console, files
 from flag3d_exp.benchmark import figures
-from flag3d_exp.benchmark.contenders import Contender, in_turns, started
+from flag3d_exp.benchmark.contenders import Contender, in_turns, start
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.devices.device import description
 from flag3d_exp.devices.processor import processor
@@ -63,7 +63,7 @@ class Benchmark:
             for name in names
         }
         for name in names:
-            found = self.measured(name, chosen[name], folder / name)
+            found = self.model_figures(name, chosen[name], folder / name)
             measured.append(found)
             for line in figures.lines(found):
                 log.info(line)
@@ -75,13 +75,13 @@ class Benchmark:
         files.write_json(folder / "benchmark.json", result)
         text = f"{figures.table(measured)}\n{machine}\n"
         files.write_text(folder / "benchmark.md", text)
-        with experiment.tracked(device) as tracker:
+        with experiment.track(device) as tracker:
             tracker.log_report(record.final_report(figures.metrics(measured)))
             tracker.log_artifact(folder / "benchmark.json")
             tracker.log_artifact(folder / "benchmark.md")
         console.show(text)
 
-    def measured(self, name: str, experiment: Experiment, folder: Path) -> dict[str, Any]:
+    def model_figures(self, name: str, experiment: Experiment, folder: Path) -> dict[str, Any]:
         """All figures of one model; its contenders share files in `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         text = OmegaConf.to_yaml(experiment.config, resolve=True)
@@ -92,7 +92,7 @@ class Benchmark:
             contenders["ours"] = Contender("ours", folder, self.warmup)
             for kind in wanted:
                 warmup = 0 if kind == "naive" else self.warmup
-                if kind is not None and (contender := started(kind, folder, warmup)):
+                if kind is not None and (contender := start(kind, folder, warmup)):
                     contenders[kind] = contender
             rounds = {k: self.naive_rounds if k == "naive" else self.rounds for k in contenders}
             times = in_turns(contenders, rounds)

@@ -15,7 +15,7 @@ from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.records import record
 from flag3d_exp.reading.text import file_text, parsed_yaml
 from flag3d_exp.sweep.results import FILE
-from flag3d_exp.sweep.space import spelled
+from flag3d_exp.sweep.space import spelled_value
 from flag3d_exp.tasks.streams import train
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Best:
         ]
         lines = [
             *found.overrides,
-            *(f"{key}={spelled(value)}" for key, value in self.parameters(found).items()),
+            *(f"{key}={spelled_value(value)}" for key, value in self.parameters(found).items()),
         ]
         given = ["sweep", *(override.key_or_group for override in parse_overrides(own))]
         of_study = checked_overrides(lines, f"`task.study={self.study}`: {FILE}", given)

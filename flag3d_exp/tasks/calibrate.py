@@ -68,7 +68,7 @@ class Calibrate:
         predict = Predictor(model, device.compiles(forward_passes(datasets.values(), size)))
         log.info(experiment.header(device_name, model, datasets))
         with (
-            experiment.tracked(device_name, datasets) as tracker,
+            experiment.track(device_name, datasets) as tracker,
             console.progress_bar() as bar,
             StopRequest() as stop,
         ):

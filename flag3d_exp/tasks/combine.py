@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from flag3d_exp import bounds, console
 from flag3d_exp.config.experiment import Experiment
-from flag3d_exp.data.combined import Source, combined
+from flag3d_exp.data.combined import Source, combined_content
 from flag3d_exp.data.formats.convert import write_annotations
 from flag3d_exp.errors import UserError
 from flag3d_exp.names import check_class_names
@@ -42,12 +42,12 @@ class Combine:
     def __call__(self, experiment: Experiment) -> None:
         """Combine, and print the splits and the recordings of each class."""
         output = Path(self.output).expanduser()
-        sources = {name: described(name, one) for name, one in self.sources.items()}
+        sources = {name: source_of(name, one) for name, one in self.sources.items()}
         for name, source in sources.items():
             path = Path(source.path).expanduser()
             if os.path.exists(output) and os.path.exists(path) and output.samefile(path):
                 raise UserError(f"`task.output` must be another file than the one of {name}.")
-        splits, recordings = combined(sources, self.classes, self.splits, experiment.seed)
+        splits, recordings = combined_content(sources, self.classes, self.splits, experiment.seed)
         write_annotations(output, splits, recordings)
         label_of = {recording.name: recording.label for recording in recordings}
         for split, names in splits.items():
@@ -57,7 +57,7 @@ class Combine:
         console.say(f"{len(recordings)} recordings in {output}")
 
 
-def described(name: str, settings: dict[str, Any]) -> Source:
+def source_of(name: str, settings: dict[str, Any]) -> Source:
     """The source that settings describe.
 
     Raises:

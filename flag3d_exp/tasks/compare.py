@@ -12,7 +12,7 @@ from flag3d_exp.report import sections
 from flag3d_exp.report.document import to_markdown
 from flag3d_exp.results import comparison, seeds
 from flag3d_exp.results.comparison import Comparison
-from flag3d_exp.results.predictions import Predictions, paired
+from flag3d_exp.results.predictions import Predictions, paired_predictions
 from flag3d_exp.runs.references import (
     Run,
     by_seed,
@@ -73,7 +73,7 @@ def compare_runs(
     check_same_classes(runs)
     pairs, wrong = {}, {}
     for split in common_splits(runs, splits):
-        matched = paired({run.title: run.predictions[split] for run in runs}, split)
+        matched = paired_predictions({run.title: run.predictions[split] for run in runs}, split)
         pairs[split] = comparison.compare(matched, runs[0].classes)
         wrong[split] = comparison.wrong_by_all(matched)
     return pairs, wrong
@@ -86,7 +86,7 @@ def _predictions(
     found: dict[str, dict[str, list[Predictions]]] = {}
     for split in splits:
         runs = [run for group in groups.values() for run in group]
-        matched = paired({run.title: run.predictions[split] for run in runs}, split)
+        matched = paired_predictions({run.title: run.predictions[split] for run in runs}, split)
         found[split] = {
             title: [matched[run.title] for run in group] for title, group in groups.items()
         }

@@ -11,7 +11,7 @@ import yaml
 from flag3d_exp import console, files
 from flag3d_exp.config.command_line import assignment, shell_command
 from flag3d_exp.config.experiment import Experiment
-from flag3d_exp.data.formats.convert import Converted, converted, write_annotations
+from flag3d_exp.data.formats.convert import Converted, converted_recordings, write_annotations
 from flag3d_exp.data.formats.detections import OpenFacts
 from flag3d_exp.data.formats.ntu import read_missing
 from flag3d_exp.data.inputs import mapped_to
@@ -61,7 +61,7 @@ class Convert(OpenFacts):
         missing = frozenset() if self.missing is None else read_missing(Path(self.missing))
         with blamed_on("task.source"):
             how = self.reading(self.num_coordinates, self.num_persons)
-            found = converted(source, self.num_persons, missing, how)
+            found = converted_recordings(source, self.num_persons, missing, how)
             if self.to_layout is not None:
                 target = load_layout(self.to_layout)
                 recordings = mapped_to(target, load_layout(found.layout), found.recordings)

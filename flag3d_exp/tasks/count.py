@@ -72,7 +72,7 @@ class Count(OpenFacts):
         if self.checkpoint is not None:
             check_counts(experiment)
         with blamed_on("task.input"):
-            layout, recordings = self._read(experiment)
+            layout, recordings = self._read_input(experiment)
             refuse_odd(recordings, layout.num_joints)
         truth = known_counts(recordings)
         if self.truth is not None:
@@ -89,7 +89,7 @@ class Count(OpenFacts):
             for row, density in zip(rows, counted, strict=True):
                 row["rules"] = row["count"]
                 row |= {"count": density.count, "repetitions": spans_in_rows(density.spans)}
-        found = None if truth is None else judged(rows, truth)
+        found = None if truth is None else metrics_of_counts(rows, truth)
         files.write_json(folder / "counts.json", rows)
         columns = ["name", "person", "count", "repetition", "first", "last"]
         files.write_rows(folder / "counts.csv", columns, count_rows(rows))
@@ -103,13 +103,13 @@ class Count(OpenFacts):
             write_metrics(folder / "metrics.json", found)
         console.say(f"counts: {folder / 'counts.csv'}, and timeline.html in the same folder")
 
-    def _read(self, experiment: Experiment) -> tuple[Layout, list[Recording]]:
+    def _read_input(self, experiment: Experiment) -> tuple[Layout, list[Recording]]:
         """The recordings and their layout; with a network, in its layout and coordinates."""
         path = Path(self.input).expanduser()
         if self.checkpoint is None:
             how = self.reading(num_persons=self.num_persons)
             return read_any(path, how, num_persons=self.num_persons)
-        settings: Dataset = experiment.made("dataset")
+        settings: Dataset = experiment.build("dataset")
         layout, flat = load_layout(settings.layout), settings.num_coordinates == 2
         how = self.reading(settings.num_coordinates, self.num_persons)
         recordings = read_inputs(path, layout, self.num_persons, how)
@@ -180,7 +180,7 @@ def densities(
     path = find_checkpoint(reference, "task.checkpoint", experiment.tracking_uri)
     with blamed_on("task.checkpoint"):
         checkpoint = load_checkpoint(path)
-    made = experiment.made
+    made = experiment.build
     with blamed_on("task.input"):
         dataset = input_clips(
             recordings, made("dataset"), made("pipeline"), made("stream"), experiment.seed
@@ -252,7 +252,7 @@ def read_counts(path: Path) -> dict[tuple[str, int], int]:
     return found
 
 
-def judged(
+def metrics_of_counts(
     rows: Sequence[Mapping[str, Any]], truth: Mapping[tuple[str, int], int]
 ) -> dict[str, dict[str, Estimate]]:
     """The metrics of the counts and of the simpler methods, for all true counts.

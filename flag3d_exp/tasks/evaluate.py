@@ -34,8 +34,8 @@ from flag3d_exp.runs.run_folder import save_metrics, save_predictions
 from flag3d_exp.runs.session import Evaluator, forward_passes
 from flag3d_exp.runs.transductive import note_transductive
 from flag3d_exp.skeletons.layout import load_layout
-from flag3d_exp.tasks.import_weights import imported
-from flag3d_exp.tasks.timelines import judged, window_clips, write_timelines
+from flag3d_exp.tasks.import_weights import imported_checkpoint
+from flag3d_exp.tasks.timelines import timeline_metrics, window_clips, write_timelines
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Evaluate:
         device, device_name = experiment.device()
         if checkpoint is None:  # the file is from another program
             with blamed_on("task.checkpoint"):
-                checkpoint = imported(experiment, path)
+                checkpoint = imported_checkpoint(experiment, path)
         if self.truth is not None:
             self._evaluate_timelines(experiment, checkpoint, device, device_name)
             return None
@@ -111,7 +111,7 @@ class Evaluate:
         log.info(experiment.header(device_name, model, datasets))
         metrics: dict[str, float] = {}
         with (
-            experiment.tracked(device_name, datasets) as tracker,
+            experiment.track(device_name, datasets) as tracker,
             console.progress_bar() as bar,
             StopRequest() as stop,
         ):
@@ -127,7 +127,7 @@ class Evaluate:
             )
             for split, dataset in datasets.items():
                 predictions, targets = evaluator.predictions(split, dataset)
-                saved = problem.saved(predictions, targets)
+                saved = problem.arrays_to_save(predictions, targets)
                 save_predictions(folder, split, dataset.names[: len(predictions)], saved)
                 metrics |= split_metrics(split, problem.metrics(predictions, targets))
             metrics |= gap_metrics(metrics) | harmonic_means(metrics)
@@ -146,7 +146,7 @@ class Evaluate:
         self, experiment: Experiment, checkpoint: Checkpoint, device: Device, device_name: str
     ) -> None:
         """Evaluate the timelines of long recordings against the truth."""
-        settings: Dataset = experiment.made("dataset")
+        settings: Dataset = experiment.build("dataset")
         layout = load_layout(settings.layout)
         truth = read_truth(Path(str(self.truth)).expanduser(), experiment.classes)
         with blamed_on("task.input"):
@@ -164,7 +164,7 @@ class Evaluate:
         batch_size = self.batch_size or trained_batch_size(checkpoint)
         predict = Predictor(model, device.compiles(forward_passes([clips], batch_size)))
         with (
-            experiment.tracked(device_name) as tracker,
+            experiment.track(device_name) as tracker,
             console.progress_bar() as bar,
             StopRequest() as stop,
         ):
@@ -172,7 +172,7 @@ class Evaluate:
                 problem, predict, batch_size, self.num_workers, stop=stop, bar=bar
             )
             made = timelines(found, evaluator.predictions("windows", clips)[0], how)
-            metrics = split_metrics("timeline", judged(found, made, truth))
+            metrics = split_metrics("timeline", timeline_metrics(found, made, truth))
             tracker.log_report(record.final_report(metrics))
             tracker.log_artifact(save_metrics(experiment.folder, metrics))
         write_timelines(experiment.folder, found, made, experiment.classes, layout)

@@ -56,11 +56,11 @@ class Explain:
             )
         experiment.classification("explain")
         device, _ = experiment.device()
-        settings = experiment.made("dataset")
+        settings = experiment.build("dataset")
         recording = find_recording(settings.open().by_name, self.recording)
         if (cameras := experiment.augment().cameras) is not None:
-            recording = cameras.filmed(recording)
-        pipeline, stream = experiment.made("pipeline"), experiment.made("stream")
+            recording = cameras.filmed_recording(recording)
+        pipeline, stream = experiment.build("pipeline"), experiment.build("stream")
         dataset = ClipDataset([recording], pipeline, stream, experiment.seed)
         model = restored_model(experiment, checkpoint, [dataset])
         clips = dataset.clips(0)
@@ -99,14 +99,14 @@ class Explain:
                 "deletion": {
                     "mean_score_by_importance": by_importance,
                     "mean_score_at_random": at_random,
-                    "passed": check.passed,
+                    "passed": check.is_passed,
                 },
             },
         )
         log.info("%s", title)
         for joint, value in sorted(joints.items(), key=lambda item: -item[1])[:5]:
             log.info("  %s %+.2f", joint, value)
-        verdict = "faster" if check.passed else "NOT faster"
+        verdict = "faster" if check.is_passed else "NOT faster"
         log.info(
             "freezing the joints named important lowers the score %s than chance: "
             "mean score %.3f against %.3f",

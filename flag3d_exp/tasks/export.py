@@ -24,8 +24,8 @@ from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.parameters import assign_parameters, parameter_values
 from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import UserError, blamed_on
-from flag3d_exp.export.file import needed, open_file, write_file
-from flag3d_exp.export.mindir import compiled, graph_of
+from flag3d_exp.export.file import import_needed, open_file, write_file
+from flag3d_exp.export.mindir import compiled_network, graph_of
 from flag3d_exp.export.model_store import log_model
 from flag3d_exp.models.kernels import native, using
 from flag3d_exp.runs import record
@@ -61,8 +61,8 @@ class Export:
     def __call__(self, experiment: Experiment) -> None:
         """Export, compare, write, log; print the command that serves the model."""
         if self.format == "onnx":
-            needed("onnx")
-            needed("onnxruntime")
+            import_needed("onnx")
+            import_needed("onnxruntime")
         folder = experiment.folder
         path = find_checkpoint(self.checkpoint, "task.checkpoint", experiment.tracking_uri)
         with blamed_on("task.checkpoint"):
@@ -79,7 +79,7 @@ class Export:
         facts = facts_of(experiment) | {"checkpoint": sha256(path)}
         facts["scored"] = is_scored(checkpoint)
         target = folder / f"model.{self.format}"
-        with experiment.tracked(device_name) as tracker:
+        with experiment.track(device_name) as tracker:
             begin = time.perf_counter()
             difference = write_verified(target, exported, facts, clips, expected)
             metrics = {
@@ -142,7 +142,7 @@ def write_verified(
     Raises:
         UserError: the network cannot be exported or gives other logits; nothing is written.
     """
-    network = compiled(model, clips.shape[1:])
+    network = compiled_network(model, clips.shape[1:])
     content = network.SerializeToString()
     if target.suffix == ".onnx":
         from flag3d_exp.export.onnx_file import onnx_model
@@ -194,14 +194,14 @@ def facts_of(experiment: Experiment) -> dict[str, Any]:
 
 def trial_data(experiment: Experiment) -> ClipDataset:
     """The first recordings of the run's data as test clips; random ones if it can't be read."""
-    pipeline, stream = experiment.made("pipeline"), experiment.made("stream")
+    pipeline, stream = experiment.build("pipeline"), experiment.build("stream")
     split = next((split for split in experiment.splits if split != "train"), "train")
     try:
         data = experiment.datasets([split])[split]
         return replace(data, recordings=data.recordings[:NUM_RECORDINGS], training=False)
     except UserError as error:
         log.warning("%s The logits are compared on made-up recordings.", error)
-        return ClipDataset(made_up(experiment.made("dataset")), pipeline, stream)
+        return ClipDataset(made_up(experiment.build("dataset")), pipeline, stream)
 
 
 def made_up(settings: Dataset) -> list[Recording]:

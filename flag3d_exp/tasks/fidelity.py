@@ -36,7 +36,7 @@ from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.run_folder import save_metrics
 from flag3d_exp.runs.session import Evaluator, forward_passes
 from flag3d_exp.skeletons.layout import Layout
-from flag3d_exp.skeletons.motion import filled, joints_of, motion
+from flag3d_exp.skeletons.motion import filled_joints, joints_of, motion
 from flag3d_exp.tasks.inspect import by_label
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class Fidelity:
         with blamed_on("task.checkpoint"):
             checkpoint = load_checkpoint(path)
         problem = experiment.classification("fidelity")
-        settings: Dataset = experiment.made("dataset")
+        settings: Dataset = experiment.build("dataset")
         if settings.num_coordinates != 3:
             raise UserError(
                 "`task=fidelity` compares recordings in 3D; the recogniser was trained on "
@@ -111,14 +111,14 @@ class Fidelity:
         device, device_name = experiment.device()
         real = experiment.datasets(["train", self.split])
         real = {name: replace(one, training=False, augment=NOTHING) for name, one in real.items()}
-        generated = [self._generated(one, experiment, settings) for one in self.inputs]
+        generated = [self._generated_clips(one, experiment, settings) for one in self.inputs]
         everything = [*real.values(), *generated]
         model = restored_model(experiment, checkpoint, everything)
         size = self.batch_size or trained_batch_size(checkpoint)
         layout = settings.layout_of(real["train"].recordings[0])
         measured: list[Group] = []
         with (
-            experiment.tracked(device_name, real) as tracker,
+            experiment.track(device_name, real) as tracker,
             console.progress_bar() as bar,
             StopRequest() as stop,
         ):
@@ -143,12 +143,12 @@ class Fidelity:
                         whiten(values[:, :num_features]),
                         data.labels,
                         values[:, num_features:].argmax(1),
-                        aligned(data.recordings, layout, up, metres),
+                        aligned_clips(data.recordings, layout, up, metres),
                     )
                 )
-            rows = compared(measured[0], measured[1], measured[2:], experiment.seed)
+            rows = measures_of_groups(measured[0], measured[1], measured[2:], experiment.seed)
             physics = [physical(one, layout, up, metres, self.frame_rate) for one in measured]
-            table = summarised(rows, physics)
+            table = summary(rows, physics)
             metrics = metric_values(table)
             lead = LEAD.format(experiment.model_name, measured[0].components.shape[1])
             content = [measures(table, self.split, len(self.inputs))]
@@ -165,7 +165,7 @@ class Fidelity:
         for line in experiment.places(tracker):
             log.info(line)
 
-    def _generated(self, name: str, experiment: Experiment, settings: Dataset) -> ClipDataset:
+    def _generated_clips(self, name: str, experiment: Experiment, settings: Dataset) -> ClipDataset:
         """The recordings of a generated file as test clips.
 
         Raises:
@@ -181,7 +181,7 @@ class Fidelity:
                 )
             if len(recordings) < 2:
                 raise UserError(f"{name} must hold at least 2 recordings to compare.")
-            made = experiment.made
+            made = experiment.build
             return input_clips(recordings, settings, made("pipeline"), made("stream"))
 
 
@@ -233,7 +233,9 @@ def upright(recordings: Sequence[Recording], layout: Layout) -> int:
     return axis
 
 
-def aligned(recordings: Sequence[Recording], layout: Layout, up: int, metres: float) -> np.ndarray:
+def aligned_clips(
+    recordings: Sequence[Recording], layout: Layout, up: int, metres: float
+) -> np.ndarray:
     """(n, T, V, 3) joints in metres of the whole recordings.
 
     The root begins at the origin, and the person faces ahead in the first frame.
@@ -249,7 +251,7 @@ def aligned(recordings: Sequence[Recording], layout: Layout, up: int, metres: fl
     return np.concatenate(made) * np.float32(metres)
 
 
-def compared(
+def measures_of_groups(
     train: Group, unseen: Group, generated: Sequence[Group], seed: int
 ) -> dict[str, list[dict[str, float]]]:
     """The measures of `train`, `unseen` and `generated`; several of the last."""
@@ -310,7 +312,7 @@ def physical(
     for one in group.recordings:
         poses = poses_of(one)
         there = poses.visible[0].any(0)
-        joints = filled(poses.keypoints[:1], poses.visible[:1], root)[0] * metres
+        joints = filled_joints(poses.keypoints[:1], poses.visible[:1], root)[0] * metres
         if (seen := pairs[there[pairs].all(1)]).size:
             variations.append(100 * generation.bone_variation(joints, seen))
         if (low := feet[there[feet]]).size:
@@ -338,7 +340,7 @@ MEASURES = {  # name: title and number of digits
 Summary = dict[str, dict[str, tuple[float, float]]]  # group -> measure -> mean, half the interval
 
 
-def summarised(
+def summary(
     rows: Mapping[str, Sequence[Mapping[str, float]]], physics: Sequence[Mapping[str, float]]
 ) -> Summary:
     """The mean of each measure, and half of its 95 % interval over the files (NaN for one)."""

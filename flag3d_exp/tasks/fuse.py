@@ -11,7 +11,7 @@ from flag3d_exp import console, files
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.results import evaluation, fusion, metrics
-from flag3d_exp.results.predictions import Predictions, paired
+from flag3d_exp.results.predictions import Predictions, paired_predictions
 from flag3d_exp.runs import record, run_folder
 from flag3d_exp.runs.references import FUSION, Run, check_same_classes, common_splits, open_runs
 from flag3d_exp.runs.tracking import Tracking
@@ -94,7 +94,7 @@ def fuse_runs(
 
 def track(experiment: Experiment, folder: Path, found: dict[str, float]) -> None:
     """Log the fused run to MLflow."""
-    tracking: Tracking = experiment.made("tracking")
+    tracking: Tracking = experiment.build("tracking")
     described = json.loads((folder / FUSION).read_text(encoding="utf-8"))
     tags = {
         "task": "fuse",
@@ -113,7 +113,7 @@ def track(experiment: Experiment, folder: Path, found: dict[str, float]) -> None
 
 def _members(runs: Sequence[Run], split: str) -> list[Predictions]:
     named = {run.title: run.predictions[split] for run in runs}
-    return list(paired(named, split).values())
+    return list(paired_predictions(named, split).values())
 
 
 def _description(

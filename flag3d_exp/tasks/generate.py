@@ -15,7 +15,7 @@ from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.config.restore import restored_model
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.formats.convert import Converted, write_annotations
-from flag3d_exp.data.source import opened
+from flag3d_exp.data.source import open_dataset_file
 from flag3d_exp.data.upright import upward_axis
 from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.errors import UserError, blamed_on, nearest
@@ -132,7 +132,7 @@ class Generate:
         network = restored_model(experiment, checkpoint, [], weights)
         completion = self._completion(problem, network)
         requests = self._requests(problem, network, experiment.classes, completion)
-        recordings = self._generated(
+        recordings = self._generate(
             experiment, problem, network, requests, completion, device.compiles()
         )
         output = experiment.folder / "generated.pkl"
@@ -169,7 +169,7 @@ class Generate:
                 f"{type(backbone).__name__} generates whole ones only."
             )
         with blamed_on("task.input"):
-            recordings = {one.name: one for one in opened(self.input).all}
+            recordings = {one.name: one for one in open_dataset_file(self.input).all}
             name = next(iter(recordings), None) if self.recording is None else self.recording
             if name is None or name not in recordings:
                 hint = nearest(str(name), recordings)
@@ -267,7 +267,7 @@ class Generate:
         seed = (BY_TEXT, zlib.crc32(text.encode()))
         return ClipRequest(label, condition, lengths[label], headings[label], seed)
 
-    def _generated(
+    def _generate(
         self,
         experiment: Experiment,
         problem: Problem,
@@ -277,7 +277,12 @@ class Generate:
         jit: bool,
     ) -> list[Recording]:
         """The recordings, `count` of each request."""
-        from flag3d_exp.problems.sampling import Sampler, drawn, drawn_length, resampled
+        from flag3d_exp.problems.sampling import (
+            Sampler,
+            drawn_length,
+            drawn_value,
+            resampled_joints,
+        )
 
         guidance = problem.guidance if self.guidance is None else self.guidance
         sampler = Sampler(network, jit, self.batch_size, guidance)
@@ -292,7 +297,7 @@ class Generate:
             for request, rng in zip(each, rngs, strict=True)
         ]
         headings = np.array(
-            [drawn(request.headings, rng) for request, rng in zip(each, rngs, strict=True)]
+            [drawn_value(request.headings, rng) for request, rng in zip(each, rngs, strict=True)]
         )
         conditions = np.stack([request.condition for request in each])
         known = None
@@ -309,10 +314,10 @@ class Generate:
                 progress=lambda done: bar.show("generating", done, len(each)),
             )
         if completion is not None:
-            clips = [completion.completed(one, problem) for one in features]
+            clips = [completion.completed_keypoints(one, problem) for one in features]
         else:
             made = problem.keypoints(features, headings, np.zeros((len(each), 3)))
-            clips = [resampled(one, count) for one, count in zip(made, counts, strict=True)]
+            clips = [resampled_joints(one, count) for one, count in zip(made, counts, strict=True)]
         rows = zip(each, numbers, clips, strict=True)
         return [
             Recording(

@@ -8,7 +8,7 @@ from typing import Literal
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.engine.checkpoint import Checkpoint, save_checkpoint
 from flag3d_exp.errors import UserError, blamed_on
-from flag3d_exp.weights.importing import fitted, read_source
+from flag3d_exp.weights.importing import fitted_values, read_source
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,9 @@ class ImportWeights:
         """Read, fit and write."""
         experiment.device()
         with blamed_on("task.source"):
-            checkpoint = imported(experiment, Path(self.source).expanduser(), self.head == "skip")
+            checkpoint = imported_checkpoint(
+                experiment, Path(self.source).expanduser(), self.head == "skip"
+            )
         output = Path(self.output).expanduser()
         output.parent.mkdir(parents=True, exist_ok=True)
         save_checkpoint(output, checkpoint)
@@ -44,7 +46,9 @@ class ImportWeights:
         log.info("%s: %d tensors of %s -> %s", model, len(checkpoint.weights), self.source, output)
 
 
-def imported(experiment: Experiment, source: Path, skip_head: bool = False) -> Checkpoint:
+def imported_checkpoint(
+    experiment: Experiment, source: Path, skip_head: bool = False
+) -> Checkpoint:
     """A checkpoint of the configured model with the weights of a `.pth` or `.ckpt` file.
 
     Raises:
@@ -53,7 +57,7 @@ def imported(experiment: Experiment, source: Path, skip_head: bool = False) -> C
     model = experiment.model()
     tensors = read_source(source)
     try:
-        weights = fitted(model, tensors, skip_head)
+        weights = fitted_values(model, tensors, skip_head)
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
     return Checkpoint(weights, meta=experiment.meta)

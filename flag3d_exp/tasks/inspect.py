@@ -51,17 +51,17 @@ class Inspect:
             UserError: training on the dataset would be wrong.
         """
         folder = experiment.folder
-        settings: Dataset = experiment.made("dataset")
+        settings: Dataset = experiment.build("dataset")
         layout = load_layout(settings.layout)
-        settings, annotations = settings.folded(settings.open())
-        pipeline = experiment.made("pipeline")
+        settings, annotations = settings.with_folds(settings.open())
+        pipeline = experiment.build("pipeline")
         findings, usable = inspect(settings, annotations, pipeline, layout)
         for line in table(findings):
             console.say(line)
         files.write_json(folder / "findings.json", {"findings": [asdict(f) for f in findings]})
-        shown = self.shown(usable)
+        shown = self.shown_recordings(usable)
         if shown:
-            chosen = self.chosen(annotations.by_name, shown)
+            chosen = self.chosen_recording(annotations.by_name, shown)
             layout = settings.layout_of(chosen)
             shown = [one for one in shown if settings.layout_of(one) == layout]
             up = upright.upward_axis(shown, layout)
@@ -110,7 +110,7 @@ class Inspect:
             figure = augmentations.sheet(title, rows, pipeline)
             files.write_figure(experiment.folder / AUGMENTED, figure, dpi=110)
 
-    def shown(self, usable: Splits) -> Sequence[Recording]:
+    def shown_recordings(self, usable: Splits) -> Sequence[Recording]:
         """The recordings that samples are taken from; empty if none can be shown."""
         if self.split is None:
             return next((recordings for recordings in usable.values() if recordings), ())
@@ -119,7 +119,9 @@ class Inspect:
             raise UserError(f"`task.split` must be one of {known}; got {self.split!r}.")
         return usable[self.split]
 
-    def chosen(self, by_name: dict[str, Recording], shown: Sequence[Recording]) -> Recording:
+    def chosen_recording(
+        self, by_name: dict[str, Recording], shown: Sequence[Recording]
+    ) -> Recording:
         """The recording to play."""
         if self.recording is None:
             return shown[0]
@@ -156,7 +158,7 @@ def by_turns(recordings: Sequence[Recording]) -> list[Recording]:
 
 def track(experiment: Experiment, folder: Path, findings: Sequence[Finding]) -> None:
     """Log the findings and pictures to MLflow."""
-    tracking: Tracking = experiment.made("tracking")
+    tracking: Tracking = experiment.build("tracking")
     counts = {
         f"findings/{severity}": float(sum(finding.severity == severity for finding in findings))
         for severity in ("error", "warning", "note")

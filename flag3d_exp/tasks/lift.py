@@ -15,7 +15,7 @@ from flag3d_exp.config.command_line import assignment, shell_command
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.config.restore import restored_model
 from flag3d_exp.data.annotations import Recording
-from flag3d_exp.data.formats.convert import Converted, converted, write_annotations
+from flag3d_exp.data.formats.convert import Converted, converted_recordings, write_annotations
 from flag3d_exp.data.formats.detections import OpenFacts
 from flag3d_exp.data.source import annotation_file
 from flag3d_exp.data.upright import AXES
@@ -24,7 +24,7 @@ from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.faults import Faults
 from flag3d_exp.problems.lift import Lift as Problem
-from flag3d_exp.problems.lifted import lifted
+from flag3d_exp.problems.lifted import lifted_recordings
 from flag3d_exp.results.attribution import in_batches
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.skeletons.layout import Layout, load_layout
@@ -77,7 +77,7 @@ class Lift(OpenFacts):
             with blamed_on("task.mesh_body"):
                 body = chosen_body(self.mesh_body)
         with blamed_on("task.input"):
-            found = self._read()
+            found = self._read_input()
             layout = load_layout(found.layout, "task.layout")
             problem.check_input(layout)
             check_flat(found.recordings, layout)
@@ -90,7 +90,9 @@ class Lift(OpenFacts):
         made = []
         with console.progress_bar() as bar:
             flat = found.recordings
-            for one in lifted(flat, layout, problem, network, self.hop, self.score_threshold):
+            for one in lifted_recordings(
+                flat, layout, problem, network, self.hop, self.score_threshold
+            ):
                 made.append(one)
                 bar.show("lifting", len(made), len(flat))
         write_annotations(output, found.splits, made)
@@ -107,7 +109,7 @@ class Lift(OpenFacts):
             space = Space(problem.skeleton, up, problem.metres)
             write_bodies(experiment.folder, chosen, space, body, self.mesh_frame_rate)
 
-    def _read(self) -> Converted:
+    def _read_input(self) -> Converted:
         """Read the input.
 
         Raises:
@@ -115,7 +117,7 @@ class Lift(OpenFacts):
         """
         source = annotation_file(self.input)
         how = self.reading(2, self.num_persons)
-        return converted(source, self.num_persons, how=how, key="task.input")
+        return converted_recordings(source, self.num_persons, how=how, key="task.input")
 
     def _output(self, folder: Path) -> Path:
         """The path of the annotation file to write.

@@ -18,7 +18,7 @@ from flag3d_exp.bodies.moving import faces_backwards, held_parts, moving_bodies
 from flag3d_exp.bodies.smpl import read_smpl
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.data.annotations import Recording
-from flag3d_exp.data.formats.convert import converted
+from flag3d_exp.data.formats.convert import converted_recordings
 from flag3d_exp.data.formats.detections import OpenFacts
 from flag3d_exp.data.formats.units import LENGTHS, body_lengths
 from flag3d_exp.data.poses import visible
@@ -62,7 +62,7 @@ class Mesh(OpenFacts):
         with blamed_on("task.input"):
             source = annotation_file(self.input)
             how = self.reading(3, self.num_persons)
-            found = converted(source, self.num_persons, how=how, key="task.input")
+            found = converted_recordings(source, self.num_persons, how=how, key="task.input")
             layout = load_layout(found.layout, "task.layout")
             check_layout(layout)
         with blamed_on("task.recordings"):

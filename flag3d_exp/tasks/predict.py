@@ -85,7 +85,7 @@ class Predict(OpenFacts):
             self._count(experiment)
             return
         path = find_checkpoint(self.checkpoint, "task.checkpoint", experiment.tracking_uri)
-        settings: Dataset = experiment.made("dataset")
+        settings: Dataset = experiment.build("dataset")
         with blamed_on("task.input"):
             layout = load_layout(settings.layout)
             recordings = read_inputs(
@@ -103,7 +103,7 @@ class Predict(OpenFacts):
         device, _ = experiment.device()
         found = []
         if self.window is None:
-            made = experiment.made
+            made = experiment.build
             dataset = input_clips(
                 recordings,
                 settings,

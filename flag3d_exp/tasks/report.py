@@ -28,7 +28,7 @@ from flag3d_exp.report.document import (
 )
 from flag3d_exp.results import comparison, evaluation, metrics
 from flag3d_exp.results.evaluation import Evaluation
-from flag3d_exp.results.predictions import Predictions, paired
+from flag3d_exp.results.predictions import Predictions, paired_predictions
 from flag3d_exp.results.published import protocol
 from flag3d_exp.runs import run_folder
 from flag3d_exp.runs.recordings import Recordings, find_recordings
@@ -80,7 +80,7 @@ def write_report(
     check_same_classes(runs)
     chosen = common_splits(runs, splits)
     predictions = {
-        split: paired({run.title: run.predictions[split] for run in runs}, split)
+        split: paired_predictions({run.title: run.predictions[split] for run in runs}, split)
         for split in chosen
     }
     recordings = find_recordings(runs)

@@ -69,16 +69,16 @@ class Robustness:
         """Name, function and degree of each."""
         functions = {
             "frame_rate": disturb.fewer_frames,
-            "crop": disturb.cropped,
+            "crop": disturb.cropped_recording,
             "lost_joints": disturb.lost_joints,
-            "jitter": disturb.jittered,
-            "rotation": disturb.rotated,
+            "jitter": disturb.jittered_recording,
+            "rotation": disturb.rotated_recording,
         }
         for name, function in functions.items():
             for degree in getattr(self, name):
                 yield name, function, degree
         if self.mirror:
-            yield "mirror", disturb.mirrored, 1.0
+            yield "mirror", disturb.mirrored_recording, 1.0
 
     def __call__(self, experiment: Experiment) -> None:
         """Evaluate; write `robustness.md`, `robustness.json` and `robustness.png`."""
@@ -103,7 +103,7 @@ class Robustness:
         log.info(experiment.header(device_name, model, datasets))
         points: list[Point] = []
         with (
-            experiment.tracked(device_name, datasets) as tracker,
+            experiment.track(device_name, datasets) as tracker,
             console.progress_bar() as bar,
             StopRequest() as stop,
         ):
@@ -120,7 +120,7 @@ class Robustness:
                 for split, data in datasets.items():
                     changed = data
                     if function is not None:
-                        changed = disturbed(data, function, degree, experiment.seed)
+                        changed = disturbed_recordings(data, function, degree, experiment.seed)
                     scores, targets = evaluator.predictions(split, changed)
                     right = int((label_ranks(scores, targets["label"]) == 0).sum())
                     points.append(Point(split, name, degree, wilson(right, len(scores))))
@@ -148,11 +148,13 @@ def metric_name(point: Point) -> str:
 def as_seen(data: ClipDataset) -> ClipDataset:
     """The test clips; 3D recordings are projected as their cameras see them."""
     cameras = data.augment.cameras
-    recordings = data.recordings if cameras is None else list(map(cameras.filmed, data.recordings))
+    recordings = (
+        data.recordings if cameras is None else list(map(cameras.filmed_recording, data.recordings))
+    )
     return replace(data, recordings=recordings, training=False, augment=NOTHING)
 
 
-def disturbed(
+def disturbed_recordings(
     data: ClipDataset, function: disturb.Disturbance, degree: float, seed: int
 ) -> ClipDataset:
     """The disturbed recordings; each draws from (seed, index)."""

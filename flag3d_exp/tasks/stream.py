@@ -141,7 +141,7 @@ def frame_of(line: str) -> dict[str, Any]:
     number = content.get("frame")
     frame: dict[str, Any] = {"frame": None if number is None else whole(number, "frame", 2**53)}
     places = [numbers(one.get("keypoints"), "keypoints") for one in persons]
-    frame["keypoints"] = _stacked(places, "keypoints")
+    frame["keypoints"] = _stacked_arrays(places, "keypoints")
     for key, name in (("scores", "scores"), ("id", "ids")):
         given = [one.get(key) for one in persons]
         if not any(value is not None for value in given):
@@ -151,11 +151,11 @@ def frame_of(line: str) -> dict[str, Any]:
         if key == "id":
             frame[name] = [whole(value, "id", 2**53) for value in given]
         else:
-            frame[name] = _stacked([numbers(value, key) for value in given], key)
+            frame[name] = _stacked_arrays([numbers(value, key) for value in given], key)
     return frame
 
 
-def _stacked(arrays: list[np.ndarray], key: str) -> np.ndarray:
+def _stacked_arrays(arrays: list[np.ndarray], key: str) -> np.ndarray:
     """The arrays of all persons as one; `null` becomes 0, a missing joint."""
     if len({array.shape for array in arrays}) > 1:
         raise UserError(f"the `{key}` of all persons of a frame must have the same shape.")

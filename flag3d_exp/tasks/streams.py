@@ -47,7 +47,7 @@ class Streams:
     def __call__(self, experiment: Experiment) -> float | None:
         """Train the missing streams and fuse; return the top-1 of `val` in percent."""
         folder = experiment.folder
-        found = self._found(experiment)
+        found = self._runs_by_stream(experiment)
         for stream in self.streams:
             own = folder / stream
             if stream in found:
@@ -71,7 +71,7 @@ class Streams:
             chosen = ("model", experiment.choices["model"])
         return child_overrides(experiment.overrides, chosen, stream, self.train or {})
 
-    def _found(self, experiment: Experiment) -> dict[str, Run]:
+    def _runs_by_stream(self, experiment: Experiment) -> dict[str, Run]:
         """The given runs, by stream."""
         found: dict[str, Run] = {}
         for reference in self.runs:

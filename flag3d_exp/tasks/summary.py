@@ -45,7 +45,7 @@ def layer_table(experiment: Experiment, depth: int) -> str:
     whole, *found = layers(experiment.model(), clip_shape(experiment), depth)
     rows = [_cells(layer, layer.name) for layer in [*found, whole]]
     header = ("layer", "kind", "output", "parameters", "multiply-adds (M)")
-    return f"{_described(experiment)}\n\n{_table(header, rows)}"
+    return f"{_description(experiment)}\n\n{_table(header, rows)}"
 
 
 def model_table(experiment: Experiment, models: list[str]) -> str:
@@ -65,12 +65,12 @@ def clip_shape(experiment: Experiment) -> tuple[int, ...]:
     """(1, M, T, V, C) of one clip as the configured pipeline makes it."""
     cfg = experiment.config
     layout = load_layout(cfg.dataset.layout)
-    num_coordinates = experiment.made("dataset").num_coordinates
-    channels = experiment.made("pipeline").num_channels(num_coordinates)
+    num_coordinates = experiment.build("dataset").num_coordinates
+    channels = experiment.build("pipeline").num_channels(num_coordinates)
     return (1, cfg.dataset.num_persons, cfg.pipeline.clip_len, layout.num_joints, channels)
 
 
-def _described(experiment: Experiment) -> str:
+def _description(experiment: Experiment) -> str:
     shape = " x ".join(str(size) for size in clip_shape(experiment)[1:])
     return f"{experiment.model_name}, one clip of {shape} (persons, frames, joints, channels)"
 

@@ -34,12 +34,12 @@ def window_clips(found: Sequence[Track], window: int, experiment: Experiment) ->
     """
     if not found:
         raise UserError("`task.input`: nobody is seen in any recording.")
-    made = experiment.made
+    made = experiment.build
     parts = windows(found, window)
     return input_clips(parts, made("dataset"), made("pipeline"), made("stream"), experiment.seed)
 
 
-def judged(
+def timeline_metrics(
     found: Sequence[Track],
     made: Sequence[Timeline],
     truth: Mapping[tuple[str, int], Sequence[Stretch]],

@@ -135,7 +135,7 @@ class Train:
     def _train(self, experiment: Experiment, ranks: Ranks) -> float | None:
         folder = experiment.folder
         device, device_name = experiment.device()
-        schedule = experiment.made("scheduler")
+        schedule = experiment.build("scheduler")
         datasets = experiment.datasets()
         problem = experiment.problem()
         check_splits(datasets, self.objective, problem, averaged=self.ema_decay is not None)
@@ -147,7 +147,7 @@ class Train:
             *problem_doubts(problem, train_split.recordings),
         ]:
             log.warning(line)
-        scored = train_split.scored
+        scored = train_split.has_scores
         for split, data in datasets.items():
             data.check_scores(scored)
             check_recordings(problem, split, data.recordings)
@@ -164,7 +164,7 @@ class Train:
         step = self._step(experiment, model, criterion, compiled, ranks.world)
         kept = None
         if experiment.trial is not None:  # a later run of this process may have the same graph
-            kept = reuse.compiled(graph_settings(experiment.config, step.optimizer), step)
+            kept = reuse.compiled_parts(graph_settings(experiment.config, step.optimizer), step)
             step, model = kept.step, kept.step.model
         meta = experiment.meta | {"data": train_split.digest, "scored": scored}
         meta |= provenance(problem)
@@ -192,7 +192,7 @@ class Train:
         if self.limit_batches is None and (line := few_updates(plan)):
             log.warning(line)
         with (
-            experiment.tracked(device_name, datasets) as tracker,
+            experiment.track(device_name, datasets) as tracker,
             console.progress_bar("compiling" if compiled else "starting") as bar,
             StopRequest(ranks.any if ranks.world > 1 else None) as stop,
         ):
@@ -247,7 +247,7 @@ class Train:
             world=world,
             jit=compiled,
         )
-        return TrainStep(model, criterion, experiment.made("optimizer")(groups), settings)
+        return TrainStep(model, criterion, experiment.build("optimizer")(groups), settings)
 
     def _plan(self, steps_per_epoch: int, learning_rate: float) -> Plan:
         return Plan(

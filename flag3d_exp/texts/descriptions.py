@@ -100,8 +100,8 @@ def text_path(texts: str, key: str = "problem.texts") -> Path:
     """
     is_path = texts.endswith((".yaml", ".yml"))
     path = Path(texts).expanduser() if is_path else SENTENCES / f"{texts}.yaml"
-    if not os.path.isfile(path) or (not is_path and texts not in shipped()):
-        known = [AUTO, *shipped()]
+    if not os.path.isfile(path) or (not is_path and texts not in shipped_names()):
+        known = [AUTO, *shipped_names()]
         raise UserError(
             f"`{key}` must be {', '.join(known)}, or the path of a YAML file; got {texts!r}."
             f"{nearest(texts, known)}"
@@ -109,7 +109,7 @@ def text_path(texts: str, key: str = "problem.texts") -> Path:
     return path
 
 
-def shipped() -> list[str]:
+def shipped_names() -> list[str]:
     """The names of the text files that come with the package."""
     return sorted(path.stem for path in SENTENCES.glob("*.yaml"))
 
@@ -152,7 +152,7 @@ def check_distinct(descriptions: Sequence[Description], where: str) -> None:
     """
     seen: dict[str, str] = {}
     for one in descriptions:
-        spelled = _spelled(one.whole)
+        spelled = _normalised(one.whole)
         if spelled in seen:
             raise UserError(
                 f"{where} has the same sentence for {seen[spelled]!r} and {one.name!r}: "
@@ -165,7 +165,7 @@ def is_foreign(sentence: str) -> bool:
     """Whether a sentence is probably not English."""
     if any(letter.isalpha() and not letter.isascii() for letter in sentence):
         return True
-    words = _spelled(sentence).replace(",", " ").replace(".", " ").split()
+    words = _normalised(sentence).replace(",", " ").replace(".", " ").split()
     return len(words) >= MIN_WORDS and not COMMON & set(words)
 
 
@@ -189,24 +189,26 @@ def _description(name: Any, entry: Any) -> Description:
 
 
 @cache
-def _of_shipped(name: str) -> dict[str, Description]:
+def _shipped_descriptions(name: str) -> dict[str, Description]:
     return read_descriptions(SENTENCES / f"{name}.yaml")
 
 
 def _covering(classes: Sequence[str], key: str) -> tuple[dict[str, Description], str]:
     """The shipped file that describes most of the classes, and its name for error messages."""
-    counts = Counter({name: len(_of_shipped(name).keys() & set(classes)) for name in shipped()})
+    counts = Counter(
+        {name: len(_shipped_descriptions(name).keys() & set(classes)) for name in shipped_names()}
+    )
     ((name, count),) = counts.most_common(1)
     if count < len(classes):
-        missing = [one for one in classes if one not in _of_shipped(name)]
+        missing = [one for one in classes if one not in _shipped_descriptions(name)]
         raise UserError(
             f"`{key}=auto`: no file of this package has a sentence for {_some(missing)}; write a "
             f"text file, as {SENTENCES / (name + '.yaml')} is one, and give its path: `{key}=...`."
         )
-    return _of_shipped(name), f"`{key}` file {name}"
+    return _shipped_descriptions(name), f"`{key}` file {name}"
 
 
-def _spelled(sentence: str) -> str:
+def _normalised(sentence: str) -> str:
     return " ".join(sentence.casefold().split()).rstrip(".")
 
 

@@ -49,9 +49,9 @@ class Encoder:
 
     def __call__(self, sentences: Sequence[str]) -> np.ndarray:
         """(n, F) float32."""
-        return np.stack([self._encoded(sentence) for sentence in sentences])
+        return np.stack([self._encode(sentence) for sentence in sentences])
 
-    def _encoded(self, sentence: str) -> np.ndarray:
+    def _encode(self, sentence: str) -> np.ndarray:
         numbers = self.tokens(sentence)
         table = "embeddings.{}_embeddings.weight"
         x = self.weights[table.format("word")][numbers]

@@ -17,7 +17,7 @@ from flag3d_exp.texts.descriptions import (
     SENTENCES,
     Description,
     read_descriptions,
-    shipped,
+    shipped_names,
 )
 from flag3d_exp.texts.encoder import installed_encoder
 
@@ -46,7 +46,7 @@ def sentence_vectors(sentences: Sequence[str]) -> np.ndarray:
     Raises:
         UserError: as in `description_vectors`.
     """
-    known = _stored()
+    known = _stored_vectors()
     keys = [_key(sentence) for sentence in sentences]
     unknown = [sentence for sentence in sentences if _key(sentence) not in known]
     if unknown:
@@ -82,7 +82,7 @@ def digest(descriptions: Sequence[Description]) -> str:
 
 def shipped_sentences() -> list[str]:
     """All sentences that are shipped with the package, without duplicates."""
-    found = [read_descriptions(SENTENCES / f"{name}.yaml") for name in shipped()]
+    found = [read_descriptions(SENTENCES / f"{name}.yaml") for name in shipped_names()]
     texts = [text for file in found for one in file.values() for text in one.sentences]
     return sorted(set(texts))
 
@@ -103,7 +103,7 @@ def store() -> None:
 
 
 @cache
-def _stored() -> dict[str, np.ndarray]:
+def _stored_vectors() -> dict[str, np.ndarray]:
     arrays = npz_arrays(STORED)
     vectors = arrays["vectors"].astype(np.float32)
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

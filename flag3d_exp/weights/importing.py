@@ -61,7 +61,7 @@ def rules_of(model: nn.Cell) -> tuple[str, names.Rules]:
     )
 
 
-def fitted(model: nn.Cell, source: Mapping[str, np.ndarray], skip_head: bool) -> Arrays:
+def fitted_values(model: nn.Cell, source: Mapping[str, np.ndarray], skip_head: bool) -> Arrays:
     """A value for every parameter of a network with a head, by the parameter's name.
 
     Args:

@@ -52,7 +52,7 @@ def read_mindspore_file(path: Path) -> dict[str, np.ndarray]:
             shapes[name] = shape
         if not parts:
             raise Malformed("there is nothing in it")
-        return {name: _joined(name, parts[name], shapes[name]) for name in parts}
+        return {name: _joined_parts(name, parts[name], shapes[name]) for name in parts}
     except Malformed as error:
         raise UserError(
             f"{path} is not a MindSpore checkpoint, or is damaged or encrypted: {error}."
@@ -96,7 +96,7 @@ def _sizes(data: memoryview) -> list[int]:
     return sizes
 
 
-def _joined(name: str, parts: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+def _joined_parts(name: str, parts: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     numbers = np.concatenate(parts)
     if shape == (0,):
         shape = ()  # MindSpore writes a scalar's shape so

@@ -123,12 +123,12 @@ class _Storages:
             raise Malformed("it refers to something that is not a storage")
         place = (storage_type.name, str(key))
         if place not in self.read:
-            self.read[place] = self._read(storage_type.name, str(key))
+            self.read[place] = self._read_storage(storage_type.name, str(key))
         if len(self.read[place]) != num_elements:
             raise Malformed(f"its tensor data `{key}` is not as long as it says")
         return self.read[place]
 
-    def _read(self, storage: str, key: str) -> np.ndarray:
+    def _read_storage(self, storage: str, key: str) -> np.ndarray:
         dtype = np.dtype(self.order + DTYPES[storage])
         info = self.archive.getinfo(f"{self.folder}data/{key}")
         if info.compress_type != zipfile.ZIP_STORED or info.file_size % dtype.itemsize:

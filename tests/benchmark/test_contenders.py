@@ -12,7 +12,7 @@ from flag3d_exp.benchmark import contenders
 def test_an_installed_package_says_where_the_other_networks_are(kind, monkeypatch, caplog):
     monkeypatch.setattr(contenders, "NETWORKS", Path("/nowhere"))
     with caplog.at_level(logging.WARNING):
-        assert contenders.started(kind, Path(), warmup=0) is None
+        assert contenders.start(kind, Path(), warmup=0) is None
     assert f"`task.against={kind}`" in caplog.text and "checkout" in caplog.text
 
 

@@ -9,7 +9,7 @@ from flag3d_exp.benchmark.figures import (
     metrics,
     of_contender,
     ratio,
-    rounded,
+    rounded_text,
     summary,
     table,
 )
@@ -86,7 +86,7 @@ def test_operators_are_grouped_by_kind_their_times_medians():
 
 def test_a_small_figure_keeps_two_digits():
     given = [(11.64, 1), (0.0331, 1), (1.123, 2), (0.0264, 2), (0.125, 2)]
-    assert [rounded(*one) for one in given] == ["11.6", "0.033", "1.12", "0.026", "0.12"]
+    assert [rounded_text(*one) for one in given] == ["11.6", "0.033", "1.12", "0.026", "0.12"]
 
 
 def test_memory_is_estimated_by_a_line_through_two_batches():

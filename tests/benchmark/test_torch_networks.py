@@ -7,7 +7,7 @@ from mindspore import Tensor
 from omegaconf import OmegaConf
 
 from flag3d_exp.config.checks import CONF
-from flag3d_exp.config.experiment import class_name, instantiated
+from flag3d_exp.config.experiment import built_object, class_name
 from flag3d_exp.engine.parameters import assign_parameters, parameter_values
 from flag3d_exp.errors import UserError
 from flag3d_exp.models.classifier import Classifier
@@ -41,7 +41,7 @@ def settings_of(name: str, **changes):
 def test_on_equal_weights_logits_are_equal(name):
     ms.set_seed(0)
     settings = settings_of(name, **NARROW.get(name, {}))
-    model = Classifier(instantiated(settings), 5).set_train(
+    model = Classifier(built_object(settings), 5).set_train(
         True
     )  # the norms of the batch keep numbers small
     rng = np.random.default_rng(0)

@@ -5,7 +5,7 @@ import pytest
 from made_up_bodies import keypoints_of, made_up
 
 from flag3d_exp.bodies.body import BONES, NUMBER, PLACES, stored_body
-from flag3d_exp.bodies.fit import fitted
+from flag3d_exp.bodies.fit import fitted_body
 from flag3d_exp.bodies.frames import hold, steady_angles
 from flag3d_exp.bodies.joints import check_layout
 from flag3d_exp.bodies.moving import (
@@ -30,7 +30,7 @@ def everything(joints):
 
 def distances(made, found, frames=FRAMES):
     """(frames, N) between true and fitted vertices, in millimetres."""
-    pairs = [(made.posed(frame), found.posed(frame)) for frame in frames]
+    pairs = [(made.posed_vertices(frame), found.posed_vertices(frame)) for frame in frames]
     return 1000 * np.stack([np.linalg.norm(one - other, axis=1) for one, other in pairs])
 
 
@@ -38,7 +38,7 @@ def distances(made, found, frames=FRAMES):
 @pytest.mark.parametrize("scale", [0.7, 1.0, 1.2])
 def test_the_vertices_of_known_poses_are_recovered(seed, scale):
     made = made_up(BODY, seed=seed, scale=scale)
-    found = moving_body(BODY, fitted(made.joints, everything(made.joints), BODY))
+    found = moving_body(BODY, fitted_body(made.joints, everything(made.joints), BODY))
     assert found.error < 0.003
     off = distances(made.body, found)
     assert off.mean() < 7 and off.max() < 22
@@ -63,7 +63,7 @@ def test_bones_are_as_long_as_the_median_of_the_recording():
     elbow, wrist = NAMES.index("left elbow"), NAMES.index("left wrist")
     joints[:, wrist] += 0.3 * (joints[:, wrist] - joints[:, elbow])
     joints[3, wrist] += 0.1  # one error does not matter
-    fit = fitted(joints, everything(joints), BODY)
+    fit = fitted_body(joints, everything(joints), BODY)
     fore, hand = NUMBER["left forearm"], NUMBER["left hand"]
     lengths = np.linalg.norm(fit.positions[:, hand] - fit.positions[:, fore], axis=-1)
     rest = np.linalg.norm(BODY.heads[hand] - BODY.heads[fore])
@@ -75,7 +75,7 @@ def test_bones_are_as_long_as_the_median_of_the_recording():
 
 def test_rotations_are_orthonormal_whatever_the_joints():
     joints = np.random.default_rng(0).normal(size=(30, len(NAMES), 3))
-    fit = fitted(joints, everything(joints), BODY)
+    fit = fitted_body(joints, everything(joints), BODY)
     found = moving_body(BODY, fit).rotations
     assert np.allclose(found @ np.swapaxes(found, -1, -2), np.eye(3), atol=1e-6)
     assert np.allclose(np.linalg.det(found), 1, atol=1e-6)
@@ -83,7 +83,7 @@ def test_rotations_are_orthonormal_whatever_the_joints():
 
 def test_the_twist_of_an_upper_arm_is_that_of_the_plane_of_the_bent_arm():
     made = made_up(BODY, seed=1)
-    fit = fitted(made.joints, everything(made.joints), BODY)
+    fit = fitted_body(made.joints, everything(made.joints), BODY)
     for bone in ("left upper arm", "right upper arm", "left thigh", "right thigh"):
         number = NUMBER[bone]
         turned = np.swapaxes(fit.rotations[:, number], -1, -2) @ made.fit.rotations[:, number]
@@ -119,7 +119,7 @@ def test_missing_joints_keep_the_last_known_pose_else_the_next_one():
     seen = everything(made.joints)
     seen[10:15, [NAMES.index("left wrist"), NAMES.index("left elbow")]] = False
     joints = np.where(seen[..., None], made.joints, 0)
-    fit = fitted(joints, seen, BODY)
+    fit = fitted_body(joints, seen, BODY)
     number, parent = NUMBER["left forearm"], NUMBER["left upper arm"]
     local = np.swapaxes(fit.rotations[:, parent], -1, -2) @ fit.rotations[:, number]
     assert np.allclose(local[10:15], local[9])
@@ -136,7 +136,7 @@ def test_a_person_who_is_missing_in_some_frames_stays_and_one_who_is_never_seen_
     keypoints[1] = 0
     one, other = moving_bodies(keypoints, None, layout, BODY, 1)
     assert other is None
-    assert np.allclose(one.posed(0), one.posed(5), atol=0.002)
+    assert np.allclose(one.posed_vertices(0), one.posed_vertices(5), atol=0.002)
     assert one.held[:5, NUMBER["pelvis"]].all() and not one.held[5:].any()
 
 
@@ -146,7 +146,7 @@ def test_hands_that_are_copies_of_the_wrist_follow_the_forearm():
     for side in ("left", "right"):
         for place in (f"{side} hand", f"tip of {side} hand", f"{side} thumb"):
             joints[:, NAMES.index(place)] = joints[:, NAMES.index(f"{side} wrist")]
-    fit = fitted(joints, everything(joints), BODY)
+    fit = fitted_body(joints, everything(joints), BODY)
     hand, fore = NUMBER["left hand"], NUMBER["left forearm"]
     assert np.allclose(fit.rotations[:, hand], fit.rotations[:, fore])
     assert not fit.held.any()
@@ -161,7 +161,7 @@ def test_other_upward_axes_and_units_give_the_same_body(up, axes):
     turned = 1000 * keypoints[..., axes]  # axes of a right-handed system, in millimetres
     assert np.allclose(upright(turned, up), 1000 * keypoints)
     (found,) = moving_bodies(turned, None, layout, BODY, up, 0.001)
-    assert np.allclose(found.posed(3), expected.posed(3), atol=1e-4)
+    assert np.allclose(found.posed_vertices(3), expected.posed_vertices(3), atol=1e-4)
 
 
 def test_upright_turns_a_downward_axis_without_mirroring():
@@ -194,9 +194,9 @@ def test_joints_that_determine_no_body_are_refused():
     seen = everything(joints)
     seen[:, NAMES.index("left hip")] = False
     with pytest.raises(UserError, match="no frame has the joints left hip"):
-        fitted(joints, seen, BODY)
+        fitted_body(joints, seen, BODY)
     with pytest.raises(UserError, match="no frame has both ends of a limb"):
-        fitted(np.zeros_like(joints), everything(joints), BODY)
+        fitted_body(np.zeros_like(joints), everything(joints), BODY)
 
 
 def test_real_recordings_are_nearer_than_10_and_15_mm(shared):

@@ -5,11 +5,11 @@ import pytest
 
 from flag3d_exp.bodies.rotations import (
     about,
-    applied,
     kabsch,
     matrices,
     partial,
     quaternions,
+    rotated_vectors,
     shortest_arc,
     unit,
 )
@@ -41,9 +41,9 @@ def test_quaternions_give_back_the_matrix_also_of_half_turns():
 def test_the_shortest_arc_turns_one_vector_to_the_other_about_an_axis_across_both():
     start, end = unit(RNG.normal(size=(2, 200, 3)))
     turn = shortest_arc(start, end)
-    assert np.allclose(applied(turn, start), end)
+    assert np.allclose(rotated_vectors(turn, start), end)
     across = np.cross(start, end)
-    assert np.allclose(applied(turn, across), across)
+    assert np.allclose(rotated_vectors(turn, across), across)
 
 
 def test_the_shortest_arc_to_the_opposite_vector_is_a_half_turn():
@@ -61,7 +61,7 @@ def test_half_of_a_rotation_twice_is_the_rotation():
 def test_kabsch_finds_the_motion_and_ignores_points_of_weight_0():
     points = RNG.normal(size=(5, 3))
     moves = RNG.normal(size=(500, 3))
-    targets = applied(RANDOM[:, None], points[None]) + moves[:, None]
+    targets = rotated_vectors(RANDOM[:, None], points[None]) + moves[:, None]
     targets[:, 4] += 100
     weights = np.ones((500, 5))
     weights[:, 4] = 0

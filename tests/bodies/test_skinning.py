@@ -5,8 +5,8 @@ from made_up_bodies import made_up
 
 from flag3d_exp.bodies.body import BONES, NUMBER, stored_body
 from flag3d_exp.bodies.rotations import about
-from flag3d_exp.bodies.shape import shaped
-from flag3d_exp.bodies.skinning import AT, HELPERS, NAMES, all_rotations, skin, skinned
+from flag3d_exp.bodies.shape import shaped_vertices
+from flag3d_exp.bodies.skinning import AT, HELPERS, NAMES, all_rotations, skin, skinned_vertices
 
 BODY = stored_body()
 
@@ -24,7 +24,7 @@ def bent(bone: str, angle: float, axis: tuple[float, float, float]):
     every = all_rotations(rotations, rotations)[0]
     at = list(AT)
     heads = BODY.heads[at]
-    return skinned(BODY.vertices, skin(BODY).dense, heads, every, positions[at]), turn
+    return skinned_vertices(BODY.vertices, skin(BODY).dense, heads, every, positions[at]), turn
 
 
 def test_the_rest_pose_leaves_the_vertices_where_they_are():
@@ -38,7 +38,7 @@ def test_a_rigid_motion_moves_every_vertex_rigidly():
     every = all_rotations(rotations, rotations)[0]
     at = list(AT)
     positions = BODY.heads[at] @ turn.T + [1, 2, 3]
-    found = skinned(BODY.vertices, skin(BODY).dense, BODY.heads[at], every, positions)
+    found = skinned_vertices(BODY.vertices, skin(BODY).dense, BODY.heads[at], every, positions)
     assert np.allclose(found, BODY.vertices @ turn.T + [1, 2, 3], atol=1e-5)
 
 
@@ -83,4 +83,4 @@ def test_every_helper_moves_skin():
 
 def test_a_person_of_another_size_is_the_scaled_body():
     made = made_up(BODY, num_frames=2, scale=1.15)
-    assert np.allclose(shaped(BODY, made.fit.shape), 1.15 * BODY.vertices, atol=1e-4)
+    assert np.allclose(shaped_vertices(BODY, made.fit.shape), 1.15 * BODY.vertices, atol=1e-4)

@@ -11,7 +11,7 @@ from made_up_bodies import made_up
 from scipy.sparse import csc_matrix
 
 from flag3d_exp.bodies.body import NUMBER, stored_body
-from flag3d_exp.bodies.fit import fitted
+from flag3d_exp.bodies.fit import fitted_body
 from flag3d_exp.bodies.moving import moving_body
 from flag3d_exp.bodies.smpl import (
     HANDS,
@@ -94,8 +94,8 @@ def test_an_archive_is_read_and_fitted(tmp_path):
     body = read_smpl(path)
     made = made_up(body)
     seen = np.ones(made.joints.shape[:2], bool)
-    found = moving_body(body, fitted(made.joints, seen, body))
-    off = np.linalg.norm(found.posed(7) - made.body.posed(7), axis=1)
+    found = moving_body(body, fitted_body(made.joints, seen, body))
+    off = np.linalg.norm(found.posed_vertices(7) - made.body.posed_vertices(7), axis=1)
     assert off.mean() < 0.01 and found.error < 0.004
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from flag3d_exp import __version__
 from flag3d_exp.config import answers
-from flag3d_exp.config.answers import accepted, completions
+from flag3d_exp.config.answers import accepted_values, completions
 from flag3d_exp.errors import UserError
 
 
@@ -63,4 +63,4 @@ def test_values_of_an_open_kind_are_not_listed():
         "Literal['a'] | int": [],
         "str": [],
     }.items():
-        assert accepted(ast.parse(text, mode="eval").body) == values
+        assert accepted_values(ast.parse(text, mode="eval").body) == values

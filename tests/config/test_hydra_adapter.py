@@ -13,7 +13,7 @@ from flag3d_exp.config.hydra_adapter import (
     key_text,
     parse_arguments,
     parse_overrides,
-    quoted,
+    quoted_text,
     value_text,
 )
 from flag3d_exp.errors import UserError
@@ -58,7 +58,7 @@ def test_an_override_that_is_none_is_shown_without_the_grammar_s_address():
 
 @pytest.mark.parametrize("text", ["a b", "it's", 'say "x"', "back\\", "\\'", "", "a=1,[b]"])
 def test_quoted_text_is_read_back(text):
-    (parsed,) = parse_overrides([f"a={quoted(text)}"])
+    (parsed,) = parse_overrides([f"a={quoted_text(text)}"])
     assert parsed.value() == text
 
 

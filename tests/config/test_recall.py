@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from flag3d_exp.config.checks import CONF
 from flag3d_exp.config.command_line import CommandLine
-from flag3d_exp.config.recall import expanded, saved_configuration
+from flag3d_exp.config.recall import expanded_words, saved_configuration
 from flag3d_exp.config.recalled import groups
 from flag3d_exp.config.refusals import check_command_line
 from flag3d_exp.engine.checkpoint import Checkpoint, save_checkpoint
@@ -31,7 +31,7 @@ OWN = [
 
 def composed(argv):
     """What Hydra composes from a command line, once it is expanded."""
-    line = CommandLine.parse(expanded(argv))
+    line = CommandLine.parse(expanded_words(argv))
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", list(line.overrides))
 
@@ -77,13 +77,13 @@ def test_what_is_no_checkpoint_is_refused_with_its_key_before_the_run(tmp_path, 
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError, match=f"^`task.checkpoint.*{expected}"):
-        expanded(["task=evaluate", f"task.checkpoint={path}"])
+        expanded_words(["task=evaluate", f"task.checkpoint={path}"])
 
 
 def test_an_unknown_mlflow_run_is_refused_without_a_store_being_made(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="^`task.checkpoint`: .*there is no store `tracking.uri="):
-        expanded(["task=evaluate", f"task.checkpoint={'0' * 32}"])
+        expanded_words(["task=evaluate", f"task.checkpoint={'0' * 32}"])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -92,14 +92,14 @@ def test_an_unknown_mlflow_run_is_refused_without_a_store_being_made(tmp_path, m
     ["evaluate", "predict task.input=other.pkl", "explain task.recording=r1", "export"],
 )
 def test_a_checkpoint_of_one_s_own_data_needs_no_dataset_on_the_command_line(run, task):
-    argv = expanded([f"task={task.split()[0]}", *task.split()[1:], f"task.checkpoint={run}"])
+    argv = expanded_words([f"task={task.split()[0]}", *task.split()[1:], f"task.checkpoint={run}"])
     check_command_line(argv)
     assert composed(argv).dataset.path == "mine.pkl"
 
 
 def test_the_jobs_of_a_multirun_each_take_the_values_of_their_checkpoint(run, tmp_path):
     other = saved(tmp_path / "other", [])
-    check_command_line(expanded(["-m", "task=evaluate", f"task.checkpoint={run},{other}"]))
+    check_command_line(expanded_words(["-m", "task=evaluate", f"task.checkpoint={run},{other}"]))
     with pytest.raises(UserError, match="`dataset.path` must be given"):
         check_command_line(["-m", "task=evaluate", f"task.checkpoint={other}", "dataset=custom"])
 
@@ -152,7 +152,7 @@ def test_a_checkpoint_from_before_augmentations_were_objects_is_used_as_it_was(t
     weights = {"w": np.zeros(1, np.float32)}
     save_checkpoint(tmp_path / "checkpoints" / "best.npz", Checkpoint(weights, meta=meta))
     line = ["task=evaluate", f"task.checkpoint={tmp_path}"]
-    check_command_line(expanded(line))
+    check_command_line(expanded_words(line))
     cfg = composed(line)
     assert cfg.pipeline.test_part == [0.5, 1] and "rotation" not in cfg.pipeline
     assert (cfg.augment.affine.rotation, cfg.augment.joints.probability) == (0.2, 0.1)
@@ -163,19 +163,19 @@ def test_a_checkpoint_from_before_augmentations_were_objects_is_used_as_it_was(t
 def test_choices_that_only_the_run_s_config_dir_had_come_from_the_checkpoint(tmp_path):
     run = saved(tmp_path, OWN, dataset="mine")
     line = ["task=evaluate", f"task.checkpoint={run}"]
-    assert "dataset=mine" in expanded(line)
+    assert "dataset=mine" in expanded_words(line)
     assert composed(line).dataset.path == "mine.pkl"
-    check_command_line(expanded(line))
+    check_command_line(expanded_words(line))
 
 
 def test_a_choice_name_that_is_none_is_replaced(tmp_path):
     run = saved(tmp_path, OWN, dataset="../../elsewhere")
-    assert "dataset=checkpoint" in expanded(["task=evaluate", f"task.checkpoint={run}"])
+    assert "dataset=checkpoint" in expanded_words(["task=evaluate", f"task.checkpoint={run}"])
 
 
 def test_flags_stay_flags(run):
     line = ["task=evaluate", f"task.checkpoint={run}", "--config-dir", "my conf", "--cfg", "job"]
-    argv = expanded(line)
+    argv = expanded_words(line)
     assert argv[:2] == ["--cfg=job", "--config-dir=my conf"]
     assert all("=" in word and not word.startswith("-") for word in argv[2:])
 
@@ -200,12 +200,12 @@ def test_the_run_s_own_choice_given_again_keeps_the_run_s_values(run):
 
 def test_an_experiment_replaces_the_run_s_configuration(run):
     line = ["experiment=published_posec3d_out_domain", f"task.checkpoint={run}"]
-    assert expanded(line) == line
+    assert expanded_words(line) == line
     assert composed(line).seed == 0
 
 
 def test_what_a_checkpoint_brought_along_does_not_outlast_its_command_line(run):
-    expanded(["task=evaluate", f"task.checkpoint={run}"])
+    expanded_words(["task=evaluate", f"task.checkpoint={run}"])
     assert OmegaConf.is_missing(composed(["dataset=custom"]).dataset, "path")
 
 
@@ -217,7 +217,7 @@ def test_values_that_hang_on_a_changed_one_follow_it(run):
 def test_resuming_repeats_the_run_s_command_line_in_its_folder(tmp_path):
     (tmp_path / ".hydra").mkdir()
     (tmp_path / ".hydra" / "overrides.yaml").write_text("- model=aagcn\n- task.resume=auto\n")
-    assert expanded([f"task.resume={tmp_path}", "task.epochs=9"]) == [
+    assert expanded_words([f"task.resume={tmp_path}", "task.epochs=9"]) == [
         "model=aagcn",
         "task.epochs=9",
         "task.resume=auto",
@@ -255,7 +255,7 @@ def test_what_a_run_folder_must_not_bring_is_refused_with_the_whole_command(tmp_
     run = interrupted(tmp_path / "run", **choice)
     whole = rf"The whole command: `python -m flag3d_exp --config-dir=my_conf task.resume={run}`"
     with pytest.raises(UserError, match=whole):
-        expanded([f"task.resume={run}"])
+        expanded_words([f"task.resume={run}"])
 
 
 def test_a_dataset_of_a_run_folder_is_data_only(tmp_path):
@@ -263,13 +263,13 @@ def test_a_dataset_of_a_run_folder_is_data_only(tmp_path):
     path = tmp_path / "run" / ".hydra" / "config.yaml"
     path.write_text(path.read_text().replace("source.Dataset", "source.build"))
     with pytest.raises(UserError, match=r"`dataset._target_=.*source.build.* is not accepted"):
-        expanded([f"task.resume={run}"])
+        expanded_words([f"task.resume={run}"])
 
 
 def test_resuming_nothing_is_refused(tmp_path):
     with pytest.raises(UserError, match="holds no run"):
-        expanded([f"task.resume={tmp_path}"])
-    assert expanded(["task.resume=auto"]) == ["task.resume=auto"]
+        expanded_words([f"task.resume={tmp_path}"])
+    assert expanded_words(["task.resume=auto"]) == ["task.resume=auto"]
 
 
 def test_a_model_s_number_of_classes_that_an_older_checkpoint_repeats_is_left_out():
@@ -284,7 +284,7 @@ def test_a_checkpoint_of_a_fold_is_tested_on_that_fold(tmp_path):
     assert composed([*evaluation, "fold=2"]).dataset.fold == 2
     for other, told in (("fold=1", "fold=1"), ("fold=null", "fold=null"), ("fold=0,1", "fold=0,1")):
         with pytest.raises(UserError, match=f"`{told}`: the network .* trained with `fold=2`"):
-            expanded([*evaluation, other])
+            expanded_words([*evaluation, other])
     other_data = [*evaluation, "dataset=demo_out_domain"]
     assert composed(other_data).dataset.fold is None
     assert composed([*evaluation, "dataset.path=other.pkl", "fold=null"]).dataset.fold is None
@@ -292,4 +292,4 @@ def test_a_checkpoint_of_a_fold_is_tested_on_that_fold(tmp_path):
 
 def test_a_fold_is_refused_to_a_network_that_was_trained_on_all(run):
     with pytest.raises(UserError, match="`fold=0`: .* trained with `fold=null`"):
-        expanded(["task=evaluate", f"task.checkpoint={run}", "fold=0"])
+        expanded_words(["task=evaluate", f"task.checkpoint={run}", "fold=0"])

@@ -4,7 +4,7 @@ import pytest
 
 from flag3d_exp.config import refusals
 from flag3d_exp.config.checks import conf_folder
-from flag3d_exp.config.recall import expanded
+from flag3d_exp.config.recall import expanded_words
 from flag3d_exp.config.refusals import check_command_line
 from flag3d_exp.errors import UserError
 
@@ -49,7 +49,7 @@ def test_the_flag_of_a_multirun_may_stand_behind_the_task():
 
 @pytest.mark.parametrize("path", ["~/mine.pkl", "miné.pkl", "数据/深蹲.pkl"])
 def test_a_path_of_letters_beyond_the_grammar_needs_no_quotes(path):
-    argv = expanded([f"dataset.path={path}", "dataset=custom"])
+    argv = expanded_words([f"dataset.path={path}", "dataset=custom"])
     assert argv == [f'dataset.path="{path}"', "dataset=custom"]
 
 
@@ -83,7 +83,7 @@ def test_what_is_commonly_mistaken_gets_a_hint(words, hint):
 @pytest.mark.parametrize("key", ["optimizer.lr=range(0.001,0.301,0.001)", "seed=range(0,300)"])
 def test_hundreds_of_values_of_a_setting_are_checked_with_one_composition(key, monkeypatch):
     calls = []
-    composed = refusals._composed
+    composed = refusals._compose
 
     def counted(*arguments, **settings):
         calls.append(arguments)

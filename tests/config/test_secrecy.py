@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from flag3d_exp.config.hydra_adapter import parse_overrides
 from flag3d_exp.config.secrecy import hide_in, hide_in_arguments, hide_in_files
-from flag3d_exp.credentials import KEPT, opened
+from flag3d_exp.credentials import KEPT, usable_uri
 from flag3d_exp.sweep.trial import JobSettings
 
 SECRET = "Zq7secretpw"
@@ -32,9 +32,9 @@ def test_the_command_line_is_masked_and_its_uris_are_kept_as_they_are_meant(word
     assert SECRET not in safe
     value = parse_overrides([safe])[0].value()
     if uri.startswith("http"):
-        assert opened(value) == "http://host"
+        assert usable_uri(value) == "http://host"
     else:
-        assert opened(value) == uri
+        assert usable_uri(value) == uri
 
 
 def test_a_configuration_is_masked_where_it_stands(monkeypatch):
@@ -51,7 +51,7 @@ def test_a_configuration_is_masked_where_it_stands(monkeypatch):
     assert config.tracking.uri == "postgresql://alice:***@host/db"
     assert config.list[0] == "http://u:***@h"
     assert SECRET not in OmegaConf.to_yaml(config)
-    assert opened(config.tracking.uri) == f"postgresql://alice:{SECRET}@host/db"
+    assert usable_uri(config.tracking.uri) == f"postgresql://alice:{SECRET}@host/db"
 
 
 def test_the_files_that_hydra_wrote_are_masked(tmp_path):

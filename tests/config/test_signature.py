@@ -2,7 +2,7 @@ import ast
 
 import pytest
 
-from flag3d_exp.config.signature import accepts, arguments, described, expected
+from flag3d_exp.config.signature import accepts, arguments, description, expectation
 
 
 def annotation(text: str) -> ast.expr:
@@ -32,11 +32,11 @@ def test_values_fit_only_their_annotation(text, fitting, unfitting):
 
 
 def test_annotations_are_put_into_words():
-    assert described(annotation("int | None")) == "an integer or null"
-    assert described(annotation("Literal['a', True]")) == "a or true"
-    assert described(annotation("tuple[float, float]")) == "a list of 2: a number, a number"
-    assert described(annotation("dict[str, int]")) == "a mapping, each value an integer"
-    assert described(annotation("dict[str, object]")) == "a mapping, each value of any type"
+    assert description(annotation("int | None")) == "an integer or null"
+    assert description(annotation("Literal['a', True]")) == "a or true"
+    assert description(annotation("tuple[float, float]")) == "a list of 2: a number, a number"
+    assert description(annotation("dict[str, int]")) == "a mapping, each value an integer"
+    assert description(annotation("dict[str, object]")) == "a mapping, each value of any type"
 
 
 def test_a_dataclass_is_read_from_its_fields():
@@ -79,8 +79,12 @@ class A:
     assert found is not None
     size, count = found["size"].annotation, found["count"].annotation
     assert size is not None and count is not None
-    assert described(size) == "an integer of at least 6"
-    assert (expected(size, 4), expected(size, 6), expected(count, 4)) == ("at least 6", None, None)
+    assert description(size) == "an integer of at least 6"
+    assert (expectation(size, 4), expectation(size, 6), expectation(count, 4)) == (
+        "at least 6",
+        None,
+        None,
+    )
 
 
 def test_a_cell_without_a_constructor_is_read_from_the_base_that_it_imports(tmp_path, monkeypatch):

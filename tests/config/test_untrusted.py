@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from flag3d_exp.config.checks import CONF
-from flag3d_exp.config.recall import expanded
+from flag3d_exp.config.recall import expanded_words
 from flag3d_exp.config.refusals import check_command_line
 from flag3d_exp.config.untrusted import check_values, checked_overrides, known_targets
 from flag3d_exp.engine.checkpoint import Checkpoint, save_checkpoint
@@ -69,7 +69,7 @@ def started_with(folder: Path, *lines: str) -> str:
 )
 def test_a_resumed_folder_names_no_objects_and_asks_no_resolver(tmp_path, line, names):
     with pytest.raises(UserError) as caught:
-        expanded([started_with(tmp_path / "run", "model=stgcn_small", line)])
+        expanded_words([started_with(tmp_path / "run", "model=stgcn_small", line)])
     message = str(caught.value)
     assert names in message and "overrides.yaml" in message
     assert os.environ["HOME"] not in message.replace(str(tmp_path), "")
@@ -84,13 +84,13 @@ def test_a_resumed_folder_may_say_what_a_run_says(tmp_path):
         "task.init_from='a b'",
         "model.num_classes=${dataset.num_classes}",
     ]
-    assert expanded([started_with(tmp_path / "run", *lines)])[:6] == lines
+    assert expanded_words([started_with(tmp_path / "run", *lines)])[:6] == lines
 
 
 def test_what_the_command_line_gives_replaces_what_the_folder_may_not_say(tmp_path):
     line = started_with(tmp_path / "run", "dataset.path=${oc.env:HOME}", "model._target_=my.Net")
     own = ["dataset.path=here.pkl", "model._target_=my.Net"]
-    assert expanded([line, *own])[:2] == own
+    assert expanded_words([line, *own])[:2] == own
 
 
 def test_a_folder_whose_overrides_are_no_list_is_refused(tmp_path):
@@ -99,7 +99,7 @@ def test_a_folder_whose_overrides_are_no_list_is_refused(tmp_path):
     for text in ("a: 1", "- [1]", "a: &x [1]\nb: *x", "[" * 10_000, "- " + "x" * 50_000 + "=1"):
         path.write_text(text)
         with pytest.raises(UserError, match="overrides"):
-            expanded([f"task.resume={tmp_path / 'run'}"])
+            expanded_words([f"task.resume={tmp_path / 'run'}"])
 
 
 @pytest.mark.parametrize("name", ["run.log", "history.jsonl", "checkpoints", ".hydra/config.yaml"])
@@ -107,7 +107,7 @@ def test_a_folder_whose_files_are_links_to_elsewhere_is_not_continued(tmp_path, 
     line = started_with(tmp_path / "run", "model=stgcn_small")
     (tmp_path / "run" / name).symlink_to(tmp_path / "work")
     with pytest.raises(UserError, match=f"{name}` is not a file of the run"):
-        expanded([line])
+        expanded_words([line])
 
 
 def a_study(folder: Path) -> str:
@@ -190,7 +190,7 @@ def checkpoint(folder: Path, config: str, **choices: str) -> str:
 
 def refusal(argument: str, *more: str) -> str:
     with pytest.raises(UserError) as caught:
-        check_command_line(expanded(["task=evaluate", argument, *more]))
+        check_command_line(expanded_words(["task=evaluate", argument, *more]))
     return str(caught.value)
 
 
@@ -229,7 +229,7 @@ def test_a_checkpoint_without_a_configuration_is_refused(tmp_path, text):
 def test_references_between_values_are_kept(tmp_path):
     config = configuration(model__num_channels="${dataset.num_channels}")
     argument = checkpoint(tmp_path / "run", config)
-    check_command_line(expanded(["task=evaluate", argument]))
+    check_command_line(expanded_words(["task=evaluate", argument]))
 
 
 def test_references_to_lists_are_kept_if_what_they_stand_for_is_plain_and_short():
@@ -274,7 +274,7 @@ def own_model(tmp_path, monkeypatch) -> tuple[Path, str]:
 
 def test_a_model_of_one_s_own_is_evaluated_with_the_config_dir_that_names_it(own_model):
     folder, argument = own_model
-    check_command_line(expanded(["--config-dir", str(folder), "task=evaluate", argument]))
+    check_command_line(expanded_words(["--config-dir", str(folder), "task=evaluate", argument]))
     message = refusal(argument)
     assert "`model._target_='flag3d_exp_test_models.Mine'` is not accepted from a file" in message
     assert "`--config-dir` and `model=...`" in message
@@ -283,7 +283,7 @@ def test_a_model_of_one_s_own_is_evaluated_with_the_config_dir_that_names_it(own
 def test_a_model_of_one_s_own_is_evaluated_if_the_command_line_names_it(own_model, tmp_path):
     folder, argument = own_model
     own = ["model._target_=flag3d_exp_test_models.Mine", "model.root='${oc.env:HOME}/weights'"]
-    check_command_line(expanded(["task=evaluate", argument, *own]))
+    check_command_line(expanded_words(["task=evaluate", argument, *own]))
     assert "model._target_" in refusal(argument, "model._target_=flag3d_exp.models.stgcn.STGCN")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flag3d_exp.data.annotations import open_annotations
-from flag3d_exp.data.formats.convert import converted
+from flag3d_exp.data.formats.convert import converted_recordings
 from flag3d_exp.data.inputs import read_inputs
 from flag3d_exp.errors import UserError
 from flag3d_exp.reading import Malformed
@@ -19,7 +19,7 @@ READERS = {
     "layout": lambda name: load_layout(f"{name}.yaml"),
     "annotations": lambda name: open_annotations(name, None),
     "cached annotations": lambda name: open_annotations(name, "cache"),
-    "source": lambda name: converted(Path(name)),
+    "source": lambda name: converted_recordings(Path(name)),
     "inputs": lambda name: read_inputs(Path(name), load_layout("coco")),
     "run": open_run,
     "checkpoint": lambda name: find_checkpoint(name, "task.checkpoint", None),
@@ -41,4 +41,4 @@ def test_a_table_may_name_any_file(tmp_path):
     path = tmp_path / "table.yaml"
     path.write_text(table.format("a" * 100_000))
     with pytest.raises(UserError, match="is not there"):
-        converted(path)
+        converted_recordings(path)

@@ -11,7 +11,7 @@ import yaml
 
 from flag3d_exp.config.checks import CONF
 from flag3d_exp.data.annotations import Recording, open_annotations
-from flag3d_exp.data.combined import Source, combined, windows
+from flag3d_exp.data.combined import Source, combined_content, windows
 from flag3d_exp.errors import UserError
 from flag3d_exp.tasks.combine import Combine
 
@@ -49,7 +49,7 @@ def sources(tmp_path):
 
 
 def test_classes_are_matched_by_name_and_recordings_named_after_their_source(sources):
-    splits, recordings = combined(sources, ["jump", "squat"])
+    splits, recordings = combined_content(sources, ["jump", "squat"])
     assert splits == {
         "video_all": ("video-r0", "video-r2"),
         "video_train": ("video-r0",),  # of which `run` is not taken
@@ -100,12 +100,12 @@ def test_windows_leave_nothing_but_a_short_rest_out():
 def test_what_does_not_fit_a_source_is_refused_with_its_name(sources, change, expected):
     changed = sources | {"video": replace(sources["video"], **change)}
     with pytest.raises(UserError, match=f"^`task.sources.video`: .*{expected}"):
-        combined(changed, ["jump", "squat"])
+        combined_content(changed, ["jump", "squat"])
 
 
 def test_classes_of_the_same_names_are_taken_if_nothing_else_is_said(sources):
     video = {"video": replace(sources["video"], taken=None)}
-    splits, recordings = combined(video, ["jump", "squat"])
+    splits, recordings = combined_content(video, ["jump", "squat"])
     assert splits["video_all"] == ("video-r0", "video-r2")
     assert [one.label for one in recordings] == [1, 0]
 
@@ -120,7 +120,7 @@ def test_a_share_of_each_class_stays_in_a_split_and_depends_on_the_seed_alone(tm
     path.write_bytes(pickle.dumps(content | {"annotations": rows}))
     source = Source(str(path), "coco", ["even", "odd"], shares={"train": 0.25})
     first, again, other = (
-        combined({"a": source}, ["odd", "even"], seed=seed)[0] for seed in (1, 1, 2)
+        combined_content({"a": source}, ["odd", "even"], seed=seed)[0] for seed in (1, 1, 2)
     )
     assert len(first["a_train"]) == 10 and len(first["a_all"]) == 40 and len(first["a_val"]) == 1
     assert sum(int(name[3:]) % 2 for name in first["a_train"]) == 5
@@ -131,7 +131,7 @@ def test_a_share_of_each_class_stays_in_a_split_and_depends_on_the_seed_alone(tm
 
 def test_a_class_that_no_source_has_is_refused(sources):
     with pytest.raises(UserError, match="no source has recordings of lunge"):
-        combined(sources, ["jump", "squat", "lunge"])
+        combined_content(sources, ["jump", "squat", "lunge"])
 
 
 def test_the_task_writes_a_file_that_opens(sources, tmp_path, capsys):

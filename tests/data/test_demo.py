@@ -17,7 +17,7 @@ from flag3d_exp.data.demo import dataset as demo
 from flag3d_exp.data.demo import motions as demo_motions
 from flag3d_exp.data.demo import performers as demo_performers
 from flag3d_exp.data.demo.performers import Take
-from flag3d_exp.data.source import opened
+from flag3d_exp.data.source import open_dataset_file
 from flag3d_exp.errors import UserError
 from flag3d_exp.skeletons.layout import load_layout
 
@@ -254,7 +254,7 @@ def test_conf_of_sixty_actions_composes_to_what_is_in_the_files(domain, cache_ho
         conf = compose("config", [f"dataset=demo60_{domain}"]).dataset
     assert list(conf.classes) == [action.name for action in demo_actions.ACTIONS]
     assert conf.path == f"demo60_{domain}"
-    assert opened(conf.path, cache=None).splits.keys() == set(conf.splits.values())
+    assert open_dataset_file(conf.path, cache=None).splits.keys() == set(conf.splits.values())
     keypoint = made(domain, 60)["annotations"][0]["keypoint"]
     assert keypoint.shape[2] == load_layout(conf.layout).num_joints
     assert keypoint.shape[-1] == conf.num_channels - conf.score_channel

@@ -31,7 +31,7 @@ def test_a_slower_camera_keeps_evenly_spaced_frames(recording):
 
 
 def test_a_crop_is_one_part_of_its_length(recording):
-    frames = disturb.cropped(recording, COCO, 0.5, rng()).keypoints[0, :, 0, 0]
+    frames = disturb.cropped_recording(recording, COCO, 0.5, rng()).keypoints[0, :, 0, 0]
     assert len(frames) == 20 and (np.diff(frames) == 1).all()
 
 
@@ -42,16 +42,18 @@ def test_lost_joints_are_missing_with_their_scores(recording):
     assert not changed.scores[lost].any() and (changed.scores[~lost] > 0).all()
 
 
-@pytest.mark.parametrize("change", [disturb.jittered, disturb.rotated, disturb.mirrored])
+@pytest.mark.parametrize(
+    "change", [disturb.jittered_recording, disturb.rotated_recording, disturb.mirrored_recording]
+)
 def test_a_missing_joint_stays_missing(recording, change):
     changed = change(recording, COCO, 0.05, rng())
-    joint = COCO.mirror_order[9] if change is disturb.mirrored else 9
+    joint = COCO.mirror_order[9] if change is disturb.mirrored_recording else 9
     assert not changed.keypoints[0, 7, joint].any() and changed.scores[0, 7, joint] == 0
     assert (changed.keypoints != recording.keypoints).any()
 
 
 def test_a_rotation_keeps_distances(recording):
-    changed = disturb.rotated(recording, COCO, 0.5, rng())
+    changed = disturb.rotated_recording(recording, COCO, 0.5, rng())
     before, after = (
         np.linalg.norm(one.keypoints[0, :, 5] - one.keypoints[0, :, 6], axis=-1)
         for one in (recording, changed)
@@ -60,5 +62,7 @@ def test_a_rotation_keeps_distances(recording):
 
 
 def test_a_mirror_image_of_a_mirror_image_is_the_recording(recording):
-    twice = disturb.mirrored(disturb.mirrored(recording, COCO, 1, rng()), COCO, 1, rng())
+    twice = disturb.mirrored_recording(
+        disturb.mirrored_recording(recording, COCO, 1, rng()), COCO, 1, rng()
+    )
     np.testing.assert_allclose(twice.keypoints, recording.keypoints, rtol=1e-5)

@@ -7,11 +7,11 @@ import pytest
 
 from flag3d_exp.data.annotations import Recording, open_annotations, read_annotations, recording_of
 from flag3d_exp.data.augment.recipe import NOTHING
-from flag3d_exp.data.combined import Source, combined
+from flag3d_exp.data.combined import Source, combined_content
 from flag3d_exp.data.dataset import ClipDataset
-from flag3d_exp.data.demo.repetitions import FRAMES, performed
+from flag3d_exp.data.demo.repetitions import FRAMES, performed_recording
 from flag3d_exp.data.formats.convert import write_annotations
-from flag3d_exp.data.joined import joined, joined_by_name
+from flag3d_exp.data.joined import joined_by_name, joined_recording
 from flag3d_exp.data.pipeline import GraphPipeline
 from flag3d_exp.data.sampling import covering_indices, paced_indices
 from flag3d_exp.data.transforms import Stream
@@ -161,7 +161,7 @@ def single(name, subject="1", label=0, length=10, at=0.0):
 
 
 def test_joined_recordings_follow_each_other_without_a_jump():
-    made = joined([single("a"), single("b", at=50, length=12)], center=0)
+    made = joined_recording([single("a"), single("b", at=50, length=12)], center=0)
     assert made.keypoints.shape == (1, 22, 3, 2) and made.name == "a"
     np.testing.assert_array_equal(made.repetitions, [[0, 9], [10, 21]])
     assert np.abs(np.diff(made.keypoints[0, :, :2], axis=0)).max() <= 1.01
@@ -186,16 +186,18 @@ def test_sources_are_joined_turned_and_united(tmp_path):
     content = {"split": {"train": ["a", "b"], "val": ["c"]}, "annotations": rows}
     (tmp_path / "in.pkl").write_bytes(pickle.dumps(content))
     source = Source(str(tmp_path / "in.pkl"), "coco", ["move"], {"all": ["move"]}, join=5, up="y")
-    splits, recordings = combined({"one": source}, ["all"], {"both": ["one_train", "one_val"]})
+    splits, recordings = combined_content(
+        {"one": source}, ["all"], {"both": ["one_train", "one_val"]}
+    )
     assert splits["one_train"] == ("one-a",) and splits["both"] == ("one-a", "one-c")
     assert [len(one.repetitions) for one in recordings] == [2, 1]
     np.testing.assert_array_equal(
         recordings[1].keypoints[0, 0], rows[2]["keypoints"][0, 0][:, [2, 0, 1]]
     )
     with pytest.raises(UserError, match=r"`task.splits.x` names 'one_trian'.*one_train"):
-        combined({"one": source}, ["all"], {"x": ["one_trian"]})
+        combined_content({"one": source}, ["all"], {"x": ["one_trian"]})
     with pytest.raises(UserError, match="has a split of this name"):
-        combined({"one": source}, ["all"], {"one_val": ["one_train"]})
+        combined_content({"one": source}, ["all"], {"one_val": ["one_train"]})
     with pytest.raises(UserError, match="exclude each other"):
         Source("x", "coco", ["move"], {"all": ["move"]}, join=5, window=9)
 
@@ -204,7 +206,7 @@ def test_synthetic_recordings_repeat_where_they_say():
     """A frame of a repetition looks like the frame at the same share of the next one."""
     alike, apart = [], []
     for seed in range(40):
-        joints, spans = performed(np.random.default_rng(seed))
+        joints, spans = performed_recording(np.random.default_rng(seed))
         assert np.isfinite(joints).all() and len(joints) <= 2 * FRAMES[1]
         assert not len(spans) or (spans[0, 0] >= 0 and spans[-1, 1] < len(joints))
         for (first, last), (start, stop) in zip(spans, spans[1:], strict=False):

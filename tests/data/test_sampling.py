@@ -14,7 +14,7 @@ from flag3d_exp.data.sampling import (
     even_times,
     fixed_indices,
     successive_indices,
-    warped,
+    warped_frames,
 )
 from flag3d_exp.data.transforms import Stream
 
@@ -81,7 +81,7 @@ def test_parts_begin_anywhere():
 @pytest.mark.parametrize("strength", [-0.8, -0.4, 0.4, 0.8])
 def test_a_change_of_tempo_keeps_the_ends_and_moves_the_middle(strength):
     indices = np.arange(101)
-    changed = warped(indices, 101, strength)
+    changed = warped_frames(indices, 101, strength)
     assert (changed[0], changed[-1]) == (0, 100)
     assert (changed[50] > 50) == (strength > 0)
     assert changed[50] == round(50 + 25 * strength)

@@ -69,14 +69,14 @@ def test_scores_are_known_of_all_recordings_or_of_none():
     bare = Recording("bare", 0, keypoints)
     scored = replace(bare, name="scored", scores=np.ones((1, 5, 17), np.float32))
     for pipeline in (GraphPipeline("coco", score_channel=True), HeatmapPipeline("coco")):
-        assert ClipDataset([scored, bare], pipeline, JOINT).scored
-        assert not ClipDataset([bare], pipeline, JOINT).scored
+        assert ClipDataset([scored, bare], pipeline, JOINT).has_scores
+        assert not ClipDataset([bare], pipeline, JOINT).has_scores
         ClipDataset([bare], pipeline, JOINT).check_scores(False)
         with pytest.raises(
             UserError, match="recording 'bare': it has no `scores`, which the network"
         ):
             ClipDataset([scored, bare], pipeline, JOINT).check_scores(True)
-    assert not ClipDataset([scored], GraphPipeline("coco"), JOINT).scored  # used to mask alone
+    assert not ClipDataset([scored], GraphPipeline("coco"), JOINT).has_scores  # used to mask alone
 
 
 def test_one_split_may_be_trained_and_evaluated_on_if_asked_for(path):

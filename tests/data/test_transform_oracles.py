@@ -200,18 +200,18 @@ def test_resizing_equals_the_reference(family):
     }
     for case in family("resize"):
         shape = shapes.get(case.name) or tuple(case.settings["scale"][::-1])
-        poses = boxes.resized(case.poses(), case.shape, shape)
+        poses = boxes.resized_poses(case.poses(), case.shape, shape)
         case.check(keypoint=poses.keypoints, img_shape=shape)
 
 
 def test_crops_and_flips_equal_the_reference(family):
     for case in family("center_crop"):
         corner = boxes.center_crop(case.shape, tuple(case.settings["crop_size"][::-1]))
-        poses = boxes.cropped(case.poses(), corner)
+        poses = boxes.cropped_poses(case.poses(), corner)
         case.check(keypoint=poses.keypoints, where=poses.visible)
     for case in family("flip"):
         if case.name not in ELSEWHERE:
-            poses = boxes.flipped(case.poses(), case.shape[1], COCO.mirror_order)
+            poses = boxes.flipped_poses(case.poses(), case.shape[1], COCO.mirror_order)
             case.check(keypoint=poses.keypoints, keypoint_score=poses.scores)
 
 
@@ -221,10 +221,10 @@ def test_rotation_and_scale_equal_the_reference(family):
         theta = np.atleast_1d(case.extra["theta"])
         matrix = transforms.rotation(theta if len(theta) == 1 else -theta)
         np.testing.assert_allclose(matrix, case.extra["matrix"], atol=1e-12)
-        case.check(keypoint=transforms.mapped(case.poses(), matrix).keypoints)
+        case.check(keypoint=transforms.mapped_poses(case.poses(), matrix).keypoints)
     for case in family("scale"):
         matrix = np.diag(1 + case.settings["scale"] * np.array(case.extra["u"]))
-        case.check(keypoint=transforms.mapped(case.poses(), matrix).keypoints)
+        case.check(keypoint=transforms.mapped_poses(case.poses(), matrix).keypoints)
 
 
 def test_graph_pipelines_equal_the_reference(family):
@@ -275,9 +275,11 @@ def test_the_posec3d_training_steps_equal_the_reference(family):
     indices = fixed_indices(120, 6, 1)[0]
     poses, shape = boxes.compact(case.poses().frames(indices), case.shape)
     side = boxes.short_side(shape, 64)
-    poses = boxes.resized(poses, shape, side)
-    poses = boxes.cropped(poses, boxes.center_crop(side, (48, 48)))
-    poses = boxes.flipped(boxes.resized(poses, (48, 48), (56, 56)), 56, COCO.mirror_order)
+    poses = boxes.resized_poses(poses, shape, side)
+    poses = boxes.cropped_poses(poses, boxes.center_crop(side, (48, 48)))
+    poses = boxes.flipped_poses(
+        boxes.resized_poses(poses, (48, 48), (56, 56)), 56, COCO.mirror_order
+    )
     joints = poses.array(score_channel=True)
     limbs = case.extra["steps"][-2]["skeletons"]
     drawn = np.asarray(case.outputs["imgs"], np.float64)[0]  # (limbs, T, H, W)

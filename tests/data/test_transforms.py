@@ -34,7 +34,7 @@ def bones(keypoints, layout):
 
 
 def mirrored(keypoints, layout):
-    return transforms.mirrored(all_visible(keypoints), layout.mirror_order).keypoints
+    return transforms.mirrored_poses(all_visible(keypoints), layout.mirror_order).keypoints
 
 
 @given(skeletons(), arrays(np.float32, 3, elements=numbers))
@@ -86,8 +86,8 @@ def test_mirroring_and_taking_bones_commute(skeleton):
 def test_flipping_pixels_twice_is_the_identity(skeleton, width):
     layout, keypoints = skeleton
     poses = all_visible(np.abs(np.rint(keypoints)) % (width + 1))
-    once = boxes.flipped(poses, width, layout.mirror_order)
-    twice = boxes.flipped(once, width, layout.mirror_order)
+    once = boxes.flipped_poses(poses, width, layout.mirror_order)
+    twice = boxes.flipped_poses(once, width, layout.mirror_order)
     np.testing.assert_array_equal(twice.keypoints, poses.keypoints)
 
 
@@ -100,14 +100,14 @@ def test_rotations_are_orthogonal(angles):
 
 def test_a_quarter_turn_about_z_takes_x_to_y():
     east = all_visible(np.array([[1.0, 0, 0]]))
-    turned = transforms.mapped(east, transforms.rotation(np.array([0, 0, np.pi / 2])))
+    turned = transforms.mapped_poses(east, transforms.rotation(np.array([0, 0, np.pi / 2])))
     np.testing.assert_allclose(turned.keypoints, [[0, 1, 0]], atol=1e-12)
 
 
 @given(skeletons(), angles)
 def test_bone_lengths_survive_rotation(skeleton, angles):
     layout, keypoints = skeleton
-    turned = transforms.mapped(all_visible(keypoints), transforms.rotation(angles)).keypoints
+    turned = transforms.mapped_poses(all_visible(keypoints), transforms.rotation(angles)).keypoints
     lengths = [np.linalg.norm(bones(joints, layout), axis=-1) for joints in (keypoints, turned)]
     np.testing.assert_allclose(*lengths, atol=2e-3)
 
@@ -119,8 +119,8 @@ def test_changes_of_joints_and_of_streams_agree(skeleton, angles):
     poses = all_visible(keypoints)
     matrix = transforms.rotation(angles) @ np.diag([0.9, 1.1, 1.2])
     for stream in (Stream("bone", bones=True), Stream("bone_motion", bones=True, motion=True)):
-        after = transforms.mapped(stream(poses, layout), matrix)
-        before = stream(transforms.mapped(poses, matrix), layout)
+        after = transforms.mapped_poses(stream(poses, layout), matrix)
+        before = stream(transforms.mapped_poses(poses, matrix), layout)
         np.testing.assert_allclose(after.keypoints, before.keypoints, atol=2e-3)
 
 
@@ -130,7 +130,7 @@ def test_body_normalisation_ignores_place_and_heading(offset, heading, seed):
     # Upright, with level shoulders: otherwise what the two rotations give depends on the heading.
     person[0, 0, [0, 1, 4, 8]] = [[0.7, 0.7, 0], [0.7, 0.7, 1], [0.2, 0.8, 2], [1.1, 1, 2]]
     turn = transforms.rotation(np.array([0, 0, heading]))
-    moved = transforms.mapped(all_visible(person), turn).keypoints + offset
+    moved = transforms.mapped_poses(all_visible(person), turn).keypoints + offset
     normalised = [transforms.normalise_body(all_visible(k)).keypoints for k in (moved, person)]
     np.testing.assert_allclose(*normalised, atol=2e-3)
 
@@ -171,13 +171,13 @@ def test_transforms_leave_their_arguments_alone(skeleton):
     transforms.normalise_box(poses)
     transforms.normalise_image(poses, (480, 854))
     transforms.normalise_center(poses, layout.center)
-    transforms.mirrored(poses, layout.mirror_order)
-    transforms.mapped(poses, np.eye(2))
+    transforms.mirrored_poses(poses, layout.mirror_order)
+    transforms.mapped_poses(poses, np.eye(2))
     transforms.bones(poses, layout.parents)
     transforms.motion(poses)
     transforms.without_joints(poses, np.arange(layout.num_joints) % 2 == 0)
     boxes.compact(poses, (480, 854))
-    boxes.flipped(poses, 480, layout.mirror_order)
+    boxes.flipped_poses(poses, 480, layout.mirror_order)
     np.testing.assert_array_equal(keypoints, before)
 
 

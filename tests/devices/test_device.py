@@ -85,7 +85,7 @@ def test_lowered_precision_is_near_and_keeps_weights_and_gradients_in_float32():
     for precision in ("fp32", "fp16"):
         ms.set_seed(0)
         network = classifier(STGCN, 5, "nturgb+d", base_channels=4, num_blocks=2, widen_at=[2])
-        model = Device("cpu", precision=precision).lowered(network)
+        model = Device("cpu", precision=precision).lowered_model(network)
         logits[precision] = model(keypoints).asnumpy()
         slope = ms.value_and_grad(lambda x, f=model: f(x).sum(), None, model.trainable_params())
         _, gradients = slope(keypoints)

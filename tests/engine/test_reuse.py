@@ -47,12 +47,12 @@ def updated(one: reuse.Compiled) -> dict[str, np.ndarray]:
     ],
 )
 def test_a_compiled_step_that_is_used_again_gives_the_bits_of_a_new_one(make, one, other):
-    first = reuse.compiled({}, step_of(make, 1, **one))
+    first = reuse.compiled_parts({}, step_of(make, 1, **one))
     updated(first)
-    again = reuse.compiled({}, step_of(make, 2, **other))
+    again = reuse.compiled_parts({}, step_of(make, 2, **other))
     assert again is first
     found = updated(again)
-    expected = updated(reuse.compiled({"no": "reuse"}, step_of(make, 2, **other)))
+    expected = updated(reuse.compiled_parts({"no": "reuse"}, step_of(make, 2, **other)))
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)

@@ -117,7 +117,7 @@ def test_a_run_resumed_at_any_save_equals_the_uninterrupted_one(jit):
     objectives = {0: (1.0, 3.0, 2.0), 1: (3.0, 2.0), 2: (2.0,), 3: ()}
     resumed_step = train_step(StepSettings(jit=jit))
     for saved in hooks.saved[::3]:
-        resumed = Progress.restored(saved["state"])
+        resumed = Progress.from_state(saved["state"])
         parameters = [*resumed_step.model.get_parameters(), *resumed_step.optimizer_state]
         assign_parameters(parameters, saved["values"])
         again = Recorder(objectives[resumed.epoch])
@@ -151,7 +151,7 @@ def test_a_signal_in_what_compiles_ends_it_at_once_unless_other_ranks_would_wait
     with StopRequest(on_any_rank=bool) as stop:
         with stop.at_once():
             signal.raise_signal(signal.SIGTERM)
-        assert stop.requested()
+        assert stop.is_requested()
 
 
 def test_a_stop_that_the_compiler_swallows_comes_again_until_the_block_is_left():

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 from flag3d_exp.errors import UserError
 from flag3d_exp.export import mindir
-from flag3d_exp.export.file import KEY, needed, open_file, write_file
+from flag3d_exp.export.file import KEY, import_needed, open_file, write_file
 
 FACTS = {"classes": ["a", "b"], "clip_shape": [2]}
 CLIPS = np.array([[1, 2], [3, 4], [5, 6]], np.float32)
@@ -43,7 +43,10 @@ class Weighing(ms.nn.Cell):
 
 @pytest.fixture(scope="module")
 def graphs() -> dict[str, bytes]:
-    return {"onnx": onnx_graph(), "mindir": mindir.compiled(Weighing(), (2,)).SerializeToString()}
+    return {
+        "onnx": onnx_graph(),
+        "mindir": mindir.compiled_network(Weighing(), (2,)).SerializeToString(),
+    }
 
 
 @pytest.fixture(params=FORMATS)
@@ -106,4 +109,4 @@ def test_missing_files_and_other_endings_are_refused(tmp_path):
 def test_a_missing_extra_is_named_with_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match=r'pip install "flag3d-exp\[export\]"'):
-        needed("onnxruntime")
+        import_needed("onnxruntime")

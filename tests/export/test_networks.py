@@ -53,7 +53,7 @@ def test_exported_networks_give_their_own_logits_for_batches_of_any_size(
     with using(native):
         exported, _ = network(kind, num_persons, limbs)
     assign_parameters(exported.get_parameters(), parameter_values(model.get_parameters()))
-    compiled = mindir.compiled(exported, shape)
+    compiled = mindir.compiled_network(exported, shape)
     onnx = onnx_model(mindir.graph_of(compiled), shape, NUM_CLASSES)
     session = onnxruntime.InferenceSession(onnx.SerializeToString())
     (tmp_path / "model.mindir").write_bytes(compiled.SerializeToString())
@@ -80,6 +80,6 @@ class Crashing(ms.nn.Cell):
 
 def test_networks_that_branch_on_the_number_of_clips_are_refused():
     with pytest.raises(UserError, match="branches on sizes"):
-        mindir.graph_of(mindir.compiled(Branching(), (3,)))
+        mindir.graph_of(mindir.compiled_network(Branching(), (3,)))
     with pytest.raises(UserError, match="Crashing cannot be compiled"):
-        mindir.compiled(Crashing(), (3,))
+        mindir.compiled_network(Crashing(), (3,))

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 from flag3d_exp.errors import UserError
 from flag3d_exp.export.mindir import Operation
 from flag3d_exp.export.onnx_file import IR_VERSION, OPSET
-from flag3d_exp.export.onnx_operations import translated
+from flag3d_exp.export.onnx_operations import translate
 from flag3d_exp.export.onnx_writer import Writer
 
 
@@ -16,7 +16,7 @@ def computed(kind: str, x, *inputs, shapes=((), ()), **attributes) -> np.ndarray
     """What the translation of one primitive makes of x."""
     writer = Writer()
     operation = Operation(kind, attributes, (), "", shapes)
-    return evaluated(writer, translated(writer, operation, ["x", *inputs]), x)
+    return evaluated(writer, translate(writer, operation, ["x", *inputs]), x)
 
 
 def evaluated(writer: Writer, result: str, x) -> np.ndarray:
@@ -96,17 +96,17 @@ def test_a_bias_belongs_to_the_second_axis():
 
 def test_columns_stacked_as_rows_are_the_transpose():
     writer = Writer()
-    columns = translated(writer, Operation("Unstack", {"axis": 1, "num": 3}, (), "", ()), ["x"])
-    rows = translated(writer, Operation("Stack", {"axis": 0}, (), "", ()), [columns])
+    columns = translate(writer, Operation("Unstack", {"axis": 1, "num": 3}, (), "", ()), ["x"])
+    rows = translate(writer, Operation("Stack", {"axis": 0}, (), "", ()), [columns])
     assert evaluated(writer, rows, [[0, 1, 2], [3, 4, 5]]).tolist() == [[0, 3], [1, 4], [2, 5]]
 
 
 def test_sizes_are_asked_for_when_the_network_runs():
     writer = Writer()
-    sizes = translated(writer, Operation("Shape", {}, (), "", ()), ["x"])
-    rows = translated(writer, Operation("TupleGetItem", {}, (), "", ()), [sizes, 0])
-    doubled = translated(writer, Operation("ScalarMul", {}, (), "", ()), [rows, 2])
-    flat = translated(writer, Operation("Reshape", {}, (), "", ()), ["x", (doubled, -1)])
+    sizes = translate(writer, Operation("Shape", {}, (), "", ()), ["x"])
+    rows = translate(writer, Operation("TupleGetItem", {}, (), "", ()), [sizes, 0])
+    doubled = translate(writer, Operation("ScalarMul", {}, (), "", ()), [rows, 2])
+    flat = translate(writer, Operation("Reshape", {}, (), "", ()), ["x", (doubled, -1)])
     assert evaluated(writer, flat, np.arange(12).reshape(2, 6)).shape == (4, 3)
     assert evaluated(writer, flat, np.arange(12).reshape(3, 4)).shape == (6, 2)
 
@@ -123,4 +123,4 @@ def test_sizes_are_asked_for_when_the_network_runs():
 )
 def test_what_cannot_be_translated_is_named(kind, inputs, attributes, said):
     with pytest.raises(UserError, match=said):
-        translated(Writer(), Operation(kind, attributes, (), "", ()), ["x", *inputs])
+        translate(Writer(), Operation(kind, attributes, (), "", ()), ["x", *inputs])

@@ -29,7 +29,7 @@ from fuzz.mutations import (
 
 from flag3d_exp.config import recall, untrusted
 from flag3d_exp.data.annotations import Recording, open_annotations, read_annotations
-from flag3d_exp.data.formats.convert import converted
+from flag3d_exp.data.formats.convert import converted_recordings
 from flag3d_exp.data.formats.detections import Reading
 from flag3d_exp.data.formats.ntu import read_missing
 from flag3d_exp.data.formats.truth import frame_labels, read_truth
@@ -42,7 +42,7 @@ from flag3d_exp.runs import recordings, references, run_folder
 from flag3d_exp.skeletons.layout import LAYOUTS, load_layout
 from flag3d_exp.sweep import points, trial
 from flag3d_exp.sweep.storage import open_study
-from flag3d_exp.sweep.trial_records import TrialRecords, check_attributes, counted
+from flag3d_exp.sweep.trial_records import TrialRecords, check_attributes, counted_trials
 from flag3d_exp.tasks.best import Best, study_results
 from flag3d_exp.weights.mindspore_file import read_mindspore_file
 from flag3d_exp.weights.torch_file import read_torch_file
@@ -239,7 +239,7 @@ def read_journal(folder: Path) -> None:
     study, storage, _ = open_study(folder, "s", str(folder / "journal.log"), ["maximize"], BEGUN)
     trials = TrialRecords(study, storage).trials()
     check_attributes(trials)
-    for one in counted(trials):
+    for one in counted_trials(trials):
         run_folder.inside(folder, one.user_attrs.get("folder", str(one.number)))
         lines = [f"{key}={value}" for key, value in one.params.items()]
         untrusted.checked_overrides(lines, "the study's storage")
@@ -279,7 +279,7 @@ def mindir_graph() -> bytes:
         def construct(self, x):
             return ms.ops.mean(x, (1, 2, 3)) * self.weight
 
-    return mindir.compiled(Weighing(), (1, 2, 2, 3)).SerializeToString()
+    return mindir.compiled_network(Weighing(), (1, 2, 2, 3)).SerializeToString()
 
 
 def exported(suffix: str, graph: bytes | None = None, facts: Any = None) -> bytes:
@@ -410,7 +410,9 @@ def plain_bytes(value: Any) -> Callable[[], bytes]:
 def table_reader(name: str, good: Callable[[], bytes], changes: Sequence[Mutation]) -> Reader:
     """A CSV or NPZ file with the YAML file that describes it."""
     described = {"table.yaml": dumped(table(name))()}
-    return Reader(name, good, changes, lambda f: converted(f / "table.yaml"), lambda: described)
+    return Reader(
+        name, good, changes, lambda f: converted_recordings(f / "table.yaml"), lambda: described
+    )
 
 
 def model_reader(suffix: str) -> Reader:
@@ -538,7 +540,7 @@ def bvh() -> bytes:
 
 def read_motion(path: Path) -> None:
     """What `task=convert` reads of a BVH file."""
-    converted(path, how=Reading(layout="nturgb+d"))
+    converted_recordings(path, how=Reading(layout="nturgb+d"))
 
 
 def truth() -> bytes:
@@ -554,7 +556,7 @@ def read_segments(path: Path) -> None:
 
 def pose_reader(good: Callable[[], Any]) -> Reader:
     """A pose estimator's JSON file."""
-    return Reader("a.json", lambda: plain_bytes(good())(), JSON, at("a.json", converted))
+    return Reader("a.json", lambda: plain_bytes(good())(), JSON, at("a.json", converted_recordings))
 
 
 def names_of_missing() -> bytes:
@@ -573,7 +575,7 @@ MLFLOW = {"uri": "sqlite:///x", "run_id": "0"}
 READERS: dict[str, Reader] = {
     "pickle": Reader("a.pkl", pickled, PICKLED, at("a.pkl", read_annotations)),
     "pickle to predict": Reader("a.pkl", pickled, PICKLED, read_poses),
-    "pickle to convert": Reader("a.pkl", pickled, PICKLED, at("a.pkl", converted)),
+    "pickle to convert": Reader("a.pkl", pickled, PICKLED, at("a.pkl", converted_recordings)),
     "npz to predict": Reader("a.npz", pose, ARCHIVE, read_poses),
     "cache": Reader("a.stored", stored, (byte_change,), read_cached, lambda: {"a.pkl": pickled()}),
     "csv": table_reader("clips.csv", csv_rows, TEXT),
@@ -582,7 +584,7 @@ READERS: dict[str, Reader] = {
         "table.yaml",
         dumped(table("clips.csv")),
         TEXT,
-        at("table.yaml", converted),
+        at("table.yaml", converted_recordings),
         lambda: {"clips.csv": csv_rows()},
     ),
     "alphapose": pose_reader(alphapose),
@@ -592,16 +594,16 @@ READERS: dict[str, Reader] = {
     "mediapipe": pose_reader(mediapipe),
     "joints by name": pose_reader(by_name),
     "azure kinect": pose_reader(azure),
-    "wide csv": Reader("a.csv", wide_csv, TEXT, at("a.csv", converted)),
-    "long csv": Reader("a.csv", long_csv, TEXT, at("a.csv", converted)),
-    "landmarks csv": Reader("a.csv", landmarks_csv, TEXT, at("a.csv", converted)),
+    "wide csv": Reader("a.csv", wide_csv, TEXT, at("a.csv", converted_recordings)),
+    "long csv": Reader("a.csv", long_csv, TEXT, at("a.csv", converted_recordings)),
+    "landmarks csv": Reader("a.csv", landmarks_csv, TEXT, at("a.csv", converted_recordings)),
     "landmarks npy": Reader(
-        "a.npy", landmarks_npy, (array_change, byte_change), at("a.npy", converted)
+        "a.npy", landmarks_npy, (array_change, byte_change), at("a.npy", converted_recordings)
     ),
     "bvh": Reader("a.bvh", bvh, TEXT, at("a.bvh", read_motion)),
     "truth": Reader("a.csv", truth, TEXT, at("a.csv", read_segments)),
     "layout": Reader("my.yaml", layout, TEXT, at("my.yaml", lambda path: load_layout(str(path)))),
-    "skeleton": Reader(BODY, skeleton, TEXT, converted),
+    "skeleton": Reader(BODY, skeleton, TEXT, converted_recordings),
     "missing": Reader("missing.txt", names_of_missing, TEXT, at("missing.txt", read_missing)),
     "pth": Reader("a.pth", torch_file, ARCHIVE, at("a.pth", read_torch_file)),
     "ckpt": Reader(

@@ -15,7 +15,7 @@ from mindspore import Tensor, nn, ops
 
 from flag3d_exp.engine.optimizer import parameter_groups, sgd
 from flag3d_exp.engine.parameters import assign_parameters
-from flag3d_exp.weights.importing import fitted, rules_of
+from flag3d_exp.weights.importing import fitted_values, rules_of
 from flag3d_exp.weights.names import source_names
 
 
@@ -65,7 +65,7 @@ class Oracle:
 
     def initialise(self, model: nn.Cell) -> None:
         parameters = list(model.get_parameters())
-        values = fitted(model, self.state, skip_head=False)
+        values = fitted_values(model, self.state, skip_head=False)
         if "memory_before" in self.arrays:
             values["head.auxiliary.class_means"] = self.arrays["memory_before"].astype(np.float32)
         assign_parameters(parameters, values)

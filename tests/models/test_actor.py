@@ -24,7 +24,7 @@ def test_the_divergence_is_that_from_the_standard_normal_distribution():
     coded = model.encoder(ops.concat([tokens, model.entry(clean)], 1) + model.token_codes)
     mean, log_variance = (coded.asnumpy()[:, k].astype(np.float64) for k in (0, 1))
     wanted = 0.5 * (mean**2 + np.exp(log_variance) - 1 - log_variance).sum(1)
-    predicted, true, own = model.learned(clean, condition)
+    predicted, true, own = model.training_outputs(clean, condition)
     np.testing.assert_allclose(own.asnumpy(), 0.5 * wanted, rtol=1e-4)
     np.testing.assert_array_equal(true.asnumpy(), CLEAN)
     # Without noise the latent vector is the mean.
@@ -32,7 +32,7 @@ def test_the_divergence_is_that_from_the_standard_normal_distribution():
     np.testing.assert_allclose(predicted.asnumpy(), decoded.asnumpy(), atol=1e-5)
     noise = np.random.default_rng(2).standard_normal((3, 16)).astype(np.float32)
     latent = (mean + noise * np.exp(0.5 * log_variance)).astype(np.float32)
-    predicted, _, _ = model.learned(clean, condition, Tensor(noise))
+    predicted, _, _ = model.training_outputs(clean, condition, Tensor(noise))
     decoded = model(Tensor(latent), condition)
     np.testing.assert_allclose(predicted.asnumpy(), decoded.asnumpy(), atol=1e-4)
 
@@ -83,7 +83,7 @@ def test_gradients_reach_every_parameter():
     noise = Tensor(np.ones((3, 16), np.float32))
 
     def loss(clean, condition):
-        predicted, true, own = model.learned(clean, condition, noise)
+        predicted, true, own = model.training_outputs(clean, condition, noise)
         return ops.square(predicted - true).mean() + own.mean()
 
     gradients = ms.value_and_grad(loss, None, model.trainable_params())
@@ -96,5 +96,5 @@ def test_gradients_reach_every_parameter():
 
 @pytest.mark.parametrize("kl_weight", [0.0, 1.0])
 def test_the_weight_of_the_divergence_is_a_setting(kl_weight):
-    _, _, own = made(kl_weight=kl_weight).learned(Tensor(CLEAN), Tensor(CONDITION))
+    _, _, own = made(kl_weight=kl_weight).training_outputs(Tensor(CLEAN), Tensor(CONDITION))
     assert (own.asnumpy() > 0).all() == bool(kl_weight)

@@ -101,7 +101,7 @@ def test_exported_logits_are_its_own():
         backbone = STGCN("nturgb+d", base_channels=4, num_blocks=2)
         network = PROBLEM.network(backbone).set_train(False)
     clips = np.random.default_rng(0).normal(size=(3, 1, 8, 25, 3)).astype(np.float32)
-    graph = mindir.graph_of(mindir.compiled(network, clips.shape[1:]))
+    graph = mindir.graph_of(mindir.compiled_network(network, clips.shape[1:]))
     session = onnxruntime.InferenceSession(
         onnx_model(graph, clips.shape[1:], len(CLASSES)).SerializeToString()
     )

@@ -43,7 +43,7 @@ def test_after_the_end_everything_is_unknown():
 @pytest.mark.parametrize(("gap", "stretch"), [((0.35, 0.65), 1.0), ((0.0, 0.0), 1.5)])
 def test_the_true_features_give_the_recording_back_where_it_was(gap, stretch):
     found = Completion.of(recording(), PROBLEM, gap, stretch)
-    made = found.completed(found.features, PROBLEM)
+    made = found.completed_keypoints(found.features, PROBLEM)
     assert made.shape == (found.length, 17, 3)
     real = recording().keypoints[0]
     np.testing.assert_array_equal(made[found.frames], real[found.frames])
@@ -55,7 +55,7 @@ def test_steps_in_the_gap_lead_to_where_the_recording_goes_on():
     found = Completion.of(recording(), PROBLEM, (0.35, 0.65), 1.0)
     astray = found.features.copy()
     astray[4:8, -3:-1] += [0.4, -0.3]  # away
-    joined = found._joined(astray)
+    joined = found._bridged_features(astray)
     np.testing.assert_allclose(joined[:, -3:-1].sum(0), found.features[:, -3:-1].sum(0), atol=1e-5)
     np.testing.assert_array_equal(joined[:4], astray[:4])
     np.testing.assert_allclose(joined[:, :-3], astray[:, :-3])

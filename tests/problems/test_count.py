@@ -80,7 +80,7 @@ def test_a_perfect_network_counts_rightly(lengths, pause):
     density = PROBLEM.density(outputs, clips, clips_frames(data))
     starts = pause + np.concatenate([[0], np.cumsum(lengths)[:-1]])
     assert np.abs(np.array(density.spans)[:, 0] - starts).max() <= 3
-    saved = PROBLEM.saved(predictions, data.targets)
+    saved = PROBLEM.arrays_to_save(predictions, data.targets)
     assert saved["counts"].tolist() == saved["true_counts"].tolist() == [len(lengths)]
 
 

@@ -18,7 +18,7 @@ from flag3d_exp.models.stgcn import STGCN
 from flag3d_exp.problems.generate import Generate
 from flag3d_exp.problems.generation_loss import TERMS, GenerationLoss
 from flag3d_exp.problems.problem import check_provenance, fit, provenance
-from flag3d_exp.problems.sampling import Sampler, drawn_length, resampled
+from flag3d_exp.problems.sampling import Sampler, drawn_length, resampled_joints
 from flag3d_exp.skeletons.motion import around_mean, joints_of
 
 CLASSES = ["Push-ups", "Sit-ups", "High Knee"]
@@ -208,9 +208,9 @@ def test_guidance_goes_on_from_no_condition_to_the_condition():
     conditions = PROBLEM.class_conditions(np.array([0, 1]))
     noisy = np.random.default_rng(0).standard_normal((2, 8, 54)).astype(np.float32)
     steps = np.full(2, 3, np.int32)
-    forward = Sampler(net, False, 2)._compiled()
+    forward = Sampler(net, False, 2)._compiled_network()
     with_it, without = forward(noisy, conditions, steps), forward(noisy, 0 * conditions, steps)
-    guided = Sampler(net, False, 2, 2.5)._guided(forward, conditions)(noisy, steps)
+    guided = Sampler(net, False, 2, 2.5)._guided_clips(forward, conditions)(noisy, steps)
     np.testing.assert_allclose(guided, without + 2.5 * (with_it - without), atol=1e-5)
 
 
@@ -225,7 +225,7 @@ def test_lengths_have_the_quantiles_of_the_training():
 def test_a_clip_is_resampled_through_its_frames():
     times = np.linspace(0, 3, 7)
     clip = np.stack([times, times**2, np.ones(7)], -1)[:, None]  # (7, 1, 3)
-    found = resampled(clip, 13)
+    found = resampled_joints(clip, 13)
     np.testing.assert_allclose(found[::2], clip, atol=1e-5)
     np.testing.assert_allclose(found[:, 0, 1], np.linspace(0, 3, 13) ** 2, atol=1e-5)
 

@@ -115,7 +115,7 @@ def test_errors_are_in_the_recordings_unit_where_it_is_not_known():
 def test_saved_errors_are_of_each_recording_and_joint():
     outputs = np.zeros((3, 2, 1, 8, 25, 3), np.float32)
     twice = np.repeat(clips()[:, None], 2, 1)
-    saved = PLAIN.saved(PLAIN.predictions(outputs, twice), {"label": np.arange(3)})
+    saved = PLAIN.arrays_to_save(PLAIN.predictions(outputs, twice), {"label": np.arange(3)})
     assert saved["joint_errors"].shape == (3, 25, 4)
     assert np.isnan(saved["joint_errors"][:, 3]).all()
     assert saved["joints"][0] == "base of spine" and saved["measures"][0] == "mpjpe"

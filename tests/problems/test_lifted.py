@@ -9,7 +9,7 @@ from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.augment.camera import VirtualCameras
 from flag3d_exp.errors import UserError
 from flag3d_exp.problems.lift import Lift
-from flag3d_exp.problems.lifted import lifted, metres_per_pixel, standing
+from flag3d_exp.problems.lifted import lifted_recordings, metres_per_pixel, standing
 from flag3d_exp.skeletons.layout import load_layout
 
 NTU, COCO = load_layout("nturgb+d"), load_layout("coco")
@@ -33,7 +33,7 @@ def still(keypoints: np.ndarray) -> np.ndarray:
 
 
 def one_lifted(recording: Recording, *given, **named) -> Recording:
-    (made,) = lifted([recording], *given, **named)
+    (made,) = lifted_recordings([recording], *given, **named)
     return made
 
 
@@ -139,7 +139,7 @@ def test_each_of_many_recordings_is_lifted_as_if_alone():
     def copied(keypoints: np.ndarray) -> np.ndarray:
         return keypoints
 
-    made = list(lifted(many, NTU, settings, copied, 4))
+    made = list(lifted_recordings(many, NTU, settings, copied, 4))
     assert [one.name for one in made] == [one.name for one in many]
     for one, alone in zip(made[-4:], many, strict=False):
         np.testing.assert_array_equal(

@@ -50,7 +50,7 @@ def test_loss_and_metrics_are_the_same_numbers():
     found = PROBLEM.metrics(predictions, {})
     assert found["loss"] == pytest.approx(0.25, rel=1e-5)
     assert found["error_loss"] == pytest.approx(0.5 * 3**0.5, rel=1e-5)
-    errors = PROBLEM.saved(predictions, {})["joint_errors"]
+    errors = PROBLEM.arrays_to_save(predictions, {})["joint_errors"]
     assert errors.shape == (6, 25) and np.isnan(errors[:, 3]).all()
     hidden = np.broadcast_to(PROBLEM._hidden_in_test(clips(6).shape), (6, 1, 12, 25))
     _, targets = PROBLEM.batch(clips(6), {}, {"hidden": hidden})

@@ -80,7 +80,7 @@ def test_the_numbers_of_the_page_give_the_vertices(page, shown):
     offsets = vertices[:, None] - heads[influences]
     moved = (rotations @ offsets[..., None])[..., 0] + places
     found = (weights[..., None] / 255 * moved).sum(1)
-    expected = shown.people[0].posed(frame * 3)
+    expected = shown.people[0].posed_vertices(frame * 3)
     assert np.abs(found - expected).max() < 0.002
     assert np.array_equal(influences, skin(BODY).influences)
     triangles = numbers(data["triangles"], "<u2", 3)

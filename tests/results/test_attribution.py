@@ -65,8 +65,8 @@ def test_a_deletion_curve_runs_from_moving_to_frozen():
 def test_deleting_what_matters_beats_chance_and_the_reverse_does_not():
     found = attribution.integrated_gradients(gradient, CLIPS, 5)
     check = attribution.check_by_deletion(score, CLIPS, found, num_random=20)
-    assert check.passed
-    assert not attribution.check_by_deletion(score, CLIPS, -found, num_random=20).passed
+    assert check.is_passed
+    assert not attribution.check_by_deletion(score, CLIPS, -found, num_random=20).is_passed
 
 
 def test_many_clips_are_taken_in_batches_of_one_size():
@@ -85,4 +85,4 @@ def test_a_score_that_does_not_change_passes_nothing():
         return np.full(len(clips), 0.1)
 
     found = attribution.integrated_gradients(gradient, CLIPS, 2)
-    assert not attribution.check_by_deletion(constant, CLIPS, found, num_random=3).passed
+    assert not attribution.check_by_deletion(constant, CLIPS, found, num_random=3).is_passed

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from flag3d_exp.errors import UserError
-from flag3d_exp.results.density import Density, Joining, by_pace, joined, runs_of
+from flag3d_exp.results.density import Density, Joining, by_pace, joined_density, runs_of
 
 CLIP_LEN = 16
 
@@ -30,7 +30,7 @@ def test_each_pace_gets_its_own_row_in_frames_of_the_recording():
 
 def test_the_sum_is_the_count_and_passes_the_borders():
     outputs, frames = outputs_of(16, 160, 1, first=32, last=128)
-    found = joined(outputs, frames, 160, Joining())
+    found = joined_density(outputs, frames, 160, Joining())
     assert found.count == 6
     assert found.values.sum() == pytest.approx(6, abs=0.2)
     starts = [first for first, _ in found.spans]
@@ -43,21 +43,21 @@ def test_the_sure_pace_decides_and_among_sure_ones_the_fitting_one():
     unsure = outputs_of(40, 160, 4)
     unsure[0][..., 0] = -9
     outputs, frames = (np.concatenate(one) for one in zip(sure, unsure, strict=True))
-    assert joined(outputs, frames, 160, Joining()).count == 10
+    assert joined_density(outputs, frames, 160, Joining()).count == 10
     other = outputs_of(200, 160, 4)  # 50 frames of a clip, far from 14
     outputs, frames = (np.concatenate(one) for one in zip(sure, other, strict=True))
-    assert joined(outputs, frames, 160, Joining(width=0.3)).count == 10
+    assert joined_density(outputs, frames, 160, Joining(width=0.3)).count == 10
 
 
 def test_short_gaps_are_closed_and_short_runs_left_out():
     outputs, frames = outputs_of(20, 200, 1, first=0, last=80)
     late, _ = outputs_of(20, 200, 1, first=88, last=160)
     outputs[..., 0] = np.maximum(outputs[..., 0], late[..., 0])
-    found = joined(outputs, frames, 200, Joining(pause=0.5))
+    found = joined_density(outputs, frames, 200, Joining(pause=0.5))
     assert len(found.runs) == 1 and found.count == 8
-    found = joined(outputs, frames, 200, Joining(pause=0.2))
+    found = joined_density(outputs, frames, 200, Joining(pause=0.2))
     assert len(found.runs) == 2
-    found = joined(outputs, frames, 200, Joining(pause=0.2, least=3.8))
+    found = joined_density(outputs, frames, 200, Joining(pause=0.2, least=3.8))
     assert len(found.runs) == 1 and not found.values[90:].any()
 
 

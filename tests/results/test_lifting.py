@@ -69,8 +69,8 @@ def test_what_may_be_fitted_makes_squared_errors_no_larger(first, second):
     def squares(joints):
         return np.square(joints - known).sum()
 
-    assert squares(lifting.aligned(own, known, weights)) <= squares(own) + 1e-9
-    assert squares(lifting.scaled(own, known, weights)) <= squares(own) + 1e-9
+    assert squares(lifting.aligned_joints(own, known, weights)) <= squares(own) + 1e-9
+    assert squares(lifting.scaled_joints(own, known, weights)) <= squares(own) + 1e-9
 
 
 def test_a_joint_that_is_not_measured_changes_nothing():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from flag3d_exp.errors import UserError
-from flag3d_exp.results.predictions import Predictions, load_predictions, paired
+from flag3d_exp.results.predictions import Predictions, load_predictions, paired_predictions
 
 GOOD = {
     "names": np.array(["a", "b"]),
@@ -61,7 +61,7 @@ def made(names: str, labels: list[int], num_classes: int = 2) -> Predictions:
 def test_runs_are_paired_by_name_not_by_place():
     one = made("ab", [0, 1])
     other = Predictions(("b", "a"), np.array([1, 0]), np.array([[0.2, 0.8], [0.7, 0.3]]))
-    matched = paired({"one": one, "other": other}, "val")["other"]
+    matched = paired_predictions({"one": one, "other": other}, "val")["other"]
     assert matched.names == ("a", "b")
     np.testing.assert_array_equal(matched.scores, [[0.7, 0.3], [0.2, 0.8]])
     np.testing.assert_array_equal(matched.labels, [0, 1])
@@ -78,4 +78,4 @@ def test_runs_are_paired_by_name_not_by_place():
 )
 def test_runs_that_do_not_match_are_refused(other, message):
     with pytest.raises(UserError, match=message):
-        paired({"one": made("ab", [0, 1]), "other": other}, "val")
+        paired_predictions({"one": made("ab", [0, 1]), "other": other}, "val")

@@ -39,8 +39,8 @@ def test_limits_are_mlflows_own():
 def test_values_at_the_limit_are_taken(store):
     client = connect(store)
     run_id = client.create_run("0").info.run_id
-    parameter = adapter.shortened("p" * 7000, adapter.MAX_PARAMETER)
-    tag = adapter.shortened("t" * 9000, adapter.MAX_TAG)
+    parameter = adapter.shortened_value("p" * 7000, adapter.MAX_PARAMETER)
+    tag = adapter.shortened_value("t" * 9000, adapter.MAX_TAG)
     client.log_param(run_id, "long", parameter)
     client.set_tag(run_id, "long", tag)
     data = client.get_run(run_id).data

@@ -7,7 +7,7 @@ import pytest
 
 from flag3d_exp.config.refusals import check_command_line
 from flag3d_exp.errors import UserError
-from flag3d_exp.runs.run_folder import PREPARED, check_unused, locked
+from flag3d_exp.runs.run_folder import PREPARED, check_unused, lock_folder
 
 TRAINED = ("checkpoints/best.npz", "history.jsonl", "metrics.json", "predictions/val.npz")
 EVALUATED = ("metrics.json", "mlflow.json", "predictions/val.npz")
@@ -72,7 +72,7 @@ def test_what_another_task_left_is_not_continued(tmp_path, names):
 
 
 def test_a_folder_in_use_is_refused(tmp_path):
-    with locked(tmp_path), pytest.raises(UserError, match="is in use by another run"):
+    with lock_folder(tmp_path), pytest.raises(UserError, match="is in use by another run"):
         check_unused(tmp_path, None, resumable=True)
 
 

@@ -7,13 +7,13 @@ from flag3d_exp.data.roots import root_weights
 from flag3d_exp.skeletons.layout import load_layout
 from flag3d_exp.skeletons.motion import (
     around_mean,
-    filled,
+    filled_joints,
     heading,
     joints_of,
     motion,
     num_features,
-    returned,
-    turned,
+    returned_joints,
+    turned_joints,
 )
 
 NTU = load_layout("nturgb+d")
@@ -35,16 +35,16 @@ def everything(joints: np.ndarray) -> np.ndarray:
 
 
 def test_joints_of_a_motion_are_the_clip_again_where_it_was():
-    joints = turned(clips(), np.array([0.7, -2.0])) + [3.0, -1.0, 0.5]
+    joints = turned_joints(clips(), np.array([0.7, -2.0])) + [3.0, -1.0, 0.5]
     found = motion(joints, everything(joints), NTU, ROOT)
     assert found.features.shape == (2, 6, num_features(NTU)) == (2, 6, 78)
-    made = returned(joints_of(found.features), found.headings, found.origins)
+    made = returned_joints(joints_of(found.features), found.headings, found.origins)
     np.testing.assert_allclose(made, joints, atol=1e-5)
 
 
 def test_features_do_not_depend_on_where_somebody_is_nor_on_the_direction():
     first = motion(clips(), everything(clips()), NTU, ROOT)
-    moved = turned(clips(), np.array([1.0, 2.5])) + [4.0, 5.0, -1.0]
+    moved = turned_joints(clips(), np.array([1.0, 2.5])) + [4.0, 5.0, -1.0]
     second = motion(moved, everything(moved), NTU, ROOT)
     np.testing.assert_allclose(second.features, first.features, atol=1e-5)
 
@@ -57,7 +57,7 @@ def test_somebody_who_faces_ahead_has_a_heading_of_0():
             assert number is not None
             joints[number] = x, 0, 1
     assert heading(joints, NTU) == 0
-    assert heading(turned(joints[None], np.array([0.5]))[0], NTU) == pytest.approx(0.5)
+    assert heading(turned_joints(joints[None], np.array([0.5]))[0], NTU) == pytest.approx(0.5)
     assert heading(np.zeros((25, 3)), NTU) == 0
 
 
@@ -78,7 +78,7 @@ def test_a_missing_joint_is_interpolated_and_one_that_is_never_there_is_at_the_r
     there = everything(joints)
     there[0, 1, 4] = False
     there[0, :, 5] = False
-    found = filled(joints, there, ROOT)
+    found = filled_joints(joints, there, ROOT)
     np.testing.assert_allclose(found[0, :, 4], [[1, 0, 0], [2, 0, 0], [3, 0, 0]])
     np.testing.assert_allclose(found[0, :, 5], 7)
 

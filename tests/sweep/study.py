@@ -1,14 +1,13 @@
 """Running studies of the toy task as a user does, in processes of their own."""
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import psutil
 import yaml
+from cli import Started, program
 
 TESTS = Path(__file__).resolve().parent.parent
 ENVIRONMENT = os.environ | {
@@ -19,9 +18,8 @@ SEARCH = ("sweep=search", "task=toy", "task.x=interval(0.0,6.0)")
 
 
 def single(*arguments: str) -> list[str]:
-    """A single run."""
-    config_dir = str(TESTS / "sweep" / "conf")
-    return [sys.executable, "-m", "flag3d_exp", "--config-dir", config_dir, *arguments]
+    """The words of a single run."""
+    return ["--config-dir", str(TESTS / "sweep" / "conf"), *arguments]
 
 
 def command(*arguments: str) -> list[str]:
@@ -34,19 +32,15 @@ def search(*arguments: str) -> list[str]:
     return command(*SEARCH, "hydra.sweeper.plots=false", *arguments)
 
 
-def start(folder: Path, line: list[str]) -> subprocess.Popen:
+def start(folder: Path, line: list[str]) -> Started:
     """Start a driver in a process group of its own, its output in driver.log."""
-    with open(folder / "driver.log", "ab") as output:
-        return subprocess.Popen(
-            line, cwd=folder, env=ENVIRONMENT, stdout=output, stderr=output, start_new_session=True
-        )
+    output = folder / "driver.log"
+    return Started(folder, line, output, output, ENVIRONMENT, session=True)
 
 
 def finish(folder: Path, line: list[str], code: int = 0) -> str:
     """Run a driver to its end, which must be `code`; what it said."""
-    done = subprocess.run(
-        line, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=300
-    )
+    done = program(folder, *line, environment=ENVIRONMENT)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -84,6 +78,6 @@ def kill(processes: Iterable[psutil.Process]) -> None:
         process.kill()
 
 
-def job_processes(driver: subprocess.Popen) -> list[psutil.Process]:
+def job_processes(driver: Started) -> list[psutil.Process]:
     """The jobs that a driver has started."""
     return psutil.Process(driver.pid).children()

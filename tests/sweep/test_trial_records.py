@@ -6,7 +6,14 @@ from optuna.trial import TrialState
 
 from flag3d_exp.sweep.results import state_counts
 from flag3d_exp.sweep.storage import open_study
-from flag3d_exp.sweep.trial_records import DROPPED, FOLDER, Retry, TrialRecords, counted, successors
+from flag3d_exp.sweep.trial_records import (
+    DROPPED,
+    FOLDER,
+    Retry,
+    TrialRecords,
+    counted_trials,
+    successors,
+)
 
 
 @pytest.fixture
@@ -72,7 +79,7 @@ def test_of_two_retries_of_one_trial_the_later_is_dropped(open_records):
     assert [other.claim(2).number, one.claim(2).number] == [1, 3]
     assert one.get(2).state == TrialState.FAIL
     assert DROPPED in one.get(2).user_attrs
-    assert [t.number for t in counted(one.trials())] == [1, 3]
+    assert [t.number for t in counted_trials(one.trials())] == [1, 3]
 
 
 def test_a_retry_of_a_trial_that_ended_after_all_is_dropped(open_records):
@@ -93,7 +100,7 @@ def test_claims_at_once_never_exceed_the_budget(open_records):
         claimed = list(pool.map(lambda records: [records.claim(5), records.claim(5)], all_records))
     numbers = [trial.number for pair in claimed for trial in pair if trial is not None]
     assert len(numbers) == len(set(numbers)) == 5
-    assert len(counted(all_records[0].trials())) == 5
+    assert len(counted_trials(all_records[0].trials())) == 5
 
 
 def test_another_direction_is_refused(tmp_path):

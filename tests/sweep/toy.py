@@ -33,7 +33,7 @@ class Toy:
 
     def __call__(self, experiment: Experiment) -> float:
         if self.tracked:
-            with experiment.tracked("CPU"):
+            with experiment.track("CPU"):
                 return self.train(experiment)
         return self.train(experiment)
 

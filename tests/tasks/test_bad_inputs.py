@@ -9,7 +9,7 @@ import pytest
 from cli import TINY, command, program, refused
 from omegaconf import OmegaConf
 
-from flag3d_exp.config.experiment import instantiated
+from flag3d_exp.config.experiment import built_object
 from flag3d_exp.errors import UserError
 from flag3d_exp.main import leave
 
@@ -124,7 +124,7 @@ def test_a_model_that_its_settings_cannot_make_is_refused_in_one_line(tmp_path):
 def test_an_object_that_fails_on_its_settings_is_named_with_the_reason():
     halves = OmegaConf.create({"_target_": "fractions.Fraction", "numerator": 1, "denominator": 0})
     with pytest.raises(UserError) as caught:
-        instantiated(halves)
+        built_object(halves)
     assert "`fractions.Fraction` can't be made with these settings" in str(caught.value)
     assert "ZeroDivisionError" in str(caught.value)
 

@@ -85,9 +85,9 @@ def test_wrong_settings_are_refused(tmp_path):
     write(tmp_path / "mine.pkl")
     annotations = open_annotations(tmp_path / "mine.pkl", None)
     with pytest.raises(UserError, match="`task.recording`: .*'clip66'. Did you mean `clip6`"):
-        Inspect(recording="clip66").chosen(annotations.by_name, annotations.all)
+        Inspect(recording="clip66").chosen_recording(annotations.by_name, annotations.all)
     with pytest.raises(UserError, match="`task.split` must be one of train, val; got 'test'"):
-        Inspect(split="test").shown({"train": (), "val": ()})
+        Inspect(split="test").shown_recordings({"train": (), "val": ()})
     with pytest.raises(UserError, match="`task.viewer_recordings` must be at least 1"):
         Inspect(viewer_recordings=0)
 

@@ -13,7 +13,7 @@ from flag3d_exp.texts.descriptions import (
     class_descriptions,
     is_foreign,
     read_descriptions,
-    shipped,
+    shipped_names,
 )
 
 MINE = {
@@ -50,7 +50,7 @@ def test_every_class_of_a_shipped_dataset_is_described(dataset):
         assert all(sentence.endswith(".") for sentence in one.sentences), one.name
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", shipped_names())
 def test_shipped_sentences_differ_and_are_english(name, caplog):
     with caplog.at_level(logging.WARNING):
         found = read_descriptions(SENTENCES / f"{name}.yaml")

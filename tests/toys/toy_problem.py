@@ -54,6 +54,6 @@ class ToyProblem:
         error = predictions[:, 0] - predictions[:, 1]
         return {"loss": float(np.square(error).mean()), "error": float(np.abs(error).mean())}
 
-    def saved(self, predictions, targets):
+    def arrays_to_save(self, predictions, targets):
         """`told`, `true` (n,)."""
         return {"told": predictions[:, 0], "true": predictions[:, 1]}

@@ -23,7 +23,7 @@ from flag3d_exp.models.posec3d import PoseC3D
 from flag3d_exp.models.protogcn import ProtoGCN
 from flag3d_exp.models.skateformer import SkateFormer
 from flag3d_exp.models.x3d_shallow import X3DShallow
-from flag3d_exp.weights.importing import fitted, read_source, rules_of
+from flag3d_exp.weights.importing import fitted_values, read_source, rules_of
 from flag3d_exp.weights.names import from_mindspore, from_torch, source_names
 
 SMALL = "posec3d_x3d_shallow"
@@ -49,7 +49,7 @@ def test_an_imported_file_gives_the_logits_of_its_network(shared, files, file, f
     model = build().set_train(False)
     parameters = list(model.get_parameters())
     source = read_source(files / file)
-    assign_parameters(parameters, fitted(model, source, False))
+    assign_parameters(parameters, fitted_values(model, source, False))
     if "input" in arrays:
         logits = model(Tensor(arrays["input"]))
     else:
@@ -73,7 +73,7 @@ def test_every_tensor_is_accounted_for(files):
     source["backbone.conv6.conv.weight"] = np.zeros(3)
     source["cls_head.fc_cls.bias"] = np.zeros(7)
     with pytest.raises(UserError) as raised:
-        fitted(model, source, skip_head=False)
+        fitted_values(model, source, skip_head=False)
     message = str(raised.value)
     assert "missing 1: backbone.conv5.conv.weight" in message
     assert "unexpected 1: backbone.conv6.conv.weight" in message
@@ -85,15 +85,15 @@ def test_parts_of_one_weight_that_do_not_fit_each_other_are_refused(files):
     source = read_source(files / "ctrgcn.pth")
     source["backbone.net.3.gcn1.convs.1.conv3.weight"] = np.zeros((64, 3, 1, 1))
     with pytest.raises(UserError, match=r"another shape 1: backbone.net.3.gcn1.convs.0.conv3"):
-        fitted(model, source, skip_head=False)
+        fitted_values(model, source, skip_head=False)
 
 
 def test_the_head_can_be_left_out(files):
     model = classifier(X3DShallow, 12, "coco")
     source = read_source(files / f"{SMALL}.pth")
     with pytest.raises(UserError, match="`task.head=skip` leaves the head out"):
-        fitted(model, source, skip_head=False)
-    values = fitted(model, source, skip_head=True)
+        fitted_values(model, source, skip_head=False)
+    values = fitted_values(model, source, skip_head=True)
     np.testing.assert_array_equal(values["head.weight"], model.head.weight.asnumpy())
     np.testing.assert_array_equal(
         values["network.last.norm.weight"], source["backbone.conv5.bn.weight"]
@@ -105,7 +105,7 @@ def test_weights_that_are_not_finite_are_refused(files):
     source = read_source(files / f"{SMALL}.pth")
     source["backbone.conv5.bn.bias"][3] = np.nan
     with pytest.raises(UserError, match="NaN or infinite values: network.last.norm.bias"):
-        fitted(model, source, skip_head=False)
+        fitted_values(model, source, skip_head=False)
 
 
 def test_mindspores_own_files_are_read_whatever_their_types(tmp_path):
@@ -256,7 +256,7 @@ def torch_pickle(size: tuple, stride: tuple, num_elements: int = 4) -> bytes:
 
 def test_a_network_that_no_published_file_is_known_for_is_refused():
     with pytest.raises(UserError, match="no published weights are known for Dense"):
-        fitted(nn.Dense(2, 3), {}, skip_head=False)
+        fitted_values(nn.Dense(2, 3), {}, skip_head=False)
 
 
 @pytest.mark.parametrize(
@@ -273,14 +273,14 @@ def test_every_tensor_of_a_state_dict_of_several_gpus_is_accounted_for(
     state = Oracle(shared / "parity", fixture).state
     source = from_torch({f"module.{name}": array for name, array in state.items()})
     model = classifier(kind, num_classes, layout, **settings)
-    values = fitted(model, source, skip_head=False)
+    values = fitted_values(model, source, skip_head=False)
     assert values.keys() == {p.name for p in model.get_parameters()}
     lacking = dict(source)
     lacking.pop(next(name for name in source if name.endswith(".weight")))
     with pytest.raises(UserError, match="the weights do not fit .*; missing"):
-        fitted(model, lacking, skip_head=False)
+        fitted_values(model, lacking, skip_head=False)
     with pytest.raises(UserError, match="unexpected 1: tail"):
-        fitted(model, source | {"tail": np.zeros(3)}, skip_head=False)
+        fitted_values(model, source | {"tail": np.zeros(3)}, skip_head=False)
 
 
 def authors_names(model) -> dict[str, tuple[int, ...]]:
@@ -309,7 +309,7 @@ def test_weights_of_ctrgcn_s_authors_give_what_their_edges_mean():
         if name.endswith("running_var"):
             tensors[name] = np.abs(tensors[name])
     source = from_torch({f"module.{name}": array for name, array in tensors.items()})
-    assign_parameters(list(model.get_parameters()), fitted(model, source, False))
+    assign_parameters(list(model.get_parameters()), fitted_values(model, source, False))
     x = rng.standard_normal((2, 3, 5, 17)).astype(np.float32)
 
     def conv(number: int, which: int, values: np.ndarray) -> np.ndarray:

@@ -49,12 +49,12 @@ class Affine:
             return clip
         matrix = self.matrix(clip.poses.keypoints.shape[-1], rng)
         if clip.image_shape is None:
-            return clip.of(transforms.mapped(clip.poses, matrix))
+            return clip.of(transforms.mapped_poses(clip.poses, matrix))
         height, width = clip.image_shape
         middle = np.array([width / 2, height / 2], np.float32)
-        centred = clip.poses.moved(clip.poses.keypoints - middle)
-        mapped = transforms.mapped(centred, matrix)
-        return clip.of(mapped.moved(mapped.keypoints + middle))
+        centred = clip.poses.moved_poses(clip.poses.keypoints - middle)
+        mapped = transforms.mapped_poses(centred, matrix)
+        return clip.of(mapped.moved_poses(mapped.keypoints + middle))
 
     def matrix(self, size: int, rng: np.random.Generator) -> np.ndarray:
         """(D, D) random linear map for D = `size` coordinates."""

@@ -54,7 +54,7 @@ class Bodies:
         In a changed clip, a joint is missing if any joint between it and the root is missing.
         """
         changed = rng.random(len(joints)) < self.probability
-        made, found = self._changed(joints, there, layout, rng)
+        made, found = self._changed_clips(joints, there, layout, rng)
         made = np.where(changed[:, None, None, None, None], made, joints)
         found = np.where(changed[:, None, None, None], found, there)
         mirrored = rng.random(len(joints)) < self.mirror
@@ -63,7 +63,7 @@ class Bodies:
         found[mirrored] = found[mirrored][..., order]
         return made * found[..., None], found
 
-    def _changed(
+    def _changed_clips(
         self, joints: np.ndarray, there: np.ndarray, layout: Layout, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """All clips with exchanged and rotated limbs, other bone lengths and a tilt."""
@@ -78,9 +78,9 @@ class Bodies:
             source = np.where(taken, others, np.arange(num_clips))
             bones[..., limb, :] = bones[source][..., limb, :]
             known[..., limb] = known[source][..., limb]
-            bones[..., limb, :] = turned(bones[..., limb, :], self._turns(num_clips, rng))
+            bones[..., limb, :] = turned_vectors(bones[..., limb, :], self._turns(num_clips, rng))
         for part in parts(layout, BENDING):
-            bones[..., part, :] = turned(bones[..., part, :], self._turns(num_clips, rng))
+            bones[..., part, :] = turned_vectors(bones[..., part, :], self._turns(num_clips, rng))
         bones *= self._ratios(bones, known, rng)[:, None, None, :, None]
         built, found = joints.copy(), there.copy()
         for joint in outwards(layout):
@@ -91,7 +91,7 @@ class Bodies:
         angles = rng.uniform(0, 2 * np.pi, num_clips)
         axes = np.stack([np.cos(angles), np.sin(angles), np.zeros(num_clips)], axis=-1)
         tilts = np.radians(self.tilt) * rng.standard_normal(num_clips)
-        return turned(built, rotations(axes, tilts)), found
+        return turned_vectors(built, rotations(axes, tilts)), found
 
     def _turns(self, num_clips: int, rng: np.random.Generator) -> np.ndarray:
         """(N, 3, 3) random rotations of a limb."""
@@ -109,7 +109,7 @@ class Bodies:
         return np.clip(ratios, 1 / MAX_RATIO, MAX_RATIO).astype(np.float32)
 
 
-def turned(vectors: np.ndarray, matrices: np.ndarray) -> np.ndarray:
+def turned_vectors(vectors: np.ndarray, matrices: np.ndarray) -> np.ndarray:
     """(N, ..., 3) vectors of each clip, rotated by its matrix (N, 3, 3)."""
     shape = vectors.shape
     flat = vectors.reshape(shape[0], -1, 3)

@@ -88,7 +88,7 @@ def with_ratios(poses: Poses, layout: Layout, ratios: np.ndarray) -> Poses:
         filled[..., joint, :] = np.where(there, filled[..., joint, :], filled[..., parent, :])
         bone = filled[..., joint, :] - filled[..., parent, :]
         built[..., joint, :] = built[..., parent, :] + bone * np.float32(ratios[joint])
-    return poses.moved(built)
+    return poses.moved_poses(built)
 
 
 @cache

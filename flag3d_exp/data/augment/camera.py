@@ -97,7 +97,7 @@ class VirtualCameras:
         return load_layout(str(self.recorded), f"{self.key}.recorded")
 
     @cached_property
-    def seen(self) -> Layout:
+    def projected_layout(self) -> Layout:
         """The layout of the projected joints."""
         return load_layout(self.layout)
 
@@ -105,7 +105,7 @@ class VirtualCameras:
         """The clip in pixels; every visible joint has score 1."""
         if self.recorded is None or clip.poses.keypoints.shape[-1] == 2:
             return clip
-        seen = self.seen
+        seen = self.projected_layout
         poses = relaid(clip.poses, self.skeleton, seen)
         keypoints = self.pixels(poses, rng)
         visible = poses.visible.copy()
@@ -118,7 +118,7 @@ class VirtualCameras:
             image_shape=(self.image_shape[0], self.image_shape[1]),
         )
 
-    def filmed(self, recording: Recording) -> Recording:
+    def filmed_recording(self, recording: Recording) -> Recording:
         """The recording projected with its own camera, which is seeded by its name."""
         if self.recorded is None or recording.keypoints.shape[-1] == 2:
             return recording

@@ -98,4 +98,4 @@ class DropAxis:
         axis = int(rng.integers(clip.poses.keypoints.shape[-1]))
         keypoints = clip.poses.keypoints.copy()
         keypoints[..., axis] = 0
-        return clip.of(clip.poses.moved(keypoints))
+        return clip.of(clip.poses.moved_poses(keypoints))

@@ -7,7 +7,7 @@ import numpy as np
 
 from flag3d_exp import bounds
 from flag3d_exp.data.augment.clip import check_range
-from flag3d_exp.data.sampling import clip_indices, warped
+from flag3d_exp.data.sampling import clip_indices, warped_frames
 from flag3d_exp.errors import UserError
 
 
@@ -39,4 +39,4 @@ class Frames:
         indices = clip_indices(num_frames, clip_len, rng, self.part)
         if not self.tempo:
             return indices
-        return warped(indices, num_frames, rng.uniform(-self.tempo, self.tempo))
+        return warped_frames(indices, num_frames, rng.uniform(-self.tempo, self.tempo))

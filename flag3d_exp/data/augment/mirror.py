@@ -31,5 +31,5 @@ class Mirror:
             return clip
         order = clip.layout.mirror_order
         if clip.image_shape is None:
-            return clip.of(transforms.mirrored(clip.poses, order))
-        return clip.of(boxes.flipped(clip.poses, clip.image_shape[1], order))
+            return clip.of(transforms.mirrored_poses(clip.poses, order))
+        return clip.of(boxes.flipped_poses(clip.poses, clip.image_shape[1], order))

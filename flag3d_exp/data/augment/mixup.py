@@ -26,7 +26,7 @@ class Mixup:
     def __post_init__(self) -> None:
         bounds.check(self, "augment.mixup")
 
-    def drawn(self, num_recordings: int, rng: np.random.Generator) -> tuple[int, float]:
+    def drawn_partner(self, num_recordings: int, rng: np.random.Generator) -> tuple[int, float]:
         """The other recording's index and the weight of the first clip; 1 if it is not mixed."""
         if rng.random() >= self.probability:
             return 0, 1.0
@@ -34,7 +34,7 @@ class Mixup:
         return int(rng.integers(num_recordings)), max(weight, 1 - weight)
 
 
-def mixed(clips: np.ndarray, others: np.ndarray, weight: float) -> np.ndarray:
+def mixed_clips(clips: np.ndarray, others: np.ndarray, weight: float) -> np.ndarray:
     """`weight * clips + (1 - weight) * others`, each (..., V, C).
 
     A joint that is missing in `clips` stays missing. A joint that is missing only in `others` keeps

@@ -61,7 +61,7 @@ class DetectorNoise:
         poses = clip.poses
         num_persons, num_frames, num_joints, num_coordinates = poses.keypoints.shape
         swapped = in_stretches(num_frames, self.exchanged, self.exchange_frames, rng)
-        poses = exchanged(poses, swapped, clip.layout)
+        poses = exchanged_poses(poses, swapped, clip.layout)
         error = self.strength * displacement(
             (num_persons, num_frames, num_joints, num_coordinates),
             clip.layout,
@@ -69,14 +69,16 @@ class DetectorNoise:
             rng,
         )
         keypoints = poses.keypoints + error * np.float32(box_size(poses))
-        visible = poses.visible & ~lost(poses.visible.shape, self.missing, self.missing_frames, rng)
+        visible = poses.visible & ~lost_joints(
+            poses.visible.shape, self.missing, self.missing_frames, rng
+        )
         scores = poses.scores
         if scores is not None:
             scores = scores * confidence(np.linalg.norm(error, axis=-1), rng)
         return clip.of(Poses(keypoints, visible, scores))
 
 
-def exchanged(poses: Poses, frames: np.ndarray, layout: Layout) -> Poses:
+def exchanged_poses(poses: Poses, frames: np.ndarray, layout: Layout) -> Poses:
     """Poses with left and right exchanged in the chosen frames (T,) bool."""
     if not frames.any():
         return poses
@@ -112,7 +114,7 @@ def displacement(
     return start + (end - start) * after + JITTER * rng.standard_normal(shape, np.float32)
 
 
-def lost(
+def lost_joints(
     shape: tuple[int, ...], joints: float, frames: float, rng: np.random.Generator
 ) -> np.ndarray:
     """(M, T, V) bool: joints that are lost, either single ones or all of a frame."""

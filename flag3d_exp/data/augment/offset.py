@@ -37,4 +37,4 @@ class JointOffset:
         num_persons, _, num_joints, num_coordinates = clip.poses.keypoints.shape
         deviation = rng.uniform(0, 2 * self.deviation) * box_size(clip.poses)
         drawn = rng.standard_normal((num_persons, 1, num_joints, num_coordinates), np.float32)
-        return clip.of(clip.poses.moved(clip.poses.keypoints + drawn * np.float32(deviation)))
+        return clip.of(clip.poses.moved_poses(clip.poses.keypoints + drawn * np.float32(deviation)))

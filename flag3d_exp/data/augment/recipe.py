@@ -41,7 +41,7 @@ class Recipe:
         found = (step for step in self.recordings if isinstance(step, VirtualCameras))
         return next((one for one in found if one.recorded is not None), None)
 
-    def recorded(self, clip: Clip, rng: np.random.Generator) -> Clip:
+    def changed_recording(self, clip: Clip, rng: np.random.Generator) -> Clip:
         """The recorded joints after the changes of recordings."""
         if self.cameras is not None and clip.poses.keypoints.shape[-1] == 3:
             clip = replace(clip, layout=self.cameras.skeleton)
@@ -49,7 +49,7 @@ class Recipe:
             clip = change(clip, rng)
         return clip
 
-    def changed(self, clip: Clip, rng: np.random.Generator) -> Clip:
+    def changed_clip(self, clip: Clip, rng: np.random.Generator) -> Clip:
         """The network's clip after the changes of clips."""
         for change in self.clips:
             clip = change(clip, rng)

@@ -48,10 +48,10 @@ class Turn:
             return clip
         angle = rng.uniform(-self.angle, self.angle)
         depth = guessed_depth(clip.poses, clip.layout, rng)
-        return clip.of(turned(clip.poses, depth, angle))
+        return clip.of(turned_poses(clip.poses, depth, angle))
 
 
-def turned(poses: Poses, depth: np.ndarray, angle: float) -> Poses:
+def turned_poses(poses: Poses, depth: np.ndarray, angle: float) -> Poses:
     """2D poses rotated by `angle` about the vertical line through the mean of their joints.
 
     Args:
@@ -66,7 +66,7 @@ def turned(poses: Poses, depth: np.ndarray, angle: float) -> Poses:
         + across * np.float32(np.cos(angle))
         + depth.astype(np.float32) * np.float32(np.sin(angle))
     )
-    return poses.moved(keypoints)
+    return poses.moved_poses(keypoints)
 
 
 def guessed_depth(poses: Poses, layout: Layout, rng: np.random.Generator) -> np.ndarray:

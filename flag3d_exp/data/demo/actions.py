@@ -15,7 +15,7 @@ from flag3d_exp.data.demo.poses import (
     both,
     in_turn,
     left,
-    mirrored,
+    mirrored_pose,
     right,
     through,
 )
@@ -274,7 +274,7 @@ _MOTIONS: dict[str, tuple[float, Posture, Sequence[Pose]]] = {
     "Left Leg Lunge With Knee Lift": (
         2.8,
         ON_RIGHT_FOOT,
-        [mirrored(LUNGE), mirrored(STEPPING), LEFT_KNEE_UP, mirrored(STEPPING)],
+        [mirrored_pose(LUNGE), mirrored_pose(STEPPING), LEFT_KNEE_UP, mirrored_pose(STEPPING)],
     ),
     "Sumo Squat": (
         2.2,

@@ -89,11 +89,11 @@ def make_demo(domain: str, num_classes: int = 16) -> dict:
         if domain == "crowd":
             programme = replace(programme, avatars=(1,), repeats=(1,))
         subjects = CROWD if domain == "crowd" else SUBJECTS
-        takes = {name: _captured(programme, persons) for name, persons in subjects.items()}
+        takes = {name: _capture(programme, persons) for name, persons in subjects.items()}
         annotate = _annotation_3d
     else:
-        train = _rendered(programme, TRAIN_PERSONS + VAL_PERSONS)
-        takes = {"train": train, "val": _filmed(programme)}
+        train = _render(programme, TRAIN_PERSONS + VAL_PERSONS)
+        takes = {"train": train, "val": _film(programme)}
         annotate = _annotation_2d
     everything = [take for chosen in takes.values() for take in chosen]
     performed = perform(everything, programme.actions)
@@ -102,7 +102,7 @@ def make_demo(domain: str, num_classes: int = 16) -> dict:
     return {"split": split, "annotations": [annotate(*pair) for pair in pairs]}
 
 
-def _captured(programme: Programme, persons: Iterable[int]) -> list[Take]:
+def _capture(programme: Programme, persons: Iterable[int]) -> list[Take]:
     """Motion capture: each repeat of each class by every avatar of a person."""
     takes = []
     every = product(persons, programme.avatars, enumerate(programme.actions), programme.repeats)
@@ -112,7 +112,7 @@ def _captured(programme: Programme, persons: Iterable[int]) -> list[Take]:
     return takes
 
 
-def _rendered(programme: Programme, persons: Iterable[int]) -> list[Take]:
+def _render(programme: Programme, persons: Iterable[int]) -> list[Take]:
     """Rendered video: each performance of every person and class, seen by three cameras."""
     takes = []
     every = product(persons, enumerate(programme.actions), programme.videos)
@@ -123,7 +123,7 @@ def _rendered(programme: Programme, persons: Iterable[int]) -> list[Take]:
     return takes
 
 
-def _filmed(programme: Programme) -> list[Take]:
+def _film(programme: Programme) -> list[Take]:
     """Video of other people: each performance of every person and class, seen by two cameras."""
     takes = []
     every = product(FILMED_PERSONS, enumerate(programme.actions), programme.videos)

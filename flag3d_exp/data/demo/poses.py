@@ -73,7 +73,7 @@ def right(**angles: float) -> Pose:
     return {f"right_{name}": angle for name, angle in angles.items()}
 
 
-def mirrored(pose: Pose) -> Pose:
+def mirrored_pose(pose: Pose) -> Pose:
     """The pose with left and right exchanged."""
     found = {}
     for name, angle in pose.items():
@@ -85,7 +85,7 @@ def mirrored(pose: Pose) -> Pose:
 
 def in_turn(*poses: Pose) -> tuple[Pose, ...]:
     """The poses, then their mirror images."""
-    return *poses, *map(mirrored, poses)
+    return *poses, *map(mirrored_pose, poses)
 
 
 def through(posture: Posture, poses: Sequence[Pose]) -> Motion:

@@ -6,7 +6,7 @@ Angles are in degrees, see `body.pose_body`.
 from dataclasses import replace
 
 from flag3d_exp.data.demo.motions import TOES, WRISTS
-from flag3d_exp.data.demo.poses import Pose, Posture, both, left, mirrored, right
+from flag3d_exp.data.demo.poses import Pose, Posture, both, left, mirrored_pose, right
 
 LEFT_FOOT, RIGHT_FOOT = (14, 15), (18, 19)
 ANKLES, KNEES, LEFT_KNEE, RIGHT_KNEE, LEFT_WRIST = (14, 18), (13, 17), (13,), (17,), (6,)
@@ -114,4 +114,4 @@ SIDE_LYING: Pose = (
     | left(arm=40, arm_plane=92, arm_twist=40, elbow=80, leg=2, leg_plane=88, knee=4, ankle=20)
 )
 ON_RIGHT_SIDE = Posture(SIDE_LYING, PELVIS, ((8,), (18,)), across=True, flat_feet=0.0)
-ON_LEFT_SIDE = Posture(mirrored(SIDE_LYING), PELVIS, ((14,), (4,)), across=True, flat_feet=0.0)
+ON_LEFT_SIDE = Posture(mirrored_pose(SIDE_LYING), PELVIS, ((14,), (4,)), across=True, flat_feet=0.0)

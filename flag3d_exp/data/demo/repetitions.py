@@ -16,7 +16,16 @@ import numpy as np
 from flag3d_exp.data.demo import body, performers, postures
 from flag3d_exp.data.demo.actions import ACTIONS
 from flag3d_exp.data.demo.motions import Action
-from flag3d_exp.data.demo.poses import REST, Pose, Posture, both, left, mirrored, right, through
+from flag3d_exp.data.demo.poses import (
+    REST,
+    Pose,
+    Posture,
+    both,
+    left,
+    mirrored_pose,
+    right,
+    through,
+)
 
 SEED = 20250117
 RECORDINGS = {"train": 600, "val": 100}
@@ -50,7 +59,7 @@ def make_repetitions() -> dict:
         split[name] = [f"{name}_{one:04}" for one in range(number)]
         for one, recording in enumerate(split[name]):
             rng = np.random.default_rng((SEED, stage, one))
-            joints, spans = performed(rng)
+            joints, spans = performed_recording(rng)
             annotations.append(
                 {
                     "frame_dir": recording,
@@ -63,10 +72,10 @@ def make_repetitions() -> dict:
     return {"split": split, "annotations": annotations}
 
 
-def performed(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def performed_recording(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Joints (F, 25, 3) of a recording, and its repetitions (R, 2)."""
     action = ACTIONS[rng.integers(len(ACTIONS))] if rng.random() < 0.5 else random_action(rng)
-    sets, rest = planned(rng)
+    sets, rest = planned_sets(rng)
     num_frames = rest + sum(one.pause + sum(one.lengths) for one in sets)
     phase, reach, busy, spans = course(sets, num_frames, rng)
     wander = WANDERING * rng.uniform(0.3, 1.3) if rng.random() < 0.6 else IDLE
@@ -89,7 +98,7 @@ def performed(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return points - points[0, 0], spans
 
 
-def planned(rng: np.random.Generator) -> tuple[list[Set], int]:
+def planned_sets(rng: np.random.Generator) -> tuple[list[Set], int]:
     """The sets of a recording, and the frames that follow them."""
     num_frames = int(rng.integers(*FRAMES))
     chance = rng.random()
@@ -101,16 +110,19 @@ def planned(rng: np.random.Generator) -> tuple[list[Set], int]:
     rest = int(rng.integers(0, num_frames // 4))
     before = int(rng.integers(0, num_frames // 4))
     left_over = num_frames - rest - before
-    first = repeated(length, left_over, rng)
+    first = repetition_lengths(length, left_over, rng)
     left_over -= sum(first)
     pause = int(rng.integers(20, 100))
     second = length * float(np.exp(rng.normal(0, 0.15)))
     if rng.random() < 0.3 and left_over > pause + 2 * second:
-        return [Set(before, first), Set(pause, repeated(second, left_over - pause, rng))], rest
+        return [
+            Set(before, first),
+            Set(pause, repetition_lengths(second, left_over - pause, rng)),
+        ], rest
     return [Set(before, first)], rest
 
 
-def repeated(length: float, num_frames: int, rng: np.random.Generator) -> list[int]:
+def repetition_lengths(length: float, num_frames: int, rng: np.random.Generator) -> list[int]:
     """The lengths of two or more repetitions, within `num_frames` if that has room for two."""
     most = max(2, int(num_frames / length))
     number = most if rng.random() < 0.5 else int(rng.integers(2, most + 1))
@@ -149,7 +161,7 @@ def random_action(rng: np.random.Generator) -> Action:
     if rng.random() < 0.3:
         keys += [random_pose(rng, posture) for _ in range(rng.integers(1, 3))]
     if rng.random() < 0.1:
-        keys += [mirrored(key) for key in keys]
+        keys += [mirrored_pose(key) for key in keys]
     return Action(
         0,
         "random",

@@ -60,7 +60,7 @@ def read_results(name: str, content: Any) -> list[Detections]:
         except UserError as error:
             raise UserError(f"{name!r}, entry {at}: {error}") from error
     said = ["the third number of a joint is a flag (0: not labelled), not a score"]
-    return _made(name, videos, said if flagged else [])
+    return _detections(name, videos, said if flagged else [])
 
 
 def read_by_image(name: str, content: Any) -> list[Detections]:
@@ -75,7 +75,7 @@ def read_by_image(name: str, content: Any) -> list[Detections]:
                 rows.add(frame, keypoints, scores, identity)
         except UserError as error:
             raise UserError(f"{name!r}, image {image!r:.60}: {error}") from error
-    return _made(name, videos, [])
+    return _detections(name, videos, [])
 
 
 def frame_of(image: Any) -> tuple[str, int]:
@@ -123,7 +123,7 @@ def _persons(persons: Any) -> Iterator[tuple[np.ndarray, np.ndarray | None, int]
         yield keypoints.reshape(-1, 2), flat_scores, identity_of(person.get("idx"))
 
 
-def _made(name: str, videos: dict[str, Rows], notes: list[str]) -> list[Detections]:
+def _detections(name: str, videos: dict[str, Rows], notes: list[str]) -> list[Detections]:
     made = []
     for video, rows in videos.items():
         called = name if len(videos) == 1 else (video or name)

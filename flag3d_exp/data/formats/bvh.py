@@ -78,11 +78,11 @@ def read_bvh(name: str, text: str, how: Reading) -> Detections:
     _joint(tokens, skeleton, -1, 0)
     values = _motion(tokens, sum(map(len, skeleton.channels)))
     places = joint_places(skeleton, values)  # (T, B, 3)
-    chosen = chosen_layout([_called(joint, skeleton.names) for joint in skeleton.names],
+    chosen = chosen_layout([_layout_name(joint, skeleton.names) for joint in skeleton.names],
                            layout, name)  # fmt: skip
     order: dict[int, int] = {}
     for at, joint in enumerate(skeleton.names):
-        number = chosen.joint_number(_called(joint, skeleton.names))
+        number = chosen.joint_number(_layout_name(joint, skeleton.names))
         if number is not None:
             order.setdefault(number, at)
     keypoints = np.full((len(places), chosen.num_joints, 3), np.nan)
@@ -142,7 +142,7 @@ def _turn(angles: np.ndarray, axis: int) -> np.ndarray:
     return made
 
 
-def _called(joint: str, joints: list[str]) -> str:
+def _layout_name(joint: str, joints: list[str]) -> str:
     """A joint's name in layouts: `mixamorig:LeftUpLeg` is the left hip.
 
     `LeftShoulder` is the clavicle if there is a `LeftArm`, and the shoulder if there is a

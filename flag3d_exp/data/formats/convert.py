@@ -39,7 +39,7 @@ class Converted(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def converted(
+def converted_recordings(
     source: Path,
     num_persons: int = 2,
     missing: frozenset[str] = frozenset(),

@@ -87,7 +87,7 @@ def read_csv(name: str, text: str) -> list[Detections]:
             _add(videos.setdefault(video, Rows()), frame, values)
         except (UserError, ValueError, IndexError) as error:
             raise UserError(f"{name!r}, line {line}: {error}") from error
-    return [_named(name if len(videos) == 1 else video or name, rows)
+    return [_detections(name if len(videos) == 1 else video or name, rows)
             for video, rows in videos.items()]  # fmt: skip
 
 
@@ -147,7 +147,7 @@ def read_json(name: str, content: Any) -> list[Detections]:
             rows.seen.append(counted)
         except UserError as error:
             raise UserError(f"{name!r}, frame {number}: {error}") from error
-    return [_named(name, rows)]
+    return [_detections(name, rows)]
 
 
 def y_down_to_y_up(keypoints: np.ndarray) -> np.ndarray:
@@ -176,7 +176,7 @@ def _add(rows: Rows, frame: int, values: np.ndarray) -> None:
     rows.add(frame, places, scores)
 
 
-def _named(name: str, rows: Rows) -> Detections:
+def _detections(name: str, rows: Rows) -> Detections:
     return rows.detections(name, "mediapipe", upwards=y_down_to_y_up)
 
 
@@ -229,7 +229,9 @@ def _frames(content: Any) -> list[Any]:
     """The list of frames in a JSON file's content; empty if it has no such list."""
     if isinstance(content, dict) and content and all(str(key).isdecimal() for key in content):
         return [
-            frame | {"frame": int(key[:12])} if isinstance(frame, dict) else _numbered(frame, key)
+            frame | {"frame": int(key[:12])}
+            if isinstance(frame, dict)
+            else _numbered_frame(frame, key)
             for key, frame in content.items()
         ]
     if isinstance(content, dict):
@@ -238,7 +240,7 @@ def _frames(content: Any) -> list[Any]:
     return content if isinstance(content, list) else []
 
 
-def _numbered(frame: Any, key: str) -> dict[str, Any]:
+def _numbered_frame(frame: Any, key: str) -> dict[str, Any]:
     """A frame from a mapping of frame numbers to landmarks."""
     return {"frame": int(key[:12]), "landmarks": frame}
 

@@ -41,7 +41,9 @@ def read_predictions(name: str, content: Any) -> Detections:
     if isinstance(content, dict):
         meta, content = content.get("meta_info"), content["instance_info"]
     if _is_nested(content):
-        content = [{"frame_id": at, "instances": _scored(one)} for at, one in enumerate(content)]
+        content = [
+            {"frame_id": at, "instances": _scored_instances(one)} for at, one in enumerate(content)
+        ]
     frames = entries(content, "instance_info")
     if frames and "instances" not in frames[0]:
         frames = [{"frame_id": 0, "instances": content}]
@@ -117,7 +119,7 @@ def _is_nested(content: Any) -> bool:
     return isinstance(joints, list) and len(joints) == 3
 
 
-def _scored(instances: list[Any]) -> list[Any]:
+def _scored_instances(instances: list[Any]) -> list[Any]:
     """MMPose 0.x instances with the third number of each joint moved to the scores."""
     made = []
     for instance in entries(instances, "instances"):

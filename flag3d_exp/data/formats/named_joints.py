@@ -106,7 +106,7 @@ def read_json(name: str, content: Any, layout: str | None) -> list[Detections]:
             except UserError as error:
                 raise UserError(f"{name!r}, frame {number}: {error}") from error
         _add(rows, number, values[:, : len(keys)], values[:, len(keys)] if scored else None)
-    return [_made(name, chosen, rows)]
+    return [_detections(name, chosen, rows)]
 
 
 def chosen_layout(joints: Sequence[str], layout: str | None, name: str) -> Layout:
@@ -176,7 +176,7 @@ def _wide(
             _add(rows, frame, values[:, :size], values[:, 3] if 3 in used else None, identity)
         except (UserError, ValueError, IndexError) as error:
             raise UserError(f"{name!r}, line {line}: {error}") from error
-    return [_made(name, chosen, rows)]
+    return [_detections(name, chosen, rows)]
 
 
 def _long(
@@ -214,7 +214,7 @@ def _long(
         identity = identities.setdefault(person, len(identities)) if person else -1
         rows.seen.append(frame)
         _add(rows, frame, values[:, :size], values[:, 3] if scored else None, identity)
-    return [_made(name, chosen, rows)]
+    return [_detections(name, chosen, rows)]
 
 
 def _add(
@@ -231,6 +231,6 @@ def _add(
     rows.add(frame, places, scores, identity)
 
 
-def _made(name: str, layout: Layout, rows: Rows) -> Detections:
+def _detections(name: str, layout: Layout, rows: Rows) -> Detections:
     upwards = y_down_to_y_up if layout.name == "mediapipe" else None
     return rows.detections(name, layout.name, upwards=upwards)

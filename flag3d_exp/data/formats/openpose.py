@@ -54,7 +54,7 @@ def read_frames(name: str, frames: Sequence[tuple[int, Any]]) -> Detections:
         except UserError as error:
             raise UserError(f"{name!r}, frame {number}: {error}") from error
     notes = ["hands and faces of OpenPose are left out"] if left_out else []
-    return _named(rows, name, shape, notes)
+    return _detections(rows, name, shape, notes)
 
 
 def read_kinetics(name: str, content: Any) -> Detections:
@@ -71,7 +71,7 @@ def read_kinetics(name: str, content: Any) -> Detections:
             flat = np.concatenate([pairs.reshape(-1, 2), scores.reshape(-1, 1)], 1).ravel()
             values = triples(flat.tolist(), "pose")
             rows.add(number, values[:, :2], values[:, 2])
-    return _named(rows, name, None, [])
+    return _detections(rows, name, None, [])
 
 
 def layout_of(keypoints: np.ndarray) -> tuple[str | None, str | None]:
@@ -116,7 +116,7 @@ def _add(rows: Rows, number: int, person: Any) -> bool:
     return any(person[key] for key in others)
 
 
-def _named(rows: Rows, name: str, shape: Any, notes: list[str]) -> Detections:
+def _detections(rows: Rows, name: str, shape: Any, notes: list[str]) -> Detections:
     found = rows.detections(name, None)
     layout, reason = layout_of(found.keypoints)
     notes += [reason] if reason else []
@@ -127,13 +127,13 @@ def _named(rows: Rows, name: str, shape: Any, notes: list[str]) -> Detections:
         found.keypoints,
         found.scores,
         span=found.span,
-        unit=_signed(found.keypoints),
+        unit=_signed_unit(found.keypoints),
         image_shape=shape,
         notes=tuple(notes),
     )
 
 
-def _signed(keypoints: np.ndarray) -> Any:
+def _signed_unit(keypoints: np.ndarray) -> Any:
     """`signed` if coordinates are -1 to 1, as with `--keypoint_scale 4`; None otherwise."""
     places = keypoints[keypoints.any(-1)]
     within = len(places) and np.abs(places).max() <= 1.0

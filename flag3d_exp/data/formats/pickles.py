@@ -74,7 +74,7 @@ def read_pickle(
     Raises:
         UserError: the file does not exist, is not a complete pickle, or names another class.
     """
-    content = memoryview(_opened(path, mapped))
+    content = memoryview(_content(path, mapped))
     start = bytes(content[:8])
     kind = next((kind for magic, kind in OTHER_FORMATS.items() if start.startswith(magic)), "")
     if kind:
@@ -114,7 +114,7 @@ def check_file(path: Path) -> None:
         raise UserError(f"{path} {kind}; give the path of an annotation file.")
 
 
-def _opened(path: Path, mapped: bool) -> mmap.mmap | bytes:
+def _content(path: Path, mapped: bool) -> mmap.mmap | bytes:
     check_file(path)
     try:
         with path.open("rb") as file:
@@ -150,7 +150,7 @@ def _from_buffer(raw: Any, dtype: StoredDType, shape: Any, order: str) -> Stored
     return stored
 
 
-def _encoded(text: str, _: str) -> bytes:
+def _encode(text: str, _: str) -> bytes:
     return text.encode("latin1")  # how protocol 2 writes bytes
 
 
@@ -160,5 +160,5 @@ NUMPY_NAMES: dict[tuple[str, str], Any] = {
     ("numpy.core.numeric", "_frombuffer"): _from_buffer,
     ("numpy", "ndarray"): "ndarray",  # only an argument of _reconstruct, never called
     ("numpy", "dtype"): StoredDType,
-    ("_codecs", "encode"): _encoded,
+    ("_codecs", "encode"): _encode,
 }

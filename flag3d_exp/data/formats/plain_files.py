@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from flag3d_exp.data.fields import as_spelled, named
+from flag3d_exp.data.fields import as_spelled, named_fields
 from flag3d_exp.errors import UserError
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.arrays import npz_arrays
@@ -39,7 +39,7 @@ def read_npz(path: Path) -> list[dict[str, Any]]:
         raise UserError(f"{path} is not an NPZ file of plain arrays: {error}.") from error
     if not arrays:
         raise UserError(f"{path} holds no array.")
-    fields = named(arrays)
+    fields = named_fields(arrays)
     if "keypoints" in fields:
         single = {key: _value(array) for key, array in fields.items()}
         return [_with_persons({"name": path.stem} | single)]
@@ -78,7 +78,7 @@ def read_json(path: Path) -> list[dict[str, Any]]:
     for name, row in zip(names, rows, strict=True):
         try:
             with as_spelled(row):
-                annotations.append(_with_persons({"name": name} | _arrays(named(row))))
+                annotations.append(_with_persons({"name": name} | _arrays(named_fields(row))))
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
     return annotations

@@ -20,7 +20,7 @@ import numpy as np
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.formats import alphapose, azure, bvh, mediapipe, mmpose, named_joints, openpose
 from flag3d_exp.data.formats.detections import Detections, Reading
-from flag3d_exp.data.formats.tracking import arrays, lasting, tracked
+from flag3d_exp.data.formats.tracking import arrays, lasting, tracked_identities
 from flag3d_exp.data.formats.units import in_known_unit
 from flag3d_exp.errors import UserError, nearest
 from flag3d_exp.faults import Faults
@@ -94,7 +94,7 @@ def read_poses(path: Path, how: Reading) -> Poses:
         pairs = ", ".join(f"{layout} ({name})" for layout, name in layouts.items())
         raise UserError(f"{path} holds recordings of several layouts: {pairs}.")
     said = tuple(
-        note if len(names) == len(found) else f"{note} ({_listed(names)})"
+        note if len(names) == len(found) else f"{note} ({_listed_names(names)})"
         for note, names in notes.items()
     )
     return Poses(found, next(iter(layouts)), sources[0].format, said)
@@ -140,11 +140,11 @@ def recording_of(found: Detections, how: Reading) -> tuple[Recording, str, tuple
     notes = list(known.notes)
     seen = known.keypoints.any(-1)
     identities, frames = known.identities, known.frames
-    if identities is not None and _repeated(frames, identities):
+    if identities is not None and _has_repeated(frames, identities):
         notes.append("the file's identities are not used, because two persons of a frame share one")
         identities = None
     if identities is None and len(np.unique(frames)) < len(frames):
-        identities = tracked(frames, known.keypoints, seen)
+        identities = tracked_identities(frames, known.keypoints, seen)
         notes.append("persons are tracked by the overlap of their boxes")
     if identities is None:
         identities = np.zeros(len(frames), np.int64)
@@ -177,7 +177,7 @@ def check_format(name: str | None) -> None:
 def _sources(path: Path, named: str | None) -> list[_Source]:
     """The videos at a path; empty if no file has a known format."""
     if os.path.isfile(path):
-        form = named or _recognised(path)
+        form = named or _recognise(path)
         return [_Source(_name(path), form, [(0, path)])] if form else []
     if not os.path.isdir(path):
         raise UserError(f"{path} is not there.")
@@ -197,12 +197,12 @@ def _videos(folder: Path, named: str | None) -> list[_Source]:
                    if one.suffix.lower() in SUFFIXES and one.is_file())  # fmt: skip
     if not files:
         return []
-    form = named or _recognised(files[0])
+    form = named or _recognise(files[0])
     if form is None:
         return []
     first = _content(files[0], MAX_JSON) if files[0].suffix.lower() == ".json" else None
     if form != "openpose" or openpose.is_kinetics(first) or isinstance(first, list):
-        return [_Source(_name(one), named or _recognised(one) or form, [(0, one)])
+        return [_Source(_name(one), named or _recognise(one) or form, [(0, one)])
                 for one in files]  # fmt: skip
     videos: dict[str, list[tuple[int, Path]]] = {}
     for one in files:
@@ -218,7 +218,7 @@ def _videos(folder: Path, named: str | None) -> list[_Source]:
     return [_Source(name.strip("_-. "), form, members) for name, members in videos.items()]
 
 
-def _recognised(path: Path) -> str | None:
+def _recognise(path: Path) -> str | None:
     """The format of a file; None if it is unknown or the file is damaged."""
     suffix = path.suffix.lower()
     if suffix in (".npy", ".bvh"):
@@ -336,11 +336,11 @@ def _name(path: Path) -> str:
     return path.resolve().parent.name if stem.lower() in GENERIC else stem
 
 
-def _repeated(frames: np.ndarray, identities: np.ndarray) -> bool:
+def _has_repeated(frames: np.ndarray, identities: np.ndarray) -> bool:
     pairs = np.stack([frames, identities], 1)
     return len(np.unique(pairs, axis=0)) < len(pairs)
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listed_names(names: Sequence[str]) -> str:
     shown = ", ".join(name[:40] for name in names[:3])
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown

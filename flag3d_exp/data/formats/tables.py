@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from flag3d_exp.data.annotations import Recording, recordings_in
-from flag3d_exp.data.fields import named
+from flag3d_exp.data.fields import named_fields
 from flag3d_exp.data.formats.csv_file import read_csv
 from flag3d_exp.data.formats.detections import Reading
 from flag3d_exp.data.formats.plain_files import read_json, read_npz
@@ -57,7 +57,7 @@ def read_table(path: Path) -> tuple[Splits, list[Recording], str, list[str] | No
             reason = f"it has {num_joints} joints, but layout {layout.name} has "
             faults.add(repr(annotation["name"]), f"{reason}{layout.num_joints}.")
     faults.refuse(str(_data(path, settings)))
-    classes = _numbered(path, annotations, settings.get("classes"))
+    classes = _number_classes(path, annotations, settings.get("classes"))
     recordings = list(recordings_in(_data(path, settings), annotations, shared=False))
     return _splits(path, settings, annotations), recordings, str(settings["layout"]), classes
 
@@ -94,7 +94,9 @@ def _splits(
     return {split: tuple(names) for split, names in found.items()}
 
 
-def _numbered(path: Path, annotations: Sequence[dict[str, Any]], classes: Any) -> list[str] | None:
+def _number_classes(
+    path: Path, annotations: Sequence[dict[str, Any]], classes: Any
+) -> list[str] | None:
     """Replace class names by numbers in the annotations; return the classes in label order."""
     named_so = {one["label"] for one in annotations if isinstance(one.get("label"), str)}
     if classes is None and not named_so:
@@ -125,7 +127,7 @@ def _settings(path: Path, required: tuple[str, ...]) -> dict[str, Any]:
         raise UserError(f"{path}: {error}.") from error
     if not isinstance(settings, dict):
         raise UserError(f"{path} must be a mapping with {', '.join(required)}.")
-    settings = named(settings)
+    settings = named_fields(settings)
     for key in settings:
         if key not in KEYS:
             raise UserError(f"{path}: unknown key `{key}`.{nearest(str(key), KEYS)}")

@@ -90,7 +90,7 @@ class PersonTracker:
         return given
 
 
-def tracked(frames: np.ndarray, keypoints: np.ndarray, seen: np.ndarray) -> np.ndarray:
+def tracked_identities(frames: np.ndarray, keypoints: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """(n,) int64 identities of detections, from a `PersonTracker`; -1 if no joint is seen.
 
     Args:

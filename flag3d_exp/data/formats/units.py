@@ -32,7 +32,7 @@ def in_known_unit(found: Detections, how: Reading) -> Detections:
                 f"{found.name!r}: the unit of its coordinates can't be inferred from their size; "
                 "set `task.unit` to pixels, share, signed or metres."
             )
-        notes.append(f"the unit of coordinates is {described(unit)}, inferred from their size")
+        notes.append(f"the unit of coordinates is {unit_text(unit)}, inferred from their size")
     seen = found.keypoints.any(-1)
     keypoints = found.keypoints.astype(np.float64)
     image_shape = how.image_shape or found.image_shape
@@ -48,7 +48,7 @@ def in_known_unit(found: Detections, how: Reading) -> Detections:
     elif unit in ("share", "signed"):
         if image_shape is None:
             raise UserError(
-                f"{found.name!r}: its coordinates are {described(unit)}; set the size of the "
+                f"{found.name!r}: its coordinates are {unit_text(unit)}; set the size of the "
                 "video, such as `task.image_shape=[1080,1920]` (height, width)."
             )
         height, width = image_shape
@@ -85,7 +85,7 @@ def likely(found: Detections) -> Unit | None:
     if np.abs(places[:, :2]).max() > PIXELS:
         return "pixels"
     low, high = np.percentile(places[:, :2], [5, 95])
-    if places.shape[1] == 3 and _centred(found, seen):
+    if places.shape[1] == 3 and _is_centred(found, seen):
         return "metres"
     if low >= -0.02 and high <= 1 + OUTSIDE:
         return "share"
@@ -102,13 +102,13 @@ def body_lengths(keypoints: np.ndarray) -> list[Unit]:
     return [unit for unit in units if BODY[0] <= extent * LENGTHS[unit] <= BODY[1]]
 
 
-def described(unit: Unit) -> str:
+def unit_text(unit: Unit) -> str:
     """A description of a unit."""
     words = {"share": "shares of the image (0 to 1)", "signed": "-1 to 1 of the image"}
     return words.get(unit, unit)
 
 
-def _centred(found: Detections, seen: np.ndarray) -> bool:
+def _is_centred(found: Detections, seen: np.ndarray) -> bool:
     """Whether the middle of the hips is the origin in every frame, as in MediaPipe's world
     landmarks."""
     if found.layout != "mediapipe":

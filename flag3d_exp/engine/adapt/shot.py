@@ -18,7 +18,7 @@ from flag3d_exp import bounds
 from flag3d_exp.engine.adapt.statistics import (
     Load,
     TargetStatistics,
-    compiled,
+    compiled_function,
     norms_training,
     tensors,
 )
@@ -71,10 +71,10 @@ class Shot:
             return ops.depend(value, optimizer(found))
 
         def look(*inputs):
-            features = head.pooled(network.backbone(*inputs))
+            features = head.pooled_features(network.backbone(*inputs))
             return features, ops.softmax(network(*inputs), 1)
 
-        step, seen = compiled(update, jit), compiled(look, jit)
+        step, seen = compiled_function(update, jit), compiled_function(look, jit)
         for epoch in range(self.epochs):
             network.set_train(False)
             pairs = [seen(*tensors(batch)) for batch in load(epoch)]

@@ -123,7 +123,7 @@ def tensors(batch: Mapping[str, np.ndarray]) -> list[Tensor]:
     return [Tensor(array) for array in batch.values()]
 
 
-def compiled(function: Any, jit: bool) -> Any:
+def compiled_function(function: Any, jit: bool) -> Any:
     """The function, compiled if `jit` is true. MindSpore compiles no lambda."""
     return ms.jit(function) if jit else function
 
@@ -134,7 +134,7 @@ def compiled_pass(network: nn.Cell, jit: bool) -> Any:
     def forward(*inputs):
         return network(*inputs)
 
-    return compiled(forward, jit)
+    return compiled_function(forward, jit)
 
 
 def _value(parameter: Any) -> np.ndarray:

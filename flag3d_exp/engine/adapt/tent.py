@@ -15,7 +15,7 @@ from flag3d_exp.engine.adapt.statistics import (
     Load,
     Share,
     TargetStatistics,
-    compiled,
+    compiled_function,
     norm_cells,
     norms_training,
     tensors,
@@ -56,7 +56,7 @@ class Tent:
             value, found = gradients(*inputs)
             return ops.depend(value, optimizer(found))
 
-        step = compiled(update, jit)
+        step = compiled_function(update, jit)
         for batch in load(0):
             with norms_training(network), statistics.of_batch():
                 value = float(step(*tensors(batch)).asnumpy())

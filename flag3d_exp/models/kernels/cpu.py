@@ -18,11 +18,11 @@ MAX_UNFOLDED = 64 << 20  # numbers (256 MB) that are unfolded at once
 
 def conv2d(x, weight, bias, stride, dilation, training):
     """Convolution by im2col, or cheaper if the kernel's shape allows; see `native.conv2d`."""
-    matrix = arranged(weight, stride, dilation)
+    matrix = arranged_weight(weight, stride, dilation)
     return conv2d_arranged(x, matrix, weight.shape, bias, stride, dilation, training)
 
 
-def arranged(weight, stride, dilation):
+def arranged_weight(weight, stride, dilation):
     """weight (O, C, rows, columns) -> the matrix (O', C') to multiply with C' rows of the input.
 
     C' counts channels times unfolded kernel positions. O' also counts the kernel positions whose
@@ -226,8 +226,8 @@ def outer_sum(down, across):
     return ops.bmm(columns, ops.stack([ops.ones_like(across), across], -2))
 
 
-def scaled(planes, factors):
-    """See `native.scaled`."""
+def scaled_planes(planes, factors):
+    """See `native.scaled_planes`."""
     flat = planes.reshape(*planes.shape[:-2], 1, -1)
     return ops.bmm(factors.expand_dims(-1).expand_dims(-1), flat).reshape(planes.shape)
 

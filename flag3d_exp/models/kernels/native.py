@@ -59,7 +59,7 @@ def outer_sum(down, across):
     return down.expand_dims(-1) + across.expand_dims(-2)
 
 
-def scaled(planes, factors):
+def scaled_planes(planes, factors):
     """planes (..., S, S) times factors (...)."""
     return planes * factors.expand_dims(-1).expand_dims(-1)
 

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from flag3d_exp.data.annotations import Recording
-from flag3d_exp.data.augment.mixup import mixed
+from flag3d_exp.data.augment.mixup import mixed_clips
 from flag3d_exp.data.augment.recipe import Recipe
 from flag3d_exp.data.pipeline import GraphPipeline, Pipeline
 from flag3d_exp.data.transforms import Stream
@@ -58,7 +58,7 @@ def rows(
         if changed.shape != found[0][1].shape or (changed != found[0][1]).any():
             found.append((name, changed))
     if augment.mixup is not None:
-        both = mixed(clip(plain), clip(plain, of=donors[-1]), 0.6)
+        both = mixed_clips(clip(plain), clip(plain, of=donors[-1]), 0.6)
         found.append(("Mixup, 60 % of this clip and 40 % of another", both))
     for draw in range(NUM_DRAWS if len(found) > 1 else 0):
         found.append((f"all, draw {draw + 1}", clip(augment, draw)))

@@ -55,7 +55,7 @@ def inspect(
     usable = {}
     for split, recordings in splits.items():
         faults = {r.name: fault(r, settings, layout, pipeline.needs_image) for r in recordings}
-        found += _grouped(split, faults)
+        found += _group(split, faults)
         usable[split] = [recording for recording in recordings if faults[recording.name] is None]
     measures = {
         recording.name: measure(recording, settings.layout_of(recording), settings.score_threshold)
@@ -63,7 +63,7 @@ def inspect(
         for recording in recordings
     }
     found += _names(annotations)
-    found += _generated(splits)
+    found += _generated_findings(splits)
     found += _labels(settings, splits)
     found += _subjects(splits)
     found += _repeats(usable, measures)
@@ -91,7 +91,7 @@ def _splits(settings: Dataset, annotations: Annotations) -> tuple[list[Finding],
     return found, splits
 
 
-def _grouped(split: str, faults: Mapping[str, str | None]) -> list[Finding]:
+def _group(split: str, faults: Mapping[str, str | None]) -> list[Finding]:
     """One finding for each kind of fault in a split."""
     names = defaultdict(list)
     for name, text in faults.items():
@@ -111,7 +111,7 @@ def _names(annotations: Annotations) -> list[Finding]:
     return [Finding("note", "splits", f"{_count(unused)} in no split.", tuple(unused))]
 
 
-def _generated(splits: Splits) -> list[Finding]:
+def _generated_findings(splits: Splits) -> list[Finding]:
     found = []
     for split, recordings in splits.items():
         names = tuple(recording.name for recording in recordings if recording.generated)
@@ -128,12 +128,12 @@ def _labels(settings: Dataset, splits: Splits) -> list[Finding]:
     for split, counted in counts.items():
         absent = sorted(set(counted) - set(train))
         if split != "train" and train and absent:
-            text = f"{split} has classes that train lacks: {_listed(absent)}."
+            text = f"{split} has classes that train lacks: {_listed_values(absent)}."
             names = tuple(r.name for r in splits[split] if r.label in absent)
             found.append(Finding("error", "labels", text, names))
     unused = sorted(set(range(settings.num_classes)) - set().union(*counts.values()))
     if unused and counts:
-        text = f"no recording has a label of {_listed(unused)} (`dataset.num_classes`)."
+        text = f"no recording has a label of {_listed_values(unused)} (`dataset.num_classes`)."
         found.append(Finding("warning", "labels", text))
     if train and max(train.values()) > 5 * min(train.values()):
         most, least = train.most_common()[0], train.most_common()[-1]
@@ -151,7 +151,7 @@ def _subjects(splits: Splits) -> list[Finding]:
     for one, other in combinations(splits, 2):
         shared = sorted(filter(None, persons[one] & persons[other]))
         if "train" in (one, other) and shared:
-            text = f"{one} and {other} have subjects in common: {_listed(shared)}."
+            text = f"{one} and {other} have subjects in common: {_listed_values(shared)}."
             found.append(Finding("warning", "subjects", text))
     return found
 
@@ -310,6 +310,6 @@ def _count(names: Sequence[str]) -> str:
     return f"{len(names)} recording{'s' if len(names) != 1 else ''}"
 
 
-def _listed(values: Sequence[object], most: int = 8) -> str:
+def _listed_values(values: Sequence[object], most: int = 8) -> str:
     shown = ", ".join(map(str, values[:most]))
     return shown if len(values) <= most else f"{shown} and {len(values) - most} more"

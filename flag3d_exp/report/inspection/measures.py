@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flag3d_exp.data.annotations import Recording
-from flag3d_exp.data.poses import shown, visible
+from flag3d_exp.data.poses import shown_joints, visible
 from flag3d_exp.skeletons.layout import Layout
 
 
@@ -132,6 +132,6 @@ def _outside(recording: Recording, keypoints: np.ndarray) -> float:
     if recording.image_shape is None or keypoints.shape[-1] != 2:
         return 0.0
     height, width = recording.image_shape
-    seen = shown(recording)
+    seen = shown_joints(recording)
     outside = ((keypoints < 0) | (keypoints > (width, height))).any(-1) & seen
     return float(outside.sum() / max(seen.sum(), 1))

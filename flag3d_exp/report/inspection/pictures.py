@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw
 
 from flag3d_exp import files
 from flag3d_exp.data.annotations import Recording
-from flag3d_exp.data.poses import shown, visible
-from flag3d_exp.report.animation import LEFT, MIDDLE, RIGHT, projected, square_around
+from flag3d_exp.data.poses import shown_joints, visible
+from flag3d_exp.report.animation import LEFT, MIDDLE, RIGHT, projected_joints, square_around
 from flag3d_exp.report.figures import shorten
 from flag3d_exp.report.lettering import lettering
 from flag3d_exp.skeletons.layout import Layout
@@ -101,7 +101,7 @@ def picture_points(recording: Recording, up: int, most: int) -> tuple[np.ndarray
     """(M, T, V, 2) points (right, down) and (M, T, V) visibility, of at most `most` frames."""
     stride = math.ceil(recording.keypoints.shape[1] / most)
     keypoints = recording.keypoints[:, ::stride].astype(np.float64)
-    return projected(keypoints, up), shown(recording, stride)
+    return projected_joints(keypoints, up), shown_joints(recording, stride)
 
 
 def draw_row(axes: Sequence[Axes], recording: Recording, layout: Layout, up: int) -> None:

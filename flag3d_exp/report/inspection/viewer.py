@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from flag3d_exp.data.annotations import Recording
-from flag3d_exp.data.poses import shown
+from flag3d_exp.data.poses import shown_joints
 from flag3d_exp.errors import visible
 from flag3d_exp.report.animation import LEFT, RIGHT
 from flag3d_exp.report.inspection.pictures import coloured_bones
@@ -45,7 +45,7 @@ def _frames(recording: Recording, up: int) -> dict:
     """Joints (right, up, depth) in thousandths of a cube around the origin, 0 where missing."""
     stride = math.ceil(recording.keypoints.shape[1] / MAX_FRAMES)
     keypoints = recording.keypoints[:, ::stride].astype(np.float64)
-    seen = shown(recording, stride)
+    seen = shown_joints(recording, stride)
     points = _upright(keypoints, up)
     if seen.any():
         low, high = points[seen].min(0), points[seen].max(0)

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from flag3d_exp.data.augment.bodies import ATTACHED, BENDING, Bodies, parts, rotations, turned
+from flag3d_exp.data.augment.bodies import (
+    ATTACHED,
+    BENDING,
+    Bodies,
+    parts,
+    rotations,
+    turned_vectors,
+)
 from flag3d_exp.skeletons.layout import load_layout
 
 LAYOUT = load_layout("nturgb+d")
@@ -87,7 +94,9 @@ def test_the_same_generator_makes_the_same_bodies():
 def test_rotations_turn_by_the_angle_about_the_axis():
     matrices = rotations(np.array([[0.0, 0, 1], [1, 0, 0]]), np.radians([90, 180]))
     vectors = np.array([[[1.0, 0, 0]], [[0, 1, 0]]])
-    np.testing.assert_allclose(turned(vectors, matrices), [[[0, 1, 0]], [[0, -1, 0]]], atol=1e-12)
+    np.testing.assert_allclose(
+        turned_vectors(vectors, matrices), [[[0, 1, 0]], [[0, -1, 0]]], atol=1e-12
+    )
 
 
 def test_so_many_clips_are_changed_as_asked_for():

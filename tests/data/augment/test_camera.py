@@ -67,7 +67,7 @@ def test_a_point_is_where_a_pinhole_shows_it():
 def test_the_upward_axis_may_be_another(up):
     poses = standing()
     order = {"x": (2, 0, 1), "y": (1, 2, 0)}[up]
-    turned = poses.moved(poses.keypoints[..., order])
+    turned = poses.moved_poses(poses.keypoints[..., order])
     expected = SIMPLE.pixels(poses, rng())
     np.testing.assert_allclose(replace(SIMPLE, up=up).pixels(turned, rng()), expected, rtol=1e-5)
 
@@ -128,11 +128,11 @@ def test_3d_recordings_train_and_test_networks_for_2d(kind):
 
 def test_a_test_recording_is_always_seen_by_its_own_camera():
     one, other = recordings()[:2]
-    first, again = CAMERAS.filmed(one), CAMERAS.filmed(one)
+    first, again = CAMERAS.filmed_recording(one), CAMERAS.filmed_recording(one)
     np.testing.assert_array_equal(first.keypoints, again.keypoints)
-    renamed = CAMERAS.filmed(replace(one, name=other.name))
+    renamed = CAMERAS.filmed_recording(replace(one, name=other.name))
     assert (first.keypoints != renamed.keypoints).any()
-    assert CAMERAS.filmed(first) is first  # 2D already
+    assert CAMERAS.filmed_recording(first) is first  # 2D already
 
 
 def test_a_missing_joint_stays_missing_whatever_is_stored():

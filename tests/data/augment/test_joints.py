@@ -10,7 +10,7 @@ from flag3d_exp.data.augment.clip import Clip, box_size, in_stretches
 from flag3d_exp.data.augment.drop import DropStretch
 from flag3d_exp.data.augment.noise import DetectorNoise
 from flag3d_exp.data.augment.offset import JointOffset
-from flag3d_exp.data.augment.turn import Turn, guessed_depth, turned
+from flag3d_exp.data.augment.turn import Turn, guessed_depth, turned_poses
 from flag3d_exp.data.poses import Poses, visible
 from flag3d_exp.skeletons.layout import load_layout
 
@@ -105,7 +105,9 @@ def test_noise_scales_with_the_person_and_loses_its_share_of_joints():
 
 def test_exchanged_frames_have_left_on_the_right():
     keypoints = moving(COCO, 2, num_frames=3)
-    changed = noise.exchanged(poses(keypoints), np.array([False, True, False]), COCO).keypoints
+    changed = noise.exchanged_poses(
+        poses(keypoints), np.array([False, True, False]), COCO
+    ).keypoints
     np.testing.assert_array_equal(changed[:, 1], keypoints[:, 1][:, COCO.mirror_order])
     np.testing.assert_array_equal(changed[:, ::2], keypoints[:, ::2])
 
@@ -138,7 +140,7 @@ def test_a_turn_shows_the_depth_and_hides_the_width(angle):
     flat = arm(np.zeros(4))
     depth = np.zeros((1, 4, 17))
     depth[..., 9] = 3
-    changed = turned(flat, depth, angle).keypoints[0, 0]
+    changed = turned_poses(flat, depth, angle).keypoints[0, 0]
     middle = 105
     assert changed[9, 0] == pytest.approx(middle + 5 * np.cos(angle) + 3 * np.sin(angle), rel=1e-5)
     assert changed[7, 0] == pytest.approx(middle - 5 * np.cos(angle), rel=1e-5)

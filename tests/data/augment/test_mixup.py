@@ -3,7 +3,7 @@
 import numpy as np
 
 from flag3d_exp.data.annotations import Recording
-from flag3d_exp.data.augment.mixup import Mixup, mixed
+from flag3d_exp.data.augment.mixup import Mixup, mixed_clips
 from flag3d_exp.data.augment.recipe import recipe
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.pipeline import GraphPipeline
@@ -15,7 +15,7 @@ def test_a_mixed_clip_is_the_weighted_mean_where_both_have_the_joint():
     one = np.array([[[1, 2], [3, 4], [0, 0]]], np.float32)
     other = np.array([[[5, 6], [0, 0], [7, 8]]], np.float32)
     expected = [[[2, 3], [3, 4], [0, 0]]]  # the second only in `one`, the third in `other` alone
-    np.testing.assert_array_equal(mixed(one, other, 0.75), expected)
+    np.testing.assert_array_equal(mixed_clips(one, other, 0.75), expected)
 
 
 def constant(value, label):

@@ -9,7 +9,7 @@ from flag3d_exp.data.demo import body, performers
 from flag3d_exp.data.demo.actions import ACTIONS
 from flag3d_exp.data.demo.dataset import TRAIN_PERSONS, VAL_PERSONS
 from flag3d_exp.data.demo.performers import Take
-from flag3d_exp.data.demo.poses import mirrored
+from flag3d_exp.data.demo.poses import mirrored_pose
 
 CONF = Path(__file__).parents[3] / "conf" / "dataset"
 LABELS = {action.name: label for label, action in enumerate(ACTIONS)}
@@ -164,7 +164,7 @@ def test_what_both_sides_do_in_turn_is_the_mirror_image_half_a_repetition_later(
     motion = ACTIONS[LABELS[name]].motion
     phase = np.linspace(0, np.pi, 9)
     first, second = motion(phase, np.ones(9)), motion(phase + np.pi, np.ones(9))
-    for angle, values in mirrored(first).items():
+    for angle, values in mirrored_pose(first).items():
         np.testing.assert_allclose(second[angle], values, atol=1e-9)
 
 

@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from flag3d_exp.data.demo.poses import REST, Posture, both, in_turn, left, mirrored, right, through
+from flag3d_exp.data.demo.poses import (
+    REST,
+    Posture,
+    both,
+    in_turn,
+    left,
+    mirrored_pose,
+    right,
+    through,
+)
 from flag3d_exp.data.demo.postures import ALL_FOURS, KNEES, ON_LEFT_SIDE, ON_RIGHT_SIDE, STAND
 
 SWAPPED = [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 16, 17, 18, 19, 12, 13, 14, 15, 20, 23, 24]
@@ -15,9 +24,9 @@ def at(motion, *parts: float, reach: float = 1.0) -> dict[str, np.ndarray]:
 
 
 def test_a_mirrored_pose_is_the_mirror_image():
-    points, image = (STAND | POSE).points(), (STAND | mirrored(POSE)).points()
+    points, image = (STAND | POSE).points(), (STAND | mirrored_pose(POSE)).points()
     np.testing.assert_allclose(image, points[SWAPPED] * (-1, 1, 1), atol=1e-12)
-    assert mirrored(mirrored(POSE)) == POSE
+    assert mirrored_pose(mirrored_pose(POSE)) == POSE
 
 
 def test_the_left_side_is_the_mirror_image_of_the_right():
@@ -56,7 +65,7 @@ def test_the_second_half_of_a_motion_in_turn_mirrors_the_first():
     motion = through(STAND, in_turn(REST, POSE))
     first, second = at(motion, 0.1, 0.3, 0.4), at(motion, 0.6, 0.8, 0.9)
     assert first.keys() == second.keys()
-    for name, angle in mirrored(first).items():
+    for name, angle in mirrored_pose(first).items():
         np.testing.assert_allclose(second[name], angle, atol=1e-9)
 
 

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.data.annotations import open_annotations
 from flag3d_exp.data.formats import ntu
-from flag3d_exp.data.formats.convert import converted, read_pyskl, write_annotations
+from flag3d_exp.data.formats.convert import converted_recordings, read_pyskl, write_annotations
 from flag3d_exp.errors import UserError
 from flag3d_exp.skeletons.layout import load_layout
 from flag3d_exp.tasks.convert import Convert
@@ -76,8 +76,8 @@ def test_a_body_that_is_twice_in_a_frame_is_refused_with_all_other_broken_files(
     with pytest.raises(UserError, match="line 30: body 1 for the second time in one frame"):
         ntu.read_skeleton(path)
     with pytest.raises(UserError, match="2 files can't be used: .*A001.*line 30.*A003.*line 1"):
-        converted(tmp_path)
-    _, recordings, *_ = converted(tmp_path, missing=frozenset((names[0], names[2])))
+        converted_recordings(tmp_path)
+    _, recordings, *_ = converted_recordings(tmp_path, missing=frozenset((names[0], names[2])))
     assert [recording.name for recording in recordings] == [names[1]]
 
 
@@ -89,7 +89,7 @@ def test_a_folder_leaves_out_what_is_listed_and_names_what_is_empty(tmp_path):
     empty = skeleton_file(tmp_path / "S001C001P002R001A001.skeleton", {})
     listed = tmp_path / "missing.txt"
     listed.write_text(f"The following have missing skeletons:\n\n{names[2]}\n")
-    found = converted(tmp_path, missing=ntu.read_missing(listed))
+    found = converted_recordings(tmp_path, missing=ntu.read_missing(listed))
     splits, recordings, layout, left_out, *_ = found
     assert [recording.name for recording in recordings] == names[:2]
     assert left_out == [empty.stem]
@@ -141,7 +141,7 @@ def test_a_broken_skeleton_file_is_refused_with_its_line(tmp_path, change, expec
     path = tmp_path / "S001C002P003R002A013.skeleton"
     path.write_text("\n".join(change(good_lines(tmp_path))))
     with pytest.raises(UserError, match=expected) as caught:
-        converted(path)
+        converted_recordings(path)
     assert "\n" not in str(caught.value)
 
 
@@ -153,12 +153,12 @@ def test_other_sources_are_refused(tmp_path):
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=expected):
-            converted(tmp_path / name)
+            converted_recordings(tmp_path / name)
     with pytest.raises(UserError, match="is not there"):
-        converted(tmp_path / "nothing")
+        converted_recordings(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no .skeleton files"):
-        converted(tmp_path / "empty")
+        converted_recordings(tmp_path / "empty")
     (tmp_path / "list.txt").write_text("no names here")
     with pytest.raises(UserError, match="`task.missing`: .* names no recordings"):
         ntu.read_missing(tmp_path / "list.txt")
@@ -178,7 +178,7 @@ def test_a_pyskl_pickle_gets_the_splits_of_the_protocols(tmp_path, bare):
     ]
     path = tmp_path / "ntu60.pkl"
     path.write_bytes(pickle.dumps(annotations if bare else {"annotations": annotations}))
-    splits, recordings, *_ = converted(path)
+    splits, recordings, *_ = converted_recordings(path)
     output = tmp_path / "out" / "ours.pkl"
     write_annotations(output, splits, recordings)
     opened = open_annotations(output, None)
@@ -204,7 +204,7 @@ ROWS = ["one,0,5,0,1.5,2.5,0.9,0", "one,0,7,left eye,3,4,,1", "two,1,0,16,5,6,1,
 
 
 def test_a_csv_file_gives_recordings_with_absent_rows_as_unseen(tmp_path):
-    splits, recordings, layout, *_ = converted(table(tmp_path, ROWS))
+    splits, recordings, layout, *_ = converted_recordings(table(tmp_path, ROWS))
     one, two = recordings
     assert layout == "coco"
     assert splits == {"train": ("one",), "val": ("two",)}
@@ -223,7 +223,7 @@ def test_an_npz_file_gives_an_array_for_each_recording(tmp_path):
     arrays = {"one": np.ones((3, 17, 2)), "two": np.ones((2, 4, 17, 2))}
     np.savez(tmp_path / "clips.npz", **arrays, **{"one.scores": np.full((3, 17), 0.5)})
     path = table(tmp_path, ROWS, data="clips.npz", labels={"one": 3, "two": 4})
-    _, (one, two), *_ = converted(path)
+    _, (one, two), *_ = converted_recordings(path)
     assert (one.keypoints.shape, one.label) == ((1, 3, 17, 2), 3)
     assert (two.keypoints.shape, two.scores) == ((2, 4, 17, 2), None)
     assert (one.scores == 0.5).all()
@@ -234,16 +234,16 @@ def test_a_folder_of_json_files_is_converted(tmp_path):
     for name, label in (("one", 3), ("two", 4)):
         fields = {"keypoints": np.ones((3, 17, 2)).tolist(), "label": label}
         (tmp_path / "clips" / f"{name}.json").write_text(json.dumps(fields), "utf-8-sig")
-    splits, (one, two), layout, *_ = converted(table(tmp_path, ROWS, data="clips"))
+    splits, (one, two), layout, *_ = converted_recordings(table(tmp_path, ROWS, data="clips"))
     assert [one.name, one.label, two.label, two.image_shape] == ["one", 3, 4, (480, 854)]
     assert (splits["val"], layout, one.keypoints.shape) == (("two",), "coco", (1, 3, 17, 2))
-    _, recordings, *_ = converted(table(tmp_path, ROWS, data="clips", labels={"one": 5}))
+    _, recordings, *_ = converted_recordings(table(tmp_path, ROWS, data="clips", labels={"one": 5}))
     assert [recording.label for recording in recordings] == [5, 4]
 
 
 def test_a_csv_file_without_scores_makes_none_up(tmp_path):
     rows = ["one,0,5,0,1.5,2.5", "two,1,0,16,5,6"]
-    found = converted(table(tmp_path, rows, "recording,label,frame,joint,x,y"))
+    found = converted_recordings(table(tmp_path, rows, "recording,label,frame,joint,x,y"))
     assert [recording.scores for recording in found.recordings] == [None, None]
 
 
@@ -251,18 +251,20 @@ def test_labels_may_be_names_and_recordings_say_their_split(tmp_path):
     header = "recording,label,frame,joint,x,y,split"
     rows = ["one,squat,0,0,1,2,train", "two,lunge,0,0,1,2,val", "three,squat,0,0,1,2,train"]
     path = table(tmp_path, rows, header, splits=None)
-    splits, recordings, _, _, classes, _ = converted(path)
+    splits, recordings, _, _, classes, _ = converted_recordings(path)
     assert splits == {"train": ("one", "three"), "val": ("two",)}
     assert [recording.label for recording in recordings] == [1, 0, 1]
     assert classes == ["lunge", "squat"]
-    found = converted(table(tmp_path, rows, header, splits=None, classes=["squat", "lunge"]))
+    found = converted_recordings(
+        table(tmp_path, rows, header, splits=None, classes=["squat", "lunge"])
+    )
     assert [recording.label for recording in found.recordings] == [0, 1, 0]
     with pytest.raises(UserError, match="'two': `classes` lacks 'lunge'"):
-        converted(table(tmp_path, rows, header, splits=None, classes=["squat"]))
+        converted_recordings(table(tmp_path, rows, header, splits=None, classes=["squat"]))
     with pytest.raises(UserError, match="'one' has a different split than in earlier rows"):
-        converted(table(tmp_path, [*rows, "one,squat,1,0,1,2,val"], header, splits=None))
+        converted_recordings(table(tmp_path, [*rows, "one,squat,1,0,1,2,val"], header, splits=None))
     with pytest.raises(UserError, match="lacks `splits`, and no recording has a `split`"):
-        converted(table(tmp_path, ROWS, splits=None))
+        converted_recordings(table(tmp_path, ROWS, splits=None))
 
 
 def test_a_converted_file_is_described_as_a_choice_of_dataset(tmp_path, monkeypatch, capsys):
@@ -291,7 +293,7 @@ def test_recordings_without_a_label_are_told_at_once(tmp_path):
     with pytest.raises(
         UserError, match="2 recordings can't be used: 'one', 'three': it has no label"
     ):
-        converted(path)
+        converted_recordings(path)
 
 
 @pytest.mark.parametrize(
@@ -319,7 +321,7 @@ def test_recordings_without_a_label_are_told_at_once(tmp_path):
 def test_a_broken_csv_file_is_refused(tmp_path, rows, header, expected):
     path = table(tmp_path, rows, **({"header": header} if header else {}))
     with pytest.raises(UserError, match=expected):
-        converted(path)
+        converted_recordings(path)
 
 
 @pytest.mark.parametrize(
@@ -340,7 +342,7 @@ def test_a_broken_table_description_is_refused(tmp_path, settings, expected):
         rows = ["one,0,0,17,1,2,1,0", "one,0,0,nose tip,1,2,1,0"]
         expected = "'nose tip' is not a joint of openpose"
     with pytest.raises(UserError, match=expected):
-        converted(table(tmp_path, rows, **settings))
+        converted_recordings(table(tmp_path, rows, **settings))
 
 
 def test_a_zip_bomb_is_not_unpacked(tmp_path):
@@ -348,18 +350,20 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path):
         archive.writestr("one.npy", bytes(300_000_000))
     path = table(tmp_path, ROWS, data="clips.npz", labels={"one": 0})
     with pytest.raises(UserError, match="it would expand to 0.3 GB"):
-        converted(path)
+        converted_recordings(path)
 
 
 def test_an_npz_file_of_objects_is_refused(tmp_path):
     np.savez(tmp_path / "clips.npz", one=np.array([{}], object))
     path = table(tmp_path, ROWS, data="clips.npz", labels={"one": 0})
     with pytest.raises(UserError, match="not an NPZ file of plain arrays"):
-        converted(path)
+        converted_recordings(path)
 
 
 def test_splits_that_name_no_recording_are_refused_when_used(tmp_path):
-    splits, recordings, *_ = converted(table(tmp_path, ROWS, splits={"train": ["three"]}))
+    splits, recordings, *_ = converted_recordings(
+        table(tmp_path, ROWS, splits={"train": ["three"]})
+    )
     output = tmp_path / "ours.pkl"
     write_annotations(output, splits, recordings)
     with pytest.raises(UserError, match="names 1 recordings that are not"):
@@ -393,14 +397,14 @@ def test_poses_of_an_estimator_are_labelled_by_a_table(tmp_path, caplog):
         (tmp_path / "videos" / f"{name}.json").write_text(json.dumps(frames))
     labels = {"one": "squat", "two": "lunge"}
     path = table(tmp_path, ROWS, data="videos", labels=labels)
-    splits, (one, two), layout, _, classes, _ = converted(path)
+    splits, (one, two), layout, _, classes, _ = converted_recordings(path)
     assert (one.name, one.label, two.label, classes) == ("one", 1, 0, ["lunge", "squat"])
     assert "read as alphapose, joints of coco" in caplog.text
     assert "the unit of coordinates is pixels" in caplog.text
     assert (layout, one.keypoints.shape, one.image_shape) == ("coco", (1, 3, 17, 2), (480, 854))
     assert splits == {"train": ("one",), "val": ("two",)}
     with pytest.raises(UserError, match="17 joints, but `task.layout=openpose` has 18"):
-        converted(table(tmp_path, ROWS, data="videos", labels=labels, layout="openpose"))
+        converted_recordings(table(tmp_path, ROWS, data="videos", labels=labels, layout="openpose"))
 
 
 def test_a_setting_of_another_size_than_an_image_is_refused():
