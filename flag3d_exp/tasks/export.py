@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from flag3d_exp import console, files
 from flag3d_exp.config.experiment import Experiment, class_name
 from flag3d_exp.config.restore import is_scored, restored_model
+from flag3d_exp.config.written_classes import with_classes
 from flag3d_exp.credentials import without_user
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.cache import sha256
@@ -49,6 +50,8 @@ class Export:
         checkpoint: a checkpoint file, a run folder (its best checkpoint) or an MLflow run id.
         format: of the written file, `model.onnx` or `model.mindir`.
         weights: the trained weights, or their moving average if the run kept one.
+        classes: a text file of classes that the exported network chooses among, for a network that
+            was trained with `problem=align`; None: the checkpoint's classes.
         register: name of the registered model in MLflow that gets a new version; `auto`: the
             choices of model, dataset and stream; None: log the model without registering it.
     """
@@ -56,6 +59,7 @@ class Export:
     checkpoint: str
     format: Literal["mindir", "onnx"] = "onnx"
     weights: Literal["raw", "ema"] = "raw"
+    classes: str | None = None
     register: str | None = "auto"
 
     def __call__(self, experiment: Experiment) -> None:
@@ -68,6 +72,9 @@ class Export:
         with blamed_on("task.checkpoint"):
             checkpoint = load_checkpoint(path)
         experiment.classification("export")
+        classes = experiment.classes
+        if self.classes is not None:
+            experiment, classes = with_classes(experiment, self.classes)
         _, device_name = experiment.device()
         data = trial_data(experiment)
         model = restored_model(experiment, checkpoint, [data], self.weights)
@@ -76,7 +83,7 @@ class Export:
         with using(native):  # a file holds operations that every device has
             exported = experiment.model()
         assign_parameters(exported.get_parameters(), parameter_values(model.get_parameters()))
-        facts = facts_of(experiment) | {"checkpoint": sha256(path)}
+        facts = facts_of(experiment, classes) | {"checkpoint": sha256(path)}
         facts["scored"] = is_scored(checkpoint)
         target = folder / f"model.{self.format}"
         with experiment.track(device_name) as tracker:
@@ -103,17 +110,24 @@ class Export:
             files.write_json(folder / "request.json", {"inputs": [example]})
             tracking_uri = experiment.tracking_uri
             if tracker.run_id is not None and tracking_uri is not None:
-                name = registered_name(experiment) if self.register == "auto" else self.register
+                name = self.register
+                if name == "auto":
+                    name = registered_name(experiment, self.classes)
                 uri = log_model(tracking_uri, tracker.run_id, target, name, example)
                 for line in serving_lines(tracking_uri, uri, folder / "request.json"):
                     log.info(line)
         console.say(f"exported: {target}")
 
 
-def registered_name(experiment: Experiment) -> str:
-    """The name of a registered model: the choices of model, dataset and stream."""
+def registered_name(experiment: Experiment, texts: str | None = None) -> str:
+    """The name of a registered model: the choices of model, dataset and stream.
+
+    Args:
+        texts: the text file of other classes than the dataset's, which ends the name.
+    """
     choices = experiment.meta["choices"]
-    return "-".join(choices[group] for group in ("model", "dataset", "stream"))
+    parts = [choices[group] for group in ("model", "dataset", "stream")]
+    return "-".join([*parts, Path(texts).stem] if texts else parts)
 
 
 def serving_lines(tracking_uri: str, model_uri: str, request: Path) -> list[str]:
@@ -163,8 +177,12 @@ def write_verified(
     return difference
 
 
-def facts_of(experiment: Experiment) -> dict[str, Any]:
-    """The facts about the network in the file, for `serving` and for other programs."""
+def facts_of(experiment: Experiment, classes: list[str]) -> dict[str, Any]:
+    """The facts about the network in the file, for `serving` and for other programs.
+
+    Args:
+        classes: names of the network's classes.
+    """
     cfg = experiment.config
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     settings = {
@@ -175,7 +193,7 @@ def facts_of(experiment: Experiment) -> dict[str, Any]:
     file = Path(cfg.dataset.layout).expanduser()
     return {
         "network": experiment.model_name,
-        "classes": experiment.classes,
+        "classes": classes,
         "layout": {
             "name": layout.name,
             "joints": layout.joints,
@@ -187,6 +205,7 @@ def facts_of(experiment: Experiment) -> dict[str, Any]:
         "temperature": float(cfg.problem.get("temperature", 1.0)),
         "pipeline": {"class": class_name(cfg.pipeline), "settings": settings["pipeline"]},
         "dataset": settings["dataset"]
+        | {"num_classes": len(classes), "classes": classes, "unseen": None}
         | {"path": Path(cfg.dataset.path).name, "recorded_layout": None},
         **{key: value for key, value in provenance().items() if key != "host"},
     }

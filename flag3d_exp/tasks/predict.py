@@ -5,16 +5,16 @@ With a network of `problem=count`, count repetitions instead.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from flag3d_exp import console, files
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.config.restore import restored_model
+from flag3d_exp.config.written_classes import with_classes
 from flag3d_exp.data.formats.detections import OpenFacts
 from flag3d_exp.data.inputs import input_clips, read_inputs
 from flag3d_exp.data.source import Dataset
@@ -31,10 +31,8 @@ from flag3d_exp.runs.session import Evaluator, forward_passes
 from flag3d_exp.skeletons.layout import load_layout
 from flag3d_exp.tasks.count import Count
 from flag3d_exp.tasks.timelines import window_clips, write_timelines
-from flag3d_exp.texts.descriptions import class_descriptions, read_descriptions, text_path
 
 log = logging.getLogger(__name__)
-ALIGN = "flag3d_exp.problems.align.Align"
 
 
 @dataclass(frozen=True)
@@ -167,25 +165,3 @@ class Predict(OpenFacts):
         if len(rows) > 10:
             log.info("and %d more", len(rows) - 10)
         console.say(f"predictions: {folder / 'predicted.csv'}")
-
-
-def with_classes(experiment: Experiment, texts: str) -> tuple[Experiment, list[str]]:
-    """The experiment with the classes of a text file, and the names of the classes.
-
-    Raises:
-        UserError: the checkpoint's network has no text vectors, or the file can't be used.
-    """
-    if experiment.config.problem._target_ != ALIGN:
-        raise UserError(
-            "`task.classes` needs a network that was trained with texts, `problem=align`; this one "
-            f"was trained with `problem={experiment.choices.get('problem')}`."
-        )
-    path = text_path(texts, "task.classes")
-    names = list(read_descriptions(path, "task.classes"))
-    if len(names) < 2:
-        raise UserError(f"`task.classes` file {path} must have at least 2 classes to choose among.")
-    class_descriptions(texts, names, "task.classes")
-    config = experiment.config.copy()
-    chosen = {"texts": texts, "classes": names, "unseen": None}
-    config.problem = OmegaConf.merge(config.problem, chosen)
-    return replace(experiment, config=config), names

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 import flag3d_exp as f3d
 from flag3d_exp.config.experiment import Experiment
+from flag3d_exp.config.written_classes import ALIGN, with_classes
 from flag3d_exp.data.augment.mixup import Mixup
 from flag3d_exp.data.augment.recipe import recipe
 from flag3d_exp.data.demo.dataset import make_demo
@@ -21,6 +22,7 @@ from flag3d_exp.devices.device import Device
 from flag3d_exp.errors import UserError
 from flag3d_exp.export import mindir
 from flag3d_exp.export.onnx_file import onnx_model
+from flag3d_exp.export.serving import Classifier
 from flag3d_exp.models.kernels import native, using
 from flag3d_exp.models.stgcn import STGCN
 from flag3d_exp.models.text_head import TextHead
@@ -28,7 +30,6 @@ from flag3d_exp.problems.align import Align
 from flag3d_exp.problems.problem import check_provenance, provenance
 from flag3d_exp.problems.text_contrast import TextContrast
 from flag3d_exp.results.predictions import load_predictions
-from flag3d_exp.tasks.predict import ALIGN, with_classes
 from flag3d_exp.tasks.train import check_augment, check_splits
 from flag3d_exp.texts.descriptions import SENTENCES
 
@@ -168,6 +169,18 @@ def test_a_run_is_trained_evaluated_and_chooses_among_classes_written_down(tmp_p
     for row in rows:
         assert {one["class"] for one in row["classes"]} == set(mine)
         assert sum(one["probability"] for one in row["classes"]) == pytest.approx(1, abs=1e-5)
+
+    export = (*quick[1:], "task=export", "task.checkpoint=run", "task.classes=mine.yaml")
+    succeeded(tmp_path, *export, "hydra.run.dir=exported")
+    served = Classifier(tmp_path / "exported" / "model.onnx")
+    answers = served.answer(
+        [{"name": one["frame_dir"], "keypoints": one["keypoint"].tolist()} for one in chosen]
+    )
+    for answer, row in zip(answers, rows, strict=True):
+        found, expected = (
+            {o["class"]: o["probability"] for o in r["classes"]} for r in (answer, row)
+        )
+        assert found == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(("objective", "averaged"), [("top1", False), ("loss", True)])
