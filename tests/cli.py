@@ -47,7 +47,10 @@ FORKS.set_forkserver_preload(
         "matplotlib.backends.backend_agg",
         "mindspore.dataset",
         "mlflow.store.tracking.sqlalchemy_store",
+        "optuna.storages.journal",
+        "optuna.visualization.matplotlib",
         "scipy.stats",
+        "hydra_plugins.flag3d_exp_sweeper",
         *(
             module.name
             for module in pkgutil.walk_packages(flag3d_exp.__path__, "flag3d_exp.")

@@ -145,6 +145,8 @@ def test_a_take_does_not_depend_on_the_others_made_with_it():
     np.testing.assert_array_equal(alone, demo_performers.perform([Take("b", 1, 1, 1, 1), one])[1])
 
 
+# Of the others, the next test compares a digest.
+@pytest.mark.parametrize(("domain", "num_classes"), [("out_domain", 60), ("crowd", 16)])
 def test_the_data_are_the_same_each_time(domain, num_classes):
     again = demo.make_demo(domain, num_classes)
     assert pickle.dumps(again) == pickle.dumps(made(domain, num_classes))

@@ -50,7 +50,8 @@ def test_a_benchmark_leaves_its_figures(tmp_path: Path):
 
 @pytest.mark.slow
 def test_pytorch_is_timed_or_said_to_be_missing(tmp_path: Path):
-    printed = succeeded(tmp_path, *TINY, "task.against=torch", "task.data=false")
+    printed = succeeded(tmp_path, *TINY, "task.against=torch", "task.data=false",
+                        "device.jit=false")  # fmt: skip
     if find_spec("torch") is None:
         assert "PyTorch is not installed" in printed
     else:
