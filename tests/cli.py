@@ -150,6 +150,8 @@ def _serve(
             os.dup2(file.fileno(), number)
         text = io.TextIOWrapper(io.FileIO(number, "w"), "utf-8", "backslashreplace")
         setattr(sys, name, text)
+    given = environment.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:0] = [str(folder), *filter(None, given)]
     sys.argv = [str(Path(flag3d_exp.__file__).with_name("__main__.py")), *arguments]
     try:
         main()

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 from cli import TINY, command
+from filelock import FileLock
 
 from flag3d_exp.config.refusals import check_command_line
 
@@ -254,13 +255,18 @@ def test_the_commands_of_the_docs_can_be_run_one_after_the_other(tmp_path):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
-    """The built site; a warning fails it."""
-    folder = tmp_path_factory.mktemp("site")
-    line = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", str(folder / "trees")]
-    done = subprocess.run(
-        [*line, str(DOCS), str(folder / "html")], capture_output=True, text=True, timeout=900
-    )
-    assert done.returncode == 0, done.stderr
+    """The built site, built by one of the test's processes; a warning fails it."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "site"
+    with FileLock(shared / "site.lock"):
+        if not (folder / "built").exists():
+            line = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q"]
+            line += ["-d", str(folder / "trees"), str(DOCS), str(folder / "html")]
+            done = subprocess.run(line, capture_output=True, text=True, timeout=900)
+            assert done.returncode == 0, done.stderr
+            (folder / "built").touch()
     return folder / "html"
 
 

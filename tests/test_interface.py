@@ -130,7 +130,9 @@ def test_the_device_s_precision_is_that_of_the_training(monkeypatch):
 
     lowered, scaled = [], []
     lower, scale = Device.lowered_model, step.LossScale
-    monkeypatch.setattr(Device, "lowered", lambda self, m: lowered.append(m) or lower(self, m))
+    monkeypatch.setattr(
+        Device, "lowered_model", lambda self, m: lowered.append(m) or lower(self, m)
+    )
     monkeypatch.setattr(step, "LossScale", lambda: scaled.append(1) or scale())
     x, y = made_up(4)
     data = f3d.clips(x, y, layout="nturgb+d", **WAVE)

@@ -214,7 +214,7 @@ class GraphPipeline:
     def _recorded(self, recording: Recording, donors: Sequence[Recording] = ()) -> Clip:
         """The whole recording (M, T0, V)."""
         poses = poses_of(recording, self.score_threshold, mask_missing=self.mask_missing)
-        return Clip(poses, self.skeleton, recording.image_shape, donors)
+        return Clip(poses, self.skeleton, recording.image_shape, donors, self.score_threshold)
 
     def _prepared_recording(self, clip: Clip, name: str) -> Poses:
         """The whole recording (M, T', V), normalised."""
@@ -344,7 +344,7 @@ class HeatmapPipeline:
     ) -> Clip:
         """The clip with the frames of these indices."""
         poses = poses_of(recording, self.score_threshold, indices)
-        return Clip(poses, self.skeleton, recording.image_shape, donors)
+        return Clip(poses, self.skeleton, recording.image_shape, donors, self.score_threshold)
 
 
 Pipeline = GraphPipeline | HeatmapPipeline

@@ -21,7 +21,8 @@ class PooledFeatures(nn.Cell):
 
     def __init__(self, classifier: nn.Cell):
         super().__init__(auto_prefix=False)
-        if not isinstance(classifier, Classifier) or not hasattr(classifier.head, "pooled"):
+        pools = isinstance(classifier, Classifier) and hasattr(classifier.head, "pooled_features")
+        if not pools:
             raise UserError(
                 "a recogniser must be a network of `problem=classify` or `problem=align`; got "
                 f"{type(classifier).__name__}."

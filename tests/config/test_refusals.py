@@ -89,7 +89,7 @@ def test_hundreds_of_values_of_a_setting_are_checked_with_one_composition(key, m
         calls.append(arguments)
         return composed(*arguments, **settings)
 
-    monkeypatch.setattr(refusals, "_composed", counted)
+    monkeypatch.setattr(refusals, "_compose", counted)
     check_command_line(["-m", key])
     assert len(calls) == 2  # of the search and of the first job
 

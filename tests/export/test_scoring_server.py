@@ -128,9 +128,9 @@ def test_work_that_nobody_waits_for_any_longer_ends_before_the_next_recording(mo
         return begun
 
     content = json.dumps({"inputs": [1, 2, 3, 4]}).encode()
-    status, _ = scoring_server.answer(answer, JSON, content, deadline=60)
+    status, _ = scoring_server.answer_request(answer, JSON, content, deadline=60)
     assert (status, begun) == (504, [1, 2])
-    status, _ = scoring_server.answer(answer, JSON, content, deadline=60)
+    status, _ = scoring_server.answer_request(answer, JSON, content, deadline=60)
     assert (status, begun) == (504, [1, 2])
 
 

@@ -45,7 +45,7 @@ class BoneLengths:
         if donor.keypoints.shape[2:] != clip.poses.keypoints.shape[2:]:
             return clip
         frames = np.linspace(0, donor.keypoints.shape[1] - 1, NUM_FRAMES).astype(np.int64)
-        theirs = lengths(poses_of(donor, frames=frames), clip.layout)
+        theirs = lengths(poses_of(donor, clip.score_threshold, frames), clip.layout)
         own_frames = np.linspace(0, clip.poses.visible.shape[1] - 1, NUM_FRAMES).astype(np.int64)
         own = lengths(clip.poses.frames(own_frames), clip.layout)
         known = (own > 0) & (theirs > 0)

@@ -23,12 +23,14 @@ class Clip:
         layout: of the joints.
         image_shape: (height, width) in pixels; None if the keypoints are not in pixels.
         donors: recordings of the same class, including the clip's own.
+        score_threshold: joints of donors with a score of at most this are missing; None means 0.
     """
 
     poses: Poses
     layout: Layout
     image_shape: tuple[int, int] | None = None
     donors: Sequence[Recording] = ()
+    score_threshold: float | None = None
 
     def of(self, poses: Poses) -> "Clip":
         """The clip with other poses."""

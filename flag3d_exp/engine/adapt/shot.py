@@ -51,7 +51,7 @@ class Shot:
             UserError: the network has no separate head to freeze.
         """
         head: Any = getattr(network, "head", None)
-        if head is None or not hasattr(head, "pooled"):
+        if head is None or not hasattr(head, "pooled_features"):
             raise UserError("`task.method` Shot needs a backbone with a head that classifies.")
         learned = [p for p in network.trainable_params() if not p.name.startswith("head.")]
         optimizer: Any = sgd([{"params": learned}], lr=self.lr, nesterov=True, weight_decay=0.0)

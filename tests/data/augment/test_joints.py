@@ -57,6 +57,19 @@ def test_a_clip_with_the_bones_of_another_keeps_directions_and_gets_lengths():
     np.testing.assert_allclose(changed.keypoints, root + 1.5 * (own - root), rtol=1e-4)
 
 
+def test_a_donor_s_joints_below_the_threshold_give_no_length():
+    own, far = moving(NTU, 3, num_frames=1), moving(NTU, 3, num_frames=1)
+    far[..., 13, :] += 1000
+    scores = np.full(own.shape[:-1], 0.9, np.float32)
+    scores[..., 13] = 0.2
+    found = []
+    for keypoints in (own, far):
+        donor = Recording("donor", 0, 1.5 * keypoints, scores)
+        clip = Clip(poses(own), NTU, donors=[donor], score_threshold=0.3)
+        found.append(BoneLengths(1.0)(clip, rng()).poses.keypoints)
+    np.testing.assert_array_equal(*found)
+
+
 def test_a_longer_thigh_moves_what_hangs_on_it():
     points = np.zeros((1, 1, 25, 3))
     points[..., 0] = 1 + np.arange(25)
