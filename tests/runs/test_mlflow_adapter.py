@@ -173,8 +173,12 @@ def test_artifacts_kept_apart_from_the_store_stay_where_they_are(store, tmp_path
 
 
 def tables(path: Path) -> list[tuple]:
+    """Tables, indices, columns and version; the order of constraints differs from time to time."""
     with closing(sqlite3.connect(path)) as database:
-        found = database.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name")
+        found = database.execute("SELECT type, name FROM sqlite_master ORDER BY name").fetchall()
+        for kind, name in tuple(found):
+            if kind == "table":
+                found += database.execute(f"PRAGMA table_info({name})")
         return [*found, *database.execute("SELECT version_num FROM alembic_version")]
 
 
