@@ -60,6 +60,13 @@ FORKS.set_forkserver_preload(
 )
 
 
+@atexit.register
+def kill_the_rest() -> None:
+    """Kill what a failed test has left running; multiprocessing would wait for it."""
+    for process in multiprocessing.active_children():
+        process.kill()
+
+
 def command(*arguments: str) -> list[str]:
     """The program's command line."""
     return [sys.executable, "-m", "flag3d_exp", *arguments]
