@@ -2,7 +2,7 @@
 
 `hidden` replaces the credentials by `***` and keeps the URI in an environment variable, which only
 child processes inherit. So no configuration, file, page, command line or message holds credentials.
-`opened` returns the full URI for the library that connects. Without a kept URI, as in a resumed
+`usable_uri` returns the full URI for the library that connects. Without a kept URI, as in a resumed
 run, the library finds the credentials itself: MLflow in MLFLOW_TRACKING_USERNAME and
 MLFLOW_TRACKING_PASSWORD, PostgreSQL in PGPASSWORD or ~/.pgpass.
 """
@@ -41,7 +41,7 @@ def masked_text(text: str) -> str:
 
 
 def hidden(uri: str) -> str:
-    """The masked URI; the full one is kept for `opened` in this process and its children."""
+    """The masked URI; the full one is kept for `usable_uri` in this process and its children."""
     safe = masked_text(uri)
     if safe != uri:
         kept = _kept_secrets(os.environ.get(KEPT, "")) | {safe: uri}

@@ -39,7 +39,7 @@ PELVIS = ("left hip", "right hip", BASE, MIDDLE, TOP)
 CHEST = ("left shoulder", "right shoulder", TOP, MIDDLE, BASE)
 FACE = ("nose", "left eye", "right eye", "left ear", "right ear", "head")
 SPINE = {"lower spine": 0.25, "middle spine": 0.6}  # how far on the way from pelvis to chest
-MAX_NOD, MAX_FOOT_PITCH = np.radians(35), np.radians(15)  # see `_pitched`
+MAX_NOD, MAX_FOOT_PITCH = np.radians(35), np.radians(15)  # see `_pitched_vector`
 FOOT = 0.15  # weight of the foot's direction in the twist of a straight leg
 
 

@@ -40,7 +40,7 @@ class Source:
         window: cut recordings into windows of this many frames, the last of at least half as many;
             None keeps them whole.
         join: each recording shows one repetition; join up to this many of one subject and class,
-            see `joined`; None keeps them apart.
+            see `joined_recording`; None keeps them apart.
         up: the upward axis of 3D recordings, which becomes z; None: they are not turned.
         shares: name of a split of this file -> share of each class's recordings to keep in it,
             drawn from the seed; the others stay in `<source>_all`.
@@ -138,7 +138,7 @@ def combined_content(
 def taken_of(
     source: Source, classes: Sequence[str], name: str, seed: int
 ) -> tuple[Splits, list[Recording]]:
-    """The splits and recordings of one source, as in `combined`.
+    """The splits and recordings of one source, as in `combined_content`.
 
     Raises:
         UserError: no recording is of a class to use, a label has no name, or `shares` names an

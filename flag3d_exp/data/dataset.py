@@ -100,7 +100,7 @@ class ClipDataset:
         """Refuse recordings without scores if the network was trained with scores.
 
         Args:
-            needed: whether it was, that is, `scored` of its training split.
+            needed: whether it was, that is, `has_scores` of its training split.
 
         Raises:
             UserError: there are such recordings; the message names them.

@@ -40,7 +40,7 @@ def is_loading() -> bool:
 
 
 def limit(answer: Answer) -> None:
-    """Make the server's next app answer requests by `answered`.
+    """Make the server's next app answer requests by `answer_request`.
 
     Args:
         answer: (recordings of a request, a function to call between two recordings) -> the answer.

@@ -110,7 +110,7 @@ class ACTOR(nn.Cell):
         return self.construct(latent, condition), clean, divergence * self.kl_weight
 
     def chance(self, shape: Sequence[int], rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """The arrays for `learned` in training: `noise` (N, C) of the latent vectors, and factors.
+        """The arrays for `training_outputs`: `noise` (N, C) of the latent vectors, and factors.
 
         Args:
             shape: (N, T, D).

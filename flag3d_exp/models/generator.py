@@ -25,8 +25,8 @@ class Generator(nn.Cell):
     others are `head.<name>`.
 
     Args:
-        backbone: see `models.mdm`; it has a method `learned`, and its condition has `features`
-            numbers.
+        backbone: see `models.mdm`; it has a method `training_outputs`, and its condition has
+            `features` numbers.
         condition_size: W.
         num_classes: K.
         layout: of the joints.

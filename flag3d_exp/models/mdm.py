@@ -115,7 +115,7 @@ class MDM(nn.Cell):
         return predicted, clean, ops.zeros((n * r,), clean.dtype)
 
     def chance(self, shape: Sequence[int], rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """The arrays for `learned` in training: a random step and noise for each clip.
+        """The arrays for `training_outputs` in training: a random step and noise for each clip.
 
         Args:
             shape: (N, T, D).

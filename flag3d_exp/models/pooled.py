@@ -13,7 +13,7 @@ class PooledFeatures(nn.Cell):
     """keypoints (N, M, T, V, C) -> (N, C + K): pooled features, then logits.
 
     Args:
-        classifier: its head has a method `pooled`.
+        classifier: its head has a method `pooled_features`.
 
     Raises:
         UserError: the network is no such classifier.

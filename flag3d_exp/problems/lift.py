@@ -247,7 +247,7 @@ class Lift:
         return joints, clips.any(-1)
 
     def _seen_in_test(self, clip: np.ndarray) -> tuple[np.ndarray, View]:
-        """As `_filmed`, with a camera seeded by the clip (M, T, V, 3)."""
+        """As `_filmed_clip`, with a camera seeded by the clip (M, T, V, 3)."""
         rng = np.random.default_rng(zlib.crc32(np.ascontiguousarray(clip).tobytes()))
         return self._filmed_clip(*self._upward(clip), rng)
 

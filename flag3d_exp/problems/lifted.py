@@ -140,7 +140,7 @@ def person_in_3d(
 
 
 def finished_recording(seen: Seen, joints: np.ndarray, problem: Lift) -> Recording:
-    """The recording with 3D joints (M, T, V, 3), which are in camera coordinates; see `lifted`."""
+    """The recording with 3D joints (M, T, V, 3) in camera coordinates; see `lifted_recordings`."""
     anybody = seen.there.any(-1, keepdims=True)
     found = np.where(problem.known_joints, seen.there, anybody)
     made = standing(joints, found, problem.cameras.up) / np.float32(problem.metres)

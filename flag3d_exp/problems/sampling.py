@@ -118,7 +118,7 @@ def drawn_value(quantiles: np.ndarray, rng: np.random.Generator) -> float:
 
 
 def drawn_length(quantiles: np.ndarray, rng: np.random.Generator) -> int:
-    """A random number of frames, as `drawn`."""
+    """A random number of frames, as `drawn_value`."""
     return max(2, round(drawn_value(quantiles, rng)))
 
 

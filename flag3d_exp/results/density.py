@@ -126,7 +126,7 @@ def by_pace(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Logits and log lengths (P, T0), the lengths in frames of the recording, and paces (P,).
 
-    A clip's weight falls linearly from its middle to its ends. Arguments are as in `joined`.
+    A clip's weight falls linearly from its middle to its ends. Arguments as in `joined_density`.
     """
     clip_len = frames.shape[1]
     rates = (frames[:, -1] - frames[:, 0]) / (clip_len - 1)  # (W,)

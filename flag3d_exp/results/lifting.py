@@ -72,7 +72,7 @@ def aligned_joints(joints: np.ndarray, target: np.ndarray, weights: np.ndarray) 
     Rotation, scale and translation of each frame, without a mirror (Umeyama, PAMI 1991).
 
     Args:
-        weights: as `scaled` takes them.
+        weights: as `scaled_joints` takes them.
     """
     total = np.maximum(weights.sum(-2, keepdims=True), 1)
     middle = (weights * joints).sum(-2, keepdims=True) / total

@@ -23,7 +23,7 @@ def next_trial(
     After `MAX_DRAWS` draws it takes one of the unused points of a finite space.
 
     Args:
-        num_trials: the budget, as `counted` counts.
+        num_trials: the budget, as `counted_trials` counts.
     """
     for attempt in count(1):
         trial = records.claim(num_trials)

@@ -72,7 +72,7 @@ class TrialRecords:
         """Claim a waiting trial, else a new one; return None if the budget is spent.
 
         Args:
-            num_trials: the budget, as `counted` counts.
+            num_trials: the budget, as `counted_trials` counts.
         """
         while True:
             trials = self.trials()

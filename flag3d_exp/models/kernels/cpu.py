@@ -1,7 +1,7 @@
 """Layers as matrix products, for CPUs. The functions are documented in `native`.
 
-`conv2d` is `arranged` followed by `conv2d_arranged`. In evaluation the weights do not change, so
-`arranged` is called only once.
+`conv2d` is `arranged_weight` followed by `conv2d_arranged`. In evaluation the weights do not
+change, so `arranged_weight` is called only once.
 """
 
 from mindspore import ops
@@ -38,7 +38,7 @@ def arranged_weight(weight, stride, dilation):
 
 
 def conv2d_arranged(x, matrix, shape, bias, stride, dilation, training):
-    """`conv2d` with the matrix from `arranged`, or N copies of it.
+    """`conv2d` with the matrix from `arranged_weight`, or N copies of it.
 
     Args:
         shape: (O, C, rows, columns) of the weight.
