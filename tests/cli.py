@@ -194,14 +194,24 @@ def killed(folder: Path, *arguments: str, place: str, name: str, number: int) ->
     Args:
         number: which one of that name, from 1 on.
     """
-    process = FORKS.Process(target=_serve_until, args=(place, name, number, folder, arguments))
-    process.start()
-    process.join(600)
-    assert process.exitcode == -signal.SIGKILL
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8", errors="replace") as said:
+        process = FORKS.Process(
+            target=_serve_until,
+            args=(place, name, number, folder, arguments, os.environ.copy(), said.name),
+        )
+        process.start()
+        process.join(600)
+        assert process.exitcode == -signal.SIGKILL, said.read()
 
 
 def _serve_until(
-    place: str, name: str, number: int, folder: Path, arguments: Sequence[str]
+    place: str,
+    name: str,
+    number: int,
+    folder: Path,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    output: str,
 ) -> None:
     rename, left = os.replace, number
 
@@ -215,7 +225,7 @@ def _serve_until(
             os.kill(os.getpid(), signal.SIGKILL)
 
     os.replace = replace
-    _serve(folder, arguments, os.environ.copy(), False, os.devnull, os.devnull)
+    _serve(folder, arguments, environment, False, output, output)
 
 
 def wait_for(
