@@ -12,26 +12,16 @@ Words after the folder are settings of the runs.
 """
 
 import argparse
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from studies import arguments, list_of, paired_difference, spread, train
 
 from flag3d_exp.devices.processor import processor
-from flag3d_exp.results import seeds as over_seeds
 from flag3d_exp.results.predictions import load_predictions, paired_predictions
 
 SCRATCH, PRETRAINED, PROBED = "scratch", "pretrained", "probed"
-RESAMPLES = 9999
-
-
-def train(folder: Path, settings: Sequence[str]) -> None:
-    """One run of the program, or the rest of it."""
-    line = [sys.executable, "-m", "flag3d_exp", *settings, f"hydra.run.dir={folder}"]
-    subprocess.run([*line, "task.resume=auto", "tracking=none"], check=True)
 
 
 def study(given: argparse.Namespace, settings: Sequence[str], seed: int) -> None:
@@ -71,8 +61,13 @@ def table(given: argparse.Namespace) -> None:
             for way, matrix in right.items():
                 each = 100 * matrix.mean(axis=1)
                 cells = [f"{share:.0%}", way, ", ".join(f"{one:.1f}" for one in each)]
-                cells += [f"{each.mean():.1f} ± {each.std(ddof=1):.1f}"]
-                cells += compared(matrix, right[SCRATCH]) if way != SCRATCH else ["", ""]
+                cells += [spread(each)]
+                compared = way != SCRATCH and SCRATCH in right
+                cells += (
+                    paired_difference(matrix.mean(axis=0), right[SCRATCH].mean(axis=0))
+                    if compared
+                    else ["", ""]
+                )
                 print(f"| {' | '.join(cells)} |")
 
 
@@ -87,41 +82,14 @@ def hits(given: argparse.Namespace, share: float, way: str, split: str) -> np.nd
     return np.stack([one.right for one in paired_predictions(runs, split).values()])
 
 
-def compared(ones: np.ndarray, others: np.ndarray) -> list[str]:
-    """The mean difference in points with its interval, and p of a paired permutation test.
-
-    Both are over recordings, whose hits are averaged over seeds.
-    """
-    from scipy import stats
-
-    differences = 100 * (ones.mean(axis=0) - others.mean(axis=0))
-    if not differences.any():
-        return ["0.0", over_seeds.p_text(1.0)]
-    rng = np.random.default_rng(0)
-    interval = stats.bootstrap(
-        (differences,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=rng
-    ).confidence_interval
-    test = stats.permutation_test(
-        (differences,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, rng=rng
-    )
-    text = f"{differences.mean():+.1f} [{interval.low:+.1f}, {interval.high:+.1f}]"
-    return [text, over_seeds.p_text(float(test.pvalue))]
-
-
-def list_of(kind: Callable[[str], Any]) -> Callable[[str], list]:
-    """A parser of values that are separated by commas."""
-    return lambda text: [kind(one) for one in text.split(",")]
-
-
 def main() -> None:
     """Train and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="for the runs")
     parser.add_argument("--seeds", type=list_of(int), default="1,2,3")
     parser.add_argument("--shares", type=list_of(float), default="0.05,0.1,0.25,1")
     parser.add_argument("--ways", type=list_of(str), default=f"{SCRATCH},{PRETRAINED}")
     parser.add_argument("--epochs", type=int, default=16, help="of the runs with labels")
-    given, settings = parser.parse_known_args()
+    given, settings = arguments(parser)
     for seed in given.seeds:
         study(given, settings, seed)
     print(f"\n{processor()}; {given.epochs} epochs; {' '.join(settings)}")

@@ -28,15 +28,21 @@ def zero_shot_metrics(
         unseen: (U,) labels that were not trained on.
         vectors: (K, W) unit vectors of the classes' texts.
     """
-    seen = np.setdiff1d(np.arange(scores.shape[1]), unseen)
-    chosen = unseen[scores[:, unseen].argmax(1)]
-    nearest = unseen[(vectors[seen] @ vectors[unseen].T).argmax(1)]  # of each seen class
-    borrowed = nearest[scores[:, seen].argmax(1)]
+    chosen, borrowed = zero_shot_labels(scores, unseen, vectors)
     return {
         "top1_zero_shot": 100 * float((chosen == labels).mean()),
         "top1_nearest_text": 100 * float((borrowed == labels).mean()),
         "top1_chance": 100 / len(unseen),
     }
+
+
+def zero_shot_labels(
+    scores: np.ndarray, unseen: np.ndarray, vectors: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The unseen classes (n,) that the network and the nearest text choose, see above."""
+    seen = np.setdiff1d(np.arange(scores.shape[1]), unseen)
+    nearest = unseen[(vectors[seen] @ vectors[unseen].T).argmax(1)]  # of each seen class
+    return unseen[scores[:, unseen].argmax(1)], nearest[scores[:, seen].argmax(1)]
 
 
 def harmonic_means(metrics: Mapping[str, float]) -> dict[str, float]:

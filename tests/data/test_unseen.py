@@ -14,6 +14,7 @@ from flag3d_exp.data.unseen import evaluated_splits, named_choices, unseen_class
 from flag3d_exp.errors import UserError
 from flag3d_exp.results.published import BODY_PART_OF, BODY_PARTS
 from flag3d_exp.results.published import CLASSES as FLAG3D
+from flag3d_exp.texts.descriptions import read_descriptions, text_path
 
 CLASSES = ["walk", "run", "jump", "wave"]
 SPLITS = {"train": "one", "val": "two", "test": "three"}
@@ -137,13 +138,24 @@ def test_choices_of_flag3d_s_classes_are_even_over_the_body_and_keep_twins(
     assert all(len(set(a) & set(b)) < num_unseen / 2 for a, b in combinations(choices, 2))
 
 
+@pytest.mark.parametrize(
+    ("dataset", "drawn", "num_unseen"),
+    [("penn_action", "penn_action_12_3", 3), ("uiprmd", "uiprmd_8_2", 2)],
+)
+def test_choices_of_real_datasets_have_no_class_in_common(dataset, drawn, num_unseen):
+    classes = read_descriptions(text_path(dataset))
+    chosen = [name for seed in (1, 2, 3) for name in unseen_classes(f"{drawn}_seed{seed}")]
+    assert len(set(chosen)) == len(chosen) == 3 * num_unseen
+    assert set(chosen) < set(classes)
+
+
 def test_a_part_of_the_body_can_be_left_out():
     for part, names in BODY_PARTS.items():
         assert unseen_classes(f"flag3d_without_{part.replace(' ', '_')}") == list(names)
 
 
 def test_there_are_no_other_choices_and_a_copy_is_given():
-    assert len(named_choices()) == 3 * 3 + len(BODY_PARTS)
+    assert len(named_choices()) == 3 * 3 + len(BODY_PARTS) + 2 * 3
     unseen_classes("flag3d_55_5_seed1").clear()
     assert len(unseen_classes("flag3d_55_5_seed1")) == 5
 

@@ -1,0 +1,61 @@
+"""What the scripts share that train with several seeds and compare."""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flag3d_exp.results.seeds import p_text
+
+RESAMPLES = 9999
+
+
+def train(folder: Path, settings: Sequence[str]) -> None:
+    """One run of the program in `folder`, or the rest of it if it was interrupted."""
+    line = [sys.executable, "-m", "flag3d_exp", *settings, f"hydra.run.dir={folder}"]
+    subprocess.run([*line, "task.resume=auto", "tracking=none"], check=True)
+
+
+def paired_difference(ones: np.ndarray, others: np.ndarray) -> list[str]:
+    """The mean difference in points with its interval, and p of a paired permutation test.
+
+    Both are over recordings.
+
+    Args:
+        ones, others: (recordings,) the share of runs that classify each correctly.
+    """
+    from scipy import stats
+
+    differences = 100 * (ones - others)
+    if not differences.any():
+        return ["0.0", p_text(1.0)]
+    rng = np.random.default_rng(0)
+    interval = stats.bootstrap(
+        (differences,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=rng
+    ).confidence_interval
+    test = stats.permutation_test(
+        (differences,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, rng=rng
+    )
+    text = f"{differences.mean():+.1f} [{interval.low:+.1f}, {interval.high:+.1f}]"
+    return [text, p_text(float(test.pvalue))]
+
+
+def list_of(kind: Callable[[str], Any]) -> Callable[[str], list]:
+    """A parser of values that are separated by commas."""
+    return lambda text: [kind(one) for one in text.split(",")]
+
+
+def spread(values: Sequence[float]) -> str:
+    """`mean ± standard deviation`; the value alone if there is one."""
+    middle = f"{np.mean(values):.1f}"
+    return f"{middle} ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else middle
+
+
+def arguments(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, list[str]]:
+    """The script's own arguments, and the settings of its runs."""
+    parser.add_argument("folder", type=Path, help="for the runs")
+    return parser.parse_known_args()
