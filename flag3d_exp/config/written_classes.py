@@ -28,6 +28,8 @@ def with_classes(experiment: Experiment, texts: str) -> tuple[Experiment, list[s
         raise UserError(f"`task.classes` file {path} must have at least 2 classes to choose among.")
     class_descriptions(texts, names, "task.classes")
     config = experiment.config.copy()
-    chosen = {"texts": texts, "classes": names, "unseen": None}
+    problem = experiment.problem()
+    trained = problem.num_anchors or int(problem.trained.sum())
+    chosen = {"texts": texts, "classes": names, "unseen": None, "num_anchors": trained}
     config.problem = OmegaConf.merge(config.problem, chosen)
     return replace(experiment, config=config), names

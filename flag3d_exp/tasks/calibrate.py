@@ -1,4 +1,8 @@
-"""`task=calibrate`: fit a temperature on one split, and report its effect on the others."""
+"""`task=calibrate`: fit a temperature on one split, and report its effect on the others.
+
+For a network of `problem=align` with unseen classes, also fit the gate between trained and other
+classes.
+"""
 
 import logging
 from collections.abc import Mapping
@@ -14,15 +18,18 @@ from flag3d_exp.engine.checkpoint import load_checkpoint
 from flag3d_exp.engine.interrupt import StopRequest
 from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import UserError, blamed_on, nearest
+from flag3d_exp.problems.align import Align
 from flag3d_exp.problems.problem import Arrays, Problem
 from flag3d_exp.report.figures import reliability_figure
 from flag3d_exp.results.metrics import average_clips, calibration
 from flag3d_exp.results.temperature import RANGE, calibration_error, fitted_temperature, mean_loss
+from flag3d_exp.results.zero_shot import HARMONIC, fitted_gate
 from flag3d_exp.runs import record
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.run_folder import save_metrics
 from flag3d_exp.runs.session import Evaluator, forward_passes
 from flag3d_exp.runs.transductive import note_transductive
+from flag3d_exp.splits import UNSEEN
 
 log = logging.getLogger(__name__)
 FEW = 100  # recordings; a temperature that is fitted on fewer is unreliable
@@ -83,16 +90,20 @@ class Calibrate:
                 log.warning(line)
             metrics = measures(outputs, temperature)
             text = table(metrics, list(outputs), self.split)
+            fitted = {"temperature": temperature}
+            unseen = self.split + UNSEEN
+            if isinstance(problem, Align) and unseen in outputs:
+                fitted["gate"], mean = gate(problem, outputs[self.split], outputs[unseen])
+                metrics[f"{unseen}/{HARMONIC}"] = mean
             files.write_text(folder / "calibration.md", text)
             files.write_json(
-                folder / "calibration.json",
-                {"temperature": temperature, "split": self.split, "metrics": metrics},
+                folder / "calibration.json", fitted | {"split": self.split, "metrics": metrics}
             )
             files.write_figure(
                 folder / "calibration.png", reliability_figure(bins(outputs, temperature)), dpi=130
             )
-            tracker.log_report(record.final_report(metrics | {"temperature": temperature}))
-            tracker.log_artifact(save_metrics(folder, metrics | {"temperature": temperature}))
+            tracker.log_report(record.final_report(metrics | fitted))
+            tracker.log_artifact(save_metrics(folder, metrics | fitted))
             for name in ("calibration.md", "calibration.json", "calibration.png"):
                 tracker.log_artifact(folder / name)
             note_transductive(folder, checkpoint.meta, tracker)
@@ -101,6 +112,12 @@ class Calibrate:
             f"temperature {temperature:.4g}: `problem.temperature={temperature:.4g}` makes "
             "task=predict, task=evaluate and task=export use it"
         )
+        if "gate" in fitted:
+            console.say(
+                f"gate {fitted['gate']:.4g}: harmonic mean {metrics[f'{unseen}/{HARMONIC}']:.2f} % "
+                f"with `problem.gate={fitted['gate']:.4g}`, fitted on the unseen classes of this "
+                "run; report results of it on other classes only"
+            )
         for line in experiment.places(tracker):
             log.info(line)
 
@@ -118,6 +135,17 @@ class LogitsOf:
     def predictions(self, outputs: np.ndarray, clips: np.ndarray) -> np.ndarray:
         """The outputs (n, num_clips, K)."""
         return outputs
+
+
+def gate(
+    problem: Align,
+    seen: tuple[np.ndarray, np.ndarray],
+    unseen: tuple[np.ndarray, np.ndarray],
+) -> tuple[float, float]:
+    """`problem.gate` with the best harmonic mean on recordings of seen and unseen classes; both."""
+    now = problem.gate * ~problem.trained
+    (logits, labels), (others, other_labels) = seen, unseen
+    return fitted_gate((logits - now, labels), (others - now, other_labels), problem.trained)
 
 
 def measures(outputs: Outputs, temperature: float) -> dict[str, float]:

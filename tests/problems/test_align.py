@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 
 import mindspore as ms
 import numpy as np
@@ -37,12 +38,16 @@ CLASSES = ["Push-ups", "Sit-ups", "High Knee", "Sumo Squat"]
 PROBLEM = Align(CLASSES, unseen=["High Knee", "Sumo Squat"])
 
 
+def unit(x: np.ndarray) -> np.ndarray:
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
 def log_softmax(x: np.ndarray) -> np.ndarray:
     return x - np.log(np.exp(x).sum(1, keepdims=True))
 
 
 def test_logits_are_scaled_cosines_with_the_texts():
-    head = TextHead(6, PROBLEM.vectors, scale=20.0)
+    head = TextHead(6, PROBLEM.vectors, 20.0, np.ones(4, bool))
     rng = np.random.default_rng(0)
     features = rng.normal(size=(2, 1, 6, 3, 5)).astype(np.float32)
     weight = rng.normal(size=(384, 6)).astype(np.float32)
@@ -54,6 +59,29 @@ def test_logits_are_scaled_cosines_with_the_texts():
     ms.ops.assign(head.log_scale, Tensor([10.0], ms.float32))  # exp(10) is above the bound
     bounded = head(Tensor(features)).asnumpy()
     np.testing.assert_allclose(bounded, 100 * cosines, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("num_anchors", [None, 2])
+def test_classes_that_were_not_trained_are_compared_with_a_mean_of_the_trained(num_anchors):
+    vectors, trained = PROBLEM.vectors, PROBLEM.trained & (num_anchors is None)
+    head = TextHead(6, vectors, 20.0, trained, num_anchors, softness=2.0, gate=3.0)
+    rng = np.random.default_rng(0)
+    anchors = vectors[:2]
+    for parameter, value in ((head.weight, rng.normal(size=(384, 6))), (head.anchors, anchors)):
+        ms.ops.assign(parameter, Tensor(value.astype(np.float32)))
+    features = rng.normal(size=(3, 1, 6, 3, 5)).astype(np.float32)
+    projected = features.mean((1, 3, 4)) @ head.weight.asnumpy().T
+    direct = 20 * unit(projected) @ vectors.T
+    np.testing.assert_allclose(head.set_train(True)(Tensor(features)).asnumpy(), direct, atol=1e-4)
+
+    shares = np.exp(direct[:, :2] / 2)
+    shares /= shares.sum(1, keepdims=True)
+    common = anchors.mean(0)
+    combined = unit(shares @ unit(anchors - common))
+    others = 20 * combined @ unit(vectors - common).T + 3
+    expected = np.where(trained, direct, others)
+    made = head.set_train(False)(Tensor(features)).asnumpy()
+    np.testing.assert_allclose(made, expected, atol=1e-3)
 
 
 def test_the_loss_is_that_of_clips_and_texts_in_both_directions():
@@ -77,15 +105,15 @@ def test_texts_of_classes_outside_the_batch_take_no_part():
     assert losses[0] == losses[1]
 
 
-def test_a_checkpoint_keeps_no_vectors_so_that_other_classes_fit_its_head():
+def test_a_checkpoint_keeps_the_vectors_of_trained_classes_so_that_others_fit_its_head():
     def network(problem):
         return problem.network(STGCN("nturgb+d", base_channels=4, num_blocks=1))
 
     head = {p.name for p in network(PROBLEM).get_parameters() if p.name.startswith("head.")}
-    assert head == {"head.weight", "head.bias", "head.log_scale"}
+    assert head == {"head.weight", "head.bias", "head.log_scale", "head.anchors"}
     shapes = [
         {p.name: p.shape for p in network(problem).get_parameters()}
-        for problem in (PROBLEM, Align(["Fortune Cat", "Chest Fly"]))
+        for problem in (PROBLEM, Align(["Fortune Cat", "Chest Fly", "Push-ups"], num_anchors=2))
     ]
     assert shapes[0] == shapes[1]
 
@@ -97,10 +125,11 @@ def test_unseen_recordings_are_judged_among_all_and_among_unseen_classes():
     assert "top1_zero_shot" not in PROBLEM.metrics(scores, {"label": np.array([0, 1])})
 
 
-def test_exported_logits_are_its_own():
+@pytest.mark.parametrize("unseen", [PROBLEM.unseen, None])
+def test_exported_logits_are_its_own(unseen):
     with using(native):
         backbone = STGCN("nturgb+d", base_channels=4, num_blocks=2)
-        network = PROBLEM.network(backbone).set_train(False)
+        network = Align(CLASSES, unseen).network(backbone).set_train(False)
     clips = np.random.default_rng(0).normal(size=(3, 1, 8, 25, 3)).astype(np.float32)
     graph = mindir.graph_of(mindir.compiled_network(network, clips.shape[1:]))
     session = onnxruntime.InferenceSession(
@@ -138,7 +167,7 @@ def test_training_brings_clips_near_to_the_texts_of_their_classes():
         repeat=20,
         batch_size=8,
         lr=0.1,
-        problem=PROBLEM,
+        problem=Align(CLASSES),
         device=Device("cpu", jit=False),
     )
     assert trained.metrics["val/top1"] == 100
@@ -154,6 +183,12 @@ def test_a_run_is_trained_evaluated_and_chooses_among_classes_written_down(tmp_p
     assert "top1_chance 50.00 %" in again
     saved = load_predictions(tmp_path / "run" / "predictions" / "val_unseen.npz")
     assert saved.scores.shape[1] == 16 and set(saved.labels.tolist()) <= {10, 15}
+
+    said = succeeded(tmp_path, *quick, "task=calibrate", "task.checkpoint=run")
+    gate = re.search(r"gate (\S+): harmonic mean (\S+) % with", said)
+    assert gate is not None
+    gated = (*quick, "task=evaluate", "task.checkpoint=run", f"problem.gate={gate[1]}")
+    assert f"top1_harmonic {gate[2]} %" in succeeded(tmp_path, *gated)
 
     data = make_demo("in_domain")
     named = {one["frame_dir"]: one for one in data["annotations"]}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from flag3d_exp.results.zero_shot import harmonic_means, zero_shot_metrics
+from flag3d_exp.results.zero_shot import fitted_gate, harmonic_means, zero_shot_metrics
 
 # Classes 0 and 1 are seen, 2 and 3 unseen; the text of 2 is near that of 1, that of 3 near 0's.
 VECTORS = np.array([[1, 0], [0, 1], [0.1, 0.995], [0.995, 0.1]], np.float32)
@@ -37,3 +37,17 @@ def test_the_harmonic_mean_is_of_both_parts_of_a_split():
         "out_domain_unseen/top1_harmonic": 0.0,
     }
     assert harmonic_means({"a/top1": 0.0, "a_unseen/top1": 0.0})["a_unseen/top1_harmonic"] == 0.0
+
+
+def test_the_gate_lets_unseen_classes_win_where_it_costs_least():
+    """The recording of class 2 needs more than 3, that of class 3 more than 9; from 5 on, the
+    recordings of class 0 go wrong one by one."""
+    seen = np.array([[[9, 0, 4, 0]], [[9, 0, 1, 0]], [[0, 9, 0, 1]], [[0, 9, 0, 0]]], float)
+    unseen = np.array([[[5, 0, 2, 0]], [[0, 9.2, 0, 0]]], float)
+    trained = np.array([True, True, False, False])
+    found = fitted_gate((seen, np.array([0, 0, 1, 1])), (unseen, np.array([2, 3])), trained)
+    gate, mean = found
+    assert 3 < gate < 5 and mean == pytest.approx(2 * 100 * 50 / 150)
+    dear = unseen - np.array([0, 0, 7, 0])  # now both need too much
+    gate, mean = fitted_gate((seen, np.array([0, 0, 1, 1])), (dear, np.array([2, 3])), trained)
+    assert mean < 50
