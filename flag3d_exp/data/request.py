@@ -115,20 +115,21 @@ def asked_windows(fields: Any, number: int) -> tuple[Any, Windows | None, bool]:
     where = f"recording {number}:"
     if "window" not in given:
         raise UserError(f"{where} `{next(iter(given))}` is of a timeline, which `window` asks for.")
-    made = {"hop": 10, "confidence": 0.4, "min_length": 20, "count": False} | given
+    count = given.pop("count", False)
     for key in ("window", "hop", "min_length"):
-        if isinstance(made[key], float) and made[key].is_integer():  # tables with gaps make floats
-            made[key] = int(made[key])
-        if type(made[key]) is not int or not 1 <= made[key] <= MAX_FRAMES:
+        value = given.get(key, 1)
+        if isinstance(value, float) and value.is_integer():  # tables with gaps make floats
+            given[key] = value = int(value)
+        if type(value) is not int or not 1 <= value <= MAX_FRAMES:
             raise UserError(f"{where} `{key}` must be a whole number from 1 to {MAX_FRAMES}.")
-    if type(made["confidence"]) not in (int, float) or not 0 <= made["confidence"] <= 1:
+    confidence = given.get("confidence", 0)
+    if type(confidence) not in (int, float) or not 0 <= confidence <= 1:
         raise UserError(f"{where} `confidence` must be a number from 0 to 1.")
-    if not isinstance(made["count"], bool):
+    if not isinstance(count, bool):
         raise UserError(f"{where} `count` must be true or false.")
-    if made["hop"] > made["window"]:
+    if given.get("hop", Windows.hop) > given["window"]:
         raise UserError(f"{where} `hop` must be at most `window`.")
-    how = Windows(made["window"], made["hop"], made["confidence"], made["min_length"])
-    return others, how, made["count"]
+    return others, Windows(**given), count
 
 
 def read_recording(fields: Any, number: int) -> Recording:

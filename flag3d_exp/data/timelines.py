@@ -12,6 +12,7 @@ import numpy as np
 from flag3d_exp.data.poses import visible
 from flag3d_exp.data.windows import Track
 from flag3d_exp.errors import UserError
+from flag3d_exp.results.predictions import CONFIDENCE
 from flag3d_exp.results.repetitions import repetitions
 from flag3d_exp.results.timeline import UNKNOWN, Timeline, timeline
 
@@ -30,9 +31,9 @@ class Windows:
     """
 
     window: int
-    hop: int
-    confidence: float
-    min_length: int
+    hop: int = 10
+    confidence: float = CONFIDENCE
+    min_length: int = 20
 
     def __post_init__(self) -> None:
         if self.hop > self.window:

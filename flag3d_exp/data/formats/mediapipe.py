@@ -4,7 +4,8 @@ MediaPipe itself writes no files, but programs that use it do. These forms are r
 
 - wide CSV with a header (`class,x1,y1,z1,v1,...`);
 - wide CSV without a header (`file,class,` and 99 numbers, as in ML Kit's samples);
-- arrays (T, 33, 3 or 4) and (T, 99 or 132) in .npy and JSON files; .npy also with other joints;
+- arrays (T, 33, 3 or 4) and (T, 99 or 132) in .npy and JSON files; .npy also with other joints
+  and with several persons;
 - lists of frames of `{"x", "y", "z", "visibility"}`.
 
 Image landmarks are shares of the image or pixels. World landmarks are metres with y downwards.
@@ -92,7 +93,7 @@ def read_csv(name: str, text: str) -> list[Detections]:
 
 
 def read_array(name: str, path: Path, layout: str | None) -> list[Detections]:
-    """The frames in a .npy file: (T, V, 2 to 5), or (T, 99 or 132) of MediaPipe.
+    """The frames in a .npy file: (M, T, V, 2 to 5), without M for one person, or (T, 99 or 132).
 
     The third number of a joint is z, the fourth is its visibility. 24 joints are SMPL's.
 
@@ -108,20 +109,26 @@ def read_array(name: str, path: Path, layout: str | None) -> list[Detections]:
         raise UserError(f"{path}: {error}.") from error
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror or error}.") from error
-    if array.ndim == 2 and array.shape[1] in (3 * NUM_JOINTS, 4 * NUM_JOINTS):
+    shape = array.shape
+    if array.ndim == 2 and shape[1] in (3 * NUM_JOINTS, 4 * NUM_JOINTS):
         array = array.reshape(len(array), NUM_JOINTS, -1)
-    fits = array.ndim == 3 and 1 < array.shape[1] <= MAX_JOINTS and 2 <= array.shape[2] <= 5
+    if array.ndim == 3:
+        array = array[None]
+    fits = array.ndim == 4 and 1 < array.shape[2] <= MAX_JOINTS and 2 <= array.shape[3] <= 5
     if array.dtype.kind not in "iuf" or not fits:
         raise UserError(
-            f"{path} must be numbers of shape (frames, joints, 2 to 5) or (frames, 99 or 132); got "
-            f"{array.dtype} of shape {array.shape}."
+            f"{path} must be numbers of shape (frames, joints, 2 to 5), (persons, frames, joints, "
+            f"2 to 5) or (frames, 99 or 132); got {array.dtype} of shape {shape}."
         )
-    if len(array) > MAX_FRAMES:
-        raise UserError(f"{name!r}: it has more than {MAX_FRAMES:,} frames.")
+    num_persons, num_frames, num_joints = array.shape[:3]
+    if num_persons * num_frames > MAX_FRAMES:
+        raise UserError(f"{name!r}: it has more than {MAX_FRAMES:,} frames of persons.")
     rows = Rows()
-    for number, values in enumerate(array[..., :4]):
-        _add(rows, number, np.asarray(values, np.float64))
-    known = {NUM_JOINTS: "mediapipe", 24: "smpl"}.get(array.shape[1])
+    for number in range(num_frames):
+        for person in range(num_persons):
+            values = np.asarray(array[person, number, :, :4], np.float64)
+            _add(rows, number, values, person if num_persons > 1 else -1)
+    known = {NUM_JOINTS: "mediapipe", 24: "smpl"}.get(num_joints)
     chosen = layout or known
     upwards = y_down_to_y_up if chosen == "mediapipe" else None
     return [rows.detections(name, chosen, upwards=upwards)]
@@ -156,7 +163,7 @@ def y_down_to_y_up(keypoints: np.ndarray) -> np.ndarray:
     return keypoints * np.array([-1, -1, 1])
 
 
-def _add(rows: Rows, frame: int, values: np.ndarray) -> None:
+def _add(rows: Rows, frame: int, values: np.ndarray, identity: int = -1) -> None:
     """Add a person (33, 3 or 4); a frame of zeros or NaN has no person."""
     if not 0 <= frame < 2**31:
         raise UserError(f"the frame's number must be from 0 to {2**31 - 1}; got {frame}.")
@@ -173,7 +180,7 @@ def _add(rows: Rows, frame: int, values: np.ndarray) -> None:
         if np.isfinite(scores).any() and (np.nanmin(scores) < -1e-6 or np.nanmax(scores) > 1.0001):
             scores = 1 / (1 + np.exp(-scores.clip(-50, 50)))  # MediaPipe's protobuf allows logits
         scores = scores.clip(1e-6, 1)  # keep landmarks with visibility 0, which are estimates too
-    rows.add(frame, places, scores)
+    rows.add(frame, places, scores, identity)
 
 
 def _detections(name: str, rows: Rows) -> Detections:

@@ -305,6 +305,17 @@ def test_arrays_of_mediapipe_are_read(tmp_path, shape):
         one(tmp_path / "a.npy")
 
 
+def test_arrays_of_several_persons_are_read(tmp_path):
+    frames = np.stack([MEDIAPIPE * 900, MEDIAPIPE * 901, MEDIAPIPE * 902])
+    absent = np.stack([frames[0] + 300, np.zeros((33, 3)), frames[2] + 300])
+    np.save(tmp_path / "a.npy", np.stack([frames, absent]))
+    recording = one(tmp_path / "a.npy", num_coordinates=3)
+    assert recording.keypoints.shape == (2, 3, 33, 3)
+    np.testing.assert_allclose(recording.keypoints[0], frames, rtol=1e-5)
+    assert not recording.keypoints[1, 1].any()
+    np.testing.assert_allclose(recording.keypoints[1, 2], absent[2], rtol=1e-5)
+
+
 def test_arrays_of_a_body_have_the_unit_in_which_it_is_as_large_as_one(tmp_path):
     body = np.random.default_rng(0).uniform(0.1, 1, (5, 24, 3)) * [0.5, 1.7, 0.4]
     np.save(tmp_path / "a.npy", body * 1000)
