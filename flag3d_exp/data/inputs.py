@@ -21,9 +21,11 @@ from flag3d_exp.data.formats.detections import Reading
 from flag3d_exp.data.formats.ntu import read_skeleton
 from flag3d_exp.data.formats.pickles import read_pickle
 from flag3d_exp.data.formats.plain_files import read_json, read_npz
+from flag3d_exp.data.formats.poses import SUFFIXES as POSES
 from flag3d_exp.data.formats.poses import check_format, is_poses, read_poses
 from flag3d_exp.data.formats.tables import table_annotations
 from flag3d_exp.data.pipeline import Pipeline
+from flag3d_exp.data.poses import visible
 from flag3d_exp.data.source import Dataset, check_fit, fault
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError
@@ -35,6 +37,7 @@ log = logging.getLogger(__name__)
 PICKLES = (".pkl", ".pickle")
 TABLES = (".yaml", ".yml")  # not in a folder: their data would be read twice
 SUFFIXES = (*PICKLES, ".npz", ".json", ".csv", ".skeleton")
+FEW_FRAMES = 8  # fewer do not show a movement
 
 
 def read_inputs(
@@ -85,6 +88,22 @@ def read_any(
     return source, recordings
 
 
+def brief(recordings: Sequence[Recording], score_threshold: float | None = None) -> str | None:
+    """A warning about recordings in which persons are visible in few frames; None without any."""
+    few = {}
+    for one in recordings:
+        frames = visible(one.keypoints, one.scores, score_threshold).any((0, 2)).sum()
+        if frames < FEW_FRAMES:
+            few[one.name] = int(frames)
+    if not few:
+        return None
+    name, frames = next(iter(few.items()))
+    return (
+        f"{len(few)} of {len(recordings)} recordings show a person in fewer than {FEW_FRAMES} "
+        f"frames, such as {name!r:.80} ({frames}): too few to show a movement."
+    )
+
+
 def mapped_to(target: Layout, source: Layout, recordings: Sequence[Recording]) -> list[Recording]:
     """The recordings with the joints of layout `target`; joints that `source` lacks are missing.
 
@@ -123,7 +142,7 @@ def _own_recordings(path: Path, layout: Layout, num_persons: int) -> list[Record
     elif os.path.isfile(path):
         files = [path]
         if path.suffix.lower() not in (*SUFFIXES, *TABLES):
-            known = ", ".join((*SUFFIXES, *TABLES))
+            known = ", ".join(dict.fromkeys((*SUFFIXES, *TABLES, *POSES)))
             raise UserError(f"{path.name} must be a folder or end in {known}.")
     else:
         raise UserError(f"{path} is not there.")

@@ -16,7 +16,7 @@ from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.config.restore import restored_model
 from flag3d_exp.config.written_classes import with_classes
 from flag3d_exp.data.formats.detections import OpenFacts
-from flag3d_exp.data.inputs import input_clips, read_inputs
+from flag3d_exp.data.inputs import brief, input_clips, read_inputs
 from flag3d_exp.data.source import Dataset
 from flag3d_exp.data.timelines import Windows, timelines
 from flag3d_exp.data.windows import tracks
@@ -92,6 +92,8 @@ class Predict(OpenFacts):
                 settings.num_persons,
                 self.reading(settings.num_coordinates),  # as many as the network was trained on
             )
+        if warning := brief(recordings, settings.score_threshold):
+            log.warning(warning)
         classes = experiment.classes
         if self.classes is not None:
             experiment, classes = with_classes(experiment, self.classes)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flag3d_exp.data.annotations import recording_of
-from flag3d_exp.data.inputs import input_clips, read_inputs
+from flag3d_exp.data.annotations import Recording, recording_of
+from flag3d_exp.data.inputs import brief, input_clips, read_inputs
 from flag3d_exp.data.pipeline import GraphPipeline
 from flag3d_exp.data.source import Dataset
 from flag3d_exp.data.transforms import Stream
@@ -186,6 +186,17 @@ def test_broken_arrays_are_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(UserError, match="is not an NPZ file of plain arrays"):
         read_inputs(path, COCO)
+
+
+def test_recordings_with_too_few_frames_of_a_person_are_told():
+    keypoints = np.ones((1, 12, 17, 2), np.float32)
+    whole = Recording("whole", 0, keypoints)
+    seldom = keypoints.copy()
+    seldom[:, 3:] = 0
+    assert brief([whole]) is None
+    said = brief([whole, Recording("short", 0, seldom)])
+    assert said is not None and said.startswith("1 of 2 recordings show a person in fewer than 8")
+    assert "'short' (3)" in said
 
 
 def test_all_recordings_that_do_not_fit_are_told_at_once():

@@ -156,7 +156,8 @@ def recording_of(found: Detections, how: Reading) -> tuple[Recording, str, tuple
     persons = lasting(identities, num_frames, how.num_persons)
     left_out = len(np.unique(identities[identities >= 0])) - len(persons)
     if left_out:
-        notes.append(f"{left_out} persons who are seen only briefly are left out")
+        several = "persons who are" if left_out > 1 else "person who is"
+        notes.append(f"left out: {left_out} {several} seen only briefly")
     keypoints = arrays(frames, identities, persons, span, known.keypoints)
     scores = None
     if known.scores is not None:

@@ -492,4 +492,4 @@ def test_many_persons_of_a_long_video_are_read(tmp_path):
     recording, _, notes = recording_of(found, Reading())
     assert recording.keypoints.shape == (8, 400, 17, 2)
     assert (recording.keypoints.any((2, 3)).sum(1) == 40).all()
-    assert any("12 persons who are seen only briefly" in note for note in notes)
+    assert any("left out: 12 persons who are seen only briefly" in note for note in notes)
