@@ -190,8 +190,9 @@ def write_bodies(
     page = bodies_page(made[:MAX_SHOWN], space.layout, frame_rate)
     files.write_text(folder / "bodies.html", page)
     middle = float(np.median([row[3] for row in rows]))
-    console.say(f"{len(rows)} bodies in {folder / 'bodies'}; joints and body are {middle:.1f} mm "
-                "apart (median of the bodies)")  # fmt: skip
+    number = f"{len(rows)} bodies" if len(rows) > 1 else "1 body"
+    console.say(f"{number} in {folder / 'bodies'}; joints and body are {middle:.1f} mm apart "
+                "(median of the bodies)")  # fmt: skip
     console.say(f"skeletons and bodies to play and turn: {folder / 'bodies.html'}")
 
 
