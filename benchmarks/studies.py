@@ -15,9 +15,14 @@ RESAMPLES = 9999
 
 
 def train(folder: Path, settings: Sequence[str]) -> None:
-    """One run of the program in `folder`, or the rest of it if it was interrupted."""
+    """A training in `folder`, or the rest of it if it was interrupted."""
+    run(folder, [*settings, "task.resume=auto"])
+
+
+def run(folder: Path, settings: Sequence[str]) -> None:
+    """Run the program in `folder`."""
     line = [sys.executable, "-m", "flag3d_exp", *settings, f"hydra.run.dir={folder}"]
-    subprocess.run([*line, "task.resume=auto", "tracking=none"], check=True)
+    subprocess.run([*line, "tracking=none"], check=True)
 
 
 def paired_difference(ones: np.ndarray, others: np.ndarray) -> list[str]:
