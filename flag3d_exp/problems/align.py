@@ -85,7 +85,7 @@ class Align:
 
     @property
     def trained(self) -> np.ndarray:
-        """(K,) bool: which classes are trained."""
+        """Which classes are trained, (K,) bool."""
         names = list(self.classes or ())
         if self.num_anchors is not None:
             return np.zeros(len(names), bool)
