@@ -166,7 +166,7 @@ def test_training_brings_clips_near_to_the_texts_of_their_classes():
         epochs=2,
         repeat=20,
         batch_size=8,
-        lr=0.1,
+        lr=0.03,
         problem=Align(CLASSES),
         device=Device("cpu", jit=False),
     )
