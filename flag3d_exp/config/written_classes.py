@@ -1,6 +1,7 @@
 """`task.classes`: classes that a user writes down, for a network that was trained with texts."""
 
 from dataclasses import replace
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -28,7 +29,7 @@ def with_classes(experiment: Experiment, texts: str) -> tuple[Experiment, list[s
         raise UserError(f"`task.classes` file {path} must have at least 2 classes to choose among.")
     class_descriptions(texts, names, "task.classes")
     config = experiment.config.copy()
-    problem = experiment.problem()
+    problem: Any = experiment.problem()  # ALIGN's
     trained = problem.num_anchors or int(problem.trained.sum())
     chosen = {"texts": texts, "classes": names, "unseen": None, "num_anchors": trained}
     config.problem = OmegaConf.merge(config.problem, chosen)
