@@ -1,6 +1,6 @@
 """The loss of `problem=align`, which `problem.text_weight` adds to that of classification, too.
 
-Sizes: N clips in a batch, K classes.
+Sizes: H heads, N clips in a batch, K classes.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,8 @@ class TextContrast(nn.Cell):
         """logits (N, K), labels (N,) -> the loss, (number of correct predictions,)."""
         num_correct = (logits.argmax(1) == labels).astype(ms.int32).sum()
         chosen = one_hot(labels, logits.shape[1])
-        loss = contrast(logits.astype(ms.float32), chosen, ops.ones(labels.shape, ms.float32))
+        everyone = ops.ones((1, *labels.shape), ms.float32)
+        loss = contrast(logits.astype(ms.float32).expand_dims(0), chosen, everyone)
         return loss, (num_correct,)
 
     def metrics(self, counts: Mapping[str, float], num_clips: int) -> dict[str, float]:
@@ -41,24 +42,27 @@ def one_hot(labels, num_classes):
 
 
 def contrast(logits, chosen, takes_part):
-    """The loss of `TextContrast` over the clips that take part.
+    """The mean over heads of the loss of `TextContrast`, over the clips that take part.
 
     Args:
-        logits: (N, K).
+        logits: (H, N, K).
         chosen: (N, K) 1 for the class of each clip.
-        takes_part: (N,) 1 or 0, the same for clips of one class.
+        takes_part: (H, N) 1 or 0, the same for clips of one class.
     """
-    pairs = ops.matmul(logits, chosen.T)  # (N, N): clip, text
+    h, n, k = logits.shape
+    pairs = ops.matmul(logits.reshape(h * n, k), chosen.T).reshape(h, n, n)  # clip, text
     equal = ops.matmul(chosen, chosen.T)
+    takes_part = takes_part.expand_dims(1)  # (H, 1, N)
     shown = equal * takes_part
-    target = shown / ops.maximum(shown.sum(1, keepdims=True), 1.0)  # a row of zeros for the others
+    target = shown / ops.maximum(shown.sum(2, keepdims=True), 1.0)  # rows of zeros for the others
     hidden = (1.0 - takes_part) * HIDDEN
-    share = takes_part.shape[0] / ops.maximum(takes_part.sum(), 1.0)  # of a mean over those
-    loss = divergence(target, pairs + hidden) + divergence(target, pairs.T + hidden)
-    return loss * 0.5 * share
+    share = n / ops.maximum(takes_part.sum((1, 2)), 1.0)  # of a mean over those
+    loss = divergence(target, pairs + hidden)
+    loss = loss + divergence(target, pairs.transpose(0, 2, 1) + hidden)
+    return (loss * share).mean() * 0.5
 
 
 def divergence(target, logits):
-    """The mean over rows of KL(target || softmax of the logits); both (N, N)."""
-    entropies = (target * ops.log(ops.maximum(target, 1e-12))).sum(1)  # 0 for a target of 0
-    return (entropies - (target * ops.log_softmax(logits, 1)).sum(1)).mean()
+    """(H,) means over rows of KL(target || softmax of the logits); both (H, N, N)."""
+    entropies = (target * ops.log(ops.maximum(target, 1e-12))).sum(2)  # 0 for a target of 0
+    return (entropies - (target * ops.log_softmax(logits, 2)).sum(2)).mean(1)

@@ -52,10 +52,10 @@ class TextTeacher(nn.Cell):
         self.log_scale = Parameter(Tensor(start), name="log_scale")
         self.vectors = Tensor(np.ascontiguousarray(vectors.transpose(0, 2, 1), np.float32))
         described = np.abs(vectors).sum(2) > 0
-        self.described = Tensor(described.T.astype(np.float32))  # (K, H)
+        self.described = Tensor(described.astype(np.float32))  # (H, K)
         self.joints = None if joints is None else Tensor(joints.astype(np.float32))
         self.mean = Mean((2, 3))
-        self.num_heads, self.factor = heads, weight / heads
+        self.num_heads, self.factor = heads, weight
 
     def construct(self, features, logits, labels):
         """features (N, M, C, T', ...), logits (N, K), labels (N,)."""
@@ -68,11 +68,8 @@ class TextTeacher(nn.Cell):
         x = x.astype(ms.float32)  # (H, N, W)
         cosines = ops.bmm(directions(x), self.vectors) * bounded_scale(self.log_scale)  # (H, N, K)
         chosen = one_hot(labels, logits.shape[1])
-        takes_part = ops.matmul(chosen, self.described)  # (N, H)
-        loss = 0.0
-        for head in range(self.num_heads):
-            loss = loss + contrast(cosines[head], chosen, takes_part[:, head])
-        return loss * self.factor
+        takes_part = ops.matmul(self.described, chosen.T)  # (H, N)
+        return contrast(cosines, chosen, takes_part) * self.factor
 
 
 def taught_parts(

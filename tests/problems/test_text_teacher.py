@@ -32,15 +32,19 @@ def test_the_contrast_is_that_of_aligning_where_all_take_part_and_others_change_
     labels = np.array([0, 1, 1, 2, 0, 2], np.int32)
     chosen = one_hot(Tensor(labels), 3)
     whole, _ = TextContrast()(Tensor(logits), Tensor(labels))
-    same = contrast(Tensor(logits), chosen, ops.ones(6, ms.float32))
+    same = contrast(Tensor(logits[None]), chosen, ops.ones((1, 6), ms.float32))
     assert float(same.asnumpy()) == pytest.approx(float(whole.asnumpy()), rel=1e-5)
     take_part = (labels != 2).astype(np.float32)
-    of_two = contrast(Tensor(logits), chosen, Tensor(take_part))
+    of_two = contrast(Tensor(logits[None]), chosen, Tensor(take_part[None]))
     kept = np.flatnonzero(take_part)
     alone, _ = TextContrast()(Tensor(logits[kept]), Tensor(labels[kept]))
     assert float(of_two.asnumpy()) == pytest.approx(float(alone.asnumpy()), rel=1e-4)
-    nobody = contrast(Tensor(logits), chosen, ops.zeros(6, ms.float32))
+    nobody = contrast(Tensor(logits[None]), chosen, ops.zeros((1, 6), ms.float32))
     assert float(nobody.asnumpy()) == 0
+    heads = np.stack([np.ones(6, np.float32), take_part, np.zeros(6, np.float32)])
+    of_all = contrast(Tensor(np.stack([logits] * 3)), chosen, Tensor(heads))
+    told = [float(one.asnumpy()) for one in (whole, of_two, nobody)]
+    assert float(of_all.asnumpy()) == pytest.approx(np.mean(told), rel=1e-5)
 
 
 def test_a_head_for_the_body_and_for_each_part_that_two_classes_have_a_sentence_on():
