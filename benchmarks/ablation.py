@@ -1,6 +1,6 @@
 """Each augmentation of a recipe alone, the recipe without each, and adaptation, over seeds.
 
-    python benchmarks/ablation.py outputs/ablation experiment=penn_to_repcount \
+    python benchmarks/ablation.py outputs/ablation experiment=penn_to_repcount \\
         dataset.path=penn_repcount.pkl --also joints.probability=0.1,mixup.probability=0.5
 
 The recipe is the `augment` group of the settings; an augmentation is part of it if it differs from
@@ -16,14 +16,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
-from studies import arguments, list_of, paired_difference, run, spread, train
+from studies import accuracy_cells, arguments, hits, list_of, paired_difference, run, train
 
 from flag3d_exp.config.hydra_adapter import value_text
 from flag3d_exp.devices.processor import processor
-from flag3d_exp.results.predictions import load_predictions, paired_predictions
 
 CONF = Path(__file__).parent.parent / "conf"
 PLAIN, RECIPE = "no augmentation", "recipe"
@@ -58,7 +56,7 @@ def changed(recipe: DictConfig, none: Any) -> dict[str, list[str]]:
             words = [
                 f"augment.{name}.{key}={value_text(value)}"
                 for key, value in leaves(step)
-                if not key.startswith("_") and recipe[name][key] != value
+                if recipe[name][key] != value
             ]
             found |= {name: words} if words else {}
     return found
@@ -67,28 +65,18 @@ def changed(recipe: DictConfig, none: Any) -> dict[str, list[str]]:
 def leaves(step: Any) -> Iterator[tuple[str, Any]]:
     """The settings of an augmentation; those that take their value from elsewhere are left out."""
     for key in step:
-        if not OmegaConf.is_interpolation(step, key):
+        if not key.startswith("_") and not OmegaConf.is_interpolation(step, key):
             value = step[key]
             yield key, OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
 
 
-def hits(runs: Mapping[int, Path], split: str) -> np.ndarray:
-    """(seeds, recordings) bool: which recordings are classified correctly."""
-    found = {
-        str(seed): load_predictions(folder / "predictions" / f"{split}.npz")
-        for seed, folder in runs.items()
-    }
-    return np.stack([one.right for one in paired_predictions(found, split).values()])
-
-
 def table(runs: Mapping[str, Mapping[int, Path]], split: str) -> None:
     """Print the accuracy of each variant, and its difference from the one it is compared with."""
-    right = {name: hits(by_seed, split) for name, by_seed in runs.items()}
+    right = {name: hits(list(by_seed.values()), split) for name, by_seed in runs.items()}
     print(f"\n{split}\n| variant | top-1 of seeds | mean ± spread | difference | to | p |")
     print("|---|---|---|---|---|---|")
     for name, matrix in right.items():
-        each = 100 * matrix.mean(axis=1)
-        cells = [name, ", ".join(f"{one:.1f}" for one in each), spread(each)]
+        cells = [name, *accuracy_cells(matrix)]
         other = RECIPE if name.startswith("without ") else PLAIN
         if name == other:
             cells += ["", "", ""]

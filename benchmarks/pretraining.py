@@ -15,11 +15,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from studies import arguments, list_of, paired_difference, spread, train
+from studies import accuracy_cells, arguments, hits, list_of, paired_difference, train
 
 from flag3d_exp.devices.processor import processor
-from flag3d_exp.results.predictions import load_predictions, paired_predictions
 
 SCRATCH, PRETRAINED, PROBED = "scratch", "pretrained", "probed"
 
@@ -57,29 +55,17 @@ def table(given: argparse.Namespace) -> None:
         print(f"\n{split}\n| labels | way | top-1 of seeds | mean ± spread | difference | p |")
         print("|---|---|---|---|---|---|")
         for share in given.shares:
-            right = {way: hits(given, share, way, split) for way in given.ways}
+            right = {}
+            for way in given.ways:
+                runs = [run_folder(given.folder, seed, share, way) for seed in given.seeds]
+                right[way] = hits(runs, split)
             for way, matrix in right.items():
-                each = 100 * matrix.mean(axis=1)
-                cells = [f"{share:.0%}", way, ", ".join(f"{one:.1f}" for one in each)]
-                cells += [spread(each)]
-                compared = way != SCRATCH and SCRATCH in right
-                cells += (
-                    paired_difference(matrix.mean(axis=0), right[SCRATCH].mean(axis=0))
-                    if compared
-                    else ["", ""]
-                )
+                cells = [f"{share:.0%}", way, *accuracy_cells(matrix)]
+                if way != SCRATCH and SCRATCH in right:
+                    cells += paired_difference(matrix.mean(axis=0), right[SCRATCH].mean(axis=0))
+                else:
+                    cells += ["", ""]
                 print(f"| {' | '.join(cells)} |")
-
-
-def hits(given: argparse.Namespace, share: float, way: str, split: str) -> np.ndarray:
-    """(seeds, recordings) bool: which recordings are classified correctly."""
-    runs = {
-        str(seed): load_predictions(
-            run_folder(given.folder, seed, share, way) / "predictions" / f"{split}.npz"
-        )
-        for seed in given.seeds
-    }
-    return np.stack([one.right for one in paired_predictions(runs, split).values()])
 
 
 def main() -> None:

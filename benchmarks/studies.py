@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from flag3d_exp.results.intervals import mean_difference
+from flag3d_exp.results.predictions import load_predictions, paired_predictions
 from flag3d_exp.results.seeds import p_text
 
 RESAMPLES = 9999
@@ -25,6 +27,22 @@ def run(folder: Path, settings: Sequence[str]) -> None:
     subprocess.run([*line, "tracking=none"], check=True)
 
 
+def hits(runs: Sequence[Path], split: str) -> np.ndarray:
+    """(runs, recordings) bool: which recordings are classified correctly."""
+    found = {str(run): load_predictions(run / "predictions" / f"{split}.npz") for run in runs}
+    return np.stack([one.right for one in paired_predictions(found, split).values()])
+
+
+def accuracy_cells(matrix: np.ndarray) -> list[str]:
+    """Top-1 of each run in percent, and their `spread`.
+
+    Args:
+        matrix: see `hits`.
+    """
+    each = (100 * matrix.mean(axis=1)).tolist()
+    return [", ".join(f"{one:.1f}" for one in each), spread(each)]
+
+
 def paired_difference(ones: np.ndarray, others: np.ndarray) -> list[str]:
     """The mean difference in points with its interval, and p of a paired permutation test.
 
@@ -35,17 +53,15 @@ def paired_difference(ones: np.ndarray, others: np.ndarray) -> list[str]:
     """
     from scipy import stats
 
-    differences = 100 * (ones - others)
+    differences = ones - others
     if not differences.any():
         return ["0.0", p_text(1.0)]
+    found = mean_difference(ones, others)
     rng = np.random.default_rng(0)
-    interval = stats.bootstrap(
-        (differences,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=rng
-    ).confidence_interval
     test = stats.permutation_test(
         (differences,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, rng=rng
     )
-    text = f"{differences.mean():+.1f} [{interval.low:+.1f}, {interval.high:+.1f}]"
+    text = f"{100 * found.value:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
     return [text, p_text(float(test.pvalue))]
 
 
