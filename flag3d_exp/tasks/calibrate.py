@@ -23,7 +23,7 @@ from flag3d_exp.problems.problem import Arrays, Problem
 from flag3d_exp.report.figures import reliability_figure
 from flag3d_exp.results.metrics import average_clips, calibration
 from flag3d_exp.results.temperature import RANGE, calibration_error, fitted_temperature, mean_loss
-from flag3d_exp.results.zero_shot import HARMONIC, fitted_gate
+from flag3d_exp.results.zero_shot import GATES, HARMONIC, fitted_gate
 from flag3d_exp.runs import record
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.run_folder import save_metrics
@@ -86,15 +86,18 @@ class Calibrate:
                 logits, targets = evaluator.predictions(split, data)
                 outputs[split] = logits, targets["label"]
             temperature = fitted_temperature(*outputs[self.split])
-            for line in doubts(temperature, len(outputs[self.split][1]), self.split):
-                log.warning(line)
+            found = doubts(temperature, len(outputs[self.split][1]), self.split)
             metrics = measures(outputs, temperature)
             text = table(metrics, list(outputs), self.split)
             fitted = {"temperature": temperature}
             unseen = self.split + UNSEEN
             if isinstance(problem, Align) and unseen in outputs:
                 fitted["gate"], mean = gate(problem, outputs[self.split], outputs[unseen])
-                metrics[f"{unseen}/{HARMONIC}"] = mean
+                metrics[f"{unseen}_calibrated/{HARMONIC}"] = mean
+                found += doubts_of_gate(fitted["gate"], unseen)
+                text += "\n\n" + said_of_gate(fitted["gate"], mean, unseen)
+            for line in found:
+                log.warning(line)
             files.write_text(folder / "calibration.md", text)
             files.write_json(
                 folder / "calibration.json", fitted | {"split": self.split, "metrics": metrics}
@@ -114,9 +117,8 @@ class Calibrate:
         )
         if "gate" in fitted:
             console.say(
-                f"gate {fitted['gate']:.4g}: harmonic mean {metrics[f'{unseen}/{HARMONIC}']:.2f} % "
-                f"with `problem.gate={fitted['gate']:.4g}`, fitted on the unseen classes of this "
-                "run; report results of it on other classes only"
+                f"gate {fitted['gate']:.4g}: `problem.gate={fitted['gate']:.4g}` makes "
+                "task=predict, task=evaluate and task=export use it"
             )
         for line in experiment.places(tracker):
             log.info(line)
@@ -173,6 +175,14 @@ def table(metrics: Mapping[str, float], splits: list[str], fitted_on: str) -> st
     return markdown.table(header, rows)
 
 
+def said_of_gate(value: float, mean: float, unseen: str) -> str:
+    """A paragraph about the fitted gate and its harmonic mean in percent."""
+    return (
+        f"Gate {value:.4g}, fitted on {unseen}: harmonic mean of seen and unseen classes "
+        f"{mean:.2f} %. Report results with it on other unseen classes only.\n"
+    )
+
+
 def bins(outputs: Outputs, temperature: float) -> dict:
     """The reliability diagram of each split before and after calibration."""
     return {
@@ -196,3 +206,13 @@ def doubts(temperature: float, num_recordings: int, split: str) -> list[str]:
             f"{RANGE[1]:g}: all predictions of {split} are right, or the network learnt nothing."
         )
     return found
+
+
+def doubts_of_gate(value: float, unseen: str) -> list[str]:
+    """Possible problems of a fitted gate, one sentence each."""
+    if GATES[0] < value < GATES[-1]:
+        return []
+    return [
+        f"The gate {value:.4g} is at an end of the tried range, {GATES[0]:g} to {GATES[-1]:g}: "
+        f"no gate recognises both the classes of {unseen} and the trained ones."
+    ]

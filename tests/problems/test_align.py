@@ -31,6 +31,8 @@ from flag3d_exp.problems.align import Align
 from flag3d_exp.problems.problem import check_provenance, provenance
 from flag3d_exp.problems.text_contrast import TextContrast
 from flag3d_exp.results.predictions import load_predictions
+from flag3d_exp.results.zero_shot import GATES
+from flag3d_exp.tasks.calibrate import doubts_of_gate
 from flag3d_exp.tasks.train import check_augment, check_splits
 from flag3d_exp.texts.descriptions import SENTENCES
 
@@ -173,6 +175,12 @@ def test_training_brings_clips_near_to_the_texts_of_their_classes():
     assert trained.metrics["val/top1"] == 100
 
 
+def test_a_gate_at_the_end_of_its_range_is_doubted():
+    assert not doubts_of_gate(-15.0, "val_unseen")
+    (doubt,) = doubts_of_gate(float(GATES[-1]), "val_unseen")
+    assert "at an end of the tried range, -100 to 100" in doubt
+
+
 @pytest.mark.slow
 def test_a_run_is_trained_evaluated_and_chooses_among_classes_written_down(tmp_path):
     quick = ("tracking=none", "device=cpu", "device.jit=false")
@@ -185,8 +193,8 @@ def test_a_run_is_trained_evaluated_and_chooses_among_classes_written_down(tmp_p
     assert saved.scores.shape[1] == 16 and set(saved.labels.tolist()) <= {10, 15}
 
     said = succeeded(tmp_path, *quick, "task=calibrate", "task.checkpoint=run")
-    gate = re.search(r"gate (\S+): harmonic mean (\S+) % with", said)
-    assert gate is not None
+    gate = re.search(r"Gate (\S+), fitted on val_unseen: .* classes (\S+) %\.", said)
+    assert gate is not None and f"`problem.gate={gate[1]}`" in said
     gated = (*quick, "task=evaluate", "task.checkpoint=run", f"problem.gate={gate[1]}")
     assert f"top1_harmonic {gate[2]} %" in succeeded(tmp_path, *gated)
 
