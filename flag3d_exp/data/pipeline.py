@@ -348,6 +348,7 @@ class HeatmapPipeline:
 
 
 Pipeline = GraphPipeline | HeatmapPipeline
+NO_IMAGE_SHAPE = "has no `image_shape` (height and width in pixels), which scaling pixels needs."
 
 
 def _stacked_clips(clips: list[np.ndarray]) -> np.ndarray:
@@ -357,7 +358,7 @@ def _stacked_clips(clips: list[np.ndarray]) -> np.ndarray:
 
 def _image_shape(clip: Clip, name: str) -> tuple[int, int]:
     if clip.image_shape is None:
-        raise UserError(f"recording {name!r} has no `image_shape`, which scaling pixels needs.")
+        raise UserError(f"recording {name!r} {NO_IMAGE_SHAPE}")
     return clip.image_shape
 
 

@@ -15,7 +15,7 @@ from flag3d_exp.data.annotations import Annotations, Recording, file_digest, ope
 from flag3d_exp.data.augment.recipe import NOTHING, Recipe
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.folds import FIELD, check_pattern, leave_out, listed_groups
-from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline, Pipeline
+from flag3d_exp.data.pipeline import NO_IMAGE_SHAPE, GraphPipeline, HeatmapPipeline, Pipeline
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.data.unseen import check_unseen, evaluated_splits, of_split
 from flag3d_exp.errors import UserError, blamed_on
@@ -289,7 +289,7 @@ def fault(recording: Recording, settings: Dataset, layout: Layout, needs_image: 
     if not recording.finite:
         return "it holds NaN or infinite values."
     if needs_image and recording.image_shape is None:
-        return "it has no `image_shape`, which scaling pixels needs."
+        return f"it {NO_IMAGE_SHAPE}"
     return None
 
 

@@ -6,11 +6,12 @@ Sizes: N clips, M persons, T frames, V joints, C channels.
 """
 
 import numpy as np
-from mindspore import Parameter, nn, ops
-from mindspore.common.initializer import HeNormal, Initializer, XavierNormal, initializer
+from mindspore import nn, ops
+from mindspore.common.initializer import HeNormal, XavierNormal
 
 from flag3d_exp.models import published as names
 from flag3d_exp.models.agcn import GraphUnit
+from flag3d_exp.models.dense import Dense
 from flag3d_exp.models.graph import GraphNetwork
 from flag3d_exp.models.layers import Conv, ConvNorm, Mean
 from flag3d_exp.skeletons.layout import Layout, adjacency
@@ -24,8 +25,8 @@ class Attention(nn.Cell):
         odd = num_joints if num_joints % 2 else num_joints - 1
         self.joints = Conv(num_channels, 1, (odd, 1), init=XavierNormal())
         self.frames = Conv(num_channels, 1, (9, 1), init="zeros")
-        self.squeeze = Dense(num_channels, num_channels // 2, HeNormal(mode="fan_out"))
-        self.excite = Dense(num_channels // 2, num_channels, "zeros")
+        self.squeeze = Dense(num_channels, num_channels // 2, init=HeNormal(mode="fan_out"))
+        self.excite = Dense(num_channels // 2, num_channels, init="zeros")
         self.mean_frame = Mean((2,))
 
     def construct(self, x):
@@ -40,22 +41,6 @@ class Attention(nn.Cell):
         weights = ops.bmm(frames, joints.reshape(n, 1, v)).reshape(n, 1, t * v)
         weights = ops.bmm(channels.reshape(n, c, 1), weights)  # (N, C, T * V)
         return x * weights.reshape(n, c, t, v)
-
-
-class Dense(nn.Cell):
-    """(N, in_channels) -> (N, out_channels)."""
-
-    def __init__(self, in_channels: int, out_channels: int, init: Initializer | str):
-        super().__init__()
-        self.weight = Parameter(initializer(init, (out_channels, in_channels)), name="weight")
-        self.bias = Parameter(initializer("zeros", out_channels), name="bias")
-
-    def construct(self, x):
-        return ops.matmul(x, self.weight.T) + self.bias
-
-    def multiply_adds(self, x, _out):
-        """Multiply-adds of one pass, for these shapes of input and output."""
-        return x[0] * self.weight.size
 
 
 class AttentiveGraphUnit(nn.Cell):

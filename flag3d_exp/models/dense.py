@@ -4,20 +4,32 @@ from math import prod
 
 import numpy as np
 from mindspore import Parameter, nn, ops
-from mindspore.common.initializer import Uniform, initializer
+from mindspore.common.initializer import Initializer, Uniform, initializer
 
 from flag3d_exp.models.kernels import kernels
 from flag3d_exp.models.layers import EPSILON
 
 
 class Dense(nn.Cell):
-    """(..., C) -> (..., C'): one matrix product."""
+    """(..., C) -> (..., C'): one matrix product.
 
-    def __init__(self, in_channels: int, out_channels: int, bias: bool = True):
+    Args:
+        in_channels, out_channels: C and C'.
+        bias: add one number to each output channel.
+        init: initial weights; the bias then starts from zeros. None for PyTorch's of both.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        bias: bool = True,
+        init: Initializer | str | None = None,
+    ):
         super().__init__()
-        init = uniform(in_channels)
-        self.weight = Parameter(initializer(init, (out_channels, in_channels)), name="weight")
-        self.bias = Parameter(initializer(init, out_channels), name="bias") if bias else None
+        weights, biases = (uniform(in_channels),) * 2 if init is None else (init, "zeros")
+        self.weight = Parameter(initializer(weights, (out_channels, in_channels)), name="weight")
+        self.bias = Parameter(initializer(biases, out_channels), name="bias") if bias else None
         self.product = ops.MatMul(transpose_b=True)
 
     def construct(self, x):
