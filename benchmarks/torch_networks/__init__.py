@@ -10,11 +10,15 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from flag3d_exp.engine.checkpoint import Arrays
 from flag3d_exp.errors import UserError
 from torch_networks import graph, volume
+from torch_networks.blockgcn import BlockGCN
 from torch_networks.msg3d import MSG3D
+from torch_networks.protogcn import ProtoGCN
+from torch_networks.skateformer import SkateFormer
 
 NETWORKS: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
     "STGCN": graph.stgcn,
@@ -25,6 +29,9 @@ NETWORKS: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
     "CTRGCN": graph.ctrgcn,
     "DGSTGCN": graph.dgstgcn,
     "MSG3D": MSG3D,
+    "ProtoGCN": ProtoGCN,
+    "BlockGCN": BlockGCN,
+    "SkateFormer": SkateFormer,
     "PoseC3D": volume.posec3d,
     "C3DLight": volume.c3d_light,
     "X3DShallow": volume.x3d_shallow,
@@ -52,3 +59,10 @@ def network(class_name: str, settings: Mapping[str, Any], weights: Arrays) -> nn
     state |= {n: t for n, t in found.state_dict().items() if n.endswith("num_batches_tracked")}
     found.load_state_dict(state)
     return found
+
+
+def training_loss(model: nn.Module, clips: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The loss that a step differentiates: the network's own, or cross entropy."""
+    if hasattr(model, "loss"):
+        return model.loss(clips, labels)
+    return F.cross_entropy(model(clips), labels)

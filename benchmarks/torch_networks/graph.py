@@ -224,17 +224,22 @@ class DynamicGraph(nn.Module):
 
     def forward(self, x):
         n, _, t, v = x.shape
+        by_channel, by_joint = self.drawn(x)
+        edges = by_channel + (self.adjacency + by_joint)[:, :, None]
+        value = F.relu(self.value(x)).view(n, len(self.adjacency), -1, t, v)
+        out = self.mix(torch.matmul(value, edges).view(n, -1, t, v))
+        return F.relu(self.norm(out) + added(x, self.shortcut))
+
+    def drawn(self, x):
+        """The edges that depend on the input: by channel (N, K, R, V, V), by joint (N, K, V, V)."""
+        n, _, _, v = x.shape
         k = len(self.adjacency)
         mean = x.mean(2, keepdim=True)
         source = self.source(mean).view(n, k, -1, v)
         target = self.target(mean).view(n, k, -1, v)
-        by_channel = (source[..., None] - target[..., None, :]).tanh()  # (N, K, R, V, V)
+        by_channel = (source[..., None] - target[..., None, :]).tanh()
         by_joint = torch.matmul(source.transpose(2, 3), target).softmax(-2)
-        by_joint = self.adjacency + self.joint_gate[0] * by_joint
-        edges = self.channel_gate[0] * by_channel + by_joint[:, :, None]
-        value = F.relu(self.value(x)).view(n, k, -1, t, v)
-        out = self.mix(torch.matmul(value, edges).view(n, -1, t, v))
-        return F.relu(self.norm(out) + added(x, self.shortcut))
+        return self.channel_gate[0] * by_channel, self.joint_gate[0] * by_joint
 
 
 class SharedBranches(MultiBranch):

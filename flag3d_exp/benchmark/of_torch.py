@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import DictConfig
-from torch.nn import functional as F
-from torch_networks import network  # exists only in a checkout
+from torch_networks import network, training_loss  # exists only in a checkout
 
 from flag3d_exp.config.experiment import class_name
 from flag3d_exp.errors import UserError
@@ -33,7 +32,7 @@ def prepare(cfg: DictConfig, folder: Path) -> tuple[dict[str, Callable[[], Any]]
     def train() -> None:
         model.train()
         optimizer.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(model(clips["train"]), labels)
+        loss = training_loss(model, clips["train"], labels)
         loss.backward()
         optimizer.step()
         loss.item()
