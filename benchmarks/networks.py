@@ -25,6 +25,7 @@ TRANSFORMER = (  # as published, but for fewer epochs
     "problem.label_smoothing=0.1",
     "task.clip_norm=1.0",
 )
+COLUMNS = ["network", "parameters", "clips/s", "top-1 of seeds", "mean ± spread", "difference", "p"]
 NETWORKS: dict[str, tuple[str, ...]] = {
     "stgcn": ("model.base_channels=16",),
     "stgcnpp": ("model.base_channels=16",),
@@ -47,7 +48,10 @@ def table(given: argparse.Namespace) -> None:
     """Print a table of each split."""
     first = run_folder(given.folder, given.networks[0], given.seeds[0])
     for split in sorted(path.stem for path in (first / "predictions").glob("*.npz")):
-        print(f"\n{split}\n| network | parameters | clips/s | top-1 of seeds | mean ± spread | ", end="")
+        print(
+            f"\n{split}\n| network | parameters | clips/s | top-1 of seeds | mean ± spread | ",
+            end="",
+        )
         print("difference | p |\n|---|---:|---:|---|---|---|---|")
         right = {}
         for name in given.networks:

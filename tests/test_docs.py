@@ -19,7 +19,6 @@ from pathlib import Path
 import pytest
 import yaml
 from cli import TINY, command
-from filelock import FileLock
 
 from flag3d_exp.config.refusals import check_command_line
 
@@ -253,29 +252,25 @@ def test_the_commands_of_the_docs_can_be_run_one_after_the_other(tmp_path):
         assert (tmp_path / "outputs" / made).stat().st_size > 0
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory) -> Path:
-    """The built site, built by one of the test's processes; a warning fails it."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    folder = shared / "site"
-    with FileLock(shared / "site.lock"):
-        if not (folder / "built").exists():
-            line = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q"]
-            line += ["-d", str(folder / "trees"), str(DOCS), str(folder / "html")]
-            done = subprocess.run(line, capture_output=True, text=True, timeout=900)
-            assert done.returncode == 0, done.stderr
-            (folder / "built").touch()
-    return folder / "html"
-
-
 @pytest.mark.slow
-def test_the_site_names_every_choice_and_every_public_class_and_function(site):
-    settings = (site / "reference/settings.html").read_text()
+def test_the_site_is_built_names_everything_and_loads_nothing_from_elsewhere(tmp_path):
+    """One test, because building the site takes a minute; a warning of the builder fails it."""
+    html = tmp_path / "html"
+    line = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q"]
+    line += ["-d", str(tmp_path / "trees"), str(DOCS), str(html)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    check_names(html)
+    check_arguments(html)
+    check_loaded(html)
+
+
+def check_names(html: Path) -> None:
+    """The reference has every choice and every public class and function."""
+    settings = (html / "reference/settings.html").read_text()
     for path in (ROOT / "conf").glob("*/*.yaml"):
         assert f"{path.parent.name}={path.stem}<" in settings
-    documented = "".join(path.read_text() for path in (site / "reference").glob("*.html"))
+    documented = "".join(path.read_text() for path in (html / "reference").glob("*.html"))
     for path in (ROOT / "flag3d_exp").rglob("*.py"):
         if path.stem.startswith("__") or path.stem == "main":
             continue
@@ -289,11 +284,21 @@ def test_the_site_names_every_choice_and_every_public_class_and_function(site):
                 assert f'id="{module}.{node.name}"' in documented, f"{module}.{node.name}"
 
 
-@pytest.mark.slow
-def test_the_site_shows_what_a_network_takes(site):
-    text = re.sub(r"<[^>]*>", "", (site / "reference/models.html").read_text())
+def check_arguments(html: Path) -> None:
+    """The reference shows what a network takes."""
+    text = re.sub(r"<[^>]*>", "", (html / "reference/models.html").read_text())
     assert re.search(r"class flag3d_exp\.models\.aagcn\.AAGCN\(layout", " ".join(text.split()))
     assert "(*args, **kwargs)" not in text
+
+
+def check_loaded(html: Path) -> None:
+    """No page loads a script, a picture, a frame or a style sheet of another site."""
+    for page in html.rglob("*.html"):
+        text = page.read_text()
+        assert not re.search(r'<(?:script|img|iframe)[^>]*src="(?:https?:)?//', text), page
+        assert not re.search(r'<link[^>]*rel="stylesheet"[^>]*href="(?:https?:)?//', text), page
+    for sheet in html.rglob("*.css"):
+        assert not re.search(r"url\(['\"]?(?:https?:)?//|@import", sheet.read_text()), sheet
 
 
 def test_no_property_s_text_is_taken_for_its_type():
@@ -306,16 +311,6 @@ def test_no_property_s_text_is_taken_for_its_type():
                 assert ":" not in (ast.get_docstring(node) or "").split("\n")[0], (
                     f"{path}: {node.name}"
                 )
-
-
-@pytest.mark.slow
-def test_the_site_loads_nothing_from_elsewhere(site):
-    for page in site.rglob("*.html"):
-        text = page.read_text()
-        assert not re.search(r'<(?:script|img|iframe)[^>]*src="(?:https?:)?//', text), page
-        assert not re.search(r'<link[^>]*rel="stylesheet"[^>]*href="(?:https?:)?//', text), page
-    for sheet in site.rglob("*.css"):
-        assert not re.search(r"url\(['\"]?(?:https?:)?//|@import", sheet.read_text()), sheet
 
 
 def test_the_reference_says_what_every_setting_means(monkeypatch):

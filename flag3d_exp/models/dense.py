@@ -53,7 +53,7 @@ class LayerNorm(nn.Cell):
         self.layer_norm = kernels().layer_norm
 
     def construct(self, x):
-        return self.layer_norm(x, self.weight, self.bias, EPSILON)
+        return self.layer_norm(x, self.weight, self.bias, EPSILON, self.training)
 
 
 def gelu(x):

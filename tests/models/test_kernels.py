@@ -69,9 +69,9 @@ def scaled_planes(table):
     return table.scaled_planes, [drawn(2, 3, 4, 4), drawn(2, 3, seed=1)]
 
 
-def layer_norm(table):
+def layer_norm(table, training):
     def function(x, weight, bias):
-        return table.layer_norm(x, weight, bias, 1e-5)
+        return table.layer_norm(x, weight, bias, 1e-5, training)
 
     return function, [drawn(2, 3, 4, 8), drawn(8, seed=1), drawn(8, seed=2)]
 
@@ -106,7 +106,11 @@ CASES |= {
 }
 CASES |= {f"mean over {axes}": partial(mean, axes=axes) for axes in ((2,), (3,), (2, 3))}
 CASES |= {name: partial(outer, name=name) for name in ("outer_product", "outer_sum")}
-CASES |= {"scaled_planes": scaled_planes, "layer_norm": layer_norm}
+CASES["scaled_planes"] = scaled_planes
+CASES |= {
+    f"layer_norm{' training' * training}": partial(layer_norm, training=training)
+    for training in (True, False)
+}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -129,7 +133,7 @@ def test_both_tables_agree_in_values_and_gradients(name):
         "mean over (2,)",
         "outer_sum",
         "scaled_planes",
-        "layer_norm",
+        "layer_norm training",
     ],
 )
 def test_compiled_gradients_stay_right_call_after_call(name):

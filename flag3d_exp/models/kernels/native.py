@@ -64,6 +64,6 @@ def scaled_planes(planes, factors):
     return planes * factors.expand_dims(-1).expand_dims(-1)
 
 
-def layer_norm(x, weight, bias, epsilon):
+def layer_norm(x, weight, bias, epsilon, training):
     """x (..., C) normalised over its last axis, times weight (C,), plus bias (C,)."""
     return ops.LayerNorm(-1, -1, epsilon)(x, weight, bias)[0]
