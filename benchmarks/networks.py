@@ -48,11 +48,7 @@ def table(given: argparse.Namespace) -> None:
     """Print a table of each split."""
     first = run_folder(given.folder, given.networks[0], given.seeds[0])
     for split in sorted(path.stem for path in (first / "predictions").glob("*.npz")):
-        print(
-            f"\n{split}\n| network | parameters | clips/s | top-1 of seeds | mean ± spread | ",
-            end="",
-        )
-        print("difference | p |\n|---|---:|---:|---|---|---|---|")
+        print(f"\n{split}\n| {' | '.join(COLUMNS)} |\n|---|---:|---:|---|---|---|---|")
         right = {}
         for name in given.networks:
             runs = [run_folder(given.folder, name, seed) for seed in given.seeds]

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from flag3d_exp.skeletons.layout import hop_distance, load_layout
-from torch_networks.layers import Block, Branches, added, shortcut
+from flag3d_exp.skeletons.layout import adjacency, hop_distance, load_layout
+from torch_networks.layers import Block, FiveFrames, added, shortcut
 
 NUM_SUBSETS = 3
 
@@ -21,9 +21,7 @@ class BlockGCN(nn.Module):
         super().__init__()
         skeleton = load_layout(settings["layout"])
         num_joints, width = skeleton.num_joints, settings["base_channels"]
-        edges = np.zeros((num_joints, num_joints))
-        for joint, neighbour in skeleton.edges:
-            edges[joint, neighbour] = edges[neighbour, joint] = 1
+        edges = adjacency(skeleton, "binary_adj")[0]
         hops = torch.tensor(np.minimum(hop_distance(edges), num_joints).astype(int))
         self.num_channels, self.num_persons = settings["num_channels"], settings["num_persons"]
         self.embedding = nn.Linear(self.num_channels, width)
@@ -35,7 +33,7 @@ class BlockGCN(nn.Module):
             out = 2 * width if number in settings["widen_at"] else width
             stride = 2 if number in settings["halve_at"] else 1
             topologies.append(TopologyUnit(settings["num_elements"], width))
-            units = GraphUnit(width, out, hops, settings["num_groups"]), TemporalUnit(out, stride)
+            units = GraphUnit(width, out, hops, settings["num_groups"]), FiveFrames(out, stride)
             blocks.append(Block(*units, width, out, stride, residual=True))
             width = out
         self.blocks, self.topologies = nn.ModuleList(blocks), nn.ModuleList(topologies)
@@ -125,15 +123,3 @@ class GraphUnit(nn.Module):
 def normalised(graphs):
     """Graphs (K, G, V, V) with columns of length one."""
     return graphs / ((graphs.square().sum(2, keepdim=True) + 1e-24).sqrt() + 1e-4)
-
-
-class TemporalUnit(nn.Module):
-    """Branches over five frames."""
-
-    def __init__(self, num_channels: int, stride: int):
-        super().__init__()
-        self.branches = Branches(num_channels, num_channels, stride, 5, (1, 2))
-        self.norm = nn.BatchNorm2d(num_channels)
-
-    def forward(self, x):
-        return self.norm(self.branches(x))

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from flag3d_exp.skeletons.layout import adjacency, load_layout
 from torch_networks.layers import (
     Block,
-    Branches,
+    FiveFrames,
     KeypointNorm,
     MultiBranch,
     added,
@@ -192,16 +192,11 @@ class RefinedGraph(nn.Module):
         return F.relu(self.norm(out) + added(x, self.shortcut))
 
 
-class FiveFrames(nn.Module):
+class ActiveFiveFrames(FiveFrames):
     """CTR-GCN's temporal unit."""
 
-    def __init__(self, num_channels: int, stride: int):
-        super().__init__()
-        self.branches = Branches(num_channels, num_channels, stride, 5, (1, 2))
-        self.norm = nn.BatchNorm2d(num_channels)
-
     def forward(self, x):
-        return F.relu(self.norm(self.branches(x)))
+        return F.relu(super().forward(x))
 
 
 class DynamicGraph(nn.Module):
@@ -309,7 +304,7 @@ def ctrgcn(settings: Mapping[str, Any]) -> nn.Module:
     return GraphNetwork(
         settings,
         lambda i, o: RefinedGraph(i, o, graph),
-        FiveFrames,
+        ActiveFiveFrames,
         settings["num_persons"],
     )
 

@@ -116,3 +116,15 @@ class MultiBranch(nn.Module):
 
     def forward(self, x):
         return self.mix(F.relu(self.norm(self.branches(x))))
+
+
+class FiveFrames(nn.Module):
+    """Branches over five frames, batch norm (BlockGCN, CTR-GCN)."""
+
+    def __init__(self, num_channels: int, stride: int):
+        super().__init__()
+        self.branches = Branches(num_channels, num_channels, stride, 5, (1, 2))
+        self.norm = nn.BatchNorm2d(num_channels)
+
+    def forward(self, x):
+        return self.norm(self.branches(x))

@@ -8,12 +8,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from flag3d_exp.models.skateformer import evenly_spread, frequencies, joints_of
+from flag3d_exp.models.skateformer_inputs import (
+    KERNEL,
+    NUM_GROUPS,
+    NUM_HEADS,
+    STEM,
+    evenly_spread,
+    frequencies,
+    joints_of,
+)
 from torch_networks.layers import conv_norm
-
-NUM_GROUPS = 8
-NUM_HEADS = 4
-KERNEL = 7
 
 
 class SkateFormer(nn.Module):
@@ -25,7 +29,7 @@ class SkateFormer(nn.Module):
         order, joints = joints_of(settings["layout"], *asked)
         num_joints = settings["num_persons"] * len(order)
         channels, counts = settings["stage_channels"], settings["stage_blocks"]
-        widths = [settings["num_channels"], 6, 9, channels[0]]
+        widths = [settings["num_channels"], *STEM, channels[0]]
         self.stem = nn.ModuleList(map(nn.Linear, widths[:-1], widths[1:]))
         self.embedding = nn.Parameter(0.02 * torch.randn(channels[0], num_joints))
         self.register_buffer("rates", torch.tensor(frequencies(channels[0])), persistent=False)
@@ -108,7 +112,8 @@ class Attention(nn.Module):
         pairs = window.joints if window.strided_joints else 1
         frames = torch.arange(window.frames)
         apart = frames[:, None] - frames + window.frames - 1
-        self.table = nn.Parameter(0.02 * torch.randn(2 * window.frames - 1, pairs, pairs, 4))
+        shape = 2 * window.frames - 1, pairs, pairs, NUM_HEADS
+        self.table = nn.Parameter(0.02 * torch.randn(shape))
         self.register_buffer("apart", apart, persistent=False)
 
     def forward(self, x):

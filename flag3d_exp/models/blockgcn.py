@@ -21,7 +21,7 @@ from flag3d_exp.models.graph import Block
 from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm
 from flag3d_exp.models.temporal import Branches
 from flag3d_exp.models.topology import Topology
-from flag3d_exp.skeletons.layout import hop_distance, load_layout
+from flag3d_exp.skeletons.layout import adjacency, hop_distance, load_layout
 
 NUM_SUBSETS = 3
 TINY = 1e-4  # added to the L2 norms of a graph's columns
@@ -95,9 +95,7 @@ class BlockGCN(nn.Cell):
             )
         skeleton = load_layout(layout)
         num_joints = skeleton.num_joints
-        edges = np.zeros((num_joints, num_joints))
-        for joint, neighbour in skeleton.edges:
-            edges[joint, neighbour] = edges[neighbour, joint] = 1
+        edges = adjacency(skeleton, "binary_adj")[0]
         hops = np.minimum(hop_distance(edges), num_joints).astype(int)
         self.embedding = Dense(num_channels, base_channels)
         position = initializer(Normal(1.0), (num_joints, base_channels))

@@ -1,5 +1,9 @@
 """The PyTorch networks that are timed have the layers of ours: with our weights, our logits."""
 
+import os
+import subprocess
+import sys
+
 import mindspore as ms
 import numpy as np
 import pytest
@@ -108,6 +112,12 @@ def test_the_loss_of_protogcn_is_equal():
         model.auxiliary.class_means.asnumpy(),
         atol=1e-5,
     )
+
+
+def test_the_process_of_pytorch_is_free_of_mindspore():
+    check = "import sys, torch_networks; sys.exit('mindspore' in sys.modules)"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    assert subprocess.run([sys.executable, "-c", check], env=environment).returncode == 0
 
 
 def test_a_model_without_a_network_is_refused():

@@ -12,7 +12,8 @@ from flag3d_exp.data.pipeline import GraphPipeline
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.errors import UserError
 from flag3d_exp.models.attention import Partition, from_windows, windows
-from flag3d_exp.models.skateformer import LIMBS, SkateFormer
+from flag3d_exp.models.skateformer import SkateFormer
+from flag3d_exp.models.skateformer_inputs import LIMBS
 from flag3d_exp.problems.classify import Classify
 from flag3d_exp.problems.cross_entropy import CrossEntropy
 
