@@ -10,6 +10,7 @@ behaves differently.
 from copy import deepcopy
 
 from mindspore import nn
+from mindspore.ops.functional import isconstant
 from mindspore.train.mind_ir_pb2 import AttributeProto, GraphProto, ModelProto, TensorProto
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "TensorProto",
     "copy_model",
     "in_mixed_precision",
+    "isconstant",
 ]
 
 

@@ -8,7 +8,12 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from flag3d_exp.mindspore_adapter import ModelProto, copy_model, in_mixed_precision
+from flag3d_exp.mindspore_adapter import (
+    ModelProto,
+    copy_model,
+    in_mixed_precision,
+    isconstant,
+)
 
 
 class Scaled(nn.Cell):
@@ -46,3 +51,20 @@ def test_a_mindir_file_is_a_message_of_graph_nodes_and_parameters(tmp_path):
     (parameter,) = model.graph.parameter
     assert parameter.name.endswith("factor")
     assert list(np.frombuffer(parameter.raw_data, np.float32)) == [2.0]
+
+
+class Doubled(nn.Cell):
+    """Twice the input, or three times if its size is known when it is compiled."""
+
+    def construct(self, x):
+        return x * 3 if isconstant(x.shape[0]) else x * 2
+
+
+def test_a_size_that_is_known_at_compilation_is_told_from_others(tmp_path):
+    path, any_size = str(tmp_path / "doubled.mindir"), Tensor(shape=[None, 2], dtype=ms.float32)
+    ms.export(Doubled(), any_size, file_name=path, file_format="MINDIR")
+    model: Any = nn.GraphCell(ms.load(path))
+    model.set_inputs(any_size)
+    ones = Tensor(np.ones((3, 2), np.float32))
+    np.testing.assert_array_equal(model(ones).asnumpy(), np.full((3, 2), 2.0))
+    np.testing.assert_array_equal(Doubled()(ones).asnumpy(), np.full((3, 2), 3.0))

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
-import yaml
 from hydra.core.override_parser.types import Override, QuotedString
 
 from flag3d_exp.config.checks import CONF, top_level
@@ -225,8 +224,7 @@ def known_targets() -> dict[str, frozenset[str]]:
         text = file.read_text(encoding="utf-8")
         group = ".".join(file.relative_to(CONF).parent.parts)
         is_global = text.startswith("# @package _global_") or not group
-        values = yaml.safe_load(text)
-        for path, value in leaves("" if is_global else group, values if values else {}):
+        for path, value in leaves("" if is_global else group, parsed_yaml(text) or {}):
             owner, _, name = path.rpartition(".")
             if name == TARGET:
                 found.setdefault(owner, set()).add(str(value))

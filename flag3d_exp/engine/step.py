@@ -11,7 +11,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
-from flag3d_exp.engine.optimizer import learning_rates, set_learning_rates
+from flag3d_exp.engine.optimizer import SGD, learning_rates, set_learning_rates
 from flag3d_exp.engine.parameters import assign_parameters
 
 Function = Callable[..., Any]  # MindSpore's return types are unions of all possible types
@@ -28,6 +28,8 @@ class StepSettings:
         skip_nonfinite: leave out an update whose loss or gradient is not finite.
         loss_scaling: scale the loss so that gradients in fp16 do not vanish.
         world: number of ranks of the job, each with its own batches.
+        reusable: whether steps with other settings of the optimizer may take over this one; the
+            weight decay is a constant of other steps, which compile in less time.
         jit: compile the step.
     """
 
@@ -37,6 +39,7 @@ class StepSettings:
     skip_nonfinite: bool = False
     loss_scaling: bool = False
     world: int = 1
+    reusable: bool = False
     jit: bool = True
 
 
@@ -117,6 +120,8 @@ class TrainStep:
     ):
         self.model, self.criterion = model, criterion
         self.optimizer, self.settings = optimizer, settings
+        if isinstance(optimizer, SGD) and not settings.reusable:
+            optimizer.make_decay_constant()
         self.base_rates = learning_rates(optimizer)
         parameters = tuple(model.get_parameters())
         apart = {p.name for p in parameters} | set(getattr(optimizer, "settings", ()))

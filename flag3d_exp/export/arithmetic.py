@@ -24,13 +24,13 @@ ONNX_OPERATIONS = (
 )
 MINDIR_OPERATIONS = (
     "Abs Add AddExt Adds AvgPool BatchMatMul BatchMatMulExt BatchNorm BiasAdd Cast ClampScalar "
-    "Concat Conv2D Conv3D Cos Dense Depend Div Divs Elu Equal Erf Exp ExpandDims Floor Gather GeLU "
-    "Greater GreaterEqual GroupNorm HSwish Im2Col LayerNorm LayerNormExt Less LessEqual LessScalar "
-    "Load Log LogicalAnd LogSoftmax make_list make_tuple MakeTuple MatMul MatMulExt Maximum "
-    "MaxPool MaxPool3D MeanExt Minimum Mul Muls Neg NotEqual Ones OnesLike Pow PReLU ReduceMax "
-    "ReduceMean ReduceMin ReduceSum ReLU ReLU6 Reshape Rsqrt ScalarAdd ScalarFloorDiv ScalarMul "
-    "ScalarSub Select Shape Sigmoid SiLU Sin Slice Softmax Split Sqrt Square Squeeze Stack "
-    "StridedSlice Sub SubExt Subs SumExt Tanh Tile Transpose Trunc TupleGetItem Unstack "
+    "Concat Conv2D Conv3D Cos Dense Depend Div Divs Elu Equal Erf Exp ExpandDims Eye Floor Gather "
+    "GeLU Greater GreaterEqual GroupNorm HSwish Im2Col LayerNorm LayerNormExt Less LessEqual "
+    "LessScalar Load Log LogicalAnd LogSoftmax make_list make_tuple MakeTuple MatMul MatMulExt "
+    "Maximum MaxPool MaxPool3D MeanExt Minimum Mul Muls Neg NotEqual Ones OnesLike Pow PReLU "
+    "ReduceMax ReduceMean ReduceMin ReduceSum ReLU ReLU6 Reshape Rsqrt ScalarAdd ScalarFloorDiv "
+    "ScalarMul ScalarSub Select Shape Sigmoid SiLU Sin Slice Softmax Split Sqrt Square Squeeze "
+    "Stack StridedSlice Sub SubExt Subs SumExt Tanh Tile Transpose Trunc TupleGetItem Unstack "
     "UpdateState Zeros ZerosLike"
 )
 # Accepted types of attributes in MindIR: undefined, numbers, texts, tensors and tuples of these,

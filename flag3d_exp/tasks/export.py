@@ -28,7 +28,8 @@ from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.export.file import import_needed, open_file, write_file
 from flag3d_exp.export.mindir import compiled_network, graph_of
 from flag3d_exp.export.model_store import log_model
-from flag3d_exp.models.kernels import native, using
+from flag3d_exp.models.folding import FoldedCopy
+from flag3d_exp.models.kernels import cpu, native, using
 from flag3d_exp.runs import record
 from flag3d_exp.runs.provenance import provenance
 from flag3d_exp.runs.references import find_checkpoint
@@ -49,6 +50,8 @@ class Export:
     Args:
         checkpoint: a checkpoint file, a run folder (its best checkpoint) or an MLflow run id.
         format: of the written file, `model.onnx` or `model.mindir`.
+        optimised_for: the device that a MindIR file is for: `cpu` for this project's layers for
+            CPUs, None for layers of MindSpore's own, which other devices compute faster.
         weights: the trained weights, or their moving average if the run kept one.
         classes: a text file of classes that the exported network chooses among, for a network that
             was trained with `problem=align`; None: the checkpoint's classes.
@@ -58,6 +61,7 @@ class Export:
 
     checkpoint: str
     format: Literal["mindir", "onnx"] = "onnx"
+    optimised_for: Literal["cpu"] | None = None
     weights: Literal["raw", "ema"] = "raw"
     classes: str | None = None
     register: str | None = "auto"
@@ -65,6 +69,11 @@ class Export:
     def __call__(self, experiment: Experiment) -> None:
         """Export, compare, write, log; print the command that serves the model."""
         if self.format == "onnx":
+            if self.optimised_for is not None:
+                raise UserError(
+                    f"`task.optimised_for={self.optimised_for}` is for `task.format=mindir`; ONNX "
+                    "files are optimised by the program that runs them."
+                )
             import_needed("onnx")
             import_needed("onnxruntime")
         folder = experiment.folder
@@ -80,9 +89,7 @@ class Export:
         model = restored_model(experiment, checkpoint, [data], self.weights)
         clips = np.concatenate([data.clips(index) for index in range(len(data))])
         expected = Predictor(model, jit=False)(clips)
-        with using(native):  # a file holds operations that every device has
-            exported = experiment.model()
-        assign_parameters(exported.get_parameters(), parameter_values(model.get_parameters()))
+        exported = self._network(experiment, model)
         facts = facts_of(experiment, classes) | {"checkpoint": sha256(path)}
         facts["scored"] = is_scored(checkpoint)
         target = folder / f"model.{self.format}"
@@ -118,6 +125,17 @@ class Export:
                     log.info(line)
         console.say(f"exported: {target}")
 
+    def _network(self, experiment: Experiment, trained: nn.Cell) -> nn.Cell:
+        """The trained network, of the layers that the file is to hold."""
+        with using(cpu if self.optimised_for == "cpu" else native):
+            network = experiment.model()
+            assign_parameters(network.get_parameters(), parameter_values(trained.get_parameters()))
+            if self.optimised_for is None:
+                return network
+            folded = FoldedCopy(network)
+            folded.take_weights()
+            return folded.network
+
 
 def registered_name(experiment: Experiment, texts: str | None = None) -> str:
     """The name of a registered model: the choices of model, dataset and stream.
@@ -149,7 +167,7 @@ def write_verified(
     """Write the network to `target` if it gives the expected logits; return the largest error.
 
     Args:
-        model: made with native kernels.
+        model: made with native kernels, or a folded one for a MindIR file.
         clips: (N, M, T, V, C).
         expected: (N, K) logits.
 

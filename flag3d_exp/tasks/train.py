@@ -17,7 +17,7 @@ from flag3d_exp.debug.updates import Debug, updates
 from flag3d_exp.devices.ranks import Ranks
 from flag3d_exp.engine import reuse
 from flag3d_exp.engine.interrupt import Interrupted, StopRequest
-from flag3d_exp.engine.optimizer import SGD, parameter_groups
+from flag3d_exp.engine.optimizer import parameter_groups
 from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.engine.step import Criterion, StepSettings, TrainStep
 from flag3d_exp.engine.train import NonFiniteLoss, Plan, Progress, train
@@ -166,8 +166,6 @@ class Train:
         if experiment.trial is not None:  # a later run of this process may have the same graph
             kept = reuse.compiled_parts(graph_settings(experiment.config, step.optimizer), step)
             step, model = kept.step, kept.step.model
-        elif isinstance(step.optimizer, SGD):
-            step.optimizer.make_decay_constant()
         meta = experiment.meta | {"data": train_split.digest, "scored": scored}
         meta |= provenance(problem)
         progress = resume.restore(folder, model, step, meta) if self.resume else Progress()
@@ -247,6 +245,7 @@ class Train:
             skip_nonfinite=self.nonfinite == "skip",
             loss_scaling=experiment.config.device.precision == "fp16",
             world=world,
+            reusable=experiment.trial is not None,
             jit=compiled,
         )
         return TrainStep(model, criterion, experiment.build("optimizer")(groups), settings)

@@ -9,8 +9,10 @@ from networks import GRAPH, HEATMAP, OTHERS, TINY_HEATMAP, classifier
 
 from flag3d_exp.engine.parameters import assign_parameters, parameter_values
 from flag3d_exp.errors import UserError
-from flag3d_exp.export import mindir
+from flag3d_exp.export import arithmetic, mindir
 from flag3d_exp.export.onnx_file import onnx_model
+from flag3d_exp.models.ctrgcn import CTRGCN
+from flag3d_exp.models.folding import FoldedCopy
 from flag3d_exp.models.kernels import native, using
 from flag3d_exp.models.posec3d import PoseC3D
 from flag3d_exp.models.stgcn import STGCN
@@ -63,6 +65,30 @@ def test_exported_networks_give_their_own_logits_for_batches_of_any_size(
         np.testing.assert_allclose(found, expected[part], rtol=0, atol=tolerance)
         if len(clips[part]) == 2 or kind is STGCN:  # MindSpore compiles for each size
             np.testing.assert_allclose(loaded(clips[part]), expected[part], rtol=0, atol=tolerance)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind in (CTRGCN, PoseC3D) else pytest.mark.release)
+        for kind in (*GRAPH, *OTHERS, *HEATMAP)
+    ],
+)
+def test_mindir_files_of_layers_for_cpus_give_the_logits_for_batches_of_any_size(kind, tmp_path):
+    model, shape = network(kind, 1, False)
+    clips = np.random.default_rng(1).random((3, *shape)).astype(np.float32)
+    expected = model(Tensor(clips)).asnumpy()
+    folded = FoldedCopy(model)
+    folded.take_weights()
+    compiled = mindir.compiled_network(folded.network, shape)
+    content = compiled.SerializeToString()
+    arithmetic.check(".mindir", memoryview(content))
+    (tmp_path / "model.mindir").write_bytes(content)
+    loaded = mindir.function(tmp_path / "model.mindir", shape)
+    for count in (2, 1, 3):
+        tolerance = max(1e-4, 2e-6 * abs(expected).max())
+        np.testing.assert_allclose(loaded(clips[:count]), expected[:count], rtol=0, atol=tolerance)
 
 
 class Branching(ms.nn.Cell):

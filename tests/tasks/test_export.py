@@ -164,11 +164,12 @@ def test_bad_requests_leave_the_server_as_it_was(trained, served):
     assert megabytes(server) < before + 150  # MLflow's own handler took 1600 more
 
 
-def test_mindir_gives_the_same_probabilities(trained, predicted):
-    arguments = [*EXPORT, "task.format=mindir", "tracking=none", "hydra.run.dir=mindir"]
-    assert "model.mindir" in succeeded(trained, *arguments)
+@pytest.mark.parametrize("device", ["null", "cpu"])
+def test_mindir_gives_the_same_probabilities(device, trained, predicted):
+    settings = ["task.format=mindir", f"task.optimised_for={device}", "tracking=none"]
+    assert "model.mindir" in succeeded(trained, *EXPORT, *settings, f"hydra.run.dir=for_{device}")
     recordings = read_inputs(trained / "input.pkl", NTU)
-    scores = Classifier(trained / "mindir" / "model.mindir").scores(recordings)
+    scores = Classifier(trained / f"for_{device}" / "model.mindir").scores(recordings)
     assert_same(dict(zip(predicted, scores, strict=True)), predicted)
 
 
@@ -200,6 +201,8 @@ def test_what_cannot_be_exported_is_refused_in_one_line(trained):
     assert "nowhere" in line
     line = refused(trained, *EXPORT, "task.weights=ema", "hydra.run.dir=refused")
     assert "moving average" in line
+    line = refused(trained, *EXPORT, "task.optimised_for=cpu", "hydra.run.dir=refused")
+    assert "`task.optimised_for=cpu`" in line and "`task.format=mindir`" in line
     (trained / "blocked" / "onnx").mkdir(parents=True)
     (trained / "blocked" / "onnx" / "__init__.py").write_text("raise ImportError")
     environment = os.environ | {"PYTHONPATH": f"blocked:{os.environ.get('PYTHONPATH', '')}"}

@@ -6,6 +6,7 @@ change, so `arranged_weight` is called only once.
 
 from mindspore import ops
 
+from flag3d_exp.mindspore_adapter import isconstant
 from flag3d_exp.models.kernels import native
 from flag3d_exp.models.kernels.frames import neighbouring_frames, sum_of_shifted
 from flag3d_exp.models.kernels.products import channel_product
@@ -49,18 +50,19 @@ def conv2d_arranged(x, matrix, shape, bias, stride, dilation, training):
     if by_groups(shape, stride, dilation):
         out = sum_of_groups(x, matrix, shape, training)
         return out if bias is None else ops.bias_add(out, bias)
-    n, c, h, w = x.shape
+    _, c, h, w = x.shape
     rows, columns = shape[2:]
     above, beside = padding(shape, dilation)
     out_h = num_places(h, rows, dilation[0], above, stride[0])
     out_w = num_places(w, columns, dilation[1], beside, stride[1])
+    # -1, because MindSpore 2.10 mixes up shapes in a file for any number of clips.
     if rows == columns == stride[0] == stride[1] == 1:
-        unfolded = x.reshape(n, c, h * w)
+        unfolded = x.reshape(-1, c, h * w)
     elif training or columns > 1 or stride[1] > 1:
         unfolded = ops.unfold(x, (rows, columns), dilation, (above, beside), stride)
     else:
         unfolded = unfolded_by_slices(x, rows, dilation[0], above, stride[0])
-    return channel_product(matrix, unfolded, bias).reshape(n, -1, out_h, out_w)
+    return channel_product(matrix, unfolded, bias).reshape(-1, shape[0], out_h, out_w)
 
 
 def by_places(shape, stride):
@@ -132,17 +134,20 @@ def conv3d(x, weight, num_frames, stride):
     x = neighbouring_frames(x, num_frames, frames)  # (N * T, frames * C, H, W)
     weight = weight.transpose(0, 2, 1, 3, 4).reshape(weight.shape[0], -1)
     at_once = max(1, MAX_UNFOLDED // (weight.shape[1] * out_h * out_w))
-    parts = []
-    for first in range(0, x.shape[0], at_once):
-        part = x[first : first + at_once]
-        if stride == 1:
-            parts.append(sum_of_rows(part, weight, rows, columns))
-        else:
-            pads = (rows // 2, columns // 2)
-            unfolded = ops.unfold(part, (rows, columns), 1, pads, stride)
-            parts.append(channel_product(weight, unfolded))
+    parts = [x]
+    if isconstant(x.shape[0]):  # it is not in a file for any number of clips
+        parts = [x[first : first + at_once] for first in range(0, x.shape[0], at_once)]
+    parts = [multiplied(part, weight, rows, columns, stride) for part in parts]
     out = parts[0] if len(parts) == 1 else ops.concat(parts)
     return out.reshape(x.shape[0], -1, out_h, out_w)
+
+
+def multiplied(x, weight, rows, columns, stride):
+    """x (N * T, C, H, W), weight (O, C * rows * columns) -> (N * T, O, H' * W')."""
+    if stride == 1:
+        return sum_of_rows(x, weight, rows, columns)
+    pads = (rows // 2, columns // 2)
+    return channel_product(weight, ops.unfold(x, (rows, columns), 1, pads, stride))
 
 
 def sum_of_frames(x, weight, num_frames):

@@ -29,15 +29,16 @@ def unfolded_by_slices(x, count, dilation=1, padding=0, stride=1):
     """
     n, c, h, w = x.shape
     out_h = num_places(h, count, dilation, padding, stride)
-    below = (dilation * (count - 1) // stride + out_h) * stride - h - padding
+    height = dilation * (count - 1) // stride + out_h  # of every stride-th row
+    below = height * stride - h - padding
     if padding + below > 0:
         above = ops.zeros((n, c, padding, w), x.dtype)
         x = ops.concat([above, x, ops.zeros((n, c, below, w), x.dtype)], 2)
-    phases = [x] if stride == 1 else ops.unbind(x.reshape(n, c, -1, stride, w), 3)
+    phases = [x] if stride == 1 else ops.unbind(x.reshape(-1, c, height, stride, w), 3)
     rows = []
     for number in range(count):
         row = phases[number * dilation % stride]
         first = number * dilation // stride
         # full-axis slices are about 100x slower on MindSpore CPU; take the array itself
-        rows.append(row if row.shape[2] == out_h else row[:, :, first : first + out_h])
-    return ops.stack(rows, 2).reshape(n, c * count, out_h * w)
+        rows.append(row if height == out_h else row[:, :, first : first + out_h])
+    return ops.stack(rows, 2).reshape(-1, c * count, out_h * w)
