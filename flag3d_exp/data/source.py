@@ -5,6 +5,7 @@ import reprlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -122,8 +123,16 @@ class Dataset:
 
     def layout_of(self, recording: Recording) -> Layout:
         """The skeleton of a recording in the file."""
-        in_3d = self.recorded_layout is not None and recording.keypoints.shape[-1] == 3
-        return load_layout(str(self.recorded_layout) if in_3d else self.layout)
+        return self._recorded if recording.keypoints.shape[-1] == 3 else self._seen
+
+    @cached_property
+    def _seen(self) -> Layout:
+        return load_layout(self.layout)
+
+    @cached_property
+    def _recorded(self) -> Layout:
+        """The skeleton of 3D recordings."""
+        return load_layout(self.recorded_layout or self.layout)
 
     def check_with(self, pipeline: Pipeline, stream: Stream, augment: Recipe = NOTHING) -> None:
         """Refuse other configuration groups that are incompatible with this dataset's settings."""

@@ -118,6 +118,20 @@ def test_cameras_make_a_3d_dataset_one_for_2d_networks():
     check_unfilmed(replace(described, recorded_layout=None), [solid])
 
 
+def test_a_layout_is_read_once_for_all_recordings(monkeypatch):
+    """Not once for each: a dataset may have a hundred thousand."""
+    settings = Dataset("d", "d.pkl", "coco", 5, {}, num_channels=2, recorded_layout="nturgb+d")
+    read = []
+    monkeypatch.setattr(
+        "flag3d_exp.data.source.load_layout", lambda name: read.append(name) or load_layout(name)
+    )
+    solid = Recording("solid", 0, np.zeros((1, 4, 25, 3), np.float32))
+    flat = Recording("flat", 0, np.zeros((1, 4, 17, 2), np.float32))
+    found = [settings.layout_of(one).num_joints for one in (solid, flat) * 3]
+    assert found == [25, 17] * 3
+    assert sorted(read) == ["coco", "nturgb+d"]
+
+
 @pytest.mark.parametrize(
     "stream", ["joint", "bone", "k_bone", "joint_motion", "bone_motion", "k_bone_motion"]
 )
