@@ -17,7 +17,9 @@ RESAMPLES = 9999
 
 
 def train(folder: Path, settings: Sequence[str]) -> None:
-    """A training in `folder`, or the rest of it if it was interrupted."""
+    """A training in `folder`, or the rest of it if it was interrupted; nothing if it has ended."""
+    if (folder / "metrics.json").exists():
+        return
     run(folder, [*settings, "task.resume=auto"])
 
 
