@@ -1,12 +1,12 @@
-"""All graph networks on one dataset: accuracy, parameters and speed, to see which to choose.
+"""Networks on one dataset: accuracy, parameters and speed, to see which to choose.
 
     python benchmarks/networks.py outputs/networks experiment=uiprmd_stgcn dataset.path=uiprmd.pkl
 
 Each network has about a quarter of its published width and is trained with each seed, with the same
-settings but those of `NETWORKS`. The only evaluation is after the last epoch. Differences are to
-the first network, over recordings, with a paired test. Clips per second are those of the last
-epochs of training. A study that was interrupted continues where it stopped. Words after the folder
-are settings of the runs.
+settings but those of `NETWORKS`. Heatmap networks, for 2D data, must be named (`--networks`). The
+only evaluation is after the last epoch. Differences are to the first network, over recordings, with
+a paired test. Clips per second are those of the last epochs of training. A study that was
+interrupted continues where it stopped. Words after the folder are settings of the runs.
 """
 
 import argparse
@@ -26,7 +26,16 @@ TRANSFORMER = (  # as published, but for fewer epochs
     "task.clip_norm=1.0",
 )
 COLUMNS = ["network", "parameters", "clips/s", "top-1 of seeds", "mean ± spread", "difference", "p"]
-NETWORKS: dict[str, tuple[str, ...]] = {
+HEATMAPS = (
+    "model.base_channels=8",
+    "pipeline.clip_len=16",
+    "pipeline.short_side=36",
+    "pipeline.train_size=32",
+    "pipeline.test_size=32",
+    "task.clip_norm=40.0",
+    "optimizer.weight_decay=0.0003",
+)
+GRAPH_NETWORKS: dict[str, tuple[str, ...]] = {
     "stgcn": ("model.base_channels=16",),
     "stgcnpp": ("model.base_channels=16",),
     "agcn": ("model.base_channels=16",),
@@ -42,6 +51,7 @@ NETWORKS: dict[str, tuple[str, ...]] = {
         *TRANSFORMER,
     ),
 }
+NETWORKS = GRAPH_NETWORKS | dict.fromkeys(("posec3d", "c3d_light", "x3d_shallow"), HEATMAPS)
 
 
 def table(given: argparse.Namespace) -> None:
@@ -74,7 +84,7 @@ def main() -> None:
     """Train and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=list_of(int), default="1,2,3")
-    parser.add_argument("--networks", type=list_of(str), default=",".join(NETWORKS))
+    parser.add_argument("--networks", type=list_of(str), default=",".join(GRAPH_NETWORKS))
     parser.add_argument("--epochs", type=int, default=15)
     given, settings = arguments(parser)
     for seed in given.seeds:
