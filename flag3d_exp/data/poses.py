@@ -143,9 +143,20 @@ def visible(
 
 
 def shown_joints(recording: Recording, stride: int = 1) -> np.ndarray:
-    """(M, T, V) bool: whether a picture shows each joint, for every `stride`-th frame."""
+    """(M, T, V) bool: whether a picture shows each joint, for every `stride`-th frame.
+
+    A joint of a 3D recording that alone is at the origin, among the others, is not missing: many
+    recordings begin with the root there.
+    """
+    keypoints = recording.keypoints[:, ::stride]
     scores = None if recording.scores is None else recording.scores[:, ::stride]
-    return visible(recording.keypoints[:, ::stride], scores, 0.05)
+    found = visible(keypoints, scores, 0.05)
+    num_others = keypoints.shape[2] - 1
+    if keypoints.shape[3] == 3 and scores is None and num_others > 0:
+        alone = found.sum(-1) == num_others
+        others = keypoints[alone][found[alone]].reshape(-1, num_others, 3)
+        found[alone] |= ((others.min(1) <= 0) & (others.max(1) >= 0)).all(-1)[:, None]
+    return found
 
 
 def _zeroed_poses(array: np.ndarray, where: np.ndarray) -> np.ndarray:

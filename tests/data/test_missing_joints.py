@@ -21,6 +21,7 @@ from flag3d_exp.data.augment.offset import JointOffset
 from flag3d_exp.data.augment.recipe import Recipe, recipe
 from flag3d_exp.data.augment.turn import Turn
 from flag3d_exp.data.pipeline import GraphPipeline, HeatmapPipeline
+from flag3d_exp.data.poses import shown_joints
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.skeletons.layout import load_layout
 
@@ -269,6 +270,19 @@ def test_scores_follow_their_persons_and_frames():
     (clip,) = pipeline.test_clips(Recording("r", 0, keypoints, scores.astype(np.float32)), JOINT)
     np.testing.assert_array_equal(clip[0, ..., 3], np.full((3, 25), 0.75))
     np.testing.assert_array_equal(clip[1, :, 0, 3], [0.25, 0, 0])
+
+
+def test_pictures_show_a_root_at_the_origin_but_no_missing_joint():
+    """A recording may begin with its root at the origin, which also stands for missing joints."""
+    keypoints = np.random.default_rng(0).normal(size=(1, 4, 25, 3)).astype(np.float32)
+    keypoints[0, 0, 0] = 0  # the root, among the others
+    keypoints[0, 1, [3, 4]] = 0  # two joints: they are missing
+    keypoints[0, 2] += 10
+    keypoints[0, 2, 0] = 0  # far away from the others
+    shown = shown_joints(Recording("one", 0, keypoints))
+    np.testing.assert_array_equal(np.argwhere(~shown), [[0, 1, 3], [0, 1, 4], [0, 2, 0]])
+    flat = shown_joints(Recording("flat", 0, keypoints[..., :2]))
+    assert not flat[0, 0, 0]
 
 
 @pytest.mark.parametrize("training", [False, True])

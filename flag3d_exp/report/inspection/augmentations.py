@@ -90,10 +90,10 @@ def sheet(title: str, shown: Sequence[Row], pipeline: Pipeline) -> Figure:
     up = upward_axis([shown[0][1]], layout)
     height = 1.42 * len(shown) + 0.4
     figure = Figure(figsize=(1.25 * NUM_POSES + 0.2, height))
-    grid = figure.subplots(len(shown), NUM_POSES, squeeze=False)
-    figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.55 / height, wspace=0.06, hspace=0.2)
+    (rows,) = figure.subplots(len(shown), 1, squeeze=False).T
+    figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.55 / height, hspace=0.2)
     figure.suptitle(shorten(title, 100), fontsize=10, x=0.01, y=1 - 0.08 / height, ha="left")
-    for row, (name, recording) in zip(grid, shown, strict=True):
-        row[0].set_title(name, fontsize=8, loc="left")
+    for row, (name, recording) in zip(rows, shown, strict=True):
+        row.set_title(name, fontsize=8, loc="left")
         draw_row(row, recording, layout, up)
     return figure

@@ -23,6 +23,10 @@ from flag3d_exp.skeletons.layout import Layout
 
 NUM_POSES = 8
 CLASSES_PER_SHEET = 16
+# Of a row, in units of the larger side of a recording:
+SQUARE, MARGIN, GAP = 1.1, 0.05, 0.06  # side of a square, around the poses, between squares
+EDGE = 0.01  # around the row, for the width of its lines
+CORNERS = ((0, 0), (1, 0), (1, 1), (0, 1), (0, 0))
 Bone = tuple[int, int, str]
 
 
@@ -46,12 +50,12 @@ def _sheet(
     samples: Mapping[int, Recording], classes: Sequence[str], layout: Layout, up: int
 ) -> Figure:
     figure = Figure(figsize=(1.25 * NUM_POSES + 0.2, 1.42 * len(samples)))
-    grid = figure.subplots(len(samples), NUM_POSES, squeeze=False)
-    figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.16 / len(samples), wspace=0.06, hspace=0.2)
-    for row, (label, recording) in zip(grid, samples.items(), strict=True):
+    (rows,) = figure.subplots(len(samples), 1, squeeze=False).T
+    figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.16 / len(samples), hspace=0.2)
+    for row, (label, recording) in zip(rows, samples.items(), strict=True):
         name = shorten(classes[label], 60) if label < len(classes) else ""
         title = f"{label}  {name}  ({shorten(recording.name, 60)})"
-        row[0].set_title(title, fontsize=8, loc="left")
+        row.set_title(title, fontsize=8, loc="left")
         draw_row(row, recording, layout, up)
     return figure
 
@@ -104,25 +108,30 @@ def picture_points(recording: Recording, up: int, most: int) -> tuple[np.ndarray
     return projected_joints(keypoints, up), shown_joints(recording, stride)
 
 
-def draw_row(axes: Sequence[Axes], recording: Recording, layout: Layout, up: int) -> None:
-    """Draw poses of the recording, evenly spaced in time, on the axes of a figure."""
+def draw_row(axes: Axes, recording: Recording, layout: Layout, up: int) -> None:
+    """Draw poses of the recording, evenly spaced in time, each in a square.
+
+    All squares are on the same axes, because Matplotlib takes longer for axes than for lines.
+    """
     points, seen = picture_points(recording, up, most=10**9)
     low, scale = square_around(points[seen])
-    points = (points - low) * scale
+    points = (points - low) * scale + MARGIN
     frames = np.linspace(0, points.shape[1] - 1, NUM_POSES).round().astype(int)
-    for axis, frame in zip(axes, frames, strict=True):
-        axis.set(xlim=(-0.05, 1.05), ylim=(1.05, -0.05), aspect="equal", xticks=[], yticks=[])
-        axis.text(
-            0.99, 0.01, str(frame), transform=axis.transAxes, ha="right", fontsize=6, color="0.5"
+    squares, lines, colours = [], [], []
+    for number, frame in enumerate(frames):
+        left = number * (SQUARE + GAP)
+        squares.append([(left + SQUARE * x, SQUARE * y) for x, y in CORNERS])
+        axes.text(
+            left + 0.98 * SQUARE, 0.98 * SQUARE, str(frame), ha="right", fontsize=6, color="0.5"
         )
-        for spine in axis.spines.values():
-            spine.set_color("0.85")
-        bones = [
-            (points[person, frame, [start, end]], colour)
-            for person in range(len(points))
-            for start, end, colour in coloured_bones(layout)
-            if seen[person, frame, start] and seen[person, frame, end]
-        ]
-        lines = LineCollection([line for line, _ in bones], colors=[colour for _, colour in bones])
-        lines.set(linewidth=1.6, capstyle="round")
-        axis.add_collection(lines, autolim=False)
+        for person in range(len(points)):
+            for start, end, colour in coloured_bones(layout):
+                if seen[person, frame, start] and seen[person, frame, end]:
+                    lines.append(points[person, frame, [start, end]] + (left, 0))
+                    colours.append(colour)
+    width = NUM_POSES * (SQUARE + GAP) - GAP
+    axes.set(xlim=(-EDGE, width + EDGE), ylim=(SQUARE + EDGE, -EDGE), aspect="equal")
+    axes.axis("off")
+    axes.add_collection(LineCollection(squares, colors="0.85", linewidth=0.8), autolim=False)
+    bones = LineCollection(lines, colors=colours, linewidth=1.6, capstyle="round")
+    axes.add_collection(bones, autolim=False)

@@ -38,21 +38,24 @@ def data_of(page):
 def test_there_is_a_row_of_poses_for_each_class(solid, flat):
     samples = {label: solid for label in range(20)}
     figures = list(sheets(samples, [f"class {n}" for n in range(20)], NTU, 2))
-    assert [len(figure.axes) for figure in figures] == [16 * 8, 4 * 8]
+    assert [len(figure.axes) for figure in figures] == [16, 4]
     titles = [axis.get_title(loc="left") for axis in figures[1].axes]
     assert titles[0] == "16  class 16  (solid)"
-    first = figures[0].axes[0]
-    assert len(first.collections[0].get_segments()) == len(NTU.limbs)
+    squares, bones = figures[0].axes[0].collections
+    assert len(squares.get_segments()) == 8
+    assert len(bones.get_segments()) == 8 * len(NTU.limbs)
     (figure,) = sheets({0: flat}, ["one"], COCO, -2)
     unseen = sum(16 in limb for limb in COCO.limbs)
-    assert len(figure.axes[0].collections[0].get_segments()) == 2 * len(COCO.limbs) - unseen
+    bones = figure.axes[0].collections[1]
+    assert len(bones.get_segments()) == 8 * (2 * len(COCO.limbs) - unseen)
 
 
-def test_lines_stay_within_their_picture(solid):
+def test_lines_stay_within_their_square(solid):
     (figure,) = sheets({0: solid}, ["one"], NTU, 2)
-    points = np.concatenate([s for axis in figure.axes for s in axis.collections[0].get_segments()])
-    assert points.min() >= -1e-6
-    assert points.max() <= 1 + 1e-6
+    squares, bones = (np.array(one.get_segments()) for one in figure.axes[0].collections)
+    for square, pose in zip(squares, bones.reshape(8, -1, 2), strict=True):
+        assert (pose >= square.min(0)).all()
+        assert (pose <= square.max(0)).all()
 
 
 def test_sides_have_colours_of_their_own():
