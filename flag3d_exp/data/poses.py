@@ -145,17 +145,17 @@ def visible(
 def shown_joints(recording: Recording, stride: int = 1) -> np.ndarray:
     """(M, T, V) bool: whether a picture shows each joint, for every `stride`-th frame.
 
-    A joint of a 3D recording that alone is at the origin, among the others, is not missing: many
-    recordings begin with the root there.
+    Joint 0 of a 3D recording is not missing if it alone is at the origin, among the others: it is
+    the root in most layouts, and many recordings begin with the root there.
     """
     keypoints = recording.keypoints[:, ::stride]
     scores = None if recording.scores is None else recording.scores[:, ::stride]
     found = visible(keypoints, scores, 0.05)
     num_others = keypoints.shape[2] - 1
     if keypoints.shape[3] == 3 and scores is None and num_others > 0:
-        alone = found.sum(-1) == num_others
+        alone = ~found[..., 0] & (found.sum(-1) == num_others)
         others = keypoints[alone][found[alone]].reshape(-1, num_others, 3)
-        found[alone] |= ((others.min(1) <= 0) & (others.max(1) >= 0)).all(-1)[:, None]
+        found[alone, 0] = ((others.min(1) <= 0) & (others.max(1) >= 0)).all(-1)
     return found
 
 

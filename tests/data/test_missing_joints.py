@@ -279,8 +279,9 @@ def test_pictures_show_a_root_at_the_origin_but_no_missing_joint():
     keypoints[0, 1, [3, 4]] = 0  # two joints: they are missing
     keypoints[0, 2] += 10
     keypoints[0, 2, 0] = 0  # far away from the others
+    keypoints[0, 3, 5] = 0  # not the root
     shown = shown_joints(Recording("one", 0, keypoints))
-    np.testing.assert_array_equal(np.argwhere(~shown), [[0, 1, 3], [0, 1, 4], [0, 2, 0]])
+    np.testing.assert_array_equal(np.argwhere(~shown), [[0, 1, 3], [0, 1, 4], [0, 2, 0], [0, 3, 5]])
     flat = shown_joints(Recording("flat", 0, keypoints[..., :2]))
     assert not flat[0, 0, 0]
 
