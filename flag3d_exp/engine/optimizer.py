@@ -111,6 +111,8 @@ class SGD(nn.Optimizer):
 
     def make_decay_constant(self) -> None:
         """Before the first step: compile the weight decay as a constant."""
+        if not self.decayed:  # nothing decays, or it is a constant already
+            return
         decay = float(self.decay.asnumpy())
         self.decaying_sgd = ops.SGD(0.0, decay, self.sgd.nesterov)
         self.decayed, self.decayed_by_kernel = (), self.decayed

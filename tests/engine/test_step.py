@@ -233,3 +233,13 @@ def test_norms_biases_and_embeddings_are_left_undecayed_if_asked_for(make):
     everything = dict.fromkeys(("dense.weight", "dense.bias", "embedding"), decayed)
     assert trained(True) == pytest.approx(everything, abs=1e-6)
     assert trained(False) == pytest.approx(everything | {"dense.bias": 1, "embedding": 1}, abs=1e-6)
+
+
+def test_a_second_step_with_the_same_optimizer_decays_as_the_first():
+    step = train_step(lr=0.1, momentum=0.9, weight_decay=0.5)
+    again = TrainStep(step.model, step.criterion, step.optimizer, step.settings)
+    other = train_step(lr=0.1, momentum=0.9, weight_decay=0.5)
+    for one in (again, other):
+        one([batch(0)], 1.0)
+    for name, value in values(other).items():
+        np.testing.assert_array_equal(values(again)[name], value, err_msg=name)

@@ -117,6 +117,7 @@ def draw_row(axes: Axes, recording: Recording, layout: Layout, up: int) -> None:
     low, scale = square_around(points[seen])
     points = (points - low) * scale + MARGIN
     frames = np.linspace(0, points.shape[1] - 1, NUM_POSES).round().astype(int)
+    bones = coloured_bones(layout)
     squares, lines, colours = [], [], []
     for number, frame in enumerate(frames):
         left = number * (SQUARE + GAP)
@@ -125,7 +126,7 @@ def draw_row(axes: Axes, recording: Recording, layout: Layout, up: int) -> None:
             left + 0.98 * SQUARE, 0.98 * SQUARE, str(frame), ha="right", fontsize=6, color="0.5"
         )
         for person in range(len(points)):
-            for start, end, colour in coloured_bones(layout):
+            for start, end, colour in bones:
                 if seen[person, frame, start] and seen[person, frame, end]:
                     lines.append(points[person, frame, [start, end]] + (left, 0))
                     colours.append(colour)
@@ -133,5 +134,5 @@ def draw_row(axes: Axes, recording: Recording, layout: Layout, up: int) -> None:
     axes.set(xlim=(-EDGE, width + EDGE), ylim=(SQUARE + EDGE, -EDGE), aspect="equal")
     axes.axis("off")
     axes.add_collection(LineCollection(squares, colors="0.85", linewidth=0.8), autolim=False)
-    bones = LineCollection(lines, colors=colours, linewidth=1.6, capstyle="round")
-    axes.add_collection(bones, autolim=False)
+    drawn = LineCollection(lines, colors=colours, linewidth=1.6, capstyle="round")
+    axes.add_collection(drawn, autolim=False)
