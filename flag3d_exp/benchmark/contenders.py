@@ -21,13 +21,14 @@ NETWORKS = (
     Path(__file__).resolve().parents[2] / "benchmarks"
 )  # exists in a checkout, not in the wheel
 PHASES = ("train", "infer")
+TORCH_KINDS = ("torch", "torch_tf32")  # in float32, and with the counterpart of `device.tf32`
 
 
 class Contender:
     """One worker process; `facts` is its message when it was ready.
 
     Args:
-        kind: ours, torch or naive.
+        kind: ours, naive or one of `TORCH_KINDS`.
     """
 
     def __init__(self, kind: str, folder: Path, warmup: int):
@@ -94,7 +95,7 @@ def start(kind: str, folder: Path, warmup: int) -> Contender | None:
             "of the project, not in the installed package."
         )
         return None
-    if kind == "torch" and find_spec("torch") is None:
+    if kind in TORCH_KINDS and find_spec("torch") is None:
         log.warning(
             '`task.against=torch`: PyTorch is not installed; `pip install "flag3d-exp[benchmark]"` '
             "brings it (its CPU build is enough)."

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from flag3d_exp.benchmark.contenders import PHASES, Contender
+from flag3d_exp.benchmark.contenders import PHASES, TORCH_KINDS, Contender
 from flag3d_exp.devices.processor import Processor
 
 Figures = dict[str, Any]
@@ -122,7 +122,7 @@ def lines(found: Figures) -> list[str]:
             low, high = one["quartiles_seconds"]
             rate = rounded_text(one["clips_per_second"], 1)
             said.append(
-                f"  {kind:5} {phase:5} {1e3 * one['median_seconds']:8.1f} ms "
+                f"  {kind:10} {phase:5} {1e3 * one['median_seconds']:8.1f} ms "
                 f"({1e3 * low:.1f} to {1e3 * high:.1f})  {rate:>8} clips/s  "
                 f"compiled in {one['compile_seconds']:.1f} s"
             )
@@ -163,7 +163,8 @@ def machine(device: str, processor: Processor, product_rate: float) -> str:
 
 def table(measured: Sequence[Figures]) -> str:
     """A Markdown table with one line per model, and ratios to the timed contenders."""
-    others = [k for k in ("torch", "naive") if any(k in one["contenders"] for one in measured)]
+    kinds = (*TORCH_KINDS, "naive")
+    others = [k for k in kinds if any(k in one["contenders"] for one in measured)]
     header = ["model", "batch", "train ms", "infer ms", "train clips/s", "compile s", "peak GB"]
     for kind in others:
         header += [f"{kind} train ms", f"{kind} infer ms", f"train / {kind}", f"infer / {kind}"]

@@ -13,12 +13,19 @@ from flag3d_exp.config.experiment import class_name
 from flag3d_exp.errors import UserError
 
 
-def prepare(cfg: DictConfig, folder: Path) -> tuple[dict[str, Callable[[], Any]], dict[str, Any]]:
+def prepare(
+    cfg: DictConfig, folder: Path, tf32: bool = False
+) -> tuple[dict[str, Callable[[], Any]], dict[str, Any]]:
     """The function for each request, and the facts of the contender.
 
     A heatmap network gets finished heatmaps; the project's network draws them in its step.
+
+    Args:
+        tf32: let products and convolutions drop mantissa bits, as `device.tf32` does.
     """
     where = "cuda" if cfg.device.target in ("auto", "gpu") and torch.cuda.is_available() else "cpu"
+    if tf32:
+        round_products()
     with np.load(folder / "weights.npz") as weights, np.load(folder / "clips.npz") as kept:
         settings = {**cfg.model, "num_classes": cfg.dataset.num_classes}
         model = network(class_name(cfg.model), settings, dict(weights)).to(where)
@@ -44,6 +51,14 @@ def prepare(cfg: DictConfig, folder: Path) -> tuple[dict[str, Callable[[], Any]]
 
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return {"train": train, "infer": infer}, {"num_parameters": trained, "device": where}
+
+
+def round_products() -> None:
+    """PyTorch's counterpart of `device.tf32`: bfloat16 on a processor, TF32 on a GPU."""
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+    torch.backends.mkldnn.conv.fp32_precision = "bf16"
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    torch.backends.cudnn.conv.fp32_precision = "tf32"
 
 
 def optimizer_of(

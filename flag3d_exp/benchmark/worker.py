@@ -14,6 +14,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from flag3d_exp.benchmark.contenders import TORCH_KINDS
 from flag3d_exp.benchmark.memory import peak_memory
 from flag3d_exp.config.experiment import Experiment
 from flag3d_exp.devices.device import set_environment
@@ -27,8 +28,9 @@ def main() -> None:
     kind, folder, warmup = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     loaded = OmegaConf.load(folder / "config.yaml")
     assert isinstance(loaded, DictConfig)
-    # PyTorch's oneDNN reads the same variable, but is timed in float32.
-    set_environment(loaded.device.target, tf32=loaded.device.tf32 and kind != "torch")
+    # PyTorch's oneDNN reads the same variable; its precision is that of the kind.
+    is_torch = kind in TORCH_KINDS
+    set_environment(loaded.device.target, tf32=loaded.device.tf32 and not is_torch)
     experiment = Experiment(loaded, folder, {})
     try:
         serve(*requests_and_facts(kind, experiment), warmup)
@@ -40,10 +42,10 @@ def requests_and_facts(
     kind: str, experiment: Experiment
 ) -> tuple[dict[str, Callable[[], Any]], dict[str, Any]]:
     """The function for each request, and the facts of the contender."""
-    if kind == "torch":
+    if kind in TORCH_KINDS:
         from flag3d_exp.benchmark.of_torch import prepare
 
-        return prepare(experiment.config, experiment.folder)
+        return prepare(experiment.config, experiment.folder, tf32=kind == "torch_tf32")
     from flag3d_exp.benchmark.of_mindspore import prepare as prepare_ours
 
     return prepare_ours(experiment, naive=kind == "naive")

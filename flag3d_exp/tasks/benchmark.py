@@ -25,6 +25,8 @@ class Benchmark:
 
     Args:
         against: the same network to compare with: in PyTorch, in MindSpore's own layers, or both.
+            With `device.tf32=true`, PyTorch is timed twice: in float32, and with its counterpart of
+            this setting.
         models: choices of `model` to measure one after the other; None for the chosen model.
         batch_size: clips per training step and per inference.
         rounds: turns of each contender for each kind of step; a turn lasts a second or one step.
@@ -87,10 +89,14 @@ class Benchmark:
         text = OmegaConf.to_yaml(experiment.config, resolve=True)
         files.write_text(folder / "config.yaml", text)
         wanted = ["torch", "naive"] if self.against == "both" else [self.against]
+        if experiment.config.device.tf32 and "torch" in wanted:
+            wanted.insert(1, "torch_tf32")
         contenders: dict[str, Contender] = {}
         try:
             contenders["ours"] = Contender("ours", folder, self.warmup)
             for kind in wanted:
+                if kind == "torch_tf32" and "torch" not in contenders:
+                    continue  # what PyTorch lacks is logged already
                 warmup = 0 if kind == "naive" else self.warmup
                 if kind is not None and (contender := start(kind, folder, warmup)):
                     contenders[kind] = contender
