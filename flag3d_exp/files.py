@@ -110,6 +110,10 @@ def write_figure(path: Path, figure: "Figure", dpi: int, **settings: Any) -> Non
     Args:
         settings: further arguments of `Figure.savefig`.
     """
+    figure.dpi = dpi
+    if layout := figure.get_layout_engine():  # `savefig` would draw everything once more to use it
+        layout.execute(figure)
+        figure.set_layout_engine(None)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=dpi, **settings)
 

@@ -22,6 +22,7 @@ from flag3d_exp import __version__, files
 from flag3d_exp.config import answers, checks, refusals
 from flag3d_exp.config.command_line import assignment, shell_command
 from flag3d_exp.config.experiment import Experiment, built_object
+from flag3d_exp.config.hydra_adapter import known_mode
 from flag3d_exp.config.presence import check_present
 from flag3d_exp.config.recall import expanded_words
 from flag3d_exp.config.secrecy import hide_in, hide_in_arguments, hide_in_files
@@ -102,9 +103,9 @@ def execute(words: Sequence[str]) -> None:
             print(text, flush=True)
             return
         sys.argv[1:] = expanded_words(hide_in_arguments(words))
-        refusals.check_command_line(sys.argv[1:])
+        mode = refusals.check_command_line(sys.argv[1:])
         app = hydra.main(config_path=str(checks.CONF), config_name="config", version_base="1.3")
-        with Ranks.here().own_folder() as settings:
+        with Ranks.here().own_folder() as settings, known_mode(mode):
             sys.argv += [assignment(key, value) for key, value in settings.items()]
             app(run)()
     except Exception as error:

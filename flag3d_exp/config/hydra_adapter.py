@@ -5,16 +5,19 @@ function no longer does what its docstring says.
 """
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 from hydra._internal.grammar.utils import escape_special_characters
+from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException, OverrideParseException
+from hydra.types import RunMode
 
 from flag3d_exp.config.checks import one_line
 from flag3d_exp.errors import UserError
@@ -86,6 +89,20 @@ def key_text(key: str) -> str:
 def value_text(value: object) -> str:
     """A parsed value as an override writes it, with its original quotes."""
     return Override._get_value_element_as_str(value)  # type: ignore[arg-type]
+
+
+@contextmanager
+def known_mode(mode: RunMode | None) -> Iterator[None]:
+    """Within it, Hydra takes this for the `hydra.mode` of what it runs.
+
+    Without it, Hydra composes each run twice, first only to read its mode.
+    """
+    original = Hydra.get_mode
+    Hydra.get_mode = lambda *_, **__: mode
+    try:
+        yield
+    finally:
+        Hydra.get_mode = original
 
 
 def config_loader() -> ConfigLoader:

@@ -17,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType, RangeSweep
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -51,8 +52,8 @@ OTHER_WORDS = {
 MAX_VALUES = 100_000  # of a range
 
 
-def check_command_line(argv: list[str]) -> None:
-    """Check a command line and the run or runs that it composes.
+def check_command_line(argv: list[str]) -> RunMode | None:
+    """Check a command line and the run or runs that it composes; return their `hydra.mode`.
 
     Raises:
         UserError: an unknown group, choice or key, a value of the wrong type, a missing value, or a
@@ -60,7 +61,7 @@ def check_command_line(argv: list[str]) -> None:
     """
     line = CommandLine.parse(argv)
     if line.runs_nothing:
-        return
+        return None
     flags = line.flags
     overrides = parse_overrides(line.overrides)
     added = search_path(flags.config_dir)
@@ -70,20 +71,23 @@ def check_command_line(argv: list[str]) -> None:
         _check_sweeps(overrides, line.multirun)
         if flags.help or flags.cfg:  # these also show an incomplete configuration
             _compose(_jobs(overrides)[0] + added, flags.config_name or "config")
-            return
+            return None
         if line.multirun:
             overrides += _sweeper_params(overrides, added, flags.config_name or "config")
         first, alternatives = _jobs(overrides)
-        composed = _check_job(line, first, added)
+        composed, mode = _check_job(line, first, added)
         for at, other in alternatives:
             if not _check_in_place(other, composed):
                 _check_job(line, [*first[:at], other, *first[at + 1 :]], added)
         if line.multirun:
             recall(line)
+    return mode
 
 
-def _check_job(line: CommandLine, lines: list[str], added: list[str]) -> DictConfig:
-    """Compose a run from its overrides and check it; return the composed configuration.
+def _check_job(
+    line: CommandLine, lines: list[str], added: list[str]
+) -> tuple[DictConfig, RunMode | None]:
+    """Compose a run from its overrides and check it; return its configuration and `hydra.mode`.
 
     Raises:
         UserError: an override or a value is refused.
@@ -99,13 +103,14 @@ def _check_job(line: CommandLine, lines: list[str], added: list[str]) -> DictCon
             "`hydra.job.chdir=true` is not accepted: paths are relative to the folder that "
             "the program is started in."
         )
+    mode = cfg.hydra.mode
     with open_dict(cfg):
         del cfg["hydra"]
     check(cfg)
     check_by_making(cfg)
     if folder is not None and Ranks.here().first:
         check_unused(folder, cfg.task.get("resume"), "resume" in cfg.task)
-    return cfg
+    return cfg, mode
 
 
 def _check_in_place(line: str, cfg: DictConfig) -> bool:

@@ -88,7 +88,9 @@ def confusion_figure(confusion: np.ndarray, class_names: Sequence[str]) -> Figur
     for row, column in np.argwhere(share >= 1) if num_classes <= MANY else ():
         shade = "white" if share[row, column] > 55 else "black"
         text = f"{share[row, column]:.0f}"
-        axes.text(column, row, text, ha="center", va="center", fontsize=font, color=shade)
+        axes.text(
+            column, row, text, ha="center", va="center", fontsize=font, color=shade, in_layout=False
+        )
     named = range(0, num_classes, -(-num_classes // MANY))
     names = [shorten(class_names[order[place]]) for place in named]
     axes.set_xticks(named, names, rotation=90, fontsize=7.5)

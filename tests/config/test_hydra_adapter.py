@@ -3,6 +3,8 @@
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 
 from flag3d_exp.config.checks import CONF
 from flag3d_exp.config.hydra_adapter import (
@@ -11,6 +13,7 @@ from flag3d_exp.config.hydra_adapter import (
     config_loader,
     flag_words,
     key_text,
+    known_mode,
     parse_arguments,
     parse_overrides,
     quoted_text,
@@ -76,3 +79,12 @@ def test_config_loader_is_that_of_the_initialised_hydra():
     with initialize_config_dir(str(CONF), version_base="1.3"):
         assert "custom" in config_loader().get_group_options("dataset")
         compose("config")
+
+
+def test_a_known_mode_is_taken_without_composing():
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        with known_mode(RunMode.MULTIRUN):
+            assert hydra.get_mode("no such file", []) is RunMode.MULTIRUN
+        assert hydra.get_mode("config", []) is None
+        assert hydra.get_mode("config", ["hydra.mode=RUN"]) is RunMode.RUN
