@@ -8,6 +8,7 @@ the temporary files of killed writers from those that are still being written.
 import csv
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -116,6 +117,15 @@ def write_figure(path: Path, figure: "Figure", dpi: int, **settings: Any) -> Non
         figure.set_layout_engine(None)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=dpi, **settings)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of the file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        found = hashlib.sha256()
+        while block := file.read(1 << 22):
+            found.update(block)
+    return found.hexdigest()
 
 
 def remove_abandoned(folder: Path, recursive: bool = True) -> list[Path]:

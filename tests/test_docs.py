@@ -31,14 +31,15 @@ QUICK_TASKS = {
     "calibrate": ["device=cpu", "device.jit=false"],
     "adapt": ["device=cpu", "device.jit=false"],
     "robustness": ["device=cpu", "device.jit=false", "task.limit_batches=1"],
-    "evaluate": ["device=cpu", "task.limit_batches=2"],
-    "predict": ["device=cpu"],
-    "explain": ["device=cpu", "task.num_steps=2", "task.num_random=2"],
+    "evaluate": ["device=cpu", "device.jit=false", "task.limit_batches=2"],
+    "predict": ["device=cpu", "device.jit=false"],
+    "explain": ["device=cpu", "device.jit=false", "task.num_steps=2", "task.num_random=2"],
     "lift": ["device=cpu", "device.jit=false"],
     "generate": ["device=cpu", "device.jit=false"],
     "fidelity": ["device=cpu", "device.jit=false"],
     "best": ["task.train={epochs:1}"],
 }
+QUICK_MODELS = {"aagcn": ["model.base_channels=8"]}
 # Starting each command afresh would take longer than what it does.
 RUNNER = """
 import json, runpy, sys
@@ -153,6 +154,7 @@ def quick(arguments: list[str]) -> list[str]:
     extra = ["tracking=none"]
     if "task" not in given:
         extra += TINY if not {"model", "experiment"} & set(given) else TINY[-4:]
+        extra += QUICK_MODELS.get(given.get("model", ""), [])
         extra.append(f"task.epochs={2 if 'task.resume' in given else 1}")
         extra.append("task.limit_batches=2")
     else:

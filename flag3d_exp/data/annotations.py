@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from flag3d_exp import files
 from flag3d_exp.data import cache as stores
 from flag3d_exp.data.fields import as_spelled, named_fields
 from flag3d_exp.data.formats.pickles import plain, read_pickle
@@ -119,7 +120,7 @@ def open_annotations(path: str | Path, cache: str | None = "auto") -> Annotation
     path = Path(path).expanduser()
     if cache is None or not os.path.isfile(path):
         splits, recordings = read_annotations(path)
-        return Annotations(path, stores.sha256(path), splits, recordings)
+        return Annotations(path, files.sha256(path), splits, recordings)
     folder = stores.folder(cache)
     try:
         digest = stores.digest(path, folder)
@@ -144,7 +145,7 @@ def file_digest(path: str | Path, cache: str | None = "auto") -> str | None:
     if cache is not None:
         with suppress(OSError):
             return stores.digest(path, stores.folder(cache))
-    return stores.sha256(path)
+    return files.sha256(path)
 
 
 def read_annotations(path: Path) -> tuple[dict[str, tuple[str, ...]], list[Recording]]:

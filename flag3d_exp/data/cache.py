@@ -42,19 +42,10 @@ def digest(path: Path, folder: Path) -> str:
             return str(known["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    found = sha256(path)
+    found = files.sha256(path)
     folder.mkdir(parents=True, exist_ok=True)
     files.write_json(record, {"file": facts, "sha256": found})
     return found
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of the file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        found = hashlib.sha256()
-        while block := file.read(1 << 22):
-            found.update(block)
-    return found.hexdigest()
 
 
 def write(place: Path, splits: dict[str, tuple[str, ...]], recordings: Sequence[Any]) -> None:

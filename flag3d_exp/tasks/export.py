@@ -17,7 +17,6 @@ from flag3d_exp.config.restore import is_scored, restored_model
 from flag3d_exp.config.written_classes import with_classes
 from flag3d_exp.credentials import without_user
 from flag3d_exp.data.annotations import Recording
-from flag3d_exp.data.cache import sha256
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.request import request_fields
 from flag3d_exp.data.source import Dataset
@@ -90,7 +89,7 @@ class Export:
         clips = np.concatenate([data.clips(index) for index in range(len(data))])
         expected = Predictor(model, jit=False)(clips)
         exported = self._network(experiment, model)
-        facts = facts_of(experiment, classes) | {"checkpoint": sha256(path)}
+        facts = facts_of(experiment, classes) | {"checkpoint": files.sha256(path)}
         facts["scored"] = is_scored(checkpoint)
         target = folder / f"model.{self.format}"
         with experiment.track(device_name) as tracker:

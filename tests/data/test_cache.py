@@ -73,7 +73,7 @@ def test_later_starts_do_not_read_the_pickle(path, tmp_path, monkeypatch):
         raise AssertionError("read again")
 
     monkeypatch.setattr(module, "read_annotations", refuse)
-    monkeypatch.setattr(cache, "sha256", refuse)
+    monkeypatch.setattr(cache.files, "sha256", refuse)
     assert open_annotations(path, folder).digest == first.digest
 
 

@@ -18,12 +18,12 @@ from bad_requests import JSON, bad_requests
 from cli import TINY, refused, succeeded
 from networks import GRAPH, classifier
 
-from flag3d_exp.data.cache import sha256
 from flag3d_exp.data.demo.dataset import make_demo
 from flag3d_exp.data.inputs import read_inputs
 from flag3d_exp.data.request import request_fields
 from flag3d_exp.errors import UserError
 from flag3d_exp.export.serving import Classifier
+from flag3d_exp.files import sha256
 from flag3d_exp.models.kernels import native, using
 from flag3d_exp.models.stgcn import STGCN
 from flag3d_exp.skeletons.layout import LAYOUTS, load_layout
