@@ -33,13 +33,13 @@ EPOCHS = ("device=cpu", "task.epochs=6", "task.limit_batches=40")
 DRIVER = """
 import json, pathlib, sys, time
 from flag3d_exp import main
-from flag3d_exp.runs import tracking
-deliver, seconds = tracking.Tracker._log_reports, []
-def timed(self, reports):
+from flag3d_exp.runs.delivery import Delivery
+deliver, seconds = Delivery._try, []
+def timed(self, lane):
     begin = time.thread_time()
-    deliver(self, reports)
+    deliver(self, lane)
     seconds.append([time.time(), time.thread_time() - begin])
-tracking.Tracker._log_reports = timed
+Delivery._try = timed
 target = pathlib.Path(sys.argv.pop(1))
 try:
     main.main()
@@ -52,10 +52,12 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "flag3d_exp", *arguments]
 
 
-def to_the_end(folder: Path, *arguments: str) -> float:
-    """Seconds until the program has ended, with or without an error."""
+def to_the_end(folder: Path, *arguments: str, refused: bool = False) -> float:
+    """Seconds until the program has ended, as it must: with or without an error."""
     begin = time.perf_counter()
-    subprocess.run(command(*arguments), cwd=folder, capture_output=True, check=False)
+    done = subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True)
+    if (done.returncode != 0) != refused:
+        sys.exit(f"`{' '.join(arguments)}` ended with exit code {done.returncode}: {done.stderr}")
     return time.perf_counter() - begin
 
 
@@ -74,6 +76,23 @@ def to_the_first_step(folder: Path) -> float:
     if not (run / "history.jsonl").exists():
         sys.exit("the training run ended before its first step")
     return took
+
+
+def predict(folder: Path) -> tuple[str, ...]:
+    """The command line that predicts one recording, with the network in the package."""
+    poses = folder / "poses.npy"
+    if not poses.exists():
+        rng = np.random.default_rng(0)
+        np.save(poses, rng.uniform(0, 400, (100, 17, 3)).astype(np.float32))  # pixels, scores
+    run = folder / f"predicted-{time.monotonic_ns()}"
+    own = ("task=predict", "task.checkpoint=builtin", f"task.input={poses}", "task.layout=coco")
+    return (
+        *own,
+        "device=cpu",
+        "task.image_shape=[480,640]",
+        "tracking=none",
+        f"hydra.run.dir={run}",
+    )
 
 
 def epoch_seconds(folder: Path, tracking: str) -> tuple[float, float]:
@@ -100,17 +119,27 @@ def main() -> None:
             "--help": (2, [to_the_end(folder, "--help") for _ in range(rounds)]),
             "a refused configuration": (
                 2,
-                [to_the_end(folder, "model=stgnc") for _ in range(rounds)],
+                [to_the_end(folder, "model=stgnc", refused=True) for _ in range(rounds)],
             ),
-            "a refused value": (2, [to_the_end(folder, "task.epochs=many") for _ in range(rounds)]),
+            "a refused value": (
+                2,
+                [to_the_end(folder, "task.epochs=many", refused=True) for _ in range(rounds)],
+            ),
             "a missing file": (
                 1,
                 [
-                    to_the_end(folder, "dataset=uiprmd", "dataset.path=no.pkl")
+                    to_the_end(folder, "dataset=uiprmd", "dataset.path=no.pkl", refused=True)
                     for _ in range(rounds)
                 ],
             ),
-            "a missing device": (1, [to_the_end(folder, "device=ascend") for _ in range(rounds)]),
+            "a missing device": (
+                1,
+                [to_the_end(folder, "device=ascend", refused=True) for _ in range(rounds)],
+            ),
+            "a prediction for one recording": (
+                5,
+                [to_the_end(folder, *predict(folder)) for _ in range(rounds)],
+            ),
             "the first training step of ST-GCN": (
                 20,
                 [to_the_first_step(folder) for _ in range(rounds)],
