@@ -1,4 +1,4 @@
-"""Time until the help, a refusal and the first training step; and the cost of tracking.
+"""Time until help, a refusal, a prediction and the first training step; and the cost of tracking.
 
     python benchmarks/startup.py [--rounds 3]
 
@@ -29,23 +29,24 @@ TRAIN = (
 EPOCHS = ("device=cpu", "task.epochs=6", "task.limit_batches=40")
 
 
-# Runs the program; at the end, writes the processor seconds of each delivery during the epochs.
-DRIVER = """
-import json, pathlib, sys, time
-from flag3d_exp import main
-from flag3d_exp.runs.delivery import Delivery
-deliver, seconds = Delivery._try, []
-def timed(self, lane):
-    begin = time.thread_time()
-    deliver(self, lane)
-    seconds.append([time.time(), time.thread_time() - begin])
-Delivery._try = timed
-target = pathlib.Path(sys.argv.pop(1))
-try:
-    main.main()
-finally:
-    target.write_text(json.dumps(seconds))
-"""
+def run_timed(target: Path, words: list[str]) -> None:
+    """Run the program; at the end, write when each delivery ended and its processor seconds."""
+    from flag3d_exp import main as program
+    from flag3d_exp.runs.delivery import Delivery
+
+    deliver, spent = Delivery._try, []
+
+    def timed(delivery, lane):
+        begin = time.thread_time()
+        deliver(delivery, lane)
+        spent.append([time.time(), time.thread_time() - begin])
+
+    Delivery._try = timed
+    sys.argv[1:] = words
+    try:
+        program.main()
+    finally:
+        target.write_text(json.dumps(spent))
 
 
 def command(*arguments: str) -> list[str]:
@@ -85,11 +86,14 @@ def predict(folder: Path) -> tuple[str, ...]:
         rng = np.random.default_rng(0)
         np.save(poses, rng.uniform(0, 400, (100, 17, 3)).astype(np.float32))  # pixels, scores
     run = folder / f"predicted-{time.monotonic_ns()}"
-    own = ("task=predict", "task.checkpoint=builtin", f"task.input={poses}", "task.layout=coco")
     return (
-        *own,
-        "device=cpu",
+        "task=predict",
+        "task.checkpoint=builtin",
+        f"task.input={poses}",
+        "task.layout=coco",
         "task.image_shape=[480,640]",
+        "task.unit=pixels",
+        "device=cpu",
         "tracking=none",
         f"hydra.run.dir={run}",
     )
@@ -99,7 +103,7 @@ def epoch_seconds(folder: Path, tracking: str) -> tuple[float, float]:
     """The median time between the ends of a run's epochs, and tracking's share of it."""
     run, spent = (folder / f"{name}-{time.monotonic_ns()}" for name in ("run", "spent"))
     arguments = (*EPOCHS, f"tracking={tracking}", f"hydra.run.dir={run}")
-    driver = [sys.executable, "-c", DRIVER, str(spent), *arguments]
+    driver = [sys.executable, __file__, "--timed", str(spent), *arguments]
     subprocess.run(driver, cwd=folder, capture_output=True, check=True)
     history = (run / "history.jsonl").read_text(encoding="utf-8")
     ends = [int(t) / 1e3 for t in re.findall(r'"timestamp": (\d+).*?"val/top1"', history)]
@@ -168,4 +172,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--timed"]:
+        run_timed(Path(sys.argv[2]), sys.argv[3:])
+    else:
+        main()

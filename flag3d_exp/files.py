@@ -106,7 +106,13 @@ def write_arrays(
 
 
 def write_figure(path: Path, figure: "Figure", dpi: int, **settings: Any) -> None:
-    """Replace `path` by a picture of `figure`; see `replacing`.
+    """Replace `path` by a picture of `figure`; see `replacing` and `draw_figure`."""
+    with replacing(path) as temporary:
+        draw_figure(temporary, figure, dpi, **settings)
+
+
+def draw_figure(target: Path | BytesIO, figure: "Figure", dpi: int, **settings: Any) -> None:
+    """Draw `figure` into a file. Its layout is fixed by this.
 
     Args:
         settings: further arguments of `Figure.savefig`.
@@ -115,8 +121,7 @@ def write_figure(path: Path, figure: "Figure", dpi: int, **settings: Any) -> Non
     if layout := figure.get_layout_engine():  # `savefig` would draw everything once more to use it
         layout.execute(figure)
         figure.set_layout_engine(None)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=dpi, **settings)
+    figure.savefig(target, dpi=dpi, **settings)
 
 
 def sha256(path: Path) -> str:

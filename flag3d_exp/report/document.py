@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from matplotlib.figure import Figure
 
-from flag3d_exp import markdown
+from flag3d_exp import files, markdown
 from flag3d_exp.report.pages import page
 
 
@@ -51,7 +51,7 @@ class Picture:
     def data_url(self) -> str:
         """The figure as a PNG data URL."""
         data = io.BytesIO()
-        self.figure.savefig(data, format="png", dpi=110)
+        files.draw_figure(data, self.figure, dpi=110, format="png")
         return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
 
     def markdown(self) -> str:

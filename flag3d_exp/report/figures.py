@@ -1,6 +1,6 @@
 """Figures for screen and print: readable without colour and with 60 classes.
 
-Each function returns a `Figure` without using pyplot's global state; save it with `figure.savefig`.
+Each function returns a `Figure` without using pyplot's global state; `files.write_figure` saves it.
 """
 
 from collections.abc import Mapping, Sequence
