@@ -147,6 +147,41 @@ def by_pace(
     return logits, log_lengths, rates[is_new]
 
 
+def consensus(network: Spans, rules: Spans, autocorrelation: int) -> Spans:
+    """The repetitions, whose number is the median of three counts.
+
+    Each method makes gross errors of its own, such as a multiple of the true count; the median is
+    wrong only if two of them are wrong in the same direction.
+
+    Args:
+        network, rules: first and last frame of each repetition that this method found.
+        autocorrelation: a count whose frames are not known.
+    """
+    number = sorted((len(network), len(rules), autocorrelation))[1]
+    for spans in (network, rules):
+        if len(spans) == number:
+            return spans
+    return divided(network or rules, number)
+
+
+def divided(spans: Spans, number: int) -> Spans:
+    """The frames of consecutive repetitions, divided into another number of them.
+
+    Args:
+        spans: at least one.
+        number: at least 1.
+    """
+    levels = np.linspace(0, len(spans), number + 1)
+    found: Spans = []
+    for low, high in pairwise(levels.tolist()):
+        first, last = math.floor(low + LEAST), math.ceil(high - LEAST) - 1
+        (start, after), (begin, end) = spans[first], spans[last]
+        start += round((low - first) * (after + 1 - start))
+        stop = begin + round((high - last) * (end + 1 - begin))
+        found.append((start, max(start, stop - 1)))
+    return found
+
+
 def runs_of(chosen: np.ndarray) -> Spans:
     """First frame of each run of chosen frames (T0,), and the one after it."""
     changes = np.flatnonzero(np.diff(np.concatenate([[0], chosen.astype(np.int8), [0]])))

@@ -27,7 +27,7 @@ from flag3d_exp.problems.count import Count as Problem
 from flag3d_exp.reading import Malformed
 from flag3d_exp.reading.text import file_text
 from flag3d_exp.results.attribution import in_batches
-from flag3d_exp.results.density import Density
+from flag3d_exp.results.density import Density, consensus
 from flag3d_exp.results.intervals import Estimate
 from flag3d_exp.results.repetitions import (
     autocorrelation_count,
@@ -52,6 +52,8 @@ class Count(OpenFacts):
             each recording shows one person and has the field `repetitions`.
         checkpoint: a checkpoint file, a run folder (its best checkpoint) or an MLflow run id, of a
             run with `problem=count`; None: count by rules.
+        consensus: with a checkpoint, the count is the median of the network's, that of the rules
+            and that by autocorrelation.
         num_persons: largest number of persons to keep of a video.
         score_threshold: joints with a score of at most this are missing.
         batch_size: clips per forward pass of the network.
@@ -60,9 +62,18 @@ class Count(OpenFacts):
     input: str
     truth: str | None = None
     checkpoint: str | None = None
+    consensus: bool = False
     num_persons: Annotated[int, ">= 1, <= 200"] = 8
     score_threshold: Annotated[float, ">= 0, < 1"] = 0.1
     batch_size: Annotated[int, ">= 1, <= 65536"] = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.consensus and self.checkpoint is None:
+            raise UserError(
+                "`task.consensus=true` needs `task.checkpoint`, a network of `problem=count`: "
+                "without it, the rules alone count."
+            )
 
     def __call__(self, experiment: Experiment) -> None:
         """Count, write tables and the player, and compare with the true counts if given."""
@@ -87,8 +98,7 @@ class Count(OpenFacts):
                 self.batch_size,
             )
             for row, density in zip(rows, counted, strict=True):
-                row["rules"] = row["count"]
-                row |= {"count": density.count, "repetitions": spans_in_rows(density.spans)}
+                self._use_network(row, density)
         found = None if truth is None else metrics_of_counts(rows, truth)
         files.write_json(folder / "counts.json", rows)
         columns = ["name", "person", "count", "repetition", "first", "last"]
@@ -139,6 +149,15 @@ class Count(OpenFacts):
             "segments": [],
             "repetitions": spans_in_rows(spans),
         }
+
+    def _use_network(self, row: dict[str, Any], density: Density) -> None:
+        """Put the network's repetitions in place of the rules', or the consensus of all methods."""
+        spans, row["rules"] = density.spans, row["count"]
+        if self.consensus:
+            row["network"] = len(spans)
+            rules = [(one["first"], one["last"]) for one in row["repetitions"]]
+            spans = consensus(spans, rules, row["autocorrelation"])
+        row |= {"count": len(spans), "repetitions": spans_in_rows(spans)}
 
 
 def spans_in_rows(spans: Sequence[tuple[int, int]]) -> list[dict[str, int]]:
@@ -271,7 +290,7 @@ def metrics_of_counts(
     true = list(truth.values())
     return {
         key: count_metrics([known[one][key] for one in truth], true)
-        for key in ("count", "rules", "autocorrelation")
+        for key in ("count", "network", "rules", "autocorrelation")
         if key in rows[0]
     }
 

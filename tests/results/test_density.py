@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from flag3d_exp.errors import UserError
-from flag3d_exp.results.density import Density, Joining, by_pace, joined_density, runs_of
+from flag3d_exp.results.density import (
+    Density,
+    Joining,
+    by_pace,
+    consensus,
+    divided,
+    joined_density,
+    runs_of,
+)
 
 CLIP_LEN = 16
 
@@ -69,6 +77,23 @@ def test_the_excess_of_a_run_is_not_counted():
     assert spans[0][0] == 0 and spans[-1][1] == 45
     for (_, last), (first, _) in zip(spans, spans[1:], strict=False):
         assert first == last + 1
+
+
+def test_the_consensus_is_the_median_and_its_repetitions_are_those_of_a_method_if_one_agrees():
+    network, rules = [(0, 9), (10, 19), (20, 29)], [(0, 29)]
+    assert consensus(network, rules, 9) == network
+    assert consensus(network, [], 0) == []
+    assert consensus(network, rules, 0) == rules
+    assert consensus(network, rules, 2) == [(0, 14), (15, 29)]
+    assert consensus([], network, 2) == [(0, 14), (15, 29)]
+
+
+def test_repetitions_are_divided_without_the_pauses_between_them():
+    spans = [(0, 9), (10, 19), (50, 59), (60, 69)]
+    assert divided(spans, 2) == [(0, 19), (50, 69)]
+    assert divided(spans, 8)[3:5] == [(15, 19), (50, 54)]
+    assert divided(spans, 1) == [(0, 69)]
+    assert divided([(3, 3)], 2) == [(3, 3), (3, 3)]
 
 
 def test_runs_of_nothing_and_of_everything():

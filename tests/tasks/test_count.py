@@ -145,9 +145,16 @@ def test_a_network_counts_as_task_predict_and_task_count_say(tmp_path):
     assert [row["name"] for row in rows] == ["a", "b", "c"] and "rules" in rows[0]
     assert all(row["count"] == len(row["repetitions"]) for row in rows)
     truth = succeeded(
-        tmp_path, "task=count", "task.checkpoint=run", "task.input=counts.pkl", *quick
-    )
-    assert "counted: MAE" in truth and "rules: MAE" in truth and "autocorrelation: MAE" in truth
+        tmp_path, "task=count", "task.checkpoint=run", "task.input=counts.pkl",
+        "task.consensus=true", "hydra.run.dir=together", *quick,
+    )  # fmt: skip
+    for name in ("counted", "network", "rules", "autocorrelation"):
+        assert f"{name}: MAE" in truth
+    for row in json.loads((tmp_path / "together" / "counts.json").read_text()):
+        each = [row["network"], row["rules"], row["autocorrelation"]]
+        assert row["count"] == np.median(each) == len(row["repetitions"])
+    line = refused(tmp_path, "task=count", "task.input=plain.pkl", "task.consensus=true")
+    assert "`task.consensus=true` needs `task.checkpoint`" in line
     line = refused(tmp_path, "task=predict", *counted, "task.window=50")
     assert "trained with `problem=count`" in line
     line = refused(tmp_path, "task=calibrate", "task.checkpoint=run", *quick)
