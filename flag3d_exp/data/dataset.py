@@ -14,7 +14,7 @@ from flag3d_exp.data.pipeline import Pipeline
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.faults import Faults
 
-MIXING = 2  # seeds mixup independently of other augmentations
+MIXING, SPLICING = 2, 3  # seed mixup and splices independently of other augmentations
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,15 @@ class ClipDataset:
 
     def _training_clips(self, index: int, number: int) -> np.ndarray:
         """(1, M, T, V, C), with all changes except mixup."""
+        splice = self.augment.splice
+        if splice is None:
+            return self._whole_clips(index, number)
+        rng = np.random.default_rng((self.seed, number, index, SPLICING))
+        clips = self._whole_clips(index, number)
+        return splice(clips, lambda other: self._whole_clips(other, number), len(self), rng)
+
+    def _whole_clips(self, index: int, number: int) -> np.ndarray:
+        """(1, M, T, V, C) of one recording, with all changes of a single recording."""
         recording = self.recordings[index]
         rng = np.random.default_rng((self.seed, number, index))
         donors = self._members[recording.label] if self.augment.recordings else ()

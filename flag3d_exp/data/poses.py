@@ -14,6 +14,8 @@ import numpy as np
 
 from flag3d_exp.data.annotations import Recording
 
+CLOSE = 0.1  # of the root to the box of the other joints, in sizes of the box
+
 
 @dataclass(frozen=True)
 class Poses:
@@ -145,8 +147,8 @@ def visible(
 def shown_joints(recording: Recording, stride: int = 1) -> np.ndarray:
     """(M, T, V) bool: whether a picture shows each joint, for every `stride`-th frame.
 
-    Joint 0 of a 3D recording is not missing if it alone is at the origin, among the others: it is
-    the root in most layouts, and many recordings begin with the root there.
+    Joint 0 of a 3D recording is not missing if it alone is at the origin, among the others or close
+    to them: it is the root in most layouts, and many recordings begin with the root there.
     """
     keypoints = recording.keypoints[:, ::stride]
     scores = None if recording.scores is None else recording.scores[:, ::stride]
@@ -155,7 +157,9 @@ def shown_joints(recording: Recording, stride: int = 1) -> np.ndarray:
     if keypoints.shape[3] == 3 and scores is None and num_others > 0:
         alone = ~found[..., 0] & (found.sum(-1) == num_others)
         others = keypoints[alone][found[alone]].reshape(-1, num_others, 3)
-        found[alone, 0] = ((others.min(1) <= 0) & (others.max(1) >= 0)).all(-1)
+        low, high = others.min(1), others.max(1)
+        margin = CLOSE * (high - low).max(-1, keepdims=True)
+        found[alone, 0] = ((low <= margin) & (high >= -margin)).all(-1)
     return found
 
 

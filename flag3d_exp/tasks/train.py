@@ -321,7 +321,7 @@ def check_splits(
 
 
 def check_augment(augment: Recipe, problem: Problem) -> None:
-    """Refuse `augment.mixup` for a problem without class labels.
+    """Refuse `augment.mixup` and `augment.splice` for a problem without class labels.
 
     Raises:
         UserError: names the setting.
@@ -330,6 +330,11 @@ def check_augment(augment: Recipe, problem: Problem) -> None:
         raise UserError(
             "`augment.mixup` mixes class labels, which this `problem` does not have or, with "
             "sentences, cannot mix; set `augment.mixup.probability=0`."
+        )
+    if augment.splice is not None and not problem.classifies:
+        raise UserError(
+            "`augment.splice` shows another recording in part of a clip, which only a problem of "
+            "class labels can use; set `augment.splice.probability=0`."
         )
 
 

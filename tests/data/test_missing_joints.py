@@ -274,12 +274,14 @@ def test_scores_follow_their_persons_and_frames():
 
 def test_pictures_show_a_root_at_the_origin_but_no_missing_joint():
     """A recording may begin with its root at the origin, which also stands for missing joints."""
-    keypoints = np.random.default_rng(0).normal(size=(1, 4, 25, 3)).astype(np.float32)
+    keypoints = np.random.default_rng(0).normal(size=(1, 5, 25, 3)).astype(np.float32)
     keypoints[0, 0, 0] = 0  # the root, among the others
     keypoints[0, 1, [3, 4]] = 0  # two joints: they are missing
     keypoints[0, 2] += 10
     keypoints[0, 2, 0] = 0  # far away from the others
     keypoints[0, 3, 5] = 0  # not the root
+    keypoints[0, 4, 1:, 2] -= keypoints[0, 4, 1:, 2].min() - 0.05
+    keypoints[0, 4, 0] = 0  # the root, a little behind all others
     shown = shown_joints(Recording("one", 0, keypoints))
     np.testing.assert_array_equal(np.argwhere(~shown), [[0, 1, 3], [0, 1, 4], [0, 2, 0], [0, 3, 5]])
     flat = shown_joints(Recording("flat", 0, keypoints[..., :2]))

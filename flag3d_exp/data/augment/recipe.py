@@ -14,6 +14,7 @@ from flag3d_exp.data.augment.clip import Augmentation, Clip
 from flag3d_exp.data.augment.frames import Frames
 from flag3d_exp.data.augment.mirror import Mirror
 from flag3d_exp.data.augment.mixup import Mixup
+from flag3d_exp.data.augment.splice import Splice
 from flag3d_exp.errors import UserError
 
 SIDES = re.compile(r"\b(left|right)\b")
@@ -27,12 +28,14 @@ class Recipe:
         frames: chooses the frames of a clip.
         recordings: changes of the recorded joints.
         clips: changes of the network's input.
+        splice: shows another recording at a clip's start or end; None: clips are whole.
         mixup: mixes two clips; None: clips are not mixed.
     """
 
     frames: Frames = Frames()
     recordings: tuple[Augmentation, ...] = ()
     clips: tuple[Augmentation, ...] = ()
+    splice: Splice | None = None
     mixup: Mixup | None = None
 
     @cached_property
@@ -88,27 +91,29 @@ class Recipe:
 
 
 NOTHING = Recipe()
+PAIRED = ("splice", "pair")  # stages that take a second recording
+STAGES = ("frames", "recording", "clip", *PAIRED)
 
 
 def recipe(steps: Mapping[str, Any] | Sequence[Any]) -> Recipe:
     """The recipe of a list of augmentations, or of a mapping from names; None is skipped.
 
     Raises:
-        UserError: there are two for frames or mixup, or an object is not an augmentation.
+        UserError: there are two for frames, splice or mixup, or an object is not an augmentation.
     """
     named = steps.items() if isinstance(steps, Mapping) else enumerate(steps)
-    found: dict[str, list[Any]] = {"frames": [], "recording": [], "clip": [], "pair": []}
+    found: dict[str, list[Any]] = {name: [] for name in STAGES}
     for name, step in named:
         if step is None:
             continue
         stage = getattr(step, "stage", "clip")
-        if not callable(step) and stage != "pair" or stage not in found:
+        if stage not in found or not callable(step) and stage != "pair":
             raise UserError(
                 f"`augment.{name}` must be an augmentation, which is called with a clip and a "
                 f"generator and whose `stage` is one of {', '.join(found)}; got {step!r}."
             )
         found[stage].append(step)
-    for stage in ("frames", "pair"):
+    for stage in ("frames", *PAIRED):
         if len(found[stage]) > 1:
             names = " and ".join(type(step).__name__ for step in found[stage])
             raise UserError(f"`augment` may have one augmentation of {stage}; got {names}.")
@@ -116,5 +121,5 @@ def recipe(steps: Mapping[str, Any] | Sequence[Any]) -> Recipe:
         found["frames"][0] if found["frames"] else Frames(),
         tuple(found["recording"]),
         tuple(found["clip"]),
-        next((step for step in found["pair"] if step.probability), None),
+        *(next((one for one in found[stage] if one.probability), None) for stage in PAIRED),
     )

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.augment.mixup import mixed_clips
 from flag3d_exp.data.augment.recipe import Recipe
+from flag3d_exp.data.augment.splice import spliced
 from flag3d_exp.data.pipeline import GraphPipeline, Pipeline
 from flag3d_exp.data.transforms import Stream
 from flag3d_exp.data.upright import upward_axis
@@ -57,6 +58,12 @@ def rows(
         changed = clip(recipe)
         if changed.shape != found[0][1].shape or (changed != found[0][1]).any():
             found.append((name, changed))
+    if augment.splice is not None:
+        other = clip(plain, of=donors[-1])
+        border = round(augment.splice.share[1] * other.shape[-3])
+        found.append(
+            ("Splice, another recording at the start", spliced(other, clip(plain), border))
+        )
     if augment.mixup is not None:
         both = mixed_clips(clip(plain), clip(plain, of=donors[-1]), 0.6)
         found.append(("Mixup, 60 % of this clip and 40 % of another", both))
