@@ -15,6 +15,7 @@ import numpy as np
 from flag3d_exp.data.annotations import Recording
 
 CLOSE = 0.1  # of the root to the box of the other joints, in sizes of the box
+LOW_SCORE = 0.05  # pictures leave out joints with a score of at most this
 
 
 @dataclass(frozen=True)
@@ -152,10 +153,12 @@ def shown_joints(recording: Recording, stride: int = 1) -> np.ndarray:
     """
     keypoints = recording.keypoints[:, ::stride]
     scores = None if recording.scores is None else recording.scores[:, ::stride]
-    found = visible(keypoints, scores, 0.05)
+    found = visible(keypoints, scores, LOW_SCORE)
     num_others = keypoints.shape[2] - 1
-    if keypoints.shape[3] == 3 and scores is None and num_others > 0:
+    if keypoints.shape[3] == 3 and num_others > 0:
         alone = ~found[..., 0] & (found.sum(-1) == num_others)
+        if scores is not None:
+            alone &= scores[..., 0] > LOW_SCORE
         others = keypoints[alone][found[alone]].reshape(-1, num_others, 3)
         low, high = others.min(1), others.max(1)
         margin = CLOSE * (high - low).max(-1, keepdims=True)

@@ -284,6 +284,10 @@ def test_pictures_show_a_root_at_the_origin_but_no_missing_joint():
     keypoints[0, 4, 0] = 0  # the root, a little behind all others
     shown = shown_joints(Recording("one", 0, keypoints))
     np.testing.assert_array_equal(np.argwhere(~shown), [[0, 1, 3], [0, 1, 4], [0, 2, 0], [0, 3, 5]])
+    scores = np.ones((1, 5, 25), np.float32)
+    scores[0, 4, 0] = 0
+    scored = shown_joints(Recording("scored", 0, keypoints, scores))
+    np.testing.assert_array_equal(np.argwhere(scored != shown), [[0, 4, 0]])
     flat = shown_joints(Recording("flat", 0, keypoints[..., :2]))
     assert not flat[0, 0, 0]
 
