@@ -21,6 +21,7 @@ from flag3d_exp import bounds
 Spans = list[tuple[int, int]]
 SAME_PACE = 0.04  # largest difference of the logarithms of the paces of one group of clips
 LEAST = 1e-9
+SHORTEST = 2.0  # frames of the recording in a repetition, whatever an untrained network says
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def joined_density(
     deviation = (log_lengths - np.log(paces * how.length)[:, None]) / how.width
     weights = sure.mean(1, keepdims=True) ** how.sharpness * sure * np.exp(-(deviation**2) / 2)
     log_length = (weights * log_lengths).sum(0) / np.maximum(weights.sum(0), LEAST)
-    rates = np.exp(-log_length)
+    rates = np.exp(-np.maximum(log_length, math.log(SHORTEST)))
     repeating = sure.max(0) > how.threshold
     for start, stop in runs_of(~repeating):
         inside = start > 0 and stop < num_frames

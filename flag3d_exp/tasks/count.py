@@ -7,7 +7,7 @@ import csv
 import io
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,6 +52,8 @@ class Count(OpenFacts):
             each recording shows one person and has the field `repetitions`.
         checkpoint: a checkpoint file, a run folder (its best checkpoint) or an MLflow run id, of a
             run with `problem=count`; None: count by rules.
+        ensemble: further checkpoints, of runs that differ from the first in their seed; the outputs
+            of all networks are averaged.
         consensus: with a checkpoint, the count is the median of the network's, that of the rules
             and that by autocorrelation.
         num_persons: largest number of persons to keep of a video.
@@ -62,6 +64,7 @@ class Count(OpenFacts):
     input: str
     truth: str | None = None
     checkpoint: str | None = None
+    ensemble: list[str] = field(default_factory=list)
     consensus: bool = False
     num_persons: Annotated[int, ">= 1, <= 200"] = 8
     score_threshold: Annotated[float, ">= 0, < 1"] = 0.1
@@ -69,10 +72,11 @@ class Count(OpenFacts):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.consensus and self.checkpoint is None:
+        asked = "task.consensus" if self.consensus else "task.ensemble" if self.ensemble else None
+        if asked and self.checkpoint is None:
             raise UserError(
-                "`task.consensus=true` needs `task.checkpoint`, a network of `problem=count`: "
-                "without it, the rules alone count."
+                f"`{asked}` needs `task.checkpoint`, a network of `problem=count`: without it, the "
+                "rules alone count."
             )
 
     def __call__(self, experiment: Experiment) -> None:
@@ -93,7 +97,7 @@ class Count(OpenFacts):
         if self.checkpoint is not None:
             counted = densities(
                 experiment,
-                self.checkpoint,
+                [self.checkpoint, *self.ensemble],
                 [of_person(*one[:2]) for one in persons],
                 self.batch_size,
             )
@@ -181,24 +185,24 @@ def check_counts(experiment: Experiment) -> None:
 
 
 def densities(
-    experiment: Experiment, reference: str, recordings: Sequence[Recording], batch_size: int
+    experiment: Experiment,
+    references: Sequence[str],
+    recordings: Sequence[Recording],
+    batch_size: int,
 ) -> list[Density]:
-    """What the network of a checkpoint says about recordings of one person each.
+    """What the networks of checkpoints say about recordings of one person each, on average.
 
     Args:
-        reference: the checkpoint, as `task.checkpoint`.
+        references: the checkpoints, the first as `task.checkpoint`, others as `task.ensemble`.
         batch_size: clips per forward pass.
 
     Raises:
-        UserError: the checkpoint can't be used, or the recordings do not fit the network.
+        UserError: a checkpoint can't be used, or the recordings do not fit the network.
     """
     from flag3d_exp.config.restore import restored_model
     from flag3d_exp.engine.checkpoint import load_checkpoint
     from flag3d_exp.engine.predict import Predictor
 
-    path = find_checkpoint(reference, "task.checkpoint", experiment.tracking_uri)
-    with blamed_on("task.checkpoint"):
-        checkpoint = load_checkpoint(path)
     made = experiment.build
     with blamed_on("task.input"):
         dataset = input_clips(
@@ -207,13 +211,21 @@ def densities(
     problem = experiment.problem()
     assert isinstance(problem, Problem)
     device, _ = experiment.device()
-    predict = Predictor(restored_model(experiment, checkpoint, [dataset]), device.compiles())
+    networks = []
+    for number, reference in enumerate(references):
+        key = "task.ensemble" if number else "task.checkpoint"
+        path = find_checkpoint(reference, key, experiment.tracking_uri)
+        with blamed_on(key):
+            model = restored_model(experiment, load_checkpoint(path), [dataset])
+        networks.append(Predictor(model, device.compiles()))
     found = []
     with console.progress_bar() as bar:
         for index, one in enumerate(recordings):
             clips = dataset.clips(index)
-            outputs = in_batches(predict, problem.test_inputs(clips, {})["keypoints"], batch_size)
-            found.append(problem.density(outputs, clips, one.keypoints.shape[1]))
+            keypoints = problem.test_inputs(clips, {})["keypoints"]
+            outputs = [in_batches(predict, keypoints, batch_size) for predict in networks]
+            mean = np.mean(outputs, axis=0)
+            found.append(problem.density(mean, clips, one.keypoints.shape[1]))
             bar.show("counting", len(found), len(recordings))
     return found
 

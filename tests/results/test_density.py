@@ -69,6 +69,11 @@ def test_short_gaps_are_closed_and_short_runs_left_out():
     assert len(found.runs) == 1 and not found.values[90:].any()
 
 
+def test_a_repetition_has_at_least_two_frames():
+    outputs, frames = outputs_of(1e-30, 160, 1)
+    assert joined_density(outputs, frames, 160, Joining(width=1e3)).count == 80
+
+
 def test_the_excess_of_a_run_is_not_counted():
     density = Density(np.full(46, 0.1), [(0, 46)])
     assert density.count == 5

@@ -9,12 +9,13 @@ import pytest
 from cli import refused, succeeded
 from omegaconf import OmegaConf
 
+import flag3d_exp as f3d
 from flag3d_exp.config.experiment import Experiment
-from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.annotations import Recording, open_annotations
 from flag3d_exp.data.timelines import add_repetitions
 from flag3d_exp.data.windows import tracks
 from flag3d_exp.errors import UserError
-from flag3d_exp.tasks.count import Count, read_counts
+from flag3d_exp.tasks.count import Count, densities, read_counts
 
 
 def recording(count, length=40):
@@ -126,6 +127,8 @@ def test_a_network_counts_as_task_predict_and_task_count_say(tmp_path):
     (tmp_path / "plain.pkl").write_bytes(pickle.dumps(content | {"annotations": without}))
     quick = ("device=cpu", "device.jit=false", "tracking=none")
     small = ("problem=count", "dataset=counts", "dataset.clip_len=32", "problem.lengths=[4,14]",
+             "problem.joining.threshold=0.001", "problem.joining.width=1000",
+             "problem.joining.sharpness=0", "optimizer.lr=0.0001",
              "model.base_channels=4", "model.num_blocks=2", "model.widen_at=[]",
              "task.epochs=1", *quick)  # fmt: skip
     line = refused(tmp_path, *small, "dataset.path=plain.pkl")
@@ -153,9 +156,29 @@ def test_a_network_counts_as_task_predict_and_task_count_say(tmp_path):
     for row in json.loads((tmp_path / "together" / "counts.json").read_text()):
         each = [row["network"], row["rules"], row["autocorrelation"]]
         assert row["count"] == np.median(each) == len(row["repetitions"])
-    line = refused(tmp_path, "task=count", "task.input=plain.pkl", "task.consensus=true")
-    assert "`task.consensus=true` needs `task.checkpoint`" in line
-    line = refused(tmp_path, "task=predict", *counted, "task.window=50")
-    assert "trained with `problem=count`" in line
-    line = refused(tmp_path, "task=calibrate", "task.checkpoint=run", *quick)
-    assert "needs a network that classifies" in line
+    succeeded(tmp_path, *small, "dataset.path=counts.pkl", "seed=2", "hydra.run.dir=second")
+    alone, other, both = (
+        found_rates(tmp_path, *runs) for runs in (["run"], ["second"], ["run", "second"])
+    )
+    known = (alone > 0) & (other > 0) & (both > 0)
+    assert known.mean() > 0.5
+    alone, other, both = alone[known], other[known], both[known]
+    assert np.abs(np.log(alone / other)).max() > 0.05
+    mean = np.sqrt(alone * other)  # the mean of the logarithms, nearly
+    np.testing.assert_allclose(both, mean, rtol=0.02)
+    with pytest.raises(UserError, match=r"`task.ensemble`.*nowhere"):
+        found_rates(tmp_path, "run", "nowhere")
+
+
+@pytest.mark.parametrize("setting", [{"consensus": True}, {"ensemble": ["run"]}])
+def test_what_only_networks_can_do_is_refused_without_one(setting):
+    with pytest.raises(UserError, match=f"`task.{next(iter(setting))}` needs `task.checkpoint`"):
+        Count("in.pkl", **setting)
+
+
+def found_rates(folder, *runs):
+    """(T,) repetitions per frame that networks find in the first recording, on average."""
+    experiment = f3d.load(folder / runs[0]).experiment
+    recordings = open_annotations(folder / "counts.pkl").recordings("unlabelled")
+    paths = [str(folder / name) for name in runs]
+    return densities(experiment, paths, recordings, 8)[0].values
