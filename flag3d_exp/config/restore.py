@@ -25,11 +25,13 @@ def restored_model(
     checkpoint: "Checkpoint",
     datasets: Iterable[ClipDataset],
     weights: str = "raw",
+    key: str = "task.checkpoint",
 ) -> "nn.Cell":
     """The configured model with a checkpoint's weights; log where its clips differ from training.
 
     Args:
         datasets: the clips that the model will classify, if they are already known.
+        key: the setting that names the checkpoint, for messages.
 
     Raises:
         UserError: the weights do not fit, there is no moving average, the dataset's classes or
@@ -42,7 +44,7 @@ def restored_model(
         dataset.check_scores(is_scored(checkpoint))
     for line in departures(experiment, checkpoint.meta):
         log.warning(line)
-    with blamed_on("task.checkpoint"):
+    with blamed_on(key):
         other_texts = check_provenance(experiment.problem(), checkpoint.meta)
     if other_texts and experiment.config.task.get("classes") is None:  # else it is intended
         log.warning(other_texts)
@@ -50,7 +52,7 @@ def restored_model(
         raise UserError("`task.weights=ema`: the run kept no moving average (`task.ema_decay`).")
     model = experiment.model()
     values = checkpoint.ema if weights == "ema" else checkpoint.weights
-    with blamed_on("task.checkpoint"):
+    with blamed_on(key):
         assign_parameters(model.get_parameters(), values)
     return model
 

@@ -216,7 +216,7 @@ def densities(
         key = "task.ensemble" if number else "task.checkpoint"
         path = find_checkpoint(reference, key, experiment.tracking_uri)
         with blamed_on(key):
-            model = restored_model(experiment, load_checkpoint(path), [dataset])
+            model = restored_model(experiment, load_checkpoint(path), [dataset], key=key)
         networks.append(Predictor(model, device.compiles()))
     found = []
     with console.progress_bar() as bar:

@@ -168,6 +168,8 @@ def test_a_network_counts_as_task_predict_and_task_count_say(tmp_path):
     np.testing.assert_allclose(both, mean, rtol=0.02)
     with pytest.raises(UserError, match=r"`task.ensemble`.*nowhere"):
         found_rates(tmp_path, "run", "nowhere")
+    with pytest.raises(UserError, match="^`task.ensemble`: .*the checkpoint"):
+        found_rates(tmp_path, "run", "builtin")
 
 
 @pytest.mark.parametrize("setting", [{"consensus": True}, {"ensemble": ["run"]}])
@@ -180,5 +182,5 @@ def found_rates(folder, *runs):
     """(T,) repetitions per frame that networks find in the first recording, on average."""
     experiment = f3d.load(folder / runs[0]).experiment
     recordings = open_annotations(folder / "counts.pkl").recordings("unlabelled")
-    paths = [str(folder / name) for name in runs]
+    paths = [name if name == "builtin" else str(folder / name) for name in runs]
     return densities(experiment, paths, recordings, 8)[0].values
