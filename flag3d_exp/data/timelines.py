@@ -25,6 +25,8 @@ class Windows:
 
     Args:
         window: length of a window, which is predicted at once.
+        more_windows: further lengths. With several lengths, the timeline is the sequence of windows
+            without overlap in whose classes the network is surest.
         hop: frames from one window to the next; the time step of the timeline.
         confidence: if the score is below it, the class is `unknown`.
         min_length: minimum length of a segment.
@@ -34,13 +36,21 @@ class Windows:
     hop: int = 10
     confidence: float = CONFIDENCE
     min_length: int = 20
+    more_windows: Sequence[int] = ()
 
     def __post_init__(self) -> None:
-        if self.hop > self.window:
+        shortest = min(self.lengths)
+        if self.hop > shortest:
+            key = "task.window" if shortest == self.window else "task.more_windows"
             raise UserError(
-                "`task.hop` must be at most `task.window`, or some frames are in no window; got "
-                f"{self.hop} and {self.window}."
+                f"`task.hop` must be at most `{key}`, or some frames are in no window; got "
+                f"{self.hop} and {shortest}."
             )
+
+    @property
+    def lengths(self) -> list[int]:
+        """The lengths of all windows, rising."""
+        return sorted({self.window, *self.more_windows})
 
 
 def timelines(found: Sequence[Track], scores: np.ndarray, how: Windows) -> list[Timeline]:
@@ -57,7 +67,7 @@ def timelines(found: Sequence[Track], scores: np.ndarray, how: Windows) -> list[
             timeline(
                 own,
                 track.starts,
-                how.window,
+                track.lengths,
                 how.hop,
                 track.seen,
                 confidence=how.confidence,

@@ -1,6 +1,6 @@
 """Cut recordings of any length into windows of one person each, for separate predictions.
 
-Sizes: M persons, T frames, V joints, C coordinates.
+Sizes: M persons, T frames, V joints, C coordinates, W windows.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,15 @@ class Track:
 
     Args:
         seen: (T,) bool, frames in which the person has a visible joint.
-        starts: first frames of the windows.
+        starts: (W,) first frames of the windows.
+        lengths: (W,) their lengths; a window may end after the recording.
     """
 
     recording: Recording
     person: int
     seen: np.ndarray
     starts: np.ndarray
+    lengths: np.ndarray
 
     @property
     def alone(self) -> Recording:
@@ -41,36 +43,41 @@ def of_person(recording: Recording, person: int) -> Recording:
 
 
 def tracks(
-    recordings: Sequence[Recording], window: int, hop: int, score_threshold: float | None = None
+    recordings: Sequence[Recording],
+    lengths: Sequence[int],
+    hop: int,
+    score_threshold: float | None = None,
 ) -> list[Track]:
     """The persons of all recordings, without those who are never visible.
 
     Args:
+        lengths: of the windows; there are windows of each length every `hop` frames.
         score_threshold: joints with a score of at most this are missing; None means 0.
     """
     found = []
     for recording in recordings:
         num_frames = recording.keypoints.shape[1]
-        starts = window_starts(num_frames, window, hop)
+        each = [window_starts(num_frames, length, hop) for length in lengths]
+        starts, sizes = np.concatenate(each), np.repeat(lengths, [len(one) for one in each])
         for person in range(len(recording.keypoints)):
             own = slice(person, person + 1)
             scores = None if recording.scores is None else recording.scores[own]
             joints = visible(recording.keypoints[own], scores, score_threshold)
             seen = joints[0].any(1)
             counts = np.concatenate([[0], np.cumsum(seen)])
-            there = counts[np.minimum(starts + window, num_frames)] > counts[starts]
+            there = counts[np.minimum(starts + sizes, num_frames)] > counts[starts]
             if there.any():
-                found.append(Track(recording, person, seen, starts[there]))
+                found.append(Track(recording, person, seen, starts[there], sizes[there]))
     return found
 
 
-def windows(found: Sequence[Track], window: int) -> list[Recording]:
+def windows(found: Sequence[Track]) -> list[Recording]:
     """The windows of all tracks as recordings, whose arrays are views of the tracks' arrays."""
     made = []
     for track in found:
         alone = track.alone
-        for start in track.starts.tolist():
-            frames = slice(start, start + window)
+        for start, length in zip(track.starts.tolist(), track.lengths.tolist(), strict=True):
+            frames = slice(start, start + length)
             scores = None if alone.scores is None else alone.scores[:, frames]
             keypoints = alone.keypoints[:, frames]
             made.append(replace(alone, keypoints=keypoints, scores=scores, repetitions=None))

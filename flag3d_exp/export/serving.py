@@ -107,7 +107,7 @@ class Classifier:
             scores = self.scores(whole, between)
             known = iter(likeliest(names, scores, self.class_names, len(self.class_names)))
         found = {
-            number: tracks([one], how.window, how.hop, self.settings.score_threshold)
+            number: tracks([one], how.lengths, how.hop, self.settings.score_threshold)
             for number, (one, (_, how, _)) in enumerate(zip(recordings, asked, strict=True))
             if how is not None
         }
@@ -133,7 +133,7 @@ class Classifier:
         """The segments of each person of a recording, see `data.timelines`."""
         if not found:
             return []
-        scores = self.scores(windows(found, how.window), between)
+        scores = self.scores(windows(found), between)
         made = timelines(found, scores, how)
         rows = rows_of(found, made, self.class_names, counted)
         return [{key: value for key, value in row.items() if key != "name"} for row in rows]

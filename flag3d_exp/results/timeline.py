@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+LEAST = 1e-3  # smallest score that counts in a sequence of windows
+SKIPPED = -20.0  # value of a cell without a window, worse than that of any window
 UNKNOWN, ABSENT = -1, -2  # special labels: no class is likely enough; the person is not visible
 
 
@@ -94,10 +96,57 @@ def cell_scores(
     return total / np.maximum(weights, 1e-12)[:, None]
 
 
+def tiled_scores(
+    scores: np.ndarray, starts: np.ndarray, lengths: np.ndarray, hop: int, present: np.ndarray
+) -> np.ndarray:
+    """(B, K) scores of the windows that cover the cells without overlap and are surest.
+
+    Of all sequences of windows, that with the largest sum of length * log(largest score) is found
+    by dynamic programming: a window over a border of two actions is less sure than one of either
+    side, whatever their lengths. A window may be cut where the person appears or disappears, and
+    the last one at its start. Cells without a window are 0.
+
+    Args:
+        scores: (W, K).
+        starts, lengths: (W,) of the windows, in frames.
+        present: (B,) bool, cells in which the person is visible.
+    """
+    made = np.zeros((len(present), scores.shape[1]))
+    sure = np.log(np.maximum(scores.max(1), LEAST))
+    begins, ends = starts // hop, -(-(starts + lengths) // hop)
+    for first, stop in runs(present):
+        if not present[first]:
+            continue
+        inside = np.flatnonzero((begins < stop) & (ends > first))
+        total = np.full(stop - first + 1, -np.inf)
+        total[0] = 0.0
+        chosen: list[tuple[int, int | None]] = [(0, None)] * len(total)  # begin, window
+        by_end: dict[int, list[int]] = {}
+        for index in inside.tolist():
+            by_end.setdefault(min(int(ends[index]), stop), []).append(index)
+        for end in range(first + 1, stop + 1):
+            total[end - first] = total[end - 1 - first] + SKIPPED
+            chosen[end - first] = (end - 1, None)
+            for index in by_end.get(end, ()):
+                begin = max(int(begins[index]), first)
+                for at in range(begin, end) if end == stop else (begin,):
+                    value = total[at - first] + (end - at) * sure[index]
+                    if value > total[end - first]:
+                        total[end - first] = value
+                        chosen[end - first] = (at, index)
+        end = stop
+        while end > first:
+            begin, window = chosen[end - first]
+            if window is not None:
+                made[begin:end] = scores[window]
+            end = begin
+    return made
+
+
 def timeline(
     scores: np.ndarray,
     starts: np.ndarray,
-    window: int,
+    lengths: np.ndarray,
     hop: int,
     seen: np.ndarray,
     confidence: float,
@@ -108,18 +157,23 @@ def timeline(
     Args:
         scores: (W, K) of the windows in which the person is visible.
         starts: (W,) first frames of these windows.
+        lengths: (W,) of the windows; if there are several lengths, the windows are joined by
+            `tiled_scores`, else by `cell_scores`.
         seen: (T,) bool, frames in which the person is visible.
         confidence: if the score is below it, the class is unknown.
         min_length: frames; shorter segments are merged with a neighbour, and shorter absences are
             ignored.
     """
     num_frames = len(seen)
-    means = cell_scores(scores, starts, window, hop, num_frames)
     present = np.add.reduceat(seen, np.arange(0, num_frames, hop)) > 0
     for start, stop in runs(present):
         inside = start > 0 and stop < len(present)
         if not present[start] and inside and (stop - start) * hop < min_length:
             present[start:stop] = True
+    if len(np.unique(lengths)) > 1:
+        means = tiled_scores(scores, starts, lengths, hop, present)
+    else:
+        means = cell_scores(scores, starts, int(lengths[0]), hop, num_frames)
     present &= means.any(1)
     labels = np.where(means.max(1) >= confidence, means.argmax(1), UNKNOWN)
     labels[~present] = ABSENT

@@ -4,7 +4,7 @@ With `task.truth`, evaluate the timelines that it predicts for long recordings.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -55,7 +55,7 @@ class Evaluate:
         truth: a CSV file with the true classes over time in the recordings of `input`, see
             `data.formats.truth`; None: evaluate splits of the dataset.
         input: recordings of any length, as `task=predict` takes them.
-        window, hop, confidence, min_length: of timelines, as in `task=predict`.
+        window, more_windows, hop, confidence, min_length: of timelines, as in `task=predict`.
     """
 
     checkpoint: str
@@ -67,6 +67,7 @@ class Evaluate:
     truth: str | None = None
     input: str | None = None
     window: Annotated[int, ">= 2, <= 100000"] = 100
+    more_windows: list[Annotated[int, ">= 2, <= 100000"]] = field(default_factory=list)
     hop: Annotated[int, ">= 1, <= 100000"] = 10
     confidence: Annotated[float, ">= 0, <= 1"] = CONFIDENCE
     min_length: Annotated[int, ">= 1, <= 100000"] = 20
@@ -77,7 +78,11 @@ class Evaluate:
             raise UserError("`task.splits` must name at least one split, or be null; got [].")
         if (self.truth is None) != (self.input is None):
             raise UserError("`task.truth` and `task.input` go together; one of them is null.")
-        Windows(self.window, self.hop, self.confidence, self.min_length)
+        self._windows()
+
+    def _windows(self) -> Windows:
+        """How to make timelines."""
+        return Windows(self.window, self.hop, self.confidence, self.min_length, self.more_windows)
 
     def __call__(self, experiment: Experiment) -> float | None:
         """Evaluate; return the top-1 of `val` in percent, if that split is evaluated."""
@@ -156,10 +161,10 @@ class Evaluate:
                 settings.num_persons,
                 Reading(num_coordinates=settings.num_coordinates),
             )
-        found = tracks(recordings, self.window, self.hop, settings.score_threshold)
-        how = Windows(self.window, self.hop, self.confidence, self.min_length)
+        how = self._windows()
+        found = tracks(recordings, how.lengths, how.hop, settings.score_threshold)
         problem = experiment.classification("evaluate")
-        clips = window_clips(found, self.window, experiment)
+        clips = window_clips(found, experiment)
         model = restored_model(experiment, checkpoint, [clips], self.weights)
         batch_size = self.batch_size or trained_batch_size(checkpoint)
         predict = Predictor(model, device.compiles(forward_passes([clips], batch_size)))

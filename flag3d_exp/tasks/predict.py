@@ -5,7 +5,7 @@ With a network of `problem=count`, count repetitions instead.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -48,6 +48,8 @@ class Predict(OpenFacts):
         top_k: classes per recording.
         window: frames per prediction, for a timeline of each person; None: predict a recording as a
             whole.
+        more_windows: further lengths of windows, for actions that differ much in length; see
+            `results.timeline.tiled_scores`.
         hop: frames from one window to the next.
         confidence: a recording or a timeline's segment whose best class has a lower probability
             gets the class `unknown`.
@@ -62,6 +64,7 @@ class Predict(OpenFacts):
     classes: str | None = None
     top_k: Annotated[int, ">= 1"] = 5
     window: Annotated[int, ">= 2, <= 100000"] | None = None
+    more_windows: list[Annotated[int, ">= 2, <= 100000"]] = field(default_factory=list)
     hop: Annotated[int, ">= 1, <= 100000"] = 10
     confidence: Annotated[float, ">= 0, <= 1"] = CONFIDENCE
     min_length: Annotated[int, ">= 1, <= 100000"] = 20
@@ -73,8 +76,15 @@ class Predict(OpenFacts):
         super().__post_init__()
         if self.count and self.window is None:
             raise UserError("`task.count` counts in a timeline's segments: set `task.window`, too.")
-        if self.window is not None:
-            Windows(self.window, self.hop, self.confidence, self.min_length)
+        if self.more_windows and self.window is None:
+            raise UserError("`task.more_windows` are further ones: set `task.window`, too.")
+        self._windows()
+
+    def _windows(self) -> Windows | None:
+        """How to make timelines; None: recordings are predicted as a whole."""
+        if self.window is None:
+            return None
+        return Windows(self.window, self.hop, self.confidence, self.min_length, self.more_windows)
 
     def __call__(self, experiment: Experiment) -> None:
         """Predict, write and print the most likely classes of each recording."""
@@ -101,8 +111,8 @@ class Predict(OpenFacts):
         with blamed_on("task.checkpoint"):
             checkpoint = load_checkpoint(path)
         device, _ = experiment.device()
-        found = []
-        if self.window is None:
+        found, how = [], self._windows()
+        if how is None:
             made = experiment.build
             dataset = input_clips(
                 recordings,
@@ -112,8 +122,8 @@ class Predict(OpenFacts):
                 experiment.seed,
             )
         else:
-            found = tracks(recordings, self.window, self.hop, settings.score_threshold)
-            dataset = window_clips(found, self.window, experiment)
+            found = tracks(recordings, how.lengths, how.hop, settings.score_threshold)
+            dataset = window_clips(found, experiment)
         compiled = device.compiles(forward_passes([dataset], self.batch_size))
         predict = Predictor(restored_model(experiment, checkpoint, [dataset]), compiled)
         with console.progress_bar() as bar, StopRequest() as stop:
@@ -121,10 +131,9 @@ class Predict(OpenFacts):
                 problem, predict, self.batch_size, self.num_workers, stop=stop, bar=bar
             )
             scores, _ = evaluator.predictions("input", dataset)
-        if self.window is None:
+        if how is None:
             self._write_classes(folder, dataset.names, scores, classes)
             return
-        how = Windows(self.window, self.hop, self.confidence, self.min_length)
         made = timelines(found, scores, how)
         write_timelines(folder, found, made, classes, layout, self.count)
 

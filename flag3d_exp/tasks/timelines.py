@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 MAX_TOLD = 20  # segments that are printed
 
 
-def window_clips(found: Sequence[Track], window: int, experiment: Experiment) -> ClipDataset:
+def window_clips(found: Sequence[Track], experiment: Experiment) -> ClipDataset:
     """The windows of all tracks, in order, as a network's clips.
 
     Raises:
@@ -35,7 +35,7 @@ def window_clips(found: Sequence[Track], window: int, experiment: Experiment) ->
     if not found:
         raise UserError("`task.input`: nobody is seen in any recording.")
     made = experiment.build
-    parts = windows(found, window)
+    parts = windows(found)
     return input_clips(parts, made("dataset"), made("pipeline"), made("stream"), experiment.seed)
 
 

@@ -1,6 +1,7 @@
 """Timelines, worked out by hand."""
 
 import numpy as np
+import pytest
 
 from flag3d_exp.results.timeline import (
     ABSENT,
@@ -8,6 +9,7 @@ from flag3d_exp.results.timeline import (
     Segment,
     Timeline,
     cell_scores,
+    tiled_scores,
     timeline,
     window_starts,
     without_short,
@@ -71,7 +73,71 @@ def test_a_person_out_of_sight_is_absent_and_a_short_gap_is_none():
     seen = np.ones(100, bool)
     seen[10:20] = seen[50:80] = False
     starts = window_starts(100, 20, 10)
-    found = timeline(np.tile([0.9, 0.1], (len(starts), 1)), starts, 20, 10, seen, 0.5, 20)
+    lengths = np.full(len(starts), 20)
+    scores = np.tile([0.9, 0.1], (len(starts), 1))
+    found = timeline(scores, starts, lengths, 10, seen, 0.5, 20)
     assert found.labels.tolist() == [0] * 5 + [ABSENT] * 3 + [0] * 2
-    unsure = timeline(np.tile([0.4, 0.3], (len(starts), 1)), starts, 20, 10, seen, 0.5, 20)
+    scores = np.tile([0.4, 0.3], (len(starts), 1))
+    unsure = timeline(scores, starts, lengths, 10, seen, 0.5, 20)
     assert set(unsure.labels.tolist()) == {UNKNOWN, ABSENT}
+
+
+def windows_of(labels, lengths, hop):
+    """Scores, starts and lengths of windows of frames (T,) labelled 0 or 1: the share of each."""
+    found = [
+        (start, length, labels[start : start + length].mean())
+        for length in lengths
+        for start in window_starts(len(labels), length, hop)
+    ]
+    starts, sizes, ones = (np.array(column) for column in zip(*found, strict=True))
+    return np.stack([1 - ones, ones], 1), starts, sizes
+
+
+def test_windows_of_several_lengths_tile_a_recording_between_its_borders():
+    labels = np.repeat([0, 1, 0, 1], [30, 70, 110, 40])
+    scores, starts, lengths = windows_of(labels, (30, 40, 50), 10)
+    found = timeline(scores, starts, lengths, 10, np.ones(250, bool), 0.5, 20)
+    np.testing.assert_array_equal(found.frame_labels, labels)
+    np.testing.assert_array_equal(found.scores, np.eye(2)[labels[::10]])
+    # With windows of one length, the scores change gradually.
+    one = timeline(*windows_of(labels, (50,), 10), 10, np.ones(250, bool), 0.5, 20)
+    assert ((one.scores > 0.1) & (one.scores < 0.9)).any()
+
+
+def test_a_recording_that_is_no_multiple_of_the_hop_is_tiled_to_its_end():
+    labels = np.repeat([0, 1], [40, 57])
+    scores, starts, lengths = windows_of(labels, (32, 45), 10)
+    found = timeline(scores, starts, lengths, 10, np.ones(97, bool), 0.5, 20)
+    assert (found.frame_labels == labels).mean() > 0.9 and found.scores.any(1).all()
+    short = timeline(*windows_of(labels[:25], (32, 45), 10), 10, np.ones(25, bool), 0.5, 20)
+    assert short.labels.tolist() == [0, 0, 0]
+
+
+def test_windows_are_cut_where_the_person_is_absent():
+    seen = np.ones(200, bool)
+    seen[70:120] = False
+    labels = np.repeat([0, 1], [95, 105])
+    scores, starts, lengths = windows_of(labels, (30, 60), 10)
+    there = np.array([seen[a : a + n].any() for a, n in zip(starts, lengths, strict=True)])
+    found = timeline(scores[there], starts[there], lengths[there], 10, seen, 0.5, 20)
+    assert found.labels.tolist() == [0] * 7 + [ABSENT] * 5 + [1] * 8
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_sequence_of_windows_is_surer_than_the_one_found(seed):
+    """Compared with all sequences, for windows that need no cut."""
+    rng = np.random.default_rng(seed)
+    options = [(start, length) for length in (1, 2, 3) for start in range(8 - length + 1)]
+    starts, lengths = (np.array(one) for one in zip(*options, strict=True))
+    scores = rng.dirichlet(np.ones(3), len(options))
+    values = dict(zip(options, lengths * np.log(scores.max(1)), strict=True))
+
+    def best(begin):
+        """The largest value from a border to the end."""
+        if begin == 8:
+            return 0.0
+        return max(values[begin, n] + best(begin + n) for n in (1, 2, 3) if begin + n <= 8)
+
+    found = tiled_scores(scores, starts, lengths, 1, np.ones(8, bool))
+    value = np.log(found.max(1)).sum()
+    assert value >= best(0) - 1e-9  # more, if the last window is cut at its start

@@ -72,7 +72,7 @@ def test_a_recording_without_anyone_counts_nothing(tmp_path):
 
 def test_repetitions_are_counted_within_the_segments_of_a_timeline():
     keypoints = np.concatenate([recording(5), recording(3, 60)], axis=1)
-    (track,) = tracks([Recording("a", 0, keypoints)], 100, 10)
+    (track,) = tracks([Recording("a", 0, keypoints)], [100], 10)
     spans = [(0, 199, 0), (200, 379, -1)]
     row = {"segments": [dict(zip(("first", "last", "label"), span, strict=True)) for span in spans]}
     add_repetitions(row, track)

@@ -8,8 +8,10 @@ import pytest
 from cli import TINY, refused, succeeded
 
 from flag3d_exp.data.demo.dataset import demo_path, make_demo
+from flag3d_exp.errors import UserError
 from flag3d_exp.results.predictions import load_predictions
 from flag3d_exp.results.published import CLASSES
+from flag3d_exp.tasks.predict import Predict
 
 pytestmark = pytest.mark.slow
 
@@ -120,7 +122,7 @@ def test_a_long_recording_of_two_persons_becomes_a_timeline(trained):
     num_frames = joined.shape[1]
     arguments = ["task=predict", "task.checkpoint=run", "task.input=long.npz", "device=cpu"]
     arguments += ["task.window=40", "task.hop=10", "task.confidence=0", "task.min_length=20"]
-    arguments.append("task.count=true")
+    arguments += ["task.count=true", "task.more_windows=[24,60]"]
     printed = succeeded(trained, *arguments, "hydra.run.dir=timeline")
     folder = trained / "timeline"
     assert "timeline.html, with timeline.csv" in printed
@@ -183,6 +185,12 @@ def test_windows_that_leave_frames_out_are_refused(trained):
     arguments += ["task.window=10", "task.hop=20", "hydra.run.dir=refused_hop"]
     line = refused(trained, *arguments)
     assert "`task.hop` must be at most `task.window`" in line
+    with pytest.raises(
+        UserError, match=r"`task.hop` must be at most `task.more_windows`.*20 and 15"
+    ):
+        Predict("run", "input", window=40, hop=20, more_windows=[15, 60])
+    with pytest.raises(UserError, match="set `task.window`, too"):
+        Predict("run", "input", more_windows=[15, 60])
 
 
 def test_frames_that_stream_in_get_the_scores_of_their_windows(trained):
