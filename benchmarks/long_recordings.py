@@ -8,7 +8,7 @@ and then frame by frame with `Stream`, for one person and for all.
 """
 
 import argparse
-import resource
+import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import flag3d_exp as f3d
+from flag3d_exp.benchmark.memory import peak_memory
 from flag3d_exp.data.annotations import Recording
 from flag3d_exp.data.formats.convert import write_annotations
 from flag3d_exp.devices.processor import processor
@@ -35,10 +36,14 @@ TRAINING = (
 )
 
 
-def run(*arguments: str) -> None:
-    """Run the program."""
+def run(*arguments: str) -> int:
+    """Run the program; its peak memory in bytes."""
     line = [sys.executable, "-m", "flag3d_exp", *arguments]
-    subprocess.run(line, check=True, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"a run ended with exit code {os.waitstatus_to_exitcode(status)}")
+    return used.ru_maxrss * 1024
 
 
 def long_recording(loaded: f3d.LoadedRun, num_frames: int, num_persons: int) -> Recording:
@@ -46,8 +51,7 @@ def long_recording(loaded: f3d.LoadedRun, num_frames: int, num_persons: int) -> 
     recordings = loaded.dataset("val").recordings
     rows = []
     for person in range(num_persons):
-        order = [*recordings[person::num_persons]]
-        whole = np.concatenate([one.keypoints[0] for one in order])
+        whole = np.concatenate([one.keypoints[0] for one in recordings[person::num_persons]])
         rows.append(np.resize(whole, (num_frames, *whole.shape[1:])) + 400 * person)
     keypoints = np.stack(rows).astype(np.float32)
     scores = np.ones(keypoints.shape[:3], np.float32)
@@ -64,13 +68,8 @@ def stream(loaded: f3d.LoadedRun, recording: Recording) -> tuple[float, int]:
         if answers and not first and number >= WINDOW:  # compiled by now
             start, first = time.perf_counter(), number
         if number == len(frames) // 3:
-            before = peak()
-    return (len(frames) - 1 - first) / (time.perf_counter() - start), peak() - before
-
-
-def peak(who: int = resource.RUSAGE_SELF) -> int:
-    """Peak memory in bytes."""
-    return resource.getrusage(who).ru_maxrss * 1024
+            before = peak_memory()
+    return (len(frames) - 1 - first) / (time.perf_counter() - start), peak_memory() - before
 
 
 def main() -> None:
@@ -87,12 +86,12 @@ def main() -> None:
         whole = long_recording(loaded, given.frames, given.persons)
         write_annotations(folder / "long.pkl", {"all": ("long",)}, [whole])
         start = time.perf_counter()
-        run(
+        memory = run(
             *("task=predict", f"task.checkpoint={folder}/run", f"task.input={folder}/long.pkl"),
             *(f"task.window={WINDOW}", f"task.hop={HOP}", "task.count=true", "tracking=none"),
             *("device=cpu", f"hydra.run.dir={folder}/predicted"),
         )
-        seconds, memory = time.perf_counter() - start, peak(resource.RUSAGE_CHILDREN)
+        seconds = time.perf_counter() - start
         print(
             f"task=predict, {given.frames} frames, {given.persons} persons: {seconds:.0f} s, "
             f"{memory / 1e9:.1f} GB",

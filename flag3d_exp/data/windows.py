@@ -20,7 +20,7 @@ class Track:
     Args:
         seen: (T,) bool, frames in which the person has a visible joint.
         starts: (W,) first frames of the windows.
-        lengths: (W,) their lengths; a window may end after the recording.
+        lengths: (W,) their lengths, at most that of the recording.
     """
 
     recording: Recording
@@ -57,15 +57,16 @@ def tracks(
     found = []
     for recording in recordings:
         num_frames = recording.keypoints.shape[1]
-        each = [window_starts(num_frames, length, hop) for length in lengths]
-        starts, sizes = np.concatenate(each), np.repeat(lengths, [len(one) for one in each])
+        fitting = sorted({min(length, num_frames) for length in lengths})
+        each = [window_starts(num_frames, length, hop) for length in fitting]
+        starts, sizes = np.concatenate(each), np.repeat(fitting, [len(one) for one in each])
         for person in range(len(recording.keypoints)):
             own = slice(person, person + 1)
             scores = None if recording.scores is None else recording.scores[own]
             joints = visible(recording.keypoints[own], scores, score_threshold)
             seen = joints[0].any(1)
             counts = np.concatenate([[0], np.cumsum(seen)])
-            there = counts[np.minimum(starts + sizes, num_frames)] > counts[starts]
+            there = counts[starts + sizes] > counts[starts]
             if there.any():
                 found.append(Track(recording, person, seen, starts[there], sizes[there]))
     return found

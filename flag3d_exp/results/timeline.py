@@ -3,7 +3,7 @@
 Time is counted in cells of `hop` frames. Sizes: W windows, K classes, B cells, T frames.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,29 +118,41 @@ def tiled_scores(
         if not present[first]:
             continue
         inside = np.flatnonzero((begins < stop) & (ends > first))
-        total = np.full(stop - first + 1, -np.inf)
-        total[0] = 0.0
-        chosen: list[tuple[int, int | None]] = [(0, None)] * len(total)  # begin, window
-        by_end: dict[int, list[int]] = {}
+        options: list[list[tuple[int, int]]] = [[] for _ in range(stop - first + 1)]
         for index in inside.tolist():
-            by_end.setdefault(min(int(ends[index]), stop), []).append(index)
-        for end in range(first + 1, stop + 1):
-            total[end - first] = total[end - 1 - first] + SKIPPED
-            chosen[end - first] = (end - 1, None)
-            for index in by_end.get(end, ()):
-                begin = max(int(begins[index]), first)
-                for at in range(begin, end) if end == stop else (begin,):
-                    value = total[at - first] + (end - at) * sure[index]
-                    if value > total[end - first]:
-                        total[end - first] = value
-                        chosen[end - first] = (at, index)
-        end = stop
-        while end > first:
-            begin, window = chosen[end - first]
-            if window is not None:
-                made[begin:end] = scores[window]
-            end = begin
+            end = min(int(ends[index]), stop)
+            options[end - first].append((max(int(begins[index]), first) - first, index))
+        for begin, end, window in surest_windows(options, sure):
+            made[first + begin : first + end] = scores[window]
     return made
+
+
+def surest_windows(
+    options: Sequence[Sequence[tuple[int, int]]], sure: np.ndarray
+) -> Iterator[tuple[int, int, int]]:
+    """First cell, the one after the last, and the window, of the surest sequence, last one first.
+
+    Args:
+        options: for each border of cells, the first cell and the number of the windows that end
+            there; those that end at the last border may also begin later.
+        sure: (W,) value of a cell of each window.
+    """
+    last = len(options) - 1
+    total = np.zeros(last + 1)
+    chosen: list[tuple[int, int | None]] = [(0, None)] * (last + 1)  # first cell, window
+    for end in range(1, last + 1):
+        total[end], chosen[end] = total[end - 1] + SKIPPED, (end - 1, None)
+        for first, window in options[end]:
+            for begin in range(first, end) if end == last else (first,):
+                value = total[begin] + (end - begin) * sure[window]
+                if value > total[end]:
+                    total[end], chosen[end] = value, (begin, window)
+    end = last
+    while end:
+        begin, window = chosen[end]
+        if window is not None:
+            yield begin, end, window
+        end = begin
 
 
 def timeline(

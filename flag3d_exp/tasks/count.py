@@ -93,7 +93,7 @@ class Count(OpenFacts):
         if self.truth is not None:
             truth = read_counts(Path(self.truth).expanduser())
         persons = [person for one in recordings for person in self._persons(one)]
-        rows = [self._row(*person) for person in persons]
+        counted: Sequence[Density | None] = [None] * len(persons)
         if self.checkpoint is not None:
             counted = densities(
                 experiment,
@@ -101,8 +101,7 @@ class Count(OpenFacts):
                 [of_person(*one[:2]) for one in persons],
                 self.batch_size,
             )
-            for row, density in zip(rows, counted, strict=True):
-                self._use_network(row, density)
+        rows = [self._row(*one, density) for one, density in zip(persons, counted, strict=True)]
         found = None if truth is None else metrics_of_counts(rows, truth)
         files.write_json(folder / "counts.json", rows)
         columns = ["name", "person", "count", "repetition", "first", "last"]
@@ -140,28 +139,33 @@ class Count(OpenFacts):
         there = np.flatnonzero(joints.any((1, 2))).tolist() or [0]
         return [(recording, person, joints[person]) for person in there]
 
-    def _row(self, recording: Recording, person: int, seen: np.ndarray) -> dict[str, Any]:
-        """What is known of a person, with the count by rules."""
+    def _row(
+        self, recording: Recording, person: int, seen: np.ndarray, density: Density | None
+    ) -> dict[str, Any]:
+        """What is known of a person: counted by rules, by the network, or by all methods.
+
+        Args:
+            density: what the network says; None without one.
+        """
         keypoints = recording.keypoints[person]
-        spans = repetitions(keypoints, seen)
+        rules = repetitions(keypoints, seen)
+        autocorrelation = autocorrelation_count(keypoints, seen)
+        spans, others = rules, {}
+        if density is not None:
+            spans, others = density.spans, {"rules": len(rules)}
+            if self.consensus:
+                others["network"] = len(spans)
+                spans = consensus(spans, rules, autocorrelation)
         return {
             "name": recording.name,
             "person": person,
             "num_frames": len(seen),
             "count": len(spans),
-            "autocorrelation": autocorrelation_count(keypoints, seen),
+            "autocorrelation": autocorrelation,
             "segments": [],
             "repetitions": spans_in_rows(spans),
+            **others,
         }
-
-    def _use_network(self, row: dict[str, Any], density: Density) -> None:
-        """Put the network's repetitions in place of the rules', or the consensus of all methods."""
-        spans, row["rules"] = density.spans, row["count"]
-        if self.consensus:
-            row["network"] = len(spans)
-            rules = [(one["first"], one["last"]) for one in row["repetitions"]]
-            spans = consensus(spans, rules, row["autocorrelation"])
-        row |= {"count": len(spans), "repetitions": spans_in_rows(spans)}
 
 
 def spans_in_rows(spans: Sequence[tuple[int, int]]) -> list[dict[str, int]]:
@@ -203,6 +207,12 @@ def densities(
     from flag3d_exp.engine.checkpoint import load_checkpoint
     from flag3d_exp.engine.predict import Predictor
 
+    checkpoints = []
+    for number, reference in enumerate(references):
+        key = "task.ensemble" if number else "task.checkpoint"
+        path = find_checkpoint(reference, key, experiment.tracking_uri)
+        with blamed_on(key):
+            checkpoints.append((key, load_checkpoint(path)))
     made = experiment.build
     with blamed_on("task.input"):
         dataset = input_clips(
@@ -212,11 +222,9 @@ def densities(
     assert isinstance(problem, Problem)
     device, _ = experiment.device()
     networks = []
-    for number, reference in enumerate(references):
-        key = "task.ensemble" if number else "task.checkpoint"
-        path = find_checkpoint(reference, key, experiment.tracking_uri)
+    for key, checkpoint in checkpoints:
         with blamed_on(key):
-            model = restored_model(experiment, load_checkpoint(path), [dataset], key=key)
+            model = restored_model(experiment, checkpoint, [dataset], key=key)
         networks.append(Predictor(model, device.compiles()))
     found = []
     with console.progress_bar() as bar:

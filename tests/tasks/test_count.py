@@ -170,6 +170,10 @@ def test_a_network_counts_as_task_predict_and_task_count_say(tmp_path):
         found_rates(tmp_path, "run", "nowhere")
     with pytest.raises(UserError, match="^`task.ensemble`: .*the checkpoint"):
         found_rates(tmp_path, "run", "builtin")
+    line = refused(tmp_path, "task=predict", *counted, "task.window=50")
+    assert "trained with `problem=count`" in line
+    line = refused(tmp_path, "task=calibrate", "task.checkpoint=run", *quick)
+    assert "needs a network that classifies" in line
 
 
 @pytest.mark.parametrize("setting", [{"consensus": True}, {"ensemble": ["run"]}])
