@@ -7,13 +7,13 @@
 # docs/how-to/export.md shows how to serve from it.
 FROM python:3.11-slim
 
-# MindSpore's libraries are linked against it.
+# MindSpore's libraries are linked against libgomp1; g++ compiles the convolutions.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libgomp1 \
+    && apt-get install --yes --no-install-recommends libgomp1 g++ \
     && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /source
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml hatch_build.py constraints.txt README.md LICENSE ./
 COPY conf conf
 COPY flag3d_exp flag3d_exp
 COPY hydra_plugins hydra_plugins

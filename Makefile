@@ -1,6 +1,7 @@
 # The environment is .venv; PYTHON picks the interpreter (3.10 to 3.12) that makes it.
 PYTHON ?= python3
 BIN = .venv/bin
+COMPILED = hatch_build.py flag3d_exp/models/kernels/onednn.cc
 
 .PHONY: demo coverage ui install test check docs clean
 
@@ -36,12 +37,12 @@ clean:
 	$(PYTHON) -c "import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12) and 'Python 3.10 to 3.12 is needed: make PYTHON=python3.11')"
 	$(PYTHON) -m venv .venv
 
-.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+.venv/installed: .venv/bin/python pyproject.toml constraints.txt $(COMPILED)
 	@echo "installing into .venv, which takes minutes ..."
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
-.venv/installed-dev: .venv/bin/python pyproject.toml constraints.txt
+.venv/installed-dev: .venv/bin/python pyproject.toml constraints.txt $(COMPILED)
 	@echo "installing into .venv, which takes minutes ..."
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@ .venv/installed

@@ -27,7 +27,7 @@ def test_everything_that_the_wheel_is_built_from_is_copied():
     wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
     project = PROJECT["project"]
     needed = {*wheel["packages"], *wheel["force-include"], *project["license-files"]}
-    needed |= {"pyproject.toml", "constraints.txt", project["readme"]}
+    needed |= {"pyproject.toml", "hatch_build.py", "constraints.txt", project["readme"]}
     packages = tuple(f"{name}/" for name in wheel["packages"])
     assert copied() == {name for name in needed if not name.startswith(packages)}
 

@@ -28,7 +28,7 @@ class Contender:
     """One worker process; `facts` is its message when it was ready.
 
     Args:
-        kind: ours, naive or one of `TORCH_KINDS`.
+        kind: ours, products, naive or one of `TORCH_KINDS`.
     """
 
     def __init__(self, kind: str, folder: Path, warmup: int):
@@ -89,7 +89,7 @@ class Contender:
 
 def start(kind: str, folder: Path, warmup: int) -> Contender | None:
     """Start a contender and wait until it is ready; return None, and log why, if it can't run."""
-    if kind != "ours" and not NETWORKS.is_dir():
+    if kind in (*TORCH_KINDS, "naive") and not NETWORKS.is_dir():
         log.warning(
             f"`task.against={kind}`: the networks to compare with are in benchmarks/ of a checkout "
             "of the project, not in the installed package."

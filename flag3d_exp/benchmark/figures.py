@@ -163,7 +163,7 @@ def machine(device: str, processor: Processor, product_rate: float) -> str:
 
 def table(measured: Sequence[Figures]) -> str:
     """A Markdown table with one line per model, and ratios to the timed contenders."""
-    kinds = (*TORCH_KINDS, "naive")
+    kinds = (*TORCH_KINDS, "products", "naive")
     others = [k for k in kinds if any(k in one["contenders"] for one in measured)]
     header = ["model", "batch", "train ms", "infer ms", "train clips/s", "compile s", "peak GB"]
     for kind in others:

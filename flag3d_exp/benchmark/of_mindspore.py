@@ -1,4 +1,4 @@
-"""The project's network as a contender, and its naive formulation."""
+"""The project's network as a contender, and other formulations of it in MindSpore."""
 
 import time
 from collections.abc import Callable
@@ -27,22 +27,26 @@ DATA_STEPS = 10  # number of training steps for which the wait for data is measu
 
 
 def prepare(
-    experiment: Experiment, naive: bool
+    experiment: Experiment, kind: str
 ) -> tuple[dict[str, Callable[[], Any]], dict[str, Any]]:
     """The function for each request, and the facts of the contender.
 
-    The project's network writes clips.npz and weights.npz for a PyTorch network. The naive
-    formulation has the same settings, so that only its layers make it slower.
+    The project's network (`ours`) writes clips.npz and weights.npz for a PyTorch network. The other
+    formulations have the same settings, so that only their layers make them slower. The kernels are
+    those of `models.kernels.using`.
+
+    Args:
+        kind: ours, products or naive.
     """
     folder = experiment.folder
     device, device_name = experiment.device()
     model = experiment.model()
     clips = made_up_clips(experiment.config)
-    if naive:
+    if kind == "naive":
         from naive import in_own_layers  # exists only in a checkout
 
         in_own_layers(model)
-    else:
+    elif kind == "ours":
         files.write_arrays(folder / "clips.npz", {**clips, **heatmaps(model, clips)})
         files.write_arrays(folder / "weights.npz", parameter_values(model.get_parameters()))
     groups = parameter_groups(model.get_parameters(), None, False)
@@ -61,7 +65,7 @@ def prepare(
         "num_parameters": num_parameters(model),
         "clip": list(clips["train"].shape[1:]),
     }
-    if experiment.config.task.estimate and not naive:  # first, before larger batches raise the peak
+    if experiment.config.task.estimate and kind == "ours":  # first, before larger batches raise the peak
         one = {"label": clips["labels"][:1]}
         step([MicroBatch({"keypoints": clips["train"][:1]}, one)], 1.0)[0].asnumpy()
         predict(clips["infer"][:1])

@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -47,8 +48,10 @@ def requests_and_facts(
 
         return prepare(experiment.config, experiment.folder, tf32=kind == "torch_tf32")
     from flag3d_exp.benchmark.of_mindspore import prepare as prepare_ours
+    from flag3d_exp.models.kernels import cpu, using
 
-    return prepare_ours(experiment, naive=kind == "naive")
+    with using(cpu) if kind == "products" else nullcontext():
+        return prepare_ours(experiment, kind)
 
 
 def serve(answers: dict[str, Callable[[], Any]], facts: dict[str, Any], warmup: int) -> None:

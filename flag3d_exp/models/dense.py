@@ -1,4 +1,4 @@
-"""Layers of transformers: dense layers with PyTorch's initialisation, layer norm, GELU."""
+"""Layers of transformers: dense layers with PyTorch's initialisation, and layer norm."""
 
 from math import prod
 
@@ -54,11 +54,6 @@ class LayerNorm(nn.Cell):
 
     def construct(self, x):
         return self.layer_norm(x, self.weight, self.bias, EPSILON, self.training)
-
-
-def gelu(x):
-    """Exact GELU: x times the standard normal cumulative distribution at x."""
-    return 0.5 * x * (1 + ops.erf(x * 2**-0.5))
 
 
 def uniform(fan_in: int) -> Uniform:

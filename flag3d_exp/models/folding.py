@@ -15,7 +15,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from flag3d_exp.mindspore_adapter import copy_model, in_mixed_precision
 from flag3d_exp.models.graph import GraphConv, graph_product, spread_over
-from flag3d_exp.models.kernels import cpu, kernels
+from flag3d_exp.models.kernels import kernels, native
 from flag3d_exp.models.kernels.products import channel_product, repeated_weight
 from flag3d_exp.models.layers import EPSILON, BatchNorm, Conv, SyncBatchNorm, set_child
 
@@ -23,7 +23,7 @@ MAX_KEPT = 16  # copies of each weight, which stay in memory between passes
 
 
 class LaidOut(nn.Cell):
-    """A weight matrix (O, C) and its copies, one for each clip of a pass."""
+    """A weight matrix (O, C) and its copies, one for each clip of a pass; no copies of others."""
 
     def __init__(self, shape: tuple[int, ...]):
         super().__init__()
@@ -31,7 +31,7 @@ class LaidOut(nn.Cell):
         self.copies = None
 
     def of(self, count):
-        """(count, O, C) if that many copies are kept, else (O, C)."""
+        """(count, O, C) if that many copies are kept, else the weights (O, C) or (O, C, ...)."""
         kept = self.copies is not None and self.copies.shape[0] == count
         return self.copies if kept else self.matrix
 
@@ -41,6 +41,8 @@ class LaidOut(nn.Cell):
 
     def keep(self, count: int) -> None:
         """Make the copies for passes of `count` clips."""
+        if self.matrix.ndim != 2:
+            return
         copies = repeated_weight(self.matrix, count)
         if self.copies is None or self.copies.shape != copies.shape:
             self.copies = Parameter(copies, name=f"{self.matrix.name}.copies", requires_grad=False)
@@ -54,14 +56,14 @@ class FoldedConv(nn.Cell):
     def __init__(self, conv: Conv):
         super().__init__()
         self.shape, self.stride, self.dilation = conv.weight.shape, conv.stride, conv.dilation
-        self.weight = LaidOut(cpu.arranged_weight(conv.weight, conv.stride, conv.dilation).shape)
+        table = kernels()
+        self.arranged, self.conv2d = table.arranged_weight, table.conv2d_arranged
+        self.weight = LaidOut(self.arranged(conv.weight, conv.stride, conv.dilation).shape)
         self.bias = Parameter(np.zeros(self.shape[0], np.float32), name="bias")
 
     def construct(self, x):
-        matrix = self.weight.of(x.shape[0])
-        return cpu.conv2d_arranged(
-            x, matrix, self.shape, self.bias, self.stride, self.dilation, False
-        )
+        weight = self.weight.of(x.shape[0])
+        return self.conv2d(x, weight, self.shape, self.bias, self.stride, self.dilation, False)
 
     def channel_bias(self):
         """None: the convolution adds it."""
@@ -70,7 +72,7 @@ class FoldedConv(nn.Cell):
         """Replace the weights by those of the convolution and the norm."""
         scale, shift = scale_and_shift(norm, conv.channel_bias(), self.shape[0])
         weight = Tensor(scaled_weight(conv.weight.asnumpy(), scale))
-        self.weight.take(cpu.arranged_weight(weight, self.stride, self.dilation).asnumpy())
+        self.weight.take(self.arranged(weight, self.stride, self.dilation).asnumpy())
         ops.assign(self.bias, Tensor(shift))
 
 
@@ -153,7 +155,7 @@ class FoldedCopy:
     def __init__(self, model: nn.Cell):
         self.model = self.network = model
         self._folded: list[tuple[Any, Any, Any]] = []  # cell of the copy, its convolution and norm
-        if kernels() is cpu and not in_mixed_precision(model) and any(_to_fold(model)):
+        if kernels() is not native and not in_mixed_precision(model) and any(_to_fold(model)):
             self.network = self._copy()
 
     def _copy(self) -> nn.Cell:

@@ -16,7 +16,8 @@ from mindspore.common.initializer import Initializer, Normal, initializer
 
 from flag3d_exp.errors import UserError
 from flag3d_exp.models.attention import Attention, Partition, mask_shape
-from flag3d_exp.models.dense import Dense, LayerNorm, gelu, uniform
+from flag3d_exp.models.dense import Dense, LayerNorm, uniform
+from flag3d_exp.models.kernels import kernels
 from flag3d_exp.models.layers import ConvNorm
 from flag3d_exp.models.skateformer_inputs import (
     KERNEL,
@@ -132,6 +133,7 @@ class SkateFormer(nn.Cell):
         self.stage_blocks, self.clip_len = tuple(stage_blocks), clip_len
         self.attention_dropout, self.drop_path = attention_dropout, drop_path
         self.features, self.dropout = stage_channels[-1], dropout
+        self.gelu = kernels().gelu
 
     def head_init(self, num_classes: int) -> tuple[Initializer, Initializer]:
         """The initializers of the classifier's weight and bias: PyTorch's of a dense layer."""
@@ -148,7 +150,7 @@ class SkateFormer(nn.Cell):
         x = ops.gather(keypoints, self.picked, 3).transpose(0, 2, 1, 3, 4)  # (N, T, M, V / M, C)
         x = x.reshape(n, t, self.num_joints, self.num_channels)
         for number, layer in enumerate(self.stem):
-            x = layer(x) if number == 0 else layer(gelu(x))
+            x = layer(x) if number == 0 else layer(self.gelu(x))
         code = self.time_code(times).reshape(n, t, 1, x.shape[3])
         x = x + code * self.embedding.T
         number = 0
@@ -234,6 +236,7 @@ class Block(nn.Cell):
         self.narrow = Dense(int(width * mlp_ratio), width)
         self.shares = [width // 4, width // 4, *[3 * width // 8] * len(partitions)]
         self.product = ops.BatchMatMul(transpose_b=True)
+        self.gelu = kernels().gelu
 
     def construct(self, x, paths=None, pairs=None):
         """paths (N, 2): factors on the branches; pairs: the mask of each `Attention`."""
@@ -244,7 +247,7 @@ class Block(nn.Cell):
         for number, attend in enumerate(self.attentions):
             parts.append(attend(rest[number], None if pairs is None else pairs[number]))
         x = x + scaled_branch(self.proj(ops.concat(parts, 3)), paths, 0)
-        dense = self.narrow(gelu(self.widen(self.norm_2(x))))
+        dense = self.narrow(self.gelu(self.widen(self.norm_2(x))))
         return x + scaled_branch(dense, paths, 1)
 
     def over_joints(self, x):

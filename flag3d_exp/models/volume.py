@@ -33,9 +33,7 @@ class VolumeConv(nn.Cell):
         self.stride = stride
         table = kernels()
         self.conv3d = table.conv3d
-        if table.UNFOLDS:
-            # Recompute unfolded arrays and copies of weights in the backward pass to save memory;
-            # recompute the output too if it is large and cheap.
+        if table.recomputed(kernel):  # the output too, if it is large and cheap
             widens = kernel == (1, 1, 1) and out_channels > in_channels
             self.recompute(output_recompute=widens)
 

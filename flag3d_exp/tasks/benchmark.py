@@ -24,7 +24,8 @@ class Benchmark:
     """Settings of `task=benchmark`.
 
     Args:
-        against: the same network to compare with: in PyTorch, in MindSpore's own layers, or both.
+        against: the same network to compare with: in PyTorch, with matrix products as on a CPU
+            without compiled kernels, in MindSpore's own layers, or in PyTorch and these (`both`).
             With `device.tf32=true`, PyTorch is timed twice: in float32, and with its counterpart of
             this setting.
         models: choices of `model` to measure one after the other; None for the chosen model.
@@ -39,7 +40,7 @@ class Benchmark:
         profile: also list the operators that take a training step's time.
     """
 
-    against: Literal["torch", "naive", "both"] | None = None
+    against: Literal["torch", "products", "naive", "both"] | None = None
     models: list[str] | None = None
     batch_size: Annotated[int, ">= 1, <= 65536"] = 16
     rounds: Annotated[int, ">= 1"] = 7

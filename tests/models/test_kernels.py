@@ -1,5 +1,6 @@
-"""Each function of the tables `cpu` and `native`: same values and gradients, call after call."""
+"""Each function of the tables of kernels: same values and gradients, call after call."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -8,8 +9,13 @@ import numpy as np
 import pytest
 from mindspore import Tensor, ops
 
-from flag3d_exp.models.kernels import cpu, kernels, native, slices, using
+from flag3d_exp.models.kernels import cpu, kernels, library, native, slices, using
 from flag3d_exp.models.kernels.frames import every_nth_frame, shifted_frames
+
+if COMPILED := library.is_open():
+    from flag3d_exp.models.kernels import onednn
+TABLES = {"cpu": cpu, "native": native} | ({"onednn": onednn} if COMPILED else {})
+needs_compiled = pytest.mark.skipif(not COMPILED, reason="onednn.cc is not compiled here")
 
 
 def drawn(*shape: int, seed: int = 0) -> np.ndarray:
@@ -69,6 +75,10 @@ def scaled_planes(table):
     return table.scaled_planes, [drawn(2, 3, 4, 4), drawn(2, 3, seed=1)]
 
 
+def gelu(table):
+    return table.gelu, [3 * drawn(2, 3, 40)]
+
+
 def layer_norm(table, training):
     def function(x, weight, bias):
         return table.layer_norm(x, weight, bias, 1e-5, training)
@@ -83,6 +93,7 @@ KERNELS = [
     ((9, 1), (2, 1), (1, 1)),
     ((15, 1), (1, 1), (1, 1)),
     ((3, 1), (2, 1), (4, 1)),
+    ((1, 5), (1, 1), (1, 1)),
 ]
 CASES = {
     f"conv2d {kernel} {stride} {dilation} to {width}{' training' * training}": partial(
@@ -106,7 +117,7 @@ CASES |= {
 }
 CASES |= {f"mean over {axes}": partial(mean, axes=axes) for axes in ((2,), (3,), (2, 3))}
 CASES |= {name: partial(outer, name=name) for name in ("outer_product", "outer_sum")}
-CASES["scaled_planes"] = scaled_planes
+CASES |= {"scaled_planes": scaled_planes, "gelu": gelu}
 CASES |= {
     f"layer_norm{' training' * training}": partial(layer_norm, training=training)
     for training in (True, False)
@@ -114,18 +125,23 @@ CASES |= {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_both_tables_agree_in_values_and_gradients(name):
-    found = [value_and_gradients(*CASES[name](table), jit=False) for table in (cpu, native)]
-    for one, other in zip(*found, strict=True):
-        np.testing.assert_allclose(one, other, atol=3e-5)
+def test_the_tables_agree_in_values_and_gradients(name):
+    expected, *found = [
+        value_and_gradients(*CASES[name](table), jit=False) for table in TABLES.values()
+    ]
+    for arrays in found:
+        for one, other in zip(arrays, expected, strict=True):
+            np.testing.assert_allclose(one, other, atol=3e-5)
 
 
+@pytest.mark.parametrize("table", [name for name in TABLES if name != "native"])
 @pytest.mark.parametrize(
     "name",
     [
         "conv2d (1, 1) (1, 1) (1, 1) to 4 training",
         "conv2d (9, 1) (1, 1) (1, 1) to 4 training",
         "conv2d (9, 1) (2, 1) (1, 1) to 4 training",
+        "conv2d (9, 1) (1, 1) (1, 1) to 4",
         "conv2d (15, 1) (1, 1) (1, 1) to 1 training",
         "conv3d (1, 3, 3) 2",
         "conv3d (3, 3, 3) 1",
@@ -134,12 +150,13 @@ def test_both_tables_agree_in_values_and_gradients(name):
         "outer_sum",
         "scaled_planes",
         "layer_norm training",
+        "gelu",
     ],
 )
-def test_compiled_gradients_stay_right_call_after_call(name):
+def test_compiled_gradients_stay_right_call_after_call(name, table):
     """MindSpore has operations whose compiled gradient is wrong from the second call on."""
     eager = value_and_gradients(*CASES[name](cpu), jit=False)
-    compiled = value_and_gradients(*CASES[name](cpu), jit=True, calls=3)
+    compiled = value_and_gradients(*CASES[name](TABLES[table]), jit=True, calls=3)
     for one, other in zip(eager, compiled, strict=True):
         np.testing.assert_allclose(one, other, atol=3e-5)
 
@@ -154,26 +171,62 @@ def test_the_tables_have_the_same_functions():
         "conv2d",
         "conv3d",
         "depthwise_conv3d",
+        "gelu",
         "layer_norm",
         "mean",
         "outer_product",
         "outer_sum",
+        "recomputed",
         "scaled_planes",
     }
-    assert all(callable(getattr(cpu, name)) for name in names)
+    assert all(callable(getattr(table, name)) for table in TABLES.values() for name in names)
 
 
 def test_a_block_chooses_the_table_of_layers_made_in_it():
-    assert kernels() is cpu
+    own = TABLES["onednn" if COMPILED else "cpu"]
+    assert kernels() is own
     with using(native):
         assert kernels() is native
+    assert kernels() is own
+
+
+def test_without_compiled_functions_convolutions_are_products(monkeypatch):
+    monkeypatch.setattr(library, "is_open", lambda: False)
     assert kernels() is cpu
 
 
-@pytest.mark.parametrize("table", [cpu, native], ids=["cpu", "native"])
+@needs_compiled
+@pytest.mark.parametrize("kind", [ms.float16, ms.float32])
+def test_half_precision_is_computed_too(kind):
+    function, inputs = CASES["conv2d (9, 1) (1, 1) (1, 1) to 4 training"](onednn)
+    tensors = [Tensor(array).astype(kind) for array in inputs]
+    found, expected = function(*tensors), cpu.conv2d(*tensors, (1, 1), (1, 1), True)
+    assert found.dtype == kind
+    np.testing.assert_allclose(found.asnumpy(), expected.asnumpy(), atol=1e-5)
+
+
+@needs_compiled
+def test_a_thousand_shapes_are_computed_one_after_the_other():
+    """More than are kept; the first is computed again at the end."""
+    weight = Tensor(drawn(2, 1, 3, 1))
+    for frames in [*range(1, 1100), 1]:
+        x = Tensor(drawn(1, 1, frames, 1))
+        found = onednn.conv2d(x, weight, None, (1, 1), (1, 1), True).asnumpy()
+    middle = weight.asnumpy()[:, 0, 1, 0] * x.asnumpy()[0, 0, 0, 0]
+    np.testing.assert_allclose(found.ravel(), middle, rtol=1e-6)
+
+
+@needs_compiled
+def test_exact_gelu_of_large_and_small_numbers():
+    x = np.array([-40, -6, -1e-20, 0, 1e-20, 0.5, 6, 1e30], np.float32)
+    expected = [0.5 * value * math.erfc(-value / math.sqrt(2)) for value in x.tolist()]
+    np.testing.assert_allclose(onednn.gelu(Tensor(x)).asnumpy(), expected, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("name", [name for name in CASES if "conv3d" in name])
 def test_a_volume_convolution_equals_the_definition(name, table):
-    function, (x, weight) = CASES[name](table)
+    function, (x, weight) = CASES[name](TABLES[table])
     stride = CASES[name].keywords["stride"]
     depthwise = CASES[name].keywords["depthwise"]
     expected = volume_convolution(x, weight, 4, stride, depthwise)

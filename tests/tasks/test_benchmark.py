@@ -49,6 +49,15 @@ def test_a_benchmark_leaves_its_figures(tmp_path: Path):
 
 
 @pytest.mark.slow
+def test_compiled_kernels_are_timed_against_products(tmp_path: Path):
+    printed = succeeded(tmp_path, *TINY, "task.against=products", "task.data=false",
+                        "device.jit=false")  # fmt: skip
+    assert "train / products | infer / products" in printed
+    (found,) = json.loads((tmp_path / "run/benchmark.json").read_text())["models"]
+    assert found["contenders"].keys() == {"ours", "products"}
+
+
+@pytest.mark.slow
 def test_pytorch_is_timed_or_said_to_be_missing(tmp_path: Path):
     printed = succeeded(tmp_path, *TINY, "task.against=torch", "task.data=false",
                         "device.jit=false", "device.tf32=true")  # fmt: skip

@@ -12,10 +12,14 @@ from flag3d_exp.models.kernels.frames import neighbouring_frames, sum_of_shifted
 from flag3d_exp.models.kernels.products import channel_product
 from flag3d_exp.models.kernels.slices import num_places, unfolded_by_slices
 
-UNFOLDS = True  # see `native`
 GROUP = 3  # frames of a long kernel that are unfolded together
 GROUPED_CHANNELS = 128  # limit; with more channels the product takes longer than the unfolding
 MAX_UNFOLDED = 64 << 20  # numbers (256 MB) that are unfolded at once
+
+
+def recomputed(kernel):
+    """See `native.recomputed`: unfolded arrays and copies of weights."""
+    return True
 
 
 def conv2d(x, weight, bias, stride, dilation, training):
@@ -253,3 +257,8 @@ def layer_norm(x, weight, bias, epsilon, training):
     variance = ops.matmul(centred * centred, share)
     normed = centred * ops.rsqrt(variance + epsilon)
     return (normed * weight + bias).reshape(x.shape)
+
+
+def gelu(x):
+    """See `native.gelu`."""
+    return native.gelu(x)

@@ -4,7 +4,13 @@ from mindspore import ops
 
 from flag3d_exp.models.kernels.frames import neighbouring_frames, sum_of_shifted
 
-UNFOLDS = False  # whether convolutions hold arrays larger than input and output
+
+def recomputed(kernel):
+    """Whether a `conv3d` (frames, rows, columns) keeps larger arrays than its input and output.
+
+    Those are computed again in the backward pass to save memory.
+    """
+    return False
 
 
 def conv2d(x, weight, bias, stride, dilation, training):
@@ -67,3 +73,8 @@ def scaled_planes(planes, factors):
 def layer_norm(x, weight, bias, epsilon, training):
     """x (..., C) normalised over its last axis, times weight (C,), plus bias (C,)."""
     return ops.LayerNorm(-1, -1, epsilon)(x, weight, bias)[0]
+
+
+def gelu(x):
+    """Exact GELU: x times the standard normal cumulative distribution at x."""
+    return 0.5 * x * (1 + ops.erf(x * 2**-0.5))

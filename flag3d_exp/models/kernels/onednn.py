@@ -1,0 +1,148 @@
+"""Convolutions and GELU by oneDNN, for CPUs; the other functions are those of `cpu`.
+
+MindSpore's own convolutions on a CPU are also oneDNN's, but slow ones, for arrays in plain order.
+onednn.cc lets oneDNN choose the order. The module may be imported if `library.is_open`.
+
+The functions are documented in `native`. They compute in float32; half precision is left to `cpu`.
+"""
+
+import mindspore as ms
+from mindspore import ops
+
+from flag3d_exp.models.kernels import cpu
+from flag3d_exp.models.kernels.cpu import layer_norm as layer_norm
+from flag3d_exp.models.kernels.cpu import mean as mean
+from flag3d_exp.models.kernels.cpu import outer_product as outer_product
+from flag3d_exp.models.kernels.cpu import outer_sum as outer_sum
+from flag3d_exp.models.kernels.cpu import scaled_planes as scaled_planes
+from flag3d_exp.models.kernels.library import LIBRARY
+
+
+def recomputed(kernel):
+    """See `native.recomputed`: only the products keep copies of their weights."""
+    return kernel == (1, 1, 1)
+
+
+def compiled(name, out_shape, bprop=None):
+    """The function `flag3d_<name>` of onednn.cc as an operation of MindSpore.
+
+    Args:
+        out_shape: the shape of the output, from the shapes of the inputs.
+        bprop: the gradients of the inputs, from the inputs, the output and its gradient.
+    """
+
+    def out_dtype(first, *_):
+        return first
+
+    return ops.Custom(f"{LIBRARY}:flag3d_{name}", out_shape, out_dtype, "aot", bprop=bprop)
+
+
+def convolved_shape(x, weight, *others):
+    """The shape of a convolution's output; the last of the others is that of `settings`."""
+    settings = others[-1]
+    rows, columns = settings[:2] if len(settings) == 4 else (settings[1],) * 2
+    return [x[0], weight[0], (x[2] - 1) // rows + 1, (x[3] - 1) // columns + 1]
+
+
+def shape_of_first(first, *_):
+    """The shape of the first input."""
+    return first
+
+
+def shape_of_third(_first, _second, third, _settings):
+    """The shape of the third input, whose gradient is computed."""
+    return third
+
+
+data_gradient = compiled("convolution_data_gradient", shape_of_third)
+weight_gradient = compiled("convolution_weight_gradient", shape_of_third)
+
+
+def gradients(x, weight, settings, _out, dout):
+    """The gradients of `convolution`."""
+    dx = data_gradient(dout, weight, x, settings)
+    return dx, weight_gradient(x, dout, weight, settings), ops.zeros_like(settings)
+
+
+def gradients_with_bias(x, weight, bias, settings, out, dout):
+    """The gradients of `convolution_with_bias`."""
+    dx, dweight, dsettings = gradients(x, weight, settings, out, dout)
+    return dx, dweight, dout.sum((0, 2, 3)), dsettings
+
+
+convolution = compiled("convolution", convolved_shape, gradients)
+convolution_with_bias = compiled("convolution", convolved_shape, gradients_with_bias)
+
+
+gelu_gradient = compiled("gelu_gradient", shape_of_first)
+
+
+def gradient_of_gelu(x, _out, dout):
+    """The gradient of `exact_gelu`."""
+    return (gelu_gradient(x, dout),)
+
+
+exact_gelu = compiled("gelu", shape_of_first, gradient_of_gelu)
+
+
+def conv2d(x, weight, bias, stride, dilation, training):
+    """See `native.conv2d`."""
+    arranged = arranged_weight(weight, stride, dilation)
+    return conv2d_arranged(x, arranged, weight.shape, bias, stride, dilation, training)
+
+
+def arranged_weight(weight, stride, dilation):
+    """The weight as it is, or that of `cpu` for a single product."""
+    if is_product(weight.shape, stride):
+        return cpu.arranged_weight(weight, stride, dilation)
+    return weight
+
+
+def conv2d_arranged(x, weight, shape, bias, stride, dilation, training):
+    """`conv2d` with the weight from `arranged_weight`; see `cpu.conv2d_arranged`."""
+    if is_product(shape, stride):
+        return cpu.conv2d_arranged(x, weight, shape, bias, stride, dilation, training)
+    # The gradients of a convolution to one channel are faster by products.
+    if not in_float32(x, weight) or (training and cpu.by_places(shape, stride)):
+        return cpu.conv2d(x, weight, bias, stride, dilation, training)
+    settings = settings_of(*stride, *dilation)
+    if bias is None:
+        return convolution(x, weight, settings)
+    if training:  # the gradient of `bias_add` is faster
+        return ops.bias_add(convolution(x, weight, settings), bias)
+    return convolution_with_bias(x, weight, bias, settings)
+
+
+def is_product(shape, stride):
+    """Whether a convolution is one matrix product of arrays as they are."""
+    return shape[2] == shape[3] == stride[0] == stride[1] == 1
+
+
+def in_float32(x, weight):
+    """Whether oneDNN's kernels can be used: they are for float32."""
+    return x.dtype == weight.dtype == ms.float32
+
+
+def settings_of(*numbers):
+    """The numbers as the shape of an array, because MindSpore infers shapes from shapes."""
+    return ops.zeros(numbers, ms.bool_)
+
+
+def conv3d(x, weight, num_frames, stride):
+    """See `native.conv3d`."""
+    is_product = weight.shape[2] == weight.shape[3] == weight.shape[4] == stride == 1
+    if is_product or not in_float32(x, weight):
+        return cpu.conv3d(x, weight, num_frames, stride)
+    return convolution(x, weight, settings_of(num_frames, stride))
+
+
+def depthwise_conv3d(x, weight, num_frames, stride):
+    """See `native.depthwise_conv3d`."""
+    if not in_float32(x, weight):
+        return cpu.depthwise_conv3d(x, weight, num_frames, stride)
+    return convolution(x, weight, settings_of(num_frames, stride))
+
+
+def gelu(x):
+    """See `native.gelu`."""
+    return exact_gelu(x) if x.dtype == ms.float32 else cpu.gelu(x)
