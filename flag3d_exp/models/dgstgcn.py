@@ -12,6 +12,7 @@ from mindspore.common.initializer import Normal, initializer
 
 from flag3d_exp.models import published as names
 from flag3d_exp.models.graph import GraphNetwork
+from flag3d_exp.models.kernels import kernels
 from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, Mean, tanh
 from flag3d_exp.models.temporal import Branches
 from flag3d_exp.skeletons.layout import Layout
@@ -45,6 +46,7 @@ class GraphUnit(nn.Cell):
             self.shortcut = ConvNorm(in_channels, out_channels)
         self.product = ops.BatchMatMul(transpose_a=True)
         self.mean_frame = Mean((2,))
+        self.outer_sum = kernels().outer_sum
 
     def construct(self, x):
         n, _, t, v = x.shape
@@ -63,7 +65,7 @@ class GraphUnit(nn.Cell):
         mean = self.mean_frame(x).expand_dims(2)  # (N, C, 1, V)
         source = self.source(mean).reshape(n, k, -1, v)  # (N, K, R, V)
         target = self.target(mean).reshape(n, k, -1, v)
-        by_channel = tanh(source.expand_dims(-1) - target.expand_dims(-2))
+        by_channel = tanh(self.outer_sum(source, -target))
         return by_channel, ops.softmax(self.product(source, target), -2)
 
     def dynamic_graph(self, x):
@@ -97,7 +99,8 @@ class TemporalUnit(nn.Cell):
         mean = self.mean_joint(x).expand_dims(3)  # (N, C, T, 1)
         out = self.branches(ops.concat([x, mean], 3))  # (N, C, T, V + 1)
         joints, body = ops.split(out, [v, 1], 3)
-        return self.mix(ops.relu(self.norm(joints + body * self.share[:v])))
+        shares = ops.matmul(body.reshape(-1, 1), self.share[:v].reshape(1, v)).reshape(joints.shape)
+        return self.mix(ops.relu(self.norm(joints + shares)))
 
 
 class DGSTGCN(GraphNetwork):
