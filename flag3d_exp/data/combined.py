@@ -17,6 +17,7 @@ from flag3d_exp.data.augment.camera import UPWARD
 from flag3d_exp.data.inputs import mapped_to
 from flag3d_exp.data.joined import joined_by_name
 from flag3d_exp.data.source import open_dataset_file, share_of_each_class
+from flag3d_exp.data.unseen import unseen_classes
 from flag3d_exp.errors import UserError, blamed_on, nearest
 from flag3d_exp.skeletons.layout import load_layout
 
@@ -44,6 +45,8 @@ class Source:
         up: the upward axis of 3D recordings, which becomes z; None: they are not turned.
         shares: name of a split of this file -> share of each class's recordings to keep in it,
             drawn from the seed; the others stay in `<source>_all`.
+        left_out: name of a split of this file -> classes of which it keeps no recording, listed or
+            the name of a choice, as for `dataset.unseen`.
     """
 
     path: str
@@ -56,6 +59,7 @@ class Source:
     join: Annotated[int, ">= 2, <= 1000"] | None = None
     up: Literal["x", "y", "z"] | None = None
     shares: dict[str, float] = field(default_factory=dict)
+    left_out: dict[str, list[str] | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         bounds.check(self, "source")
@@ -64,9 +68,20 @@ class Source:
         for split, share in self.shares.items():
             if not 0 < share <= 1:
                 raise UserError(f"`source.shares.{split}` must be > 0, <= 1; got {share}.")
+        for split in self.left_out:
+            for name in self.classes_left_out(split):
+                if name not in self.classes:
+                    raise UserError(
+                        f"`source.left_out.{split}`: there is no class {name!r} in `classes`."
+                        f"{nearest(name, self.classes)}"
+                    )
         for layout in (self.layout, self.to_layout):
             if layout is not None:
                 load_layout(layout, "source.layout")
+
+    def classes_left_out(self, split: str) -> list[str]:
+        """The classes of this file of which the split keeps no recording."""
+        return unseen_classes(self.left_out.get(split), f"source.left_out.{split}")
 
     def labels(self, classes: Sequence[str]) -> dict[int, int]:
         """Mapping from the file's labels that are used to labels in `classes`.
@@ -141,8 +156,8 @@ def taken_of(
     """The splits and recordings of one source, as in `combined_content`.
 
     Raises:
-        UserError: no recording is of a class to use, a label has no name, or `shares` names an
-            unknown split.
+        UserError: no recording is of a class to use, a label has no name, or `shares` or
+            `left_out` names an unknown split.
     """
     annotations = open_dataset_file(source.path)
     labels = source.labels(classes)
@@ -173,13 +188,16 @@ def taken_of(
     }
     splits = {ALL: tuple(part.name for members in named.values() for part in members)}
     for split, names in annotations.splits.items():
+        out = {labels.get(source.classes.index(one)) for one in source.classes_left_out(split)}
         members = [part for whole in names for part in named.get(whole, ())]
+        members = [part for part in members if part.label not in out]
         members = share_of_each_class(members, source.shares.get(split, 1), seed)
         splits[split] = tuple(part.name for part in members)
-    for split in source.shares:
-        if split not in annotations.splits:
-            hint = nearest(split, annotations.splits)
-            raise UserError(f"`shares`: {annotations.path} has no split {split!r}.{hint}")
+    for key in ("shares", "left_out"):
+        for split in getattr(source, key):
+            if split not in annotations.splits:
+                hint = nearest(split, annotations.splits)
+                raise UserError(f"`{key}`: {annotations.path} has no split {split!r}.{hint}")
     made = [part for members in named.values() for part in members]
     return {split: names for split, names in splits.items() if names}, made
 

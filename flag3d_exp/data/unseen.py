@@ -25,8 +25,13 @@ def named_choices() -> dict[str, list[str]]:
     return parsed_yaml(file_text(CHOICES))
 
 
-def unseen_classes(unseen: Sequence[str] | str | None) -> list[str]:
+def unseen_classes(
+    unseen: Sequence[str] | str | None, key: str = "dataset.unseen"
+) -> list[str]:
     """The classes that `dataset.unseen` lists, or those of the choice that it names.
+
+    Args:
+        key: name of the setting, for the message.
 
     Raises:
         UserError: no choice has this name.
@@ -36,8 +41,8 @@ def unseen_classes(unseen: Sequence[str] | str | None) -> list[str]:
     known = named_choices()
     if unseen not in known:
         raise UserError(
-            f"`dataset.unseen={unseen}` names no choice of classes; accepted: a list of classes, "
-            f"such as `dataset.unseen=[Sit-ups]`, or one of {', '.join(known)}."
+            f"`{key}={unseen}` names no choice of classes; accepted: a list of classes, "
+            f"such as `{key}=[Sit-ups]`, or one of {', '.join(known)}."
         )
     return list(known[unseen])
 

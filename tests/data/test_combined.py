@@ -93,6 +93,7 @@ def test_windows_leave_nothing_but_a_short_rest_out():
         ({"classes": ["squat", "jump"]}, "names 2 labels, but .*video.pkl has label 2"),
         ({"taken": None, "classes": ["a", "b", "c"]}, "has no recording of the classes"),
         ({"shares": {"trian": 0.5}}, "has no split 'trian'. Did you mean `train`"),
+        ({"left_out": {"trian": []}}, "`left_out`: .*has no split 'trian'. Did you mean `train`"),
         ({"taken": {"jump": []}}, "has no recording of the classes in `taken`"),
         ({"path": "nowhere.pkl"}, "nowhere.pkl is not there"),
     ],
@@ -127,6 +128,28 @@ def test_a_share_of_each_class_stays_in_a_split_and_depends_on_the_seed_alone(tm
     assert first == again != other
     with pytest.raises(UserError, match="`source.shares.train` must be > 0, <= 1; got 0"):
         replace(source, shares={"train": 0})
+
+
+def test_classes_are_left_out_of_one_split_only(tmp_path):
+    rows = [
+        {"name": f"r{n}", "label": n % 3, "keypoints": np.ones((1, 3, 17, 2), np.float32)}
+        for n in range(9)
+    ]
+    names = [row["name"] for row in rows]
+    path = tmp_path / "three.pkl"
+    path.write_bytes(pickle.dumps({"split": {"train": names, "val": names}, "annotations": rows}))
+    source = Source(str(path), "coco", ["a", "b", "c"], left_out={"train": ["a", "c"]})
+    splits, _ = combined_content({"s": source}, ["c", "b", "a"])
+    assert splits["s_train"] == ("s-r1", "s-r4", "s-r7")
+    assert len(splits["s_val"]) == len(splits["s_all"]) == 9
+
+
+def test_a_class_left_out_must_exist(sources):
+    source = next(iter(sources.values()))
+    with pytest.raises(UserError, match="`source.left_out.train`: there is no class 'jmp'"):
+        replace(source, left_out={"train": ["jmp"]})
+    with pytest.raises(UserError, match="`source.left_out.train=demo` names no choice"):
+        replace(source, left_out={"train": "demo"})
 
 
 def test_a_class_that_no_source_has_is_refused(sources):

@@ -22,6 +22,19 @@ def test_a_missing_library_is_a_reason(monkeypatch, tmp_path):
     assert "no C++ compiler was found" in str(library.reason_against())
 
 
+@needs_compiled
+def test_a_path_that_mindspore_does_not_allow_is_a_reason(monkeypatch, tmp_path):
+    monkeypatch.setenv("MS_CUSTOM_AOT_WHITE_LIST", str(tmp_path))
+    assert f"MS_CUSTOM_AOT_WHITE_LIST={tmp_path}" in str(library.reason_against())
+    monkeypatch.setenv("MS_CUSTOM_AOT_WHITE_LIST", str(library.LIBRARY.parent))
+    assert library.reason_against() is None
+    colon = tmp_path / "a:b"
+    colon.mkdir()
+    monkeypatch.setattr(library, "LIBRARY", colon / "_onednn.so")
+    shutil.copy(ROOT / "flag3d_exp/models/kernels/_onednn.so", library.LIBRARY)
+    assert "no colon" in str(library.reason_against())
+
+
 def test_a_file_that_is_no_library_is_a_reason(monkeypatch, tmp_path):
     broken = tmp_path / "_onednn.so"
     broken.write_bytes(b"half of a file")

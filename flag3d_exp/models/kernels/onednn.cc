@@ -202,6 +202,7 @@ void find(void* file, const char* name, Function& function) {
 }
 
 void open_library(const char* path, int num_threads) {
+  if (stream != nullptr) return;
 #if defined(__x86_64__)
   const bool has_fast_kernels = __builtin_cpu_supports("avx2");
 #else
