@@ -60,7 +60,6 @@ struct Library {
   int (*stream_wait)(Handle);
   int (*memory_desc_create_with_tag)(Handle*, int count, Sizes, int type, int tag);
   int (*memory_desc_create_with_strides)(Handle*, int count, Sizes, int type, Sizes strides);
-  int (*memory_desc_clone)(Handle*, Handle);
   int (*memory_desc_equal)(Handle, Handle);
   size_t (*memory_desc_get_size)(Handle);
   int (*memory_desc_destroy)(Handle);
@@ -218,7 +217,6 @@ void open_library(const char* path, int num_threads) {
   FIND(stream_wait);
   FIND(memory_desc_create_with_tag);
   FIND(memory_desc_create_with_strides);
-  FIND(memory_desc_clone);
   FIND(memory_desc_equal);
   FIND(memory_desc_get_size);
   FIND(memory_desc_destroy);
