@@ -65,7 +65,7 @@ def prepare(
         "num_parameters": num_parameters(model),
         "clip": list(clips["train"].shape[1:]),
     }
-    if experiment.config.task.estimate and kind == "ours":  # first, before larger batches raise the peak
+    if experiment.config.task.estimate and kind == "ours":  # before larger batches raise the peak
         one = {"label": clips["labels"][:1]}
         step([MicroBatch({"keypoints": clips["train"][:1]}, one)], 1.0)[0].asnumpy()
         predict(clips["infer"][:1])

@@ -25,9 +25,7 @@ def named_choices() -> dict[str, list[str]]:
     return parsed_yaml(file_text(CHOICES))
 
 
-def unseen_classes(
-    unseen: Sequence[str] | str | None, key: str = "dataset.unseen"
-) -> list[str]:
+def unseen_classes(unseen: Sequence[str] | str | None, key: str = "dataset.unseen") -> list[str]:
     """The classes that `dataset.unseen` lists, or those of the choice that it names.
 
     Args:
