@@ -186,11 +186,12 @@ def taken_of(
         whole: [renamed_recording(part, name, labels[part.label]) for part in members]
         for whole, members in parts.items()
     }
+    label_of = {one.name: one.label for one in kept}  # in the file; classes may be merged
     splits = {ALL: tuple(part.name for members in named.values() for part in members)}
     for split, names in annotations.splits.items():
-        out = {labels.get(source.classes.index(one)) for one in source.classes_left_out(split)}
-        members = [part for whole in names for part in named.get(whole, ())]
-        members = [part for part in members if part.label not in out]
+        out = {source.classes.index(one) for one in source.classes_left_out(split)}
+        stay = [whole for whole in names if label_of.get(whole) not in out]
+        members = [part for whole in stay for part in named.get(whole, ())]
         members = share_of_each_class(members, source.shares.get(split, 1), seed)
         splits[split] = tuple(part.name for part in members)
     for key in ("shares", "left_out"):

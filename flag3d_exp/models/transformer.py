@@ -1,8 +1,8 @@
 """A transformer encoder over the frames of a clip, as diffusion and autoencoder networks use it.
 
 Layer norms come before attention and dense layers (Xiong et al., ICML 2020), which trains without
-warm-up. The activation is x * sigmoid(1.702 x), an approximation of GELU: the exact function takes
-half as long again on a CPU.
+warm-up. The activation is x * sigmoid(1.702 x), an approximation of GELU: without compiled
+kernels, the exact function takes half as long again on a CPU.
 
 Sizes: N clips, L tokens, C channels, H heads.
 """

@@ -142,6 +142,9 @@ def test_classes_are_left_out_of_one_split_only(tmp_path):
     splits, _ = combined_content({"s": source}, ["c", "b", "a"])
     assert splits["s_train"] == ("s-r1", "s-r4", "s-r7")
     assert len(splits["s_val"]) == len(splits["s_all"]) == 9
+    merged = replace(source, taken={"x": ["a", "b"], "y": ["c"]}, left_out={"train": ["a"]})
+    splits, _ = combined_content({"s": merged}, ["x", "y"])
+    assert splits["s_train"] == ("s-r1", "s-r2", "s-r4", "s-r5", "s-r7", "s-r8")
 
 
 def test_a_class_left_out_must_exist(sources):
