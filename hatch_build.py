@@ -13,7 +13,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 KERNELS = Path("flag3d_exp/models/kernels")
-FLAGS = ["-O2", "-std=c++17", "-fPIC", "-shared", "-pthread"]
+FLAGS = ["-O3", "-std=c++17", "-fPIC", "-shared", "-pthread"]
 
 
 class CompiledKernels(BuildHookInterface):

@@ -15,6 +15,7 @@ from mindspore.common.initializer import Normal
 from flag3d_exp.models import published as names
 from flag3d_exp.models.agcn import JointSimilarity
 from flag3d_exp.models.graph import GraphConv, GraphNetwork
+from flag3d_exp.models.kernels import kernels
 from flag3d_exp.models.layers import BatchNorm, ConvNorm
 from flag3d_exp.skeletons.layout import Layout, adjacency
 
@@ -33,6 +34,7 @@ class GraphUnit(nn.Cell):
         deviation = math.sqrt(2 / (out_channels * in_channels * num_subsets))
         self.conv = GraphConv(in_channels, out_channels, num_subsets, init=Normal(deviation))
         self.norm = BatchNorm(out_channels, scale=1e-6)
+        self.relu_of_sum = kernels().relu_of_sum
         self.shortcut = None
         if in_channels != out_channels:
             self.shortcut = ConvNorm(in_channels, out_channels)
@@ -41,7 +43,7 @@ class GraphUnit(nn.Cell):
         drawn = ops.softmax(self.similarity(x), -2)  # over source joints
         edges = self.adjacency + self.learned + drawn  # (N, K, V, V)
         out = self.norm(self.conv(x, edges), self.conv.channel_bias())
-        return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
+        return self.relu_of_sum(out, x if self.shortcut is None else self.shortcut(x))
 
     def multiply_adds(self, _x, _out):
         """0: `conv` also counts the products with the edges."""

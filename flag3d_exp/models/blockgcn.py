@@ -18,6 +18,7 @@ from flag3d_exp.errors import UserError
 from flag3d_exp.models import published as names
 from flag3d_exp.models.dense import Dense, uniform
 from flag3d_exp.models.graph import Block
+from flag3d_exp.models.kernels import kernels
 from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm
 from flag3d_exp.models.temporal import Branches
 from flag3d_exp.models.topology import Topology
@@ -185,13 +186,14 @@ class GraphUnit(nn.Cell):
         self.at_hops = Tensor(at_hops.astype(np.float32))  # (H, V * V)
         self.conv = GroupedGraphConv(in_channels, out_channels, num_groups)
         self.norm = BatchNorm(out_channels)
+        self.relu_of_sum = kernels().relu_of_sum
         self.shortcut = None
         if in_channels != out_channels:
             self.shortcut = ConvNorm(in_channels, out_channels)
 
     def construct(self, x):
         out = self.norm(self.conv(x, self.graphs()), self.conv.channel_bias())
-        return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
+        return self.relu_of_sum(out, x if self.shortcut is None else self.shortcut(x))
 
     def multiply_adds(self, _x, _out):
         """Multiply-adds of the graphs; `conv` counts the products with them."""

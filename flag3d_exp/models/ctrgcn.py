@@ -10,6 +10,7 @@ from mindspore import Parameter, nn, ops
 
 from flag3d_exp.models import published as names
 from flag3d_exp.models.graph import GraphNetwork, sum_of_subsets
+from flag3d_exp.models.kernels import kernels
 from flag3d_exp.models.layers import BatchNorm, Conv, ConvNorm, Mean, stacked_init, tanh
 from flag3d_exp.models.temporal import Branches
 from flag3d_exp.skeletons.layout import Layout, adjacency
@@ -30,6 +31,7 @@ class GraphUnit(nn.Cell):
         self.value = Conv(in_channels, sum(wide), init=stacked_init(wide, in_channels))
         self.refine = SubsetConv(reduced[0], out_channels, k)
         self.norm = BatchNorm(out_channels, scale=1e-6)
+        self.relu_of_sum = kernels().relu_of_sum
         self.shortcut = None
         if in_channels != out_channels:
             self.shortcut = ConvNorm(in_channels, out_channels)
@@ -46,7 +48,7 @@ class GraphUnit(nn.Cell):
         edges = edges.reshape(n, k, -1, v, v)
         value = self.value(x).reshape(n, k, -1, t, v)
         out = self.norm(sum_of_subsets(ops.bmm(value, edges)))  # (N, C, T, V)
-        return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
+        return self.relu_of_sum(out, x if self.shortcut is None else self.shortcut(x))
 
     def multiply_adds(self, x, out):
         """Multiply-adds of one pass, for these shapes of input and output."""

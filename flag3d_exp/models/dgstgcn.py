@@ -41,6 +41,7 @@ class GraphUnit(nn.Cell):
         self.target = Conv(in_channels, width)
         self.mix = Conv(width, out_channels)
         self.norm = BatchNorm(out_channels)
+        self.relu_of_sum = kernels().relu_of_sum
         self.shortcut = None
         if in_channels != out_channels:
             self.shortcut = ConvNorm(in_channels, out_channels)
@@ -57,7 +58,7 @@ class GraphUnit(nn.Cell):
         value = ops.relu(self.value(x)).reshape(n, k, -1, t, v)
         received = ops.bmm(value, edges).reshape(n, self.width, t, v)
         out = self.norm(self.mix(received))
-        return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
+        return self.relu_of_sum(out, x if self.shortcut is None else self.shortcut(x))
 
     def edges(self, x):
         """Edges by channel (N, K, R, V, V) and by joint (N, K, V, V), before their gates."""

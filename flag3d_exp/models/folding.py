@@ -82,6 +82,7 @@ class FoldedGraphConv(nn.Cell):
     def __init__(self, conv: GraphConv):
         super().__init__()
         self.num_subsets, self.spread_bias = conv.num_subsets, conv.spread_bias
+        self.sum_with_each = kernels().sum_with_each
         self.weight = LaidOut(conv.matrix().shape)
         width = conv.weight.shape[0]
         self.subset_biases = Parameter(
@@ -95,7 +96,8 @@ class FoldedGraphConv(nn.Cell):
         if not self.spread_bias:
             return channel_product(self.weight.of(n), x, self.bias).reshape(n, -1, t, v)
         spread = ops.matmul(self.subset_biases.T, adjacency.sum(-2)) + self.bias.reshape(-1, 1)
-        return channel_product(self.weight.of(n), x).reshape(n, -1, t, v) + spread_over(spread, t)
+        x = channel_product(self.weight.of(n), x).reshape(n, -1, t, v)
+        return self.sum_with_each(x, spread_over(spread, t))
 
     def channel_bias(self):
         """None: the convolution adds it."""

@@ -11,6 +11,7 @@ from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import HeNormal, Initializer, initializer
 
 from flag3d_exp.errors import UserError
+from flag3d_exp.models.kernels import kernels
 from flag3d_exp.models.kernels.products import channel_product
 from flag3d_exp.models.layers import BatchNorm, ConvNorm
 from flag3d_exp.skeletons.layout import Layout, load_layout
@@ -93,6 +94,7 @@ class GraphConv(nn.Cell):
         self.weight = Parameter(initializer(init or HeNormal(mode="fan_out"), shape), name="weight")
         self.bias = Parameter(initializer("zeros", num_subsets * out_channels), name="bias")
         self.num_subsets, self.spread_bias = num_subsets, spread_bias
+        self.sum_with_each = kernels().sum_with_each
 
     def construct(self, x, adjacency):
         """x (N, C, T, V), adjacency (K, V, V) or (N, K, V, V) -> (N, C', T, V).
@@ -104,7 +106,8 @@ class GraphConv(nn.Cell):
         x = channel_product(self.matrix(), x).reshape(n, -1, t, v)
         if not self.spread_bias:
             return x
-        return x + spread_over(ops.matmul(self.subset_biases().T, adjacency.sum(-2)), t)
+        biases = ops.matmul(self.subset_biases().T, adjacency.sum(-2))
+        return self.sum_with_each(x, spread_over(biases, t))
 
     def matrix(self):
         """(C', K * C): the concatenated weights of the subsets."""
@@ -147,12 +150,13 @@ class Block(nn.Cell):
         self.shortcut = None
         if residual and (in_channels != out_channels or stride != 1):
             self.shortcut = ConvNorm(in_channels, out_channels, stride=(stride, 1))
+        self.relu_of_sum = kernels().relu_of_sum
 
     def construct(self, x):
         out = self.temporal(self.graph(x))
-        if self.residual:
-            out = out + (x if self.shortcut is None else self.shortcut(x))
-        return ops.relu(out)
+        if not self.residual:
+            return ops.relu(out)
+        return self.relu_of_sum(out, x if self.shortcut is None else self.shortcut(x))
 
 
 class KeypointNorm(nn.Cell):

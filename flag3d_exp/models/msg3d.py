@@ -13,6 +13,7 @@ from mindspore.common.initializer import Normal, Uniform, initializer
 
 from flag3d_exp.models import published as names
 from flag3d_exp.models.graph import KeypointNorm, graph_product
+from flag3d_exp.models.kernels import kernels
 from flag3d_exp.models.layers import BatchNorm, ConvNorm
 from flag3d_exp.models.temporal import Branches
 from flag3d_exp.skeletons.layout import adjacency, load_layout, multi_scale, over_window
@@ -43,14 +44,17 @@ class TemporalUnit(nn.Cell):
         super().__init__()
         self.branches = Branches(in_channels, out_channels, stride)
         self.norm = BatchNorm(out_channels)
+        self.relu_of_sum = kernels().relu_of_sum
         self.shortcut = None
         if in_channels != out_channels or stride != 1:
             self.shortcut = ConvNorm(in_channels, out_channels, stride=(stride, 1))
         self.relu = relu
 
     def construct(self, x):
-        out = self.norm(self.branches(x)) + (x if self.shortcut is None else self.shortcut(x))
-        return ops.relu(out) if self.relu else out
+        out, residual = self.norm(self.branches(x)), x
+        if self.shortcut is not None:
+            residual = self.shortcut(x)
+        return self.relu_of_sum(out, residual) if self.relu else out + residual
 
 
 class WindowUnit(nn.Cell):

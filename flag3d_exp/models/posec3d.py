@@ -7,10 +7,11 @@ Sizes: N clips, M persons, T frames, V joints or limbs, C channels; volumes are 
 
 from typing import Annotated
 
-from mindspore import nn, ops
+from mindspore import nn
 
 from flag3d_exp.errors import UserError
 from flag3d_exp.models.heatmap import Heatmaps
+from flag3d_exp.models.kernels import kernels
 from flag3d_exp.models.kernels.frames import every_nth_frame
 from flag3d_exp.models.volume import VolumeUnit, clips_of_frames
 from flag3d_exp.skeletons.layout import load_layout
@@ -27,6 +28,7 @@ class Bottleneck(nn.Cell):
         self.narrow = VolumeUnit(in_channels, width, (frames, 1, 1))
         self.conv = VolumeUnit(width, width, (1, 3, 3), stride)
         self.widen = VolumeUnit(width, out_channels, relu=False, scale=0.0)
+        self.relu_of_sum = kernels().relu_of_sum
         self.shortcut = None
         if in_channels != out_channels or stride != 1 or temporal_stride != 1:
             self.shortcut = VolumeUnit(in_channels, out_channels, stride=stride, relu=False)
@@ -38,7 +40,7 @@ class Bottleneck(nn.Cell):
         x = every_nth_frame(x, num_frames, self.temporal_stride)
         num_frames = (num_frames - 1) // self.temporal_stride + 1
         out = self.widen(self.conv(out, num_frames), num_frames)
-        return ops.relu(out + (x if self.shortcut is None else self.shortcut(x, num_frames)))
+        return self.relu_of_sum(out, x if self.shortcut is None else self.shortcut(x, num_frames))
 
 
 class SlowOnly(nn.Cell):

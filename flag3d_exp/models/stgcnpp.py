@@ -4,10 +4,11 @@ Sizes: N clips, M persons, T frames, V joints, C channels, K neighbour subsets.
 """
 
 import numpy as np
-from mindspore import Parameter, nn, ops
+from mindspore import Parameter, nn
 
 from flag3d_exp.models import published as names
 from flag3d_exp.models.graph import GraphConv, GraphNetwork
+from flag3d_exp.models.kernels import kernels
 from flag3d_exp.models.layers import BatchNorm, ConvNorm
 from flag3d_exp.models.temporal import MultiBranch
 from flag3d_exp.skeletons.layout import Layout, adjacency
@@ -23,13 +24,14 @@ class GraphUnit(nn.Cell):
         self.adjacency = Parameter(graph.copy(), name="adjacency")
         self.conv = GraphConv(in_channels, out_channels, len(graph), spread_bias=True)
         self.norm = BatchNorm(out_channels)
+        self.relu_of_sum = kernels().relu_of_sum
         self.shortcut = None
         if in_channels != out_channels:
             self.shortcut = ConvNorm(in_channels, out_channels)
 
     def construct(self, x):
         out = self.norm(self.conv(x, self.adjacency))
-        return ops.relu(out + (x if self.shortcut is None else self.shortcut(x)))
+        return self.relu_of_sum(out, x if self.shortcut is None else self.shortcut(x))
 
     def multiply_adds(self, _x, _out):
         """0: `conv` also counts the products with the edges."""

@@ -6,9 +6,10 @@ Sizes: N clips, M persons, T frames, V joints or limbs, C channels; volumes are 
 
 from typing import Annotated
 
-from mindspore import nn, ops
+from mindspore import nn
 
 from flag3d_exp.models.heatmap import Heatmaps
+from flag3d_exp.models.kernels import kernels
 from flag3d_exp.models.volume import VolumeConv, VolumeUnit, clips_of_frames
 from flag3d_exp.skeletons.layout import load_layout
 
@@ -22,13 +23,14 @@ class Bottleneck(nn.Cell):
         self.widen = VolumeUnit(in_channels, width)
         self.conv = VolumeUnit(width, width, (3, 3, 3), stride, relu=False, depthwise=True)
         self.narrow = VolumeUnit(width, out_channels, relu=False, scale=0.0)
+        self.relu_of_sum = kernels().relu_of_sum
         self.shortcut = None
         if in_channels != out_channels or stride != 1:
             self.shortcut = VolumeUnit(in_channels, out_channels, stride=stride, relu=False)
 
     def construct(self, x, num_frames):
         out = self.narrow(self.conv(self.widen(x, num_frames), num_frames), num_frames)
-        return ops.relu(out + (x if self.shortcut is None else self.shortcut(x, num_frames)))
+        return self.relu_of_sum(out, x if self.shortcut is None else self.shortcut(x, num_frames))
 
 
 class X3D(nn.Cell):

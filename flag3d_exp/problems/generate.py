@@ -58,6 +58,8 @@ class Generate:
         guidance: factor on the effect of the condition in sampling; 1 for none.
         motion_weight: weight of the error of changes from frame to frame.
         bone_weight: weight of the error of bone lengths.
+        part: range of the share of a recording that a training clip shows, as in `augment.frames`;
+            generated recordings are as long as such parts.
         objective: metric that decides which epoch is best, unless `task.objective` is set.
     """
 
@@ -76,6 +78,7 @@ class Generate:
     guidance: Annotated[float, ">= 0, <= 100"] = 1.0
     motion_weight: Annotated[float, ">= 0"] = 1.0
     bone_weight: Annotated[float, ">= 0"] = 1.0
+    part: tuple[float, float] = (1.0, 1.0)
     objective: Literal["loss", "position_loss"] = "loss"
 
     metric_names = ("loss", *TERMS)
@@ -173,7 +176,7 @@ class Generate:
         return self.num_classes + (self.vectors.shape[-1] if self.takes_texts else 0)
 
     def fit(self, network: "nn.Cell", clips: Iterable[np.ndarray], split: "Sequence[Recording]"):
-        """Set the network's statistics: those of the clips; lengths and headings by class.
+        """Set the network's statistics: those of the clips; their lengths and headings by class.
 
         Args:
             clips: (num_clips, M, T, V, C) of each recording, without random changes.
@@ -195,7 +198,8 @@ class Generate:
         lengths = np.zeros((self.num_classes, len(QUANTILES)))
         headings = np.zeros((self.num_classes, len(QUANTILES)))
         labels = np.array([one.label for one in split])
-        frames = np.array([one.keypoints.shape[1] for one in split])
+        parts = np.linspace(*self.part, len(QUANTILES))
+        frames = np.array([one.keypoints.shape[1] for one in split])[:, None] * parts
         for label in np.unique(labels):
             lengths[label] = np.quantile(frames[labels == label], QUANTILES)
             own = around_mean(np.array(angles)[labels == label])

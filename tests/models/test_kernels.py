@@ -79,6 +79,14 @@ def gelu(table):
     return table.gelu, [3 * drawn(2, 3, 40)]
 
 
+def relu_of_sum(table):
+    return table.relu_of_sum, [drawn(3, 2, 5, 7), drawn(3, 2, 5, 7, seed=1)]
+
+
+def sum_with_each(table):
+    return table.sum_with_each, [drawn(3, 2, 5, 7), drawn(1, 2, 5, 7, seed=1)]
+
+
 def layer_norm(table, training):
     def function(x, weight, bias):
         return table.layer_norm(x, weight, bias, 1e-5, training)
@@ -118,6 +126,7 @@ CASES |= {
 CASES |= {f"mean over {axes}": partial(mean, axes=axes) for axes in ((2,), (3,), (2, 3))}
 CASES |= {name: partial(outer, name=name) for name in ("outer_product", "outer_sum")}
 CASES |= {"scaled_planes": scaled_planes, "gelu": gelu}
+CASES |= {"relu_of_sum": relu_of_sum, "sum_with_each": sum_with_each}
 CASES |= {
     f"layer_norm{' training' * training}": partial(layer_norm, training=training)
     for training in (True, False)
@@ -151,6 +160,8 @@ def test_the_tables_agree_in_values_and_gradients(name):
         "scaled_planes",
         "layer_norm training",
         "gelu",
+        "relu_of_sum",
+        "sum_with_each",
     ],
 )
 def test_compiled_gradients_stay_right_call_after_call(name, table):
@@ -177,7 +188,9 @@ def test_the_tables_have_the_same_functions():
         "outer_product",
         "outer_sum",
         "recomputed",
+        "relu_of_sum",
         "scaled_planes",
+        "sum_with_each",
     }
     assert all(callable(getattr(table, name)) for table in TABLES.values() for name in names)
 
@@ -217,6 +230,13 @@ def test_a_thousand_shapes_are_computed_one_after_the_other():
 
 
 @needs_compiled
+@needs_compiled
+def test_the_compiled_relu_keeps_what_is_no_number():
+    x = np.array([[np.nan, -1, 2, np.inf]], np.float32)
+    out = onednn.relu_of_sum(Tensor(x), Tensor(np.ones_like(x))).asnumpy()
+    np.testing.assert_array_equal(out, [[np.nan, 0, 3, np.inf]])
+
+
 def test_exact_gelu_of_large_and_small_numbers():
     x = np.array([-40, -6, -1e-20, 0, 1e-20, 0.5, 6, 1e30], np.float32)
     expected = [0.5 * value * math.erfc(-value / math.sqrt(2)) for value in x.tolist()]

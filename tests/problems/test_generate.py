@@ -1,5 +1,7 @@
 """Motion from classes and sentences: conditions, losses, statistics, and learning by heart."""
 
+from dataclasses import replace
+
 import mindspore as ms
 import numpy as np
 import pytest
@@ -74,6 +76,13 @@ def test_the_network_knows_the_training_clips_statistics_and_lengths():
         expected = np.quantile(around_mean(np.array(own)), QUANTILES)
         np.testing.assert_allclose(headings[label], expected, atol=1e-5)
     assert not any(p.requires_grad for p in (head.mean, head.std, head.lengths, head.headings))
+
+
+def test_lengths_are_those_of_the_parts_that_clips_show():
+    head = network(replace(PROBLEM, part=(0.25, 0.5))).head
+    lengths = head.lengths.asnumpy()
+    np.testing.assert_allclose(lengths[:, 0], [3, 3.25, 0])  # a quarter of the shortest recording
+    np.testing.assert_allclose(lengths[:, -1], [8, 8.5, 0])  # half of the longest one
 
 
 def test_a_still_feature_is_not_blown_up():

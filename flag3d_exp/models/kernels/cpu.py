@@ -259,6 +259,16 @@ def layer_norm(x, weight, bias, epsilon, training):
     return (normed * weight + bias).reshape(x.shape)
 
 
+def relu_of_sum(x, y):
+    """See `native.relu_of_sum`."""
+    return native.relu_of_sum(x, y)
+
+
+def sum_with_each(x, y):
+    """See `native.sum_with_each`."""
+    return native.sum_with_each(x, y)
+
+
 def gelu(x):
     """See `native.gelu`."""
     return native.gelu(x)

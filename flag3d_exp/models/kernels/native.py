@@ -75,6 +75,16 @@ def layer_norm(x, weight, bias, epsilon, training):
     return ops.LayerNorm(-1, -1, epsilon)(x, weight, bias)[0]
 
 
+def relu_of_sum(x, y):
+    """ReLU of x + y, of equal shapes (N, ...)."""
+    return ops.relu(x + y)
+
+
+def sum_with_each(x, y):
+    """x (N, ...) + y (1, ...)."""
+    return x + y
+
+
 def gelu(x):
     """Exact GELU: x times the standard normal cumulative distribution at x."""
     return 0.5 * x * (1 + ops.erf(x * 2**-0.5))

@@ -1,4 +1,4 @@
-// Convolutions and GELU by oneDNN, the library that MindSpore's own CPU kernels call.
+// Convolutions and GELU by oneDNN, the library that MindSpore's own CPU kernels call, and sums.
 //
 // MindSpore passes arrays in plain order, for which oneDNN has slow convolutions only. Here oneDNN
 // chooses the order ("any"), the arrays are reordered, and a kernel made for the processor computes.
@@ -10,6 +10,7 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -192,6 +193,7 @@ thread_local bool Pool::inside_ = false;
 
 Library library;
 Handle engine = nullptr, stream = nullptr;
+Threads* threads = nullptr;  // never deleted: they never end
 std::mutex one_at_a_time;  // MindSpore may run branches of a graph at once; they share the threads
 
 template <typename Function>
@@ -242,7 +244,7 @@ void open_library(const char* path, int num_threads) {
                              std::to_string(version->cpu_runtime));
   }
   check(library.engine_create(&engine, kCpu, 0), "engine");
-  Threads* threads = new Pool(num_threads);  // never deleted: its threads never end
+  threads = new Pool(num_threads);
   check(library.threadpool_interop_stream_create(&stream, engine, threads), "stream");
 }
 
@@ -560,6 +562,26 @@ std::unique_ptr<Computation> gelu(const Shape& shape, bool backward) {
   return result;
 }
 
+// ---- Sums ----
+
+// out = x + y, or its ReLU, which keeps NaN. A shorter y is added to each part of x of its size.
+template <bool relu>
+void add(const float* x, const float* y, float* out, int64_t size, int64_t y_size) {
+  const int count = threads->get_num_threads();
+  threads->parallel_for(count, [&](int number, int parts) {
+    const int64_t last = size * (number + 1) / parts;
+    for (int64_t first = size * number / parts; first < last;) {
+      const int64_t place = first % y_size;
+      const int64_t length = std::min(last - first, y_size - place);
+      for (int64_t i = 0; i < length; ++i) {
+        const float sum = x[first + i] + y[place + i];
+        out[first + i] = relu && 0 > sum ? 0 : sum;
+      }
+      first += length;
+    }
+  });
+}
+
 }  // namespace
 
 extern "C" {
@@ -582,6 +604,8 @@ int flag3d_open(const char* path, int num_threads, char* reason, int size) {
   int count, void **data, int *dims, int64_t **sizes, const char **types, void *mindspore_stream, \
       void *extra
 #define SHAPE(place) Shape(sizes[place], sizes[place] + dims[place])
+#define SIZE(place) size_of(SHAPE(place))
+#define NUMBERS(place) static_cast<float*>(data[place])
 
 // x, weight[, bias], settings -> y. Only the shape of `settings` counts; see Convolution.
 int flag3d_convolution(ARGUMENTS) {
@@ -611,10 +635,20 @@ int flag3d_convolution_weight_gradient(ARGUMENTS) {
   });
 }
 
+// x, y -> x + y
+int flag3d_sum(ARGUMENTS) {
+  return guarded([&] { add<false>(NUMBERS(0), NUMBERS(1), NUMBERS(2), SIZE(0), SIZE(1)); });
+}
+
+// x, y -> ReLU of x + y
+int flag3d_relu_of_sum(ARGUMENTS) {
+  return guarded([&] { add<true>(NUMBERS(0), NUMBERS(1), NUMBERS(2), SIZE(0), SIZE(1)); });
+}
+
 // x -> GELU of x
 int flag3d_gelu(ARGUMENTS) {
   return guarded([&] {
-    const Shape shape{size_of(SHAPE(0))};
+    const Shape shape{SIZE(0)};
     computation(key_of(kGeluForward, {shape}), [&] { return gelu(shape, false); }).run(data);
   });
 }
@@ -622,7 +656,7 @@ int flag3d_gelu(ARGUMENTS) {
 // x, gradient of the GELU -> gradient of x
 int flag3d_gelu_gradient(ARGUMENTS) {
   return guarded([&] {
-    const Shape shape{size_of(SHAPE(0))};
+    const Shape shape{SIZE(0)};
     computation(key_of(kGeluBackward, {shape}), [&] { return gelu(shape, true); }).run(data);
   });
 }

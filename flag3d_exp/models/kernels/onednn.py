@@ -1,13 +1,15 @@
-"""Convolutions and GELU by oneDNN, for CPUs; the other functions are those of `cpu`.
+"""Convolutions and GELU by oneDNN, and compiled sums, for CPUs; other functions are those of `cpu`.
 
 MindSpore's own convolutions on a CPU are also oneDNN's, but slow ones, for arrays in plain order.
-onednn.cc lets oneDNN choose the order. The module may be imported if `library.is_open`.
+onednn.cc lets oneDNN choose the order. Its sums pass over memory once. The module may be imported
+if `library.is_open`.
 
 The functions are documented in `native`. They compute in float32; half precision is left to `cpu`.
 """
 
 import mindspore as ms
 from mindspore import ops
+from mindspore.ops.auto_generate import ReluGrad
 
 from flag3d_exp.models.kernels import cpu
 from flag3d_exp.models.kernels.cpu import layer_norm as layer_norm
@@ -85,6 +87,26 @@ def gradient_of_gelu(x, _out, dout):
 exact_gelu = compiled("gelu", shape_of_first, gradient_of_gelu)
 
 
+relu_gradient = ReluGrad()
+
+
+def gradient_of_relu(_x, _y, out, dout):
+    """The gradients of `compiled_relu_of_sum`."""
+    masked = relu_gradient(dout, out)
+    return masked, masked
+
+
+def gradient_of_sum(x, _y, _out, dout):
+    """The gradients of `compiled_sum`."""
+    clips = ops.ones((1, x.shape[0]), x.dtype)
+    summed = ops.matmul(clips, dout.reshape(x.shape[0], -1))  # a reduction takes longer
+    return dout, summed.reshape(1, *x.shape[1:])
+
+
+compiled_relu_of_sum = compiled("relu_of_sum", shape_of_first, gradient_of_relu)
+compiled_sum = compiled("sum", shape_of_first, gradient_of_sum)
+
+
 def conv2d(x, weight, bias, stride, dilation, training):
     """See `native.conv2d`."""
     arranged = arranged_weight(weight, stride, dilation)
@@ -118,9 +140,9 @@ def is_product(shape, stride):
     return shape[2] == shape[3] == stride[0] == stride[1] == 1
 
 
-def in_float32(x, weight):
-    """Whether oneDNN's kernels can be used: they are for float32."""
-    return x.dtype == weight.dtype == ms.float32
+def in_float32(x, other):
+    """Whether the compiled functions can be used: they are for float32."""
+    return x.dtype == other.dtype == ms.float32
 
 
 def settings_of(*numbers):
@@ -141,6 +163,16 @@ def depthwise_conv3d(x, weight, num_frames, stride):
     if not in_float32(x, weight):
         return cpu.depthwise_conv3d(x, weight, num_frames, stride)
     return convolution(x, weight, settings_of(num_frames, stride))
+
+
+def relu_of_sum(x, y):
+    """See `native.relu_of_sum`."""
+    return compiled_relu_of_sum(x, y) if in_float32(x, y) else cpu.relu_of_sum(x, y)
+
+
+def sum_with_each(x, y):
+    """See `native.sum_with_each`."""
+    return compiled_sum(x, y) if in_float32(x, y) else cpu.sum_with_each(x, y)
 
 
 def gelu(x):
