@@ -56,10 +56,11 @@ class OwnBatchNorm(nn.Cell):
 
     def __init__(self, cell: BatchNorm):
         super().__init__()
-        self.norm = nn.BatchNorm2d(cell.weight.shape[0])
+        self.norm, self.relu = nn.BatchNorm2d(cell.weight.shape[0]), cell.relu
 
     def construct(self, x, _bias=None):
-        return self.norm(x)
+        out = self.norm(x)
+        return ops.relu(out) if self.relu else out
 
 
 class OwnGraphConv(nn.Cell):

@@ -156,10 +156,10 @@ class TopologyUnit(nn.Cell):
     def __init__(self, num_elements: int, num_channels: int):
         super().__init__()
         self.conv = Conv(num_elements, num_channels, init=uniform(num_elements), add_bias=False)
-        self.norm = BatchNorm(num_channels)
+        self.norm = BatchNorm(num_channels, relu=True)
 
     def construct(self, topologies):
-        return ops.relu(self.norm(self.conv(topologies), self.conv.channel_bias()))
+        return self.norm(self.conv(topologies), self.conv.channel_bias())
 
 
 class GraphUnit(nn.Cell):

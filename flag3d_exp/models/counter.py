@@ -82,15 +82,15 @@ class CountHead(nn.Cell):
         self.ratio = -(-num_frames // num_steps)
         self.max_lag = num_steps // 2
         self.mean = Mean((3,))
-        self.entry = ConvNorm(num_features, width)
+        self.entry = ConvNorm(num_features, width, relu=True)
         self.embedding = ConvNorm(width, width)
         self.log_scale = Parameter(np.zeros((1, heads, 1, 1), np.float32), name="log_scale")
-        self.lags = ConvNorm(heads, LAG_CHANNELS, (3, 3))
+        self.lags = ConvNorm(heads, LAG_CHANNELS, (3, 3), relu=True)
         num_lags = 2 * self.max_lag + 1
-        self.over_lags = ConvNorm(LAG_CHANNELS * num_lags, width)
-        self.merge = ConvNorm(2 * width, width)
+        self.over_lags = ConvNorm(LAG_CHANNELS * num_lags, width, relu=True)
+        self.merge = ConvNorm(2 * width, width, relu=True)
         self.blocks = nn.CellList(
-            [ConvNorm(width, width, (KERNEL, 1), dilation=(d, 1)) for d in DILATIONS]
+            [ConvNorm(width, width, (KERNEL, 1), dilation=(d, 1), relu=True) for d in DILATIONS]
         )
         self.weight = Parameter(initializer(Normal(0.01), (2 * self.ratio, width)), name="weight")
         start = np.zeros((2, self.ratio), np.float32)
@@ -102,13 +102,13 @@ class CountHead(nn.Cell):
         n, m, c, t, _ = features.shape
         x = self.mean(features.reshape(n * m, c, t, -1))  # (N * M, C', T')
         x = x.reshape(n, m, c, t).mean(1).expand_dims(3)  # (N, C', T', 1)
-        x = ops.relu(self.entry(x))
-        found = ops.relu(self.lags(self.similarities(self.embedding(x))))  # (N, 16, T', L)
+        x = self.entry(x)
+        found = self.lags(self.similarities(self.embedding(x)))  # (N, 16, T', L)
         found = found.transpose(0, 1, 3, 2).reshape(n, -1, t, 1)
-        x = ops.concat([x, ops.relu(self.over_lags(found))], 1)
-        x = ops.relu(self.merge(x))
+        x = ops.concat([x, self.over_lags(found)], 1)
+        x = self.merge(x)
         for block in self.blocks:
-            x = x + ops.relu(block(x))
+            x = x + block(x)
         x = x.reshape(n, -1, t).transpose(0, 2, 1)
         x = (ops.matmul(x, self.weight.T) + self.bias).astype(ms.float32)  # (N, T', 2 * ratio)
         return ops.narrow(x.reshape(n, t * self.ratio, 2), 1, 0, self.num_frames)

@@ -89,10 +89,10 @@ class TemporalUnit(nn.Cell):
     def __init__(self, num_channels: int, stride: int):
         super().__init__()
         self.branches = Branches(num_channels, num_channels, stride, kernel=5, dilations=(1, 2))
-        self.norm = BatchNorm(num_channels)
+        self.norm = BatchNorm(num_channels, relu=True)
 
     def construct(self, x):
-        return ops.relu(self.norm(self.branches(x)))
+        return self.norm(self.branches(x))
 
 
 class CTRGCN(GraphNetwork):

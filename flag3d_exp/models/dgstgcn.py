@@ -36,7 +36,7 @@ class GraphUnit(nn.Cell):
         )
         self.channel_gate = Parameter(np.zeros(num_graphs, np.float32), name="channel_gate")
         self.joint_gate = Parameter(np.zeros(num_graphs, np.float32), name="joint_gate")
-        self.value = ConvNorm(in_channels, width)
+        self.value = ConvNorm(in_channels, width, relu=True)
         self.source = Conv(in_channels, width)
         self.target = Conv(in_channels, width)
         self.mix = Conv(width, out_channels)
@@ -55,7 +55,7 @@ class GraphUnit(nn.Cell):
         by_channel, by_joint = self.edges(x)
         by_joint = self.adjacency + self.joint_gate[0] * by_joint
         edges = self.channel_gate[0] * by_channel + by_joint.expand_dims(2)
-        value = ops.relu(self.value(x)).reshape(n, k, -1, t, v)
+        value = self.value(x).reshape(n, k, -1, t, v)
         received = ops.bmm(value, edges).reshape(n, self.width, t, v)
         out = self.norm(self.mix(received))
         return self.relu_of_sum(out, x if self.shortcut is None else self.shortcut(x))
@@ -91,7 +91,7 @@ class TemporalUnit(nn.Cell):
         super().__init__()
         self.branches = Branches(num_channels, num_channels, stride)
         self.share = Parameter(np.zeros(max(num_joints, 25), np.float32), name="share")
-        self.norm = BatchNorm(num_channels)
+        self.norm = BatchNorm(num_channels, relu=True)
         self.mix = ConvNorm(num_channels, num_channels)
         self.mean_joint = Mean((3,))
 
@@ -101,7 +101,7 @@ class TemporalUnit(nn.Cell):
         out = self.branches(ops.concat([x, mean], 3))  # (N, C, T, V + 1)
         joints, body = ops.split(out, [v, 1], 3)
         shares = ops.matmul(body.reshape(-1, 1), self.share[:v].reshape(1, v)).reshape(joints.shape)
-        return self.mix(ops.relu(self.norm(joints + shares)))
+        return self.mix(self.norm(joints + shares))
 
 
 class DGSTGCN(GraphNetwork):

@@ -137,11 +137,15 @@ class ScaledConv(nn.Cell):
 
 
 class NoNorm(nn.Cell):
-    """Identity in place of a norm that is folded into the convolution before it."""
+    """In place of a norm that is folded into the convolution before it; its ReLU remains."""
+
+    def __init__(self, relu: bool):
+        super().__init__()
+        self.relu = relu
 
     def construct(self, x, bias=None):
-        """x, unchanged."""
-        return x
+        """x, or its ReLU."""
+        return ops.relu(x) if self.relu else x
 
 
 class FoldedCopy:
@@ -168,7 +172,7 @@ class FoldedCopy:
             conv, norm = child(parent, name), None
             if is_pair(parent):
                 norm = parent.norm
-                own.norm = NoNorm()
+                own.norm = NoNorm(norm.relu)
             folded = folded_cell(conv, child(own, name), norm)
             set_child(own, name, folded)
             self._folded.append((folded, conv, norm))

@@ -14,9 +14,7 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import HeNormal, Initializer, initializer
 
 from flag3d_exp.models.kernels import kernels
-
-EPSILON = 1e-5  # of batch norm
-MOMENTUM = 0.1  # weight of the newest batch in batch norm's running statistics
+from flag3d_exp.models.kernels.native import EPSILON, MOMENTUM
 
 
 class Conv(nn.Cell):
@@ -60,7 +58,7 @@ class Conv(nn.Cell):
 
 
 class BatchNorm(nn.Cell):
-    """Batch norm of (N, C, H, W) per channel.
+    """Batch norm of (N, C, H, W) per channel, then ReLU if `relu`.
 
     The norm adds the bias of the convolution before it, which saves a pass over memory: in training
     the bias cancels in the output, and only the running mean sees it.
@@ -72,7 +70,7 @@ class BatchNorm(nn.Cell):
         scale: initial value of `weight`.
     """
 
-    def __init__(self, num_channels: int, scale: float = 1.0):
+    def __init__(self, num_channels: int, scale: float = 1.0, relu: bool = False):
         super().__init__()
         self.weight = Parameter(np.full(num_channels, scale, np.float32), name="weight")
         self.bias = Parameter(np.zeros(num_channels, np.float32), name="bias")
@@ -82,17 +80,18 @@ class BatchNorm(nn.Cell):
         self.running_var = Parameter(
             np.ones(num_channels, np.float32), name="running_var", requires_grad=False
         )
-        self.batch_norm = ops.BatchNorm(is_training=True, epsilon=EPSILON, momentum=MOMENTUM)
+        self.batch_norm = kernels().batch_norm
         self.running_norm = ops.BatchNorm(is_training=False, epsilon=EPSILON)
-        self.momentum = MOMENTUM
+        self.momentum, self.relu = MOMENTUM, relu
 
     def construct(self, x, bias=None):
         """The norm of x + bias (C,)."""
         parameters = (self.weight, self.bias, self.running_mean, self.running_var)
         if not self.training:
             x = x if bias is None else ops.bias_add(x, bias)
-            return self.running_norm(x, *parameters)[0]
-        out = self.batch_norm(x, *parameters)[0]
+            out = self.running_norm(x, *parameters)[0]
+            return ops.relu(out) if self.relu else out
+        out = self.batch_norm(x, *parameters, self.relu)
         if bias is None:
             return out
         return ops.depend(out, ops.assign_add(self.running_mean, MOMENTUM * bias))
@@ -110,7 +109,7 @@ class SyncBatchNorm(nn.Cell):
         super().__init__()
         self.weight, self.bias = norm.weight, norm.bias
         self.running_mean, self.running_var = norm.running_mean, norm.running_var
-        self.running_norm = norm.running_norm
+        self.running_norm, self.relu = norm.running_norm, norm.relu
         self.total: Any = ops.AllReduce()
         self.world = world
 
@@ -119,7 +118,8 @@ class SyncBatchNorm(nn.Cell):
         if not self.training:
             x = x if bias is None else ops.bias_add(x, bias)
             statistics = (self.running_mean, self.running_var)
-            return self.running_norm(x, self.weight, self.bias, *statistics)[0]
+            out = self.running_norm(x, self.weight, self.bias, *statistics)[0]
+            return ops.relu(out) if self.relu else out
         channels = (1, -1, 1, 1)
         share = 1.0 / self.world
         x = x.astype(ms.float32)
@@ -132,11 +132,12 @@ class SyncBatchNorm(nn.Cell):
         ops.assign(self.running_mean, self.running_mean * (1 - MOMENTUM) + seen * MOMENTUM)
         ops.assign(self.running_var, self.running_var * (1 - MOMENTUM) + unbiased * MOMENTUM)
         scale = self.weight * ops.rsqrt(variance + EPSILON)
-        return centred * scale.reshape(channels) + self.bias.reshape(channels)
+        out = centred * scale.reshape(channels) + self.bias.reshape(channels)
+        return ops.relu(out) if self.relu else out
 
 
 class ConvNorm(nn.Cell):
-    """Convolution, then batch norm."""
+    """Convolution, then batch norm, then ReLU if `relu`."""
 
     norm_follows_conv = True  # see folding.py
 
@@ -149,11 +150,12 @@ class ConvNorm(nn.Cell):
         dilation: tuple[int, int] = (1, 1),
         bias: bool = True,
         init: Initializer | Tensor | str | None = None,
+        relu: bool = False,
     ):
         super().__init__()
         sizes = (kernel, stride, dilation)
         self.conv = Conv(in_channels, out_channels, *sizes, bias, init, add_bias=False)
-        self.norm = BatchNorm(out_channels)
+        self.norm = BatchNorm(out_channels, relu=relu)
 
     def construct(self, x):
         return self.norm(self.conv(x), self.conv.channel_bias())

@@ -26,11 +26,11 @@ class ScaleConv(nn.Cell):
         super().__init__()
         self.adjacency = Parameter(graphs.copy(), name="adjacency", requires_grad=False)
         self.deviation = Parameter(initializer(Uniform(1e-6), graphs.shape), name="deviation")
-        self.conv = ConvNorm(len(graphs) * in_channels, out_channels)
+        self.conv = ConvNorm(len(graphs) * in_channels, out_channels, relu=True)
 
     def construct(self, x):
         edges = self.adjacency + self.deviation
-        return ops.relu(self.conv(graph_product(x, edges)))
+        return self.conv(graph_product(x, edges))
 
     def multiply_adds(self, x, _out):
         """Multiply-adds of one pass, for these shapes of input and output."""

@@ -117,7 +117,7 @@ class Prototypes(nn.Cell):
         super().__init__()
         self.query = Conv(num_channels, num_prototypes, bias=False, init=uniform(num_channels))
         self.memory = Conv(num_prototypes, num_channels, bias=False, init=uniform(num_prototypes))
-        self.mix = ConvNorm(num_channels, num_channels, init=uniform(num_channels))
+        self.mix = ConvNorm(num_channels, num_channels, init=uniform(num_channels), relu=True)
 
     def construct(self, edges, mask=None):
         """mask: (N, C, V * V), already scaled; None without dropout."""
@@ -125,7 +125,7 @@ class Prototypes(nn.Cell):
         rebuilt = self.memory(likeness)
         if mask is not None:
             rebuilt = rebuilt * mask.expand_dims(-1)
-        return ops.relu(self.mix(rebuilt)).mean((1, 3))
+        return self.mix(rebuilt).mean((1, 3))
 
 
 class ContrastiveLoss(nn.Cell):

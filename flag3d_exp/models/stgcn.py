@@ -4,7 +4,7 @@ Sizes: N clips, M persons, T frames, V joints, C channels, K neighbour subsets.
 """
 
 import numpy as np
-from mindspore import Parameter, nn, ops
+from mindspore import Parameter, nn
 
 from flag3d_exp.models import published as names
 from flag3d_exp.models.graph import GraphConv, GraphNetwork
@@ -22,10 +22,10 @@ class GraphUnit(nn.Cell):
         self.adjacency = Parameter(graph.copy(), name="adjacency", requires_grad=False)
         self.importance = Parameter(np.ones_like(graph), name="importance")
         self.conv = GraphConv(in_channels, out_channels, len(graph), spread_bias=True)
-        self.norm = BatchNorm(out_channels)
+        self.norm = BatchNorm(out_channels, relu=True)
 
     def construct(self, x):
-        return ops.relu(self.norm(self.conv(x, self.adjacency * self.importance)))
+        return self.norm(self.conv(x, self.adjacency * self.importance))
 
     def multiply_adds(self, _x, _out):
         """0: `conv` also counts the products with the edges."""

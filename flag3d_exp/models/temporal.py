@@ -27,7 +27,7 @@ class Branches(nn.Cell):
         widths = [out_channels - share * (count - 1)] + [share] * (count - 1)
         self.widths, self.stride = widths[:-1], stride
         entries = stacked_init(self.widths, in_channels)
-        self.entry = ConvNorm(in_channels, out_channels - share, init=entries)
+        self.entry = ConvNorm(in_channels, out_channels - share, init=entries, relu=True)
         self.convs = nn.CellList(
             [
                 Conv(width, width, (kernel, 1), (stride, 1), (dilation, 1))
@@ -38,7 +38,7 @@ class Branches(nn.Cell):
         self.pool = ops.MaxPool((3, 1), pad_mode="same")
 
     def construct(self, x):
-        *narrow, last = ops.split(ops.relu(self.entry(x)), self.widths, 1)
+        *narrow, last = ops.split(self.entry(x), self.widths, 1)
         out = [conv(part) for conv, part in zip(self.convs, narrow)]  # noqa: B905  jit knows no strict
         # Both give the same values; training uses pooling, whose gradient is faster on a CPU.
         largest = self.pool(last) if self.training else max_of_three_frames(last)
@@ -51,11 +51,11 @@ class MultiBranch(nn.Cell):
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1):
         super().__init__()
         self.branches = Branches(in_channels, out_channels, stride)
-        self.norm = BatchNorm(out_channels)
+        self.norm = BatchNorm(out_channels, relu=True)
         self.mix = ConvNorm(out_channels, out_channels)
 
     def construct(self, x):
-        return self.mix(ops.relu(self.norm(self.branches(x))))
+        return self.mix(self.norm(self.branches(x)))
 
 
 def max_of_three_frames(x):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
-from mindspore import nn, ops
+from mindspore import nn
 
 from flag3d_exp.errors import UserError
 from flag3d_exp.models.layers import ConvNorm
@@ -52,7 +52,9 @@ class VideoPose(nn.Cell):
         self.num_inputs = load_layout(layout).num_joints * num_channels
         self.features, self.layer_dropout, self.dropout = channels, layer_dropout, dropout
         first, *others = dilations
-        self.entry = ConvNorm(self.num_inputs, channels, (KERNEL, 1), dilation=(first, 1))
+        self.entry = ConvNorm(
+            self.num_inputs, channels, (KERNEL, 1), dilation=(first, 1), relu=True
+        )
         self.blocks = nn.CellList([Block(channels, dilation) for dilation in others])
 
     def chance(self, shape: Sequence[int], rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -79,7 +81,7 @@ class VideoPose(nn.Cell):
             x = x.transpose(2, 1, 0).expand_dims(0)  # (1, V*C, T, N*M)
         else:
             x = x.transpose(0, 2, 1).expand_dims(-1)  # (N*M, V*C, T, 1)
-        x = ops.relu(self.entry(x))
+        x = self.entry(x)
         if len(kept) > 0:
             x = x * kept[0]
         for number, block in enumerate(self.blocks):
@@ -94,14 +96,14 @@ class Block(nn.Cell):
 
     def __init__(self, channels: int, dilation: int):
         super().__init__()
-        self.wide = ConvNorm(channels, channels, (KERNEL, 1), dilation=(dilation, 1))
-        self.narrow = ConvNorm(channels, channels)
+        self.wide = ConvNorm(channels, channels, (KERNEL, 1), dilation=(dilation, 1), relu=True)
+        self.narrow = ConvNorm(channels, channels, relu=True)
 
     def construct(self, x, *kept):
-        y = ops.relu(self.wide(x))
+        y = self.wide(x)
         if len(kept) > 0:
             y = y * kept[0]
-        y = ops.relu(self.narrow(y))
+        y = self.narrow(y)
         if len(kept) > 0:
             y = y * kept[1]
         return x + y

@@ -5,7 +5,7 @@ Sizes: N clips, T frames, C channels.
 
 from math import prod
 
-from mindspore import Parameter, nn, ops
+from mindspore import Parameter, nn
 from mindspore.common.initializer import HeNormal, initializer
 
 from flag3d_exp.models.kernels import kernels
@@ -90,12 +90,10 @@ class VolumeUnit(nn.Cell):
             if depthwise
             else VolumeConv(in_channels, out_channels, kernel, stride)
         )
-        self.norm = BatchNorm(out_channels, scale)
-        self.relu = relu
+        self.norm = BatchNorm(out_channels, scale, relu)
 
     def construct(self, x, num_frames):
-        x = self.norm(self.conv(x, num_frames))
-        return ops.relu(x) if self.relu else x
+        return self.norm(self.conv(x, num_frames))
 
 
 def clips_of_frames(x, num_clips):

@@ -87,6 +87,21 @@ def sum_with_each(table):
     return table.sum_with_each, [drawn(3, 2, 5, 7), drawn(1, 2, 5, 7, seed=1)]
 
 
+def statistics(channels: int) -> list[ms.Parameter]:
+    """Running mean and variance."""
+    start = (np.zeros(channels, np.float32), np.ones(channels, np.float32))
+    return [ms.Parameter(array, name=f"statistic_{number}") for number, array in enumerate(start)]
+
+
+def batch_norm(table, relu):
+    running = statistics(3)
+
+    def function(x, weight, bias):
+        return table.batch_norm(x, weight, bias, *running, relu)
+
+    return function, [2 * drawn(4, 3, 5, 7) + 1, drawn(3, seed=1), drawn(3, seed=2)]
+
+
 def layer_norm(table, training):
     def function(x, weight, bias):
         return table.layer_norm(x, weight, bias, 1e-5, training)
@@ -126,6 +141,7 @@ CASES |= {
 CASES |= {f"mean over {axes}": partial(mean, axes=axes) for axes in ((2,), (3,), (2, 3))}
 CASES |= {name: partial(outer, name=name) for name in ("outer_product", "outer_sum")}
 CASES |= {"scaled_planes": scaled_planes, "gelu": gelu}
+CASES |= {f"batch_norm{' relu' * relu}": partial(batch_norm, relu=relu) for relu in (True, False)}
 CASES |= {"relu_of_sum": relu_of_sum, "sum_with_each": sum_with_each}
 CASES |= {
     f"layer_norm{' training' * training}": partial(layer_norm, training=training)
@@ -159,6 +175,8 @@ def test_the_tables_agree_in_values_and_gradients(name):
         "outer_sum",
         "scaled_planes",
         "layer_norm training",
+        "batch_norm",
+        "batch_norm relu",
         "gelu",
         "relu_of_sum",
         "sum_with_each",
@@ -179,6 +197,7 @@ def test_the_tables_have_the_same_functions():
         if getattr(value, "__module__", "") == native.__name__
     }
     assert names == {
+        "batch_norm",
         "conv2d",
         "conv3d",
         "depthwise_conv3d",
@@ -230,6 +249,33 @@ def test_a_thousand_shapes_are_computed_one_after_the_other():
 
 
 @needs_compiled
+@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
+@pytest.mark.parametrize("table", TABLES)
+def test_a_batch_norm_is_that_of_its_definition_and_updates_its_statistics(table, jit):
+    running = statistics(3)
+    weight, bias = drawn(3, seed=1), drawn(3, seed=2)
+
+    def norm(x):
+        return TABLES[table].batch_norm(x, Tensor(weight), Tensor(bias), *running, False)
+
+    mean, variance = np.zeros(3), np.ones(3)
+    compiled = ms.jit(norm) if jit else norm
+    for seed in range(3):
+        # Planes of 35 and 3 times 16 + 2 numbers; the mean is 100 times the deviation.
+        x = drawn(2, 3, 5, 10 if seed else 7, seed=seed) + 100
+        wide = x.astype(np.float64)
+        own_mean, own_variance = wide.mean((0, 2, 3)), wide.var((0, 2, 3))
+        count = x.size / 3
+        mean += 0.1 * (own_mean - mean)
+        variance += 0.1 * (own_variance * count / (count - 1) - variance)
+        centred = wide - own_mean.reshape(-1, 1, 1)
+        expected = centred / np.sqrt(own_variance.reshape(-1, 1, 1) + 1e-5)
+        expected = expected * weight.reshape(-1, 1, 1) + bias.reshape(-1, 1, 1)
+        np.testing.assert_allclose(compiled(Tensor(x)).asnumpy(), expected, atol=1e-3)
+        np.testing.assert_allclose(running[0].asnumpy(), mean, rtol=1e-4)
+        np.testing.assert_allclose(running[1].asnumpy(), variance, rtol=1e-3)
+
+
 @needs_compiled
 def test_the_compiled_relu_keeps_what_is_no_number():
     x = np.array([[np.nan, -1, 2, np.inf]], np.float32)

@@ -242,6 +242,11 @@ def scaled_planes(planes, factors):
     return ops.bmm(factors.expand_dims(-1).expand_dims(-1), flat).reshape(planes.shape)
 
 
+def batch_norm(x, weight, bias, running_mean, running_var, relu):
+    """See `native.batch_norm`."""
+    return native.batch_norm(x, weight, bias, running_mean, running_var, relu)
+
+
 def layer_norm(x, weight, bias, epsilon, training):
     """See `native.layer_norm`.
 

@@ -26,7 +26,7 @@ def is_open() -> bool:
 def reason_against() -> str | None:
     """Open oneDNN for the functions; None, or why that can't be done."""
     if not LIBRARY.exists():
-        return "no C++ compiler was found when the package was installed"
+        return "installing the package did not compile them (`pip install -v` shows why)"
     if ":" in str(LIBRARY):
         return f"MindSpore accepts no colon in the path {LIBRARY}"
     allowed = os.environ.get("MS_CUSTOM_AOT_WHITE_LIST")

@@ -4,6 +4,9 @@ from mindspore import ops
 
 from flag3d_exp.models.kernels.frames import neighbouring_frames, sum_of_shifted
 
+EPSILON = 1e-5  # of batch norm
+MOMENTUM = 0.1  # weight of the newest batch in batch norm's running statistics
+
 
 def recomputed(kernel):
     """Whether a `conv3d` (frames, rows, columns) keeps larger arrays than its input and output.
@@ -68,6 +71,16 @@ def outer_sum(down, across):
 def scaled_planes(planes, factors):
     """planes (..., S, S) times factors (...)."""
     return planes * factors.expand_dims(-1).expand_dims(-1)
+
+
+def batch_norm(x, weight, bias, running_mean, running_var, relu):
+    """Batch norm in training of x (N, C, H, W) by parameters (C,); then ReLU, if `relu`.
+
+    It updates the running statistics; their variance is unbiased.
+    """
+    norm = ops.BatchNorm(is_training=True, epsilon=EPSILON, momentum=MOMENTUM)
+    out = norm(x, weight, bias, running_mean, running_var)[0]
+    return ops.relu(out) if relu else out
 
 
 def layer_norm(x, weight, bias, epsilon, training):

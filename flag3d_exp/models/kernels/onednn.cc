@@ -1,4 +1,5 @@
-// Convolutions and GELU by oneDNN, the library that MindSpore's own CPU kernels call, and sums.
+// Convolutions and GELU by oneDNN, the library that MindSpore's own CPU kernels call; batch norms
+// and sums.
 //
 // MindSpore passes arrays in plain order, for which oneDNN has slow convolutions only. Here oneDNN
 // chooses the order ("any"), the arrays are reordered, and a kernel made for the processor computes.
@@ -12,6 +13,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <condition_variable>
 #include <cstdint>
 #include <cstdio>
@@ -562,6 +564,129 @@ std::unique_ptr<Computation> gelu(const Shape& shape, bool backward) {
   return result;
 }
 
+// ---- Batch norms ----
+
+#if defined(__x86_64__)
+#define FAST __attribute__((target("avx2")))  // open_library requires it
+#else
+#define FAST
+#endif
+
+// The sum of value(i) over i < size.
+template <typename Value>
+FAST double sum_of(int64_t size, Value value) {
+  constexpr int kLanes = 16;
+  float lanes[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= size; i += kLanes) {
+    for (int lane = 0; lane < kLanes; ++lane) lanes[lane] += value(i + lane);
+  }
+  double total = 0;
+  for (float lane : lanes) total += lane;
+  for (; i < size; ++i) total += value(i);
+  return total;
+}
+
+// out[i] = value(i) for i < size.
+template <typename Value>
+FAST void fill(float* out, int64_t size, Value value) {
+  for (int64_t i = 0; i < size; ++i) out[i] = value(i);
+}
+
+// (N, C, ...) as planes: plane (n, c) begins at number (n * C + c) * size.
+struct Planes {
+  explicit Planes(const Shape& shape)
+      : clips(shape[0]), channels(shape[1]), size(size_of(shape) / (shape[0] * shape[1])) {}
+
+  int64_t begin(int64_t clip, int64_t channel) const { return (clip * channels + channel) * size; }
+
+  // Call part(channel) for all channels.
+  template <typename Part>
+  void for_each_channel(Part part) const {
+    threads->parallel_for(channels, [&](int channel, int) { part(channel); });
+  }
+
+  // The mean of value(i) over the numbers of a channel.
+  template <typename Value>
+  double mean(int64_t channel, Value value) const {
+    double total = 0;
+    for (int64_t clip = 0; clip < clips; ++clip) {
+      const int64_t first = begin(clip, channel);
+      total += sum_of(size, [&](int64_t i) { return value(first + i); });
+    }
+    return total / (clips * size);
+  }
+
+  // out[i] = value(i) for the numbers of a channel.
+  template <typename Value>
+  void fill_channel(float* out, int64_t channel, Value value) const {
+    for (int64_t clip = 0; clip < clips; ++clip) {
+      const int64_t first = begin(clip, channel);
+      fill(out + first, size, [&](int64_t i) { return value(first + i); });
+    }
+  }
+
+  const int64_t clips, channels, size;
+};
+
+// x, weight, bias, running mean, running variance, (epsilon, momentum)
+// -> out, mean, 1 / deviation, new running mean, new running variance
+template <bool relu>
+void batch_norm(const Planes& planes, void** data) {
+  const auto numbers = [&](int place) { return static_cast<float*>(data[place]); };
+  const float *x = numbers(0), *weight = numbers(1), *bias = numbers(2);
+  const float *old_mean = numbers(3), *old_variance = numbers(4);
+  const float epsilon = numbers(5)[0], momentum = numbers(5)[1];
+  float *out = numbers(6), *means = numbers(7), *inverses = numbers(8);
+  float *new_mean = numbers(9), *new_variance = numbers(10);
+  const double count = planes.clips * planes.size;
+  planes.for_each_channel([&](int64_t channel) {
+    const float mean = planes.mean(channel, [&](int64_t i) { return x[i]; });
+    const double variance = planes.mean(channel, [&](int64_t i) {
+      return (x[i] - mean) * (x[i] - mean);
+    });
+    const float inverse = 1 / std::sqrt(variance + epsilon);
+    const float scale = weight[channel] * inverse, shift = bias[channel] - mean * scale;
+    planes.fill_channel(out, channel, [&](int64_t i) {
+      const float value = x[i] * scale + shift;
+      return relu && 0 > value ? 0 : value;
+    });
+    const double unbiased = variance * (count / std::max(count - 1, 1.0));
+    means[channel] = mean, inverses[channel] = inverse;
+    new_mean[channel] = old_mean[channel] + momentum * (mean - old_mean[channel]);
+    new_variance[channel] =
+        old_variance[channel] + momentum * (unbiased - old_variance[channel]);
+  });
+}
+
+// gradient of out, x, weight, bias, mean, 1 / deviation -> gradients of x, weight and bias
+template <bool relu>
+void batch_norm_gradient(const Planes& planes, void** data) {
+  const auto numbers = [&](int place) { return static_cast<float*>(data[place]); };
+  const float *dout = numbers(0), *x = numbers(1), *weight = numbers(2), *bias = numbers(3);
+  const float *means = numbers(4), *inverses = numbers(5);
+  float *dx = numbers(6), *dweight = numbers(7), *dbias = numbers(8);
+  const double count = planes.clips * planes.size;
+  planes.for_each_channel([&](int64_t channel) {
+    const float mean = means[channel], inverse = inverses[channel];
+    const float scale = weight[channel] * inverse, shift = bias[channel] - mean * scale;
+    const auto gradient = [&](int64_t i) {
+      const float passed = dout[i], out = x[i] * scale + shift;  // both read: faster than branches
+      return !relu || out > 0 ? passed : 0;
+    };
+    const float of_shift = planes.mean(channel, gradient);
+    const double product = planes.mean(channel, [&](int64_t i) {
+      return gradient(i) * (x[i] - mean);
+    });
+    const float of_scale = product * inverse * inverse;
+    planes.fill_channel(dx, channel, [&](int64_t i) {
+      return scale * (gradient(i) - of_shift - (x[i] - mean) * of_scale);
+    });
+    dweight[channel] = product * inverse * count;
+    dbias[channel] = of_shift * count;
+  });
+}
+
 // ---- Sums ----
 
 // out = x + y, or its ReLU, which keeps NaN. A shorter y is added to each part of x of its size.
@@ -633,6 +758,22 @@ int flag3d_convolution_weight_gradient(ARGUMENTS) {
     void* arrays[] = {data[0], data[1], data[4]};
     convolve(kBackwardWeights, false, SHAPE(0), SHAPE(4), SHAPE(1), SHAPE(3), arrays);
   });
+}
+
+int flag3d_batch_norm(ARGUMENTS) {
+  return guarded([&] { batch_norm<false>(Planes(SHAPE(0)), data); });
+}
+
+int flag3d_batch_norm_relu(ARGUMENTS) {
+  return guarded([&] { batch_norm<true>(Planes(SHAPE(0)), data); });
+}
+
+int flag3d_batch_norm_gradient(ARGUMENTS) {
+  return guarded([&] { batch_norm_gradient<false>(Planes(SHAPE(1)), data); });
+}
+
+int flag3d_batch_norm_relu_gradient(ARGUMENTS) {
+  return guarded([&] { batch_norm_gradient<true>(Planes(SHAPE(1)), data); });
 }
 
 // x, y -> x + y

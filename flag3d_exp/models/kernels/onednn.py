@@ -1,14 +1,14 @@
-"""Convolutions and GELU by oneDNN, and compiled sums, for CPUs; other functions are those of `cpu`.
+"""Convolutions and GELU by oneDNN, compiled batch norms and sums; the rest is that of `cpu`.
 
 MindSpore's own convolutions on a CPU are also oneDNN's, but slow ones, for arrays in plain order.
-onednn.cc lets oneDNN choose the order. Its sums pass over memory once. The module may be imported
-if `library.is_open`.
+onednn.cc lets oneDNN choose the order. Its norms and sums pass over memory less often. The module
+may be imported if `library.is_open`.
 
 The functions are documented in `native`. They compute in float32; half precision is left to `cpu`.
 """
 
 import mindspore as ms
-from mindspore import ops
+from mindspore import Tensor, ops
 from mindspore.ops.auto_generate import ReluGrad
 
 from flag3d_exp.models.kernels import cpu
@@ -18,6 +18,9 @@ from flag3d_exp.models.kernels.cpu import outer_product as outer_product
 from flag3d_exp.models.kernels.cpu import outer_sum as outer_sum
 from flag3d_exp.models.kernels.cpu import scaled_planes as scaled_planes
 from flag3d_exp.models.kernels.library import LIBRARY
+from flag3d_exp.models.kernels.native import EPSILON, MOMENTUM
+
+NORM = Tensor([EPSILON, MOMENTUM], ms.float32)
 
 
 def recomputed(kernel):
@@ -25,16 +28,16 @@ def recomputed(kernel):
     return kernel == (1, 1, 1)
 
 
-def compiled(name, out_shape, bprop=None):
+def compiled(name, out_shape, bprop=None, num_outputs=1):
     """The function `flag3d_<name>` of onednn.cc as an operation of MindSpore.
 
     Args:
-        out_shape: the shape of the output, from the shapes of the inputs.
+        out_shape: the shape of the output or the outputs, from the shapes of the inputs.
         bprop: the gradients of the inputs, from the inputs, the output and its gradient.
     """
 
     def out_dtype(first, *_):
-        return first
+        return (first,) * num_outputs if num_outputs > 1 else first
 
     return ops.Custom(f"{LIBRARY}:flag3d_{name}", out_shape, out_dtype, "aot", bprop=bprop)
 
@@ -103,6 +106,36 @@ def gradient_of_sum(x, _y, _out, dout):
     return dout, summed.reshape(1, *x.shape[1:])
 
 
+def norm_shapes(x, weight, *_):
+    """The shapes of the outputs of a norm."""
+    return x, weight, weight, weight, weight
+
+
+def norm_gradient_shapes(_dout, x, weight, *_):
+    """The shapes of the gradients of a norm's inputs."""
+    return x, weight, weight
+
+
+def norm_gradients(name):
+    """The gradients of the inputs of a norm, by the function with this name."""
+    gradient = compiled(name, norm_gradient_shapes, num_outputs=3)
+
+    def bprop(x, weight, bias, running_mean, running_var, settings, out, dout):
+        dx, dweight, dbias = gradient(dout[0], x, weight, bias, out[1], out[2])
+        others = (ops.zeros_like(running_mean), ops.zeros_like(running_var))
+        return dx, dweight, dbias, *others, ops.zeros_like(settings)
+
+    return bprop
+
+
+def compiled_norm(name):
+    """The norm with this name, which has a gradient."""
+    return compiled(name, norm_shapes, norm_gradients(f"{name}_gradient"), num_outputs=5)
+
+
+plain_norm = compiled_norm("batch_norm")
+norm_then_relu = compiled_norm("batch_norm_relu")
+
 compiled_relu_of_sum = compiled("relu_of_sum", shape_of_first, gradient_of_relu)
 compiled_sum = compiled("sum", shape_of_first, gradient_of_sum)
 
@@ -163,6 +196,16 @@ def depthwise_conv3d(x, weight, num_frames, stride):
     if not in_float32(x, weight):
         return cpu.depthwise_conv3d(x, weight, num_frames, stride)
     return convolution(x, weight, settings_of(num_frames, stride))
+
+
+def batch_norm(x, weight, bias, running_mean, running_var, relu):
+    """See `native.batch_norm`."""
+    if not in_float32(x, weight):
+        return cpu.batch_norm(x, weight, bias, running_mean, running_var, relu)
+    norm = norm_then_relu if relu else plain_norm
+    out = norm(x, weight, bias, running_mean, running_var, NORM)
+    updated = ops.assign(running_mean, out[3]), ops.assign(running_var, out[4])
+    return ops.depend(out[0], updated)
 
 
 def relu_of_sum(x, y):
