@@ -7,6 +7,8 @@ may be imported if `library.is_open`.
 The functions are documented in `native`. They compute in float32; half precision is left to `cpu`.
 """
 
+from typing import Any
+
 import mindspore as ms
 from mindspore import Tensor, ops
 from mindspore.ops.auto_generate import ReluGrad
@@ -118,7 +120,7 @@ def norm_gradient_shapes(_dout, x, weight, *_):
 
 def norm_gradients(name):
     """The gradients of the inputs of a norm, by the function with this name."""
-    gradient = compiled(name, norm_gradient_shapes, num_outputs=3)
+    gradient: Any = compiled(name, norm_gradient_shapes, num_outputs=3)
 
     def bprop(x, weight, bias, running_mean, running_var, settings, out, dout):
         dx, dweight, dbias = gradient(dout[0], x, weight, bias, out[1], out[2])
