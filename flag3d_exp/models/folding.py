@@ -51,19 +51,21 @@ class LaidOut(nn.Cell):
 
 
 class FoldedConv(nn.Cell):
-    """A `Conv` with tiled weights, including the norm after it if there is one."""
+    """A `Conv` with tiled weights, including the norm and the ReLU after it if there are such."""
 
-    def __init__(self, conv: Conv):
+    def __init__(self, conv: Conv, relu: bool):
         super().__init__()
         self.shape, self.stride, self.dilation = conv.weight.shape, conv.stride, conv.dilation
         table = kernels()
         self.arranged, self.conv2d = table.arranged_weight, table.conv2d_arranged
         self.weight = LaidOut(self.arranged(conv.weight, conv.stride, conv.dilation).shape)
         self.bias = Parameter(np.zeros(self.shape[0], np.float32), name="bias")
+        self.relu, self.relu_of_biased = relu, table.relu_of_biased
 
     def construct(self, x):
-        weight = self.weight.of(x.shape[0])
-        return self.conv2d(x, weight, self.shape, self.bias, self.stride, self.dilation, False)
+        weight, bias = self.weight.of(x.shape[0]), None if self.relu else self.bias
+        out = self.conv2d(x, weight, self.shape, bias, self.stride, self.dilation, False)
+        return self.relu_of_biased(out, self.bias) if self.relu else out
 
     def channel_bias(self):
         """None: the convolution adds it."""
@@ -77,12 +79,14 @@ class FoldedConv(nn.Cell):
 
 
 class FoldedGraphConv(nn.Cell):
-    """A `GraphConv` with tiled weights, including the norm after it."""
+    """A `GraphConv` with tiled weights, including the norm after it, and its ReLU."""
 
-    def __init__(self, conv: GraphConv):
+    def __init__(self, conv: GraphConv, relu: bool):
         super().__init__()
         self.num_subsets, self.spread_bias = conv.num_subsets, conv.spread_bias
-        self.sum_with_each = kernels().sum_with_each
+        table = kernels()
+        self.add = table.relu_of_sum if relu else table.sum_with_each
+        self.relu = relu
         self.weight = LaidOut(conv.matrix().shape)
         width = conv.weight.shape[0]
         self.subset_biases = Parameter(
@@ -94,10 +98,11 @@ class FoldedGraphConv(nn.Cell):
         n, _, t, v = x.shape
         x = graph_product(x, adjacency).reshape(n, -1, t * v)
         if not self.spread_bias:
-            return channel_product(self.weight.of(n), x, self.bias).reshape(n, -1, t, v)
+            x = channel_product(self.weight.of(n), x, self.bias).reshape(n, -1, t, v)
+            return ops.relu(x) if self.relu else x
         spread = ops.matmul(self.subset_biases.T, adjacency.sum(-2)) + self.bias.reshape(-1, 1)
         x = channel_product(self.weight.of(n), x).reshape(n, -1, t, v)
-        return self.sum_with_each(x, spread_over(spread, t))
+        return self.add(x, spread_over(spread, t))
 
     def channel_bias(self):
         """None: the convolution adds it."""
@@ -111,18 +116,19 @@ class FoldedGraphConv(nn.Cell):
 
 
 class ScaledConv(nn.Cell):
-    """A copy of another convolution whose bias a norm adds, including that norm.
+    """A copy of another convolution whose bias a norm adds, including that norm and its ReLU.
 
     Its weight is (K * C, ...), its output (N, C, H, W).
     """
 
-    def __init__(self, conv: nn.Cell, num_channels: int):
+    def __init__(self, conv: nn.Cell, num_channels: int, relu: bool):
         super().__init__()
         self.conv = conv
+        self.add = kernels().relu_of_biased if relu else ops.bias_add
         self.bias = Parameter(np.zeros(num_channels, np.float32), name="bias")
 
     def construct(self, *inputs):
-        return ops.bias_add(self.conv(*inputs), self.bias)
+        return self.add(self.conv(*inputs), self.bias)
 
     def channel_bias(self):
         """None: the convolution adds it."""
@@ -137,15 +143,11 @@ class ScaledConv(nn.Cell):
 
 
 class NoNorm(nn.Cell):
-    """In place of a norm that is folded into the convolution before it; its ReLU remains."""
-
-    def __init__(self, relu: bool):
-        super().__init__()
-        self.relu = relu
+    """Identity in place of a norm that is folded into the convolution before it."""
 
     def construct(self, x, bias=None):
-        """x, or its ReLU."""
-        return ops.relu(x) if self.relu else x
+        """x, unchanged."""
+        return x
 
 
 class FoldedCopy:
@@ -172,7 +174,7 @@ class FoldedCopy:
             conv, norm = child(parent, name), None
             if is_pair(parent):
                 norm = parent.norm
-                own.norm = NoNorm(norm.relu)
+                own.norm = NoNorm()
             folded = folded_cell(conv, child(own, name), norm)
             set_child(own, name, folded)
             self._folded.append((folded, conv, norm))
@@ -216,11 +218,12 @@ def folded_cell(conv: Any, copied: nn.Cell, norm: Any) -> Any:
     Args:
         copied: the same convolution in the copy.
     """
+    relu = norm is not None and norm.relu
     if isinstance(conv, Conv):
-        return FoldedConv(conv)
+        return FoldedConv(conv, relu)
     if isinstance(conv, GraphConv):
-        return FoldedGraphConv(conv)
-    return ScaledConv(copied, norm.weight.shape[0])
+        return FoldedGraphConv(conv, relu)
+    return ScaledConv(copied, norm.weight.shape[0], relu)
 
 
 def child(cell: Any, name: str) -> Any:

@@ -81,7 +81,7 @@ class BatchNorm(nn.Cell):
             np.ones(num_channels, np.float32), name="running_var", requires_grad=False
         )
         self.batch_norm = kernels().batch_norm
-        self.running_norm = ops.BatchNorm(is_training=False, epsilon=EPSILON)
+        self.running_norm = kernels().running_norm
         self.momentum, self.relu = MOMENTUM, relu
 
     def construct(self, x, bias=None):
@@ -89,8 +89,7 @@ class BatchNorm(nn.Cell):
         parameters = (self.weight, self.bias, self.running_mean, self.running_var)
         if not self.training:
             x = x if bias is None else ops.bias_add(x, bias)
-            out = self.running_norm(x, *parameters)[0]
-            return ops.relu(out) if self.relu else out
+            return self.running_norm(x, *parameters, self.relu)
         out = self.batch_norm(x, *parameters, self.relu)
         if bias is None:
             return out
@@ -118,8 +117,7 @@ class SyncBatchNorm(nn.Cell):
         if not self.training:
             x = x if bias is None else ops.bias_add(x, bias)
             statistics = (self.running_mean, self.running_var)
-            out = self.running_norm(x, self.weight, self.bias, *statistics)[0]
-            return ops.relu(out) if self.relu else out
+            return self.running_norm(x, self.weight, self.bias, *statistics, self.relu)
         channels = (1, -1, 1, 1)
         share = 1.0 / self.world
         x = x.astype(ms.float32)

@@ -79,8 +79,8 @@ def gelu(table):
     return table.gelu, [3 * drawn(2, 3, 40)]
 
 
-def relu_of_sum(table):
-    return table.relu_of_sum, [drawn(3, 2, 5, 7), drawn(3, 2, 5, 7, seed=1)]
+def relu_of_sum(table, count):
+    return table.relu_of_sum, [drawn(3, 2, 5, 7), drawn(count, 2, 5, 7, seed=1)]
 
 
 def sum_with_each(table):
@@ -100,6 +100,19 @@ def batch_norm(table, relu):
         return table.batch_norm(x, weight, bias, *running, relu)
 
     return function, [2 * drawn(4, 3, 5, 7) + 1, drawn(3, seed=1), drawn(3, seed=2)]
+
+
+def running_norm(table, relu):
+    mean, variance = Tensor(drawn(3, seed=3)), Tensor(1 + drawn(3, seed=4) ** 2)
+
+    def function(x, weight, bias):
+        return table.running_norm(x, weight, bias, mean, variance, relu)
+
+    return function, [2 * drawn(4, 3, 5, 7) + 1, drawn(3, seed=1), drawn(3, seed=2)]
+
+
+def relu_of_biased(table):
+    return table.relu_of_biased, [drawn(3, 2, 5, 7), drawn(2, seed=1)]
 
 
 def layer_norm(table, training):
@@ -141,8 +154,13 @@ CASES |= {
 CASES |= {f"mean over {axes}": partial(mean, axes=axes) for axes in ((2,), (3,), (2, 3))}
 CASES |= {name: partial(outer, name=name) for name in ("outer_product", "outer_sum")}
 CASES |= {"scaled_planes": scaled_planes, "gelu": gelu}
-CASES |= {f"batch_norm{' relu' * relu}": partial(batch_norm, relu=relu) for relu in (True, False)}
-CASES |= {"relu_of_sum": relu_of_sum, "sum_with_each": sum_with_each}
+CASES |= {
+    f"{name}{' relu' * relu}": partial(function, relu=relu)
+    for name, function in (("batch_norm", batch_norm), ("running_norm", running_norm))
+    for relu in (True, False)
+}
+CASES |= {f"relu_of_sum with {count}": partial(relu_of_sum, count=count) for count in (3, 1)}
+CASES |= {"relu_of_biased": relu_of_biased, "sum_with_each": sum_with_each}
 CASES |= {
     f"layer_norm{' training' * training}": partial(layer_norm, training=training)
     for training in (True, False)
@@ -177,8 +195,12 @@ def test_the_tables_agree_in_values_and_gradients(name):
         "layer_norm training",
         "batch_norm",
         "batch_norm relu",
+        "running_norm",
+        "running_norm relu",
         "gelu",
-        "relu_of_sum",
+        "relu_of_biased",
+        "relu_of_sum with 3",
+        "relu_of_sum with 1",
         "sum_with_each",
     ],
 )
@@ -207,7 +229,9 @@ def test_the_tables_have_the_same_functions():
         "outer_product",
         "outer_sum",
         "recomputed",
+        "relu_of_biased",
         "relu_of_sum",
+        "running_norm",
         "scaled_planes",
         "sum_with_each",
     }

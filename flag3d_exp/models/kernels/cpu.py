@@ -247,6 +247,11 @@ def batch_norm(x, weight, bias, running_mean, running_var, relu):
     return native.batch_norm(x, weight, bias, running_mean, running_var, relu)
 
 
+def running_norm(x, weight, bias, mean, variance, relu):
+    """See `native.running_norm`."""
+    return native.running_norm(x, weight, bias, mean, variance, relu)
+
+
 def layer_norm(x, weight, bias, epsilon, training):
     """See `native.layer_norm`.
 
@@ -267,6 +272,11 @@ def layer_norm(x, weight, bias, epsilon, training):
 def relu_of_sum(x, y):
     """See `native.relu_of_sum`."""
     return native.relu_of_sum(x, y)
+
+
+def relu_of_biased(x, bias):
+    """See `native.relu_of_biased`."""
+    return native.relu_of_biased(x, bias)
 
 
 def sum_with_each(x, y):

@@ -83,14 +83,26 @@ def batch_norm(x, weight, bias, running_mean, running_var, relu):
     return ops.relu(out) if relu else out
 
 
+def running_norm(x, weight, bias, mean, variance, relu):
+    """Batch norm of x (N, C, H, W) by given statistics (C,); then ReLU, if `relu`."""
+    norm = ops.BatchNorm(is_training=False, epsilon=EPSILON)
+    out = norm(x, weight, bias, mean, variance)[0]
+    return ops.relu(out) if relu else out
+
+
 def layer_norm(x, weight, bias, epsilon, training):
     """x (..., C) normalised over its last axis, times weight (C,), plus bias (C,)."""
     return ops.LayerNorm(-1, -1, epsilon)(x, weight, bias)[0]
 
 
 def relu_of_sum(x, y):
-    """ReLU of x + y, of equal shapes (N, ...)."""
+    """ReLU of x (N, ...) + y (N, ...) or (1, ...)."""
     return ops.relu(x + y)
+
+
+def relu_of_biased(x, bias):
+    """ReLU of x (N, C, ...) + bias (C,)."""
+    return ops.relu(ops.bias_add(x, bias))
 
 
 def sum_with_each(x, y):

@@ -687,6 +687,34 @@ void batch_norm_gradient(const Planes& planes, void** data) {
   });
 }
 
+// x, weight, bias, mean, variance, (epsilon, momentum) -> out
+template <bool relu>
+void running_norm(const Planes& planes, void** data) {
+  const auto numbers = [&](int place) { return static_cast<float*>(data[place]); };
+  const float *x = numbers(0), *weight = numbers(1), *bias = numbers(2);
+  const float *means = numbers(3), *variances = numbers(4), epsilon = numbers(5)[0];
+  float* out = numbers(6);
+  planes.for_each_channel([&](int64_t channel) {
+    const float scale = weight[channel] / std::sqrt(variances[channel] + epsilon);
+    const float shift = bias[channel] - means[channel] * scale;
+    planes.fill_channel(out, channel, [&](int64_t i) {
+      const float value = x[i] * scale + shift;
+      return relu && 0 > value ? 0 : value;
+    });
+  });
+}
+
+// x, bias -> ReLU of x + bias
+void relu_of_biased(const Planes& planes, const float* x, const float* bias, float* out) {
+  planes.for_each_channel([&](int64_t channel) {
+    const float shift = bias[channel];
+    planes.fill_channel(out, channel, [&](int64_t i) {
+      const float value = x[i] + shift;
+      return 0 > value ? 0 : value;
+    });
+  });
+}
+
 // ---- Sums ----
 
 // out = x + y, or its ReLU, which keeps NaN. A shorter y is added to each part of x of its size.
@@ -774,6 +802,18 @@ int flag3d_batch_norm_gradient(ARGUMENTS) {
 
 int flag3d_batch_norm_relu_gradient(ARGUMENTS) {
   return guarded([&] { batch_norm_gradient<true>(Planes(SHAPE(1)), data); });
+}
+
+int flag3d_running_norm(ARGUMENTS) {
+  return guarded([&] { running_norm<false>(Planes(SHAPE(0)), data); });
+}
+
+int flag3d_running_norm_relu(ARGUMENTS) {
+  return guarded([&] { running_norm<true>(Planes(SHAPE(0)), data); });
+}
+
+int flag3d_relu_of_biased(ARGUMENTS) {
+  return guarded([&] { relu_of_biased(Planes(SHAPE(0)), NUMBERS(0), NUMBERS(1), NUMBERS(2)); });
 }
 
 // x, y -> x + y

@@ -95,17 +95,24 @@ exact_gelu = compiled("gelu", shape_of_first, gradient_of_gelu)
 relu_gradient = ReluGrad()
 
 
-def gradient_of_relu(_x, _y, out, dout):
+def gradient_of_relu(x, y, out, dout):
     """The gradients of `compiled_relu_of_sum`."""
-    masked = relu_gradient(dout, out)
-    return masked, masked
+    return gradient_of_sum(x, y, out, relu_gradient(dout, out))
 
 
-def gradient_of_sum(x, _y, _out, dout):
+def gradient_of_sum(x, y, _out, dout):
     """The gradients of `compiled_sum`."""
+    if y.shape == x.shape:
+        return dout, dout
     clips = ops.ones((1, x.shape[0]), x.dtype)
     summed = ops.matmul(clips, dout.reshape(x.shape[0], -1))  # a reduction takes longer
-    return dout, summed.reshape(1, *x.shape[1:])
+    return dout, summed.reshape(y.shape)
+
+
+def gradient_of_biased(_x, _bias, out, dout):
+    """The gradients of `compiled_relu_of_biased`."""
+    masked = relu_gradient(dout, out)
+    return masked, masked.sum((0, *range(2, masked.ndim)))
 
 
 def norm_shapes(x, weight, *_):
@@ -138,8 +145,28 @@ def compiled_norm(name):
 plain_norm = compiled_norm("batch_norm")
 norm_then_relu = compiled_norm("batch_norm_relu")
 
+
+def running_gradients(x, weight, bias, mean, variance, settings, out, dout):
+    """The gradients of `plain_running_norm`, for evaluation: they are not made for speed."""
+    inverse = ops.rsqrt(variance + EPSILON)
+    centred = (x - mean.reshape(-1, 1, 1)) * inverse.reshape(-1, 1, 1)
+    dx = dout * (weight * inverse).reshape(-1, 1, 1)
+    others = (ops.zeros_like(mean), ops.zeros_like(variance), ops.zeros_like(settings))
+    return dx, (dout * centred).sum((0, 2, 3)), dout.sum((0, 2, 3)), *others
+
+
+def running_gradients_of_relu(x, weight, bias, mean, variance, settings, out, dout):
+    """The gradients of `running_norm_then_relu`."""
+    masked = relu_gradient(dout, out)
+    return running_gradients(x, weight, bias, mean, variance, settings, out, masked)
+
+
+plain_running_norm = compiled("running_norm", shape_of_first, running_gradients)
+running_norm_then_relu = compiled("running_norm_relu", shape_of_first, running_gradients_of_relu)
+
 compiled_relu_of_sum = compiled("relu_of_sum", shape_of_first, gradient_of_relu)
 compiled_sum = compiled("sum", shape_of_first, gradient_of_sum)
+compiled_relu_of_biased = compiled("relu_of_biased", shape_of_first, gradient_of_biased)
 
 
 def conv2d(x, weight, bias, stride, dilation, training):
@@ -210,9 +237,22 @@ def batch_norm(x, weight, bias, running_mean, running_var, relu):
     return ops.depend(out[0], updated)
 
 
+def running_norm(x, weight, bias, mean, variance, relu):
+    """See `native.running_norm`."""
+    if not in_float32(x, weight):
+        return cpu.running_norm(x, weight, bias, mean, variance, relu)
+    norm = running_norm_then_relu if relu else plain_running_norm
+    return norm(x, weight, bias, mean, variance, NORM)
+
+
 def relu_of_sum(x, y):
     """See `native.relu_of_sum`."""
     return compiled_relu_of_sum(x, y) if in_float32(x, y) else cpu.relu_of_sum(x, y)
+
+
+def relu_of_biased(x, bias):
+    """See `native.relu_of_biased`."""
+    return compiled_relu_of_biased(x, bias) if in_float32(x, bias) else cpu.relu_of_biased(x, bias)
 
 
 def sum_with_each(x, y):
