@@ -13,7 +13,7 @@ from flag3d_exp.models.dense import Dense
 from flag3d_exp.skeletons.layout import Layout
 from flag3d_exp.skeletons.motion import NUM_ROOT
 
-QUANTILES = np.linspace(0, 1, 11)  # of the lengths of a class's recordings
+QUANTILES = np.linspace(0, 1, 11)  # of the lengths of a class's clips
 FLOOR = 0.1  # least standard deviation of a feature, relative to the root mean square of all
 EPSILON = 1e-8  # the square root has no gradient at 0
 

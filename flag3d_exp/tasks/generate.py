@@ -72,7 +72,7 @@ class Generate:
         stretch: length of the result, relative to the recording; above 1, the rest is generated.
         count: recordings of each class, or of the sentence.
         guidance: factor on the effect of the condition; None: `problem.guidance` of the run.
-        frames: of each recording; None: drawn from the lengths of the class's recordings.
+        frames: of each recording; None: drawn from the lengths of the class's training clips.
         weights: the trained weights, or their moving average; auto: the average if there is one.
         output: the annotation file to write; None: `generated.pkl` in the run folder.
         split: name of the split in the file.

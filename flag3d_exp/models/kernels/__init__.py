@@ -2,7 +2,7 @@
 
 `native` calls the device's own kernels. `cpu` computes convolutions, means and broadcasts as matrix
 products, which are several times faster than MindSpore's CPU kernels. `onednn` has compiled
-convolutions instead, which are twice as fast as that. The modules have the same functions; a cell
+convolutions and norms, which are twice as fast as that. The modules have the same functions; a cell
 selects its functions when it is created.
 """
 
