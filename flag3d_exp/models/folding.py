@@ -84,9 +84,8 @@ class FoldedGraphConv(nn.Cell):
     def __init__(self, conv: GraphConv, relu: bool):
         super().__init__()
         self.num_subsets, self.spread_bias = conv.num_subsets, conv.spread_bias
-        table = kernels()
-        self.add = table.relu_of_sum if relu else table.sum_with_each
-        self.relu = relu
+        self.add = kernels().relu_of_sum if relu else kernels().sum_with_each
+        self.add_bias = bias_adder(relu)
         self.weight = LaidOut(conv.matrix().shape)
         width = conv.weight.shape[0]
         self.subset_biases = Parameter(
@@ -97,11 +96,10 @@ class FoldedGraphConv(nn.Cell):
     def construct(self, x, adjacency):
         n, _, t, v = x.shape
         x = graph_product(x, adjacency).reshape(n, -1, t * v)
-        if not self.spread_bias:
-            x = channel_product(self.weight.of(n), x, self.bias).reshape(n, -1, t, v)
-            return ops.relu(x) if self.relu else x
-        spread = ops.matmul(self.subset_biases.T, adjacency.sum(-2)) + self.bias.reshape(-1, 1)
         x = channel_product(self.weight.of(n), x).reshape(n, -1, t, v)
+        if not self.spread_bias:
+            return self.add_bias(x, self.bias)
+        spread = ops.matmul(self.subset_biases.T, adjacency.sum(-2)) + self.bias.reshape(-1, 1)
         return self.add(x, spread_over(spread, t))
 
     def channel_bias(self):
@@ -124,11 +122,11 @@ class ScaledConv(nn.Cell):
     def __init__(self, conv: nn.Cell, num_channels: int, relu: bool):
         super().__init__()
         self.conv = conv
-        self.add = kernels().relu_of_biased if relu else ops.bias_add
+        self.add_bias = bias_adder(relu)
         self.bias = Parameter(np.zeros(num_channels, np.float32), name="bias")
 
     def construct(self, *inputs):
-        return self.add(self.conv(*inputs), self.bias)
+        return self.add_bias(self.conv(*inputs), self.bias)
 
     def channel_bias(self):
         """None: the convolution adds it."""
@@ -237,6 +235,11 @@ def _to_fold(model: nn.Cell) -> Iterator[tuple[Any, str]]:
         for name, found in cell.name_cells().items():
             if type(found) is Conv or (is_pair(cell) and name == "conv"):
                 yield cell, name
+
+
+def bias_adder(relu: bool) -> Any:
+    """(x (N, C, ...), bias (C,)) -> their sum, or its ReLU."""
+    return kernels().relu_of_biased if relu else ops.bias_add
 
 
 def scale_and_shift(

@@ -51,9 +51,8 @@ class TemporalUnit(nn.Cell):
         self.relu = relu
 
     def construct(self, x):
-        out, residual = self.norm(self.branches(x)), x
-        if self.shortcut is not None:
-            residual = self.shortcut(x)
+        out = self.norm(self.branches(x))
+        residual = x if self.shortcut is None else self.shortcut(x)
         return self.relu_of_sum(out, residual) if self.relu else out + residual
 
 

@@ -9,6 +9,12 @@ from mindspore import ops
 from flag3d_exp.mindspore_adapter import isconstant
 from flag3d_exp.models.kernels import native
 from flag3d_exp.models.kernels.frames import neighbouring_frames, sum_of_shifted
+from flag3d_exp.models.kernels.native import batch_norm as batch_norm
+from flag3d_exp.models.kernels.native import gelu as gelu
+from flag3d_exp.models.kernels.native import relu_of_biased as relu_of_biased
+from flag3d_exp.models.kernels.native import relu_of_sum as relu_of_sum
+from flag3d_exp.models.kernels.native import running_norm as running_norm
+from flag3d_exp.models.kernels.native import sum_with_each as sum_with_each
 from flag3d_exp.models.kernels.products import channel_product
 from flag3d_exp.models.kernels.slices import num_places, unfolded_by_slices
 
@@ -242,16 +248,6 @@ def scaled_planes(planes, factors):
     return ops.bmm(factors.expand_dims(-1).expand_dims(-1), flat).reshape(planes.shape)
 
 
-def batch_norm(x, weight, bias, running_mean, running_var, relu):
-    """See `native.batch_norm`."""
-    return native.batch_norm(x, weight, bias, running_mean, running_var, relu)
-
-
-def running_norm(x, weight, bias, mean, variance, relu):
-    """See `native.running_norm`."""
-    return native.running_norm(x, weight, bias, mean, variance, relu)
-
-
 def layer_norm(x, weight, bias, epsilon, training):
     """See `native.layer_norm`.
 
@@ -267,23 +263,3 @@ def layer_norm(x, weight, bias, epsilon, training):
     variance = ops.matmul(centred * centred, share)
     normed = centred * ops.rsqrt(variance + epsilon)
     return (normed * weight + bias).reshape(x.shape)
-
-
-def relu_of_sum(x, y):
-    """See `native.relu_of_sum`."""
-    return native.relu_of_sum(x, y)
-
-
-def relu_of_biased(x, bias):
-    """See `native.relu_of_biased`."""
-    return native.relu_of_biased(x, bias)
-
-
-def sum_with_each(x, y):
-    """See `native.sum_with_each`."""
-    return native.sum_with_each(x, y)
-
-
-def gelu(x):
-    """See `native.gelu`."""
-    return native.gelu(x)

@@ -564,6 +564,8 @@ std::unique_ptr<Computation> gelu(const Shape& shape, bool backward) {
   return result;
 }
 
+float* numbers(void** data, int place) { return static_cast<float*>(data[place]); }
+
 // ---- Batch norms ----
 
 #if defined(__x86_64__)
@@ -633,12 +635,11 @@ struct Planes {
 // -> out, mean, 1 / deviation, new running mean, new running variance
 template <bool relu>
 void batch_norm(const Planes& planes, void** data) {
-  const auto numbers = [&](int place) { return static_cast<float*>(data[place]); };
-  const float *x = numbers(0), *weight = numbers(1), *bias = numbers(2);
-  const float *old_mean = numbers(3), *old_variance = numbers(4);
-  const float epsilon = numbers(5)[0], momentum = numbers(5)[1];
-  float *out = numbers(6), *means = numbers(7), *inverses = numbers(8);
-  float *new_mean = numbers(9), *new_variance = numbers(10);
+  const float *x = numbers(data, 0), *weight = numbers(data, 1), *bias = numbers(data, 2);
+  const float *old_mean = numbers(data, 3), *old_variance = numbers(data, 4);
+  const float epsilon = numbers(data, 5)[0], momentum = numbers(data, 5)[1];
+  float *out = numbers(data, 6), *means = numbers(data, 7), *inverses = numbers(data, 8);
+  float *new_mean = numbers(data, 9), *new_variance = numbers(data, 10);
   const double count = planes.clips * planes.size;
   planes.for_each_channel([&](int64_t channel) {
     const float mean = planes.mean(channel, [&](int64_t i) { return x[i]; });
@@ -662,10 +663,10 @@ void batch_norm(const Planes& planes, void** data) {
 // gradient of out, x, weight, bias, mean, 1 / deviation -> gradients of x, weight and bias
 template <bool relu>
 void batch_norm_gradient(const Planes& planes, void** data) {
-  const auto numbers = [&](int place) { return static_cast<float*>(data[place]); };
-  const float *dout = numbers(0), *x = numbers(1), *weight = numbers(2), *bias = numbers(3);
-  const float *means = numbers(4), *inverses = numbers(5);
-  float *dx = numbers(6), *dweight = numbers(7), *dbias = numbers(8);
+  const float *dout = numbers(data, 0), *x = numbers(data, 1);
+  const float *weight = numbers(data, 2), *bias = numbers(data, 3);
+  const float *means = numbers(data, 4), *inverses = numbers(data, 5);
+  float *dx = numbers(data, 6), *dweight = numbers(data, 7), *dbias = numbers(data, 8);
   const double count = planes.clips * planes.size;
   planes.for_each_channel([&](int64_t channel) {
     const float mean = means[channel], inverse = inverses[channel];
@@ -690,10 +691,10 @@ void batch_norm_gradient(const Planes& planes, void** data) {
 // x, weight, bias, mean, variance, (epsilon, momentum) -> out
 template <bool relu>
 void running_norm(const Planes& planes, void** data) {
-  const auto numbers = [&](int place) { return static_cast<float*>(data[place]); };
-  const float *x = numbers(0), *weight = numbers(1), *bias = numbers(2);
-  const float *means = numbers(3), *variances = numbers(4), epsilon = numbers(5)[0];
-  float* out = numbers(6);
+  const float *x = numbers(data, 0), *weight = numbers(data, 1), *bias = numbers(data, 2);
+  const float *means = numbers(data, 3), *variances = numbers(data, 4);
+  const float epsilon = numbers(data, 5)[0];
+  float* out = numbers(data, 6);
   planes.for_each_channel([&](int64_t channel) {
     const float scale = weight[channel] / std::sqrt(variances[channel] + epsilon);
     const float shift = bias[channel] - means[channel] * scale;
@@ -705,7 +706,9 @@ void running_norm(const Planes& planes, void** data) {
 }
 
 // x, bias -> ReLU of x + bias
-void relu_of_biased(const Planes& planes, const float* x, const float* bias, float* out) {
+void relu_of_biased(const Planes& planes, void** data) {
+  const float *x = numbers(data, 0), *bias = numbers(data, 1);
+  float* out = numbers(data, 2);
   planes.for_each_channel([&](int64_t channel) {
     const float shift = bias[channel];
     planes.fill_channel(out, channel, [&](int64_t i) {
@@ -717,9 +720,11 @@ void relu_of_biased(const Planes& planes, const float* x, const float* bias, flo
 
 // ---- Sums ----
 
-// out = x + y, or its ReLU, which keeps NaN. A shorter y is added to each part of x of its size.
+// x, y -> x + y, or its ReLU, which keeps NaN. A shorter y is added to each part of x of its size.
 template <bool relu>
-void add(const float* x, const float* y, float* out, int64_t size, int64_t y_size) {
+void add(int64_t size, int64_t y_size, void** data) {
+  const float *x = numbers(data, 0), *y = numbers(data, 1);
+  float* out = numbers(data, 2);
   const int count = threads->get_num_threads();
   threads->parallel_for(count, [&](int number, int parts) {
     const int64_t last = size * (number + 1) / parts;
@@ -758,7 +763,6 @@ int flag3d_open(const char* path, int num_threads, char* reason, int size) {
       void *extra
 #define SHAPE(place) Shape(sizes[place], sizes[place] + dims[place])
 #define SIZE(place) size_of(SHAPE(place))
-#define NUMBERS(place) static_cast<float*>(data[place])
 
 // x, weight[, bias], settings -> y. Only the shape of `settings` counts; see Convolution.
 int flag3d_convolution(ARGUMENTS) {
@@ -788,42 +792,27 @@ int flag3d_convolution_weight_gradient(ARGUMENTS) {
   });
 }
 
-int flag3d_batch_norm(ARGUMENTS) {
-  return guarded([&] { batch_norm<false>(Planes(SHAPE(0)), data); });
-}
-
-int flag3d_batch_norm_relu(ARGUMENTS) {
-  return guarded([&] { batch_norm<true>(Planes(SHAPE(0)), data); });
-}
-
-int flag3d_batch_norm_gradient(ARGUMENTS) {
-  return guarded([&] { batch_norm_gradient<false>(Planes(SHAPE(1)), data); });
-}
-
-int flag3d_batch_norm_relu_gradient(ARGUMENTS) {
-  return guarded([&] { batch_norm_gradient<true>(Planes(SHAPE(1)), data); });
-}
-
-int flag3d_running_norm(ARGUMENTS) {
-  return guarded([&] { running_norm<false>(Planes(SHAPE(0)), data); });
-}
-
-int flag3d_running_norm_relu(ARGUMENTS) {
-  return guarded([&] { running_norm<true>(Planes(SHAPE(0)), data); });
-}
-
-int flag3d_relu_of_biased(ARGUMENTS) {
-  return guarded([&] { relu_of_biased(Planes(SHAPE(0)), NUMBERS(0), NUMBERS(1), NUMBERS(2)); });
-}
+// `function` of the planes of the array at `place`.
+#define OF_PLANES(name, function, place)                             \
+  int flag3d_##name(ARGUMENTS) {                                     \
+    return guarded([&] { function(Planes(SHAPE(place)), data); });   \
+  }
+OF_PLANES(batch_norm, batch_norm<false>, 0)
+OF_PLANES(batch_norm_relu, batch_norm<true>, 0)
+OF_PLANES(batch_norm_gradient, batch_norm_gradient<false>, 1)
+OF_PLANES(batch_norm_relu_gradient, batch_norm_gradient<true>, 1)
+OF_PLANES(running_norm, running_norm<false>, 0)
+OF_PLANES(running_norm_relu, running_norm<true>, 0)
+OF_PLANES(relu_of_biased, relu_of_biased, 0)
 
 // x, y -> x + y
 int flag3d_sum(ARGUMENTS) {
-  return guarded([&] { add<false>(NUMBERS(0), NUMBERS(1), NUMBERS(2), SIZE(0), SIZE(1)); });
+  return guarded([&] { add<false>(SIZE(0), SIZE(1), data); });
 }
 
 // x, y -> ReLU of x + y
 int flag3d_relu_of_sum(ARGUMENTS) {
-  return guarded([&] { add<true>(NUMBERS(0), NUMBERS(1), NUMBERS(2), SIZE(0), SIZE(1)); });
+  return guarded([&] { add<true>(SIZE(0), SIZE(1), data); });
 }
 
 // x -> GELU of x
