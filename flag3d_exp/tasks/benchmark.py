@@ -31,7 +31,8 @@ class Benchmark:
         models: choices of `model` to measure one after the other; None for the chosen model.
         batch_size: clips per training step and per inference.
         rounds: turns of each contender for each kind of step; a turn lasts a second or one step.
-        warmup: steps before the first turn that are not counted, in addition to compilation.
+        warmup: untimed training steps before the first turn, in addition to compilation; inference
+            has three times as many.
         naive_rounds: turns of the naive formulation, whose steps may take minutes.
         data: also measure the data pipeline.
         num_workers: threads that prepare clips.
