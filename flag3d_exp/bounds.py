@@ -12,7 +12,7 @@ The settings of a configuration are checked against their ranges before the run 
 """
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from math import isfinite
 from typing import Annotated, Any, get_args, get_origin
@@ -55,6 +55,27 @@ def check(settings: Any, group: str) -> None:
         if bounds is not None:
             name = f"{group}.{field.name}"
             raise UserError(f"`{name}` must be {in_words(bounds)}; got {value}.")
+
+
+def check_rising(
+    name: str, pair: Sequence[float], low: float | None = None, high: float | None = None
+) -> None:
+    """Check a setting [least, largest]: above `low`, at most `high`; both may be equal.
+
+    Raises:
+        UserError: it is not; the message names the setting, its value and the limits.
+    """
+    if (
+        len(pair) == 2
+        and pair[0] <= pair[1]
+        and (low is None or low < pair[0])
+        and (high is None or pair[1] <= high)
+    ):
+        return
+    limits = [] if low is None else [f"above {low:g}"]
+    limits += [] if high is None else [f"at most {high:g}"]
+    wanted = " ".join(["two rising numbers", " and ".join(limits)]).strip()
+    raise UserError(f"`{name}` must be {wanted}; got {list(pair)}.")
 
 
 def _conditions(bounds: str) -> list[list[str]]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import pytest
 
-from flag3d_exp.bounds import check, in_words, within
+from flag3d_exp.bounds import check, check_rising, in_words, within
 from flag3d_exp.config.signature import accepts, description, expectation
 from flag3d_exp.errors import UserError
 
@@ -59,6 +59,24 @@ def test_the_fields_of_an_object_are_held_to_their_ranges():
         check(Settings(sizes=(1,)), "task")
     with pytest.raises(UserError, match="^`task.sizes` must be at least 1; got"):
         check(Settings(sizes=(1, 0), names=("a", "b")), "task")
+
+
+@pytest.mark.parametrize(
+    ("pair", "low", "high", "wanted"),
+    [
+        ((1, 0.5), None, None, "two rising numbers"),
+        ((0, 1), 0, None, "two rising numbers above 0"),
+        ((0.5, 1.5), 0, 1, "two rising numbers above 0 and at most 1"),
+        ((0.5,), None, 1, "two rising numbers at most 1"),
+        ((nan, 1), 0, 1, "two rising numbers above 0 and at most 1"),
+    ],
+)
+def test_a_range_rises_within_its_limits(pair, low, high, wanted):
+    check_rising("task.part", (0.5, 0.5), low, high)
+    check_rising("task.part", (0.25, 1), low, high)
+    with pytest.raises(UserError) as caught:
+        check_rising("task.part", pair, low, high)
+    assert str(caught.value) == f"`task.part` must be {wanted}; got {list(pair)}."
 
 
 def test_a_value_is_held_to_the_range_as_it_is_written():

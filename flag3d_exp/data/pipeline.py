@@ -85,7 +85,7 @@ class GraphPipeline:
 
     def __post_init__(self) -> None:
         bounds.check(self, "pipeline")
-        _check_pair("test_part", self.test_part, 0, 1)
+        bounds.check_rising("pipeline.test_part", self.test_part, 0, 1)
         if self.successive and self.even:
             raise UserError(
                 "`pipeline.successive` and `pipeline.even` exclude each other; got true for both."
@@ -284,7 +284,7 @@ class HeatmapPipeline:
     def __post_init__(self) -> None:
         bounds.check(self, "pipeline")
         for name, low, high in (("test_part", 0, 1), ("area", 0, 1), ("ratio", 0, None)):
-            _check_pair(name, getattr(self, name), low, high)
+            bounds.check_rising(f"pipeline.{name}", getattr(self, name), low, high)
 
     needs_image = True
     varies = False
@@ -360,9 +360,3 @@ def _image_shape(clip: Clip, name: str) -> tuple[int, int]:
     if clip.image_shape is None:
         raise UserError(f"recording {name!r} {NO_IMAGE_SHAPE}")
     return clip.image_shape
-
-
-def _check_pair(name: str, pair: tuple[float, float], low: float, high: float | None) -> None:
-    if len(pair) != 2 or not low < pair[0] <= pair[1] or (high is not None and pair[1] > high):
-        limits = f"above {low}" if high is None else f"above {low} and at most {high}"
-        raise UserError(f"`pipeline.{name}` must be two rising numbers {limits}; got {list(pair)}.")

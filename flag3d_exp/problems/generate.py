@@ -86,6 +86,7 @@ class Generate:
 
     def __post_init__(self) -> None:
         bounds.check(self, "problem")
+        bounds.check_rising("problem.part", self.part, 0, 1)
         if self.num_channels - self.score_channel != 3:
             raise UserError(
                 "`problem=generate` learns from recordings in 3D, `dataset.num_channels=3`; this "

@@ -261,6 +261,10 @@ def test_what_can_not_be_learned_is_refused_in_a_line():
         Generate("coco", 3, num_persons=2)
     with pytest.raises(UserError, match="stream=joint"):
         Generate("coco", 3, stream="bone")
+    with pytest.raises(
+        UserError, match=r"problem\.part` must be two rising .*; got \[0\.5, 1\.5\]"
+    ):
+        Generate("coco", 3, part=(0.5, 1.5))
     with pytest.raises(UserError, match="STGCN does not"):
         PLAIN.network(STGCN("coco", base_channels=4, num_blocks=1))
     with pytest.raises(UserError, match=r"problem\.texts=none"):

@@ -75,15 +75,8 @@ class VirtualCameras:
     def __post_init__(self) -> None:
         bounds.check(self, self.key)
         for name in ("focal", "distance", "height"):
-            pair = getattr(self, name)
-            if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
-                raise UserError(
-                    f"`{self.key}.{name}` must be two rising numbers above 0; got {list(pair)}."
-                )
-        if len(self.azimuth) != 2 or self.azimuth[0] > self.azimuth[1]:
-            raise UserError(
-                f"`{self.key}.azimuth` must be two rising numbers; got {list(self.azimuth)}."
-            )
+            bounds.check_rising(f"{self.key}.{name}", getattr(self, name), 0)
+        bounds.check_rising(f"{self.key}.azimuth", self.azimuth)
         seen = load_layout(self.layout, f"{self.key}.layout")
         for joint in self.hidden:
             if seen.joint_number(joint) is None:

@@ -84,11 +84,3 @@ def in_stretches(
         return np.zeros(num_frames, bool)
     begins = np.cumsum(rng.random(num_frames + length) < min(share / length, 1.0))
     return begins[length:] > begins[:-length]
-
-
-def check_range(name: str, pair: Sequence[float], high: float | None = None) -> str | None:
-    """An error message if a range [least, largest] is not rising, above 0 and at most `high`."""
-    if len(pair) == 2 and 0 < pair[0] <= pair[1] and (high is None or pair[1] <= high):
-        return None
-    limit = "above 0" if high is None else f"above 0 and at most {high:g}"
-    return f"`augment.{name}` must be two rising numbers {limit}; got {list(pair)}."

@@ -9,10 +9,9 @@ from typing import Annotated
 import numpy as np
 
 from flag3d_exp import bounds
-from flag3d_exp.data.augment.clip import Clip, check_range, happens
+from flag3d_exp.data.augment.clip import Clip, happens
 from flag3d_exp.data.poses import Poses
 from flag3d_exp.data.transforms import without_joints
-from flag3d_exp.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,7 @@ class DropStretch:
     def __post_init__(self) -> None:
         bounds.check(self, "augment.stretch")
         for name in ("joints", "frames"):
-            if fault := check_range(f"stretch.{name}", getattr(self, name), 1):
-                raise UserError(fault)
+            bounds.check_rising(f"augment.stretch.{name}", getattr(self, name), 0, 1)
 
     def __call__(self, clip: Clip, rng: np.random.Generator) -> Clip:
         """The clip without some joints in a range of frames."""

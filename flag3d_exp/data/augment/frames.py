@@ -6,9 +6,7 @@ from typing import Annotated
 import numpy as np
 
 from flag3d_exp import bounds
-from flag3d_exp.data.augment.clip import check_range
 from flag3d_exp.data.sampling import clip_indices, warped_frames
-from flag3d_exp.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,7 @@ class Frames:
 
     def __post_init__(self) -> None:
         bounds.check(self, "augment.frames")
-        if fault := check_range("frames.part", self.part, 1):
-            raise UserError(fault)
+        bounds.check_rising("augment.frames.part", self.part, 0, 1)
 
     def __call__(self, num_frames: int, clip_len: int, rng: np.random.Generator) -> np.ndarray:
         """(clip_len,) indices into the frames of a recording of `num_frames`."""

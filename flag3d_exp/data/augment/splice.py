@@ -10,7 +10,7 @@ from typing import Annotated
 import numpy as np
 
 from flag3d_exp import bounds
-from flag3d_exp.data.augment.clip import check_range, happens
+from flag3d_exp.data.augment.clip import happens
 from flag3d_exp.errors import UserError
 
 
@@ -33,11 +33,10 @@ class Splice:
 
     def __post_init__(self) -> None:
         bounds.check(self, "augment.splice")
-        fault = check_range("splice.share", self.share, 0.5)
-        if fault or self.share[1] == 0.5:
+        bounds.check_rising("augment.splice.share", self.share, 0, 0.5)
+        if self.share[1] == 0.5:
             raise UserError(
-                fault
-                or "`augment.splice.share` must be below 0.5, or half of a clip would show another "
+                "`augment.splice.share` must be below 0.5, or half of a clip would show another "
                 f"action; got {list(self.share)}."
             )
 
