@@ -1,6 +1,7 @@
 """Summary of a network: layers, output shapes, parameters and multiply-adds for one clip."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,11 +31,11 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.Conv1dTranspose, nn.Conv2dTranspose, nn.Conv3dTranspose)
 
 
-def layers(model: nn.Cell, clip_shape: tuple[int, ...], depth: int) -> list[Layer]:
+def layers(model: nn.Cell, inputs: Iterable[np.ndarray], depth: int) -> list[Layer]:
     """The network (named ""), and its cells down to `depth` levels, in order of execution.
 
     Args:
-        clip_shape: (N, M, T, V, C) of the input keypoints.
+        inputs: of the network, in the order of its arguments.
     """
     model.set_train(False)
     cells = {name: cell for name, cell in model.cells_and_names() if name}
@@ -43,8 +44,7 @@ def layers(model: nn.Cell, clip_shape: tuple[int, ...], depth: int) -> list[Laye
     hooks = [
         cell.register_forward_hook(_recorder(name, shapes, work)) for name, cell in cells.items()
     ]
-    keypoints = np.random.default_rng(0).uniform(0, 32, clip_shape).astype(np.float32)
-    output = model(Tensor(keypoints))
+    output = model(*[Tensor(array) for array in inputs])
     for hook in hooks:
         hook.remove()
     counting = [name for name, cell in cells.items() if hasattr(cell, "multiply_adds")]

@@ -59,6 +59,11 @@ class Benchmark:
 
     def __call__(self, experiment: Experiment) -> None:
         """Measure, print the table, write the figures to `benchmark.json` and MLflow."""
+        if self.against in ("torch", "both") and not experiment.problem().classifies:
+            raise UserError(
+                f"`task.against={self.against}`: the networks in PyTorch classify; got "
+                f"`problem={experiment.choices['problem']}`."
+            )
         folder = experiment.folder
         names = self.models or [experiment.choices["model"]]
         measured = []

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from flag3d_exp import bounds, console, files
 from flag3d_exp.config.experiment import Experiment
+from flag3d_exp.config.made_up import made_up_inputs, made_up_split
 from flag3d_exp.models.summary import Layer, layers
-from flag3d_exp.skeletons.layout import load_layout
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Summary:
 
 def layer_table(experiment: Experiment, depth: int) -> str:
     """A Markdown table of the model's layers for one clip, with the whole model last."""
-    whole, *found = layers(experiment.model(), clip_shape(experiment), depth)
+    whole, *found = layers(experiment.model(), made_up_inputs(experiment, 1).values(), depth)
     rows = [_cells(layer, layer.name) for layer in [*found, whole]]
     header = ("layer", "kind", "output", "parameters", "multiply-adds (M)")
     return f"{_description(experiment)}\n\n{_table(header, rows)}"
@@ -53,7 +53,7 @@ def model_table(experiment: Experiment, models: list[str]) -> str:
     rows = []
     for name in models:
         chosen = experiment.with_model(name)
-        whole = layers(chosen.model(), clip_shape(chosen), depth=1)[0]
+        whole = layers(chosen.model(), made_up_inputs(chosen, 1).values(), depth=1)[0]
         clip = " x ".join(str(size) for size in clip_shape(chosen)[1:])
         cells = _cells(whole, name)
         rows.append((name, chosen.model_name, clip, *cells[3:]))
@@ -63,11 +63,7 @@ def model_table(experiment: Experiment, models: list[str]) -> str:
 
 def clip_shape(experiment: Experiment) -> tuple[int, ...]:
     """(1, M, T, V, C) of one clip as the configured pipeline makes it."""
-    cfg = experiment.config
-    layout = load_layout(cfg.dataset.layout)
-    num_coordinates = experiment.build("dataset").num_coordinates
-    channels = experiment.build("pipeline").num_channels(num_coordinates)
-    return (1, cfg.dataset.num_persons, cfg.pipeline.clip_len, layout.num_joints, channels)
+    return made_up_split(experiment, 1).clips(0)[:1].shape
 
 
 def _description(experiment: Experiment) -> str:

@@ -268,9 +268,13 @@ def test_stages_of_different_lengths_are_refused():
         PoseC3D("coco", stage_blocks=(1, 1))
 
 
+def ones(*shape: int) -> np.ndarray:
+    return np.ones(shape, np.float32)
+
+
 def test_a_summary_counts_what_can_be_counted_by_hand():
     model = classifier(STGCN, 5, "coco", base_channels=4, num_blocks=1, widen_at=())
-    whole, *found = layers(model, (1, 1, 10, 17, 3), depth=2)
+    whole, *found = layers(model, [ones(1, 1, 10, 17, 3)], depth=2)
     assert whole.shape == (1, 5)
     assert whole.num_parameters == count(model)
     by_name = {layer.name: layer for layer in found}
@@ -303,7 +307,7 @@ class OwnLayers(nn.Cell):
 
 
 def test_a_summary_counts_mindspores_layers_and_says_what_it_does_not_know():
-    found = {layer.name: layer for layer in layers(OwnLayers(), (1, 1, 10, 2, 3), depth=1)}
+    found = {layer.name: layer for layer in layers(OwnLayers(), [ones(1, 1, 10, 2, 3)], depth=1)}
     assert found["conv"].multiply_adds == 10 * 8 * 3 * 3  # values out, channels of a group, kernel
     assert found["transposed"].multiply_adds == 10 * 8 * 4 * 2  # values in, channels out, kernel
     assert found["norm"].multiply_adds == 0
@@ -314,7 +318,8 @@ def test_a_summary_counts_mindspores_layers_and_says_what_it_does_not_know():
 @pytest.mark.parametrize("network", [STGCN, AGCN])
 def test_the_products_with_learned_edges_are_counted(network):
     small = {"base_channels": 4, "num_blocks": 1, "widen_at": ()}
-    whole = layers(classifier(network, 5, "coco", **small), (1, 1, 8, 17, 3), depth=1)[0]
+    model = classifier(network, 5, "coco", **small)
+    whole = layers(model, [ones(1, 1, 8, 17, 3)], depth=1)[0]
     assert whole.multiply_adds is not None
 
 
