@@ -31,6 +31,7 @@ from flag3d_exp.report.animation import animations
 from flag3d_exp.report.document import Section, Table, Text, to_html, to_markdown
 from flag3d_exp.results import generation
 from flag3d_exp.results.generation import Whitening
+from flag3d_exp.results.trivial_generators import mean_recordings, noisy_recordings
 from flag3d_exp.runs import record
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.run_folder import save_metrics
@@ -78,6 +79,8 @@ class Fidelity:
         inputs: files of `task=generate`. Of several files, such as those of several seeds, the mean
             and its 95 % interval are reported.
         split: real recordings that neither the recogniser nor the generator was trained on.
+        trivial: also measure the mean of each class's training recordings, and training recordings
+            with noise of 20 mm: what a generator must beat.
         frame_rate: frames per second of all recordings, for the speed of feet.
         batch_size: clips per forward pass; None: as in the recogniser's run.
         num_workers: threads that prepare clips.
@@ -86,6 +89,7 @@ class Fidelity:
     checkpoint: str
     inputs: Annotated[list[str], "not empty"]
     split: str = "val"
+    trivial: bool = True
     frame_rate: Annotated[float, "> 0"] = 30.0
     batch_size: Annotated[int, ">= 1, <= 65536"] | None = None
     num_workers: Annotated[int, ">= 1"] = 1
@@ -112,10 +116,15 @@ class Fidelity:
         real = experiment.datasets(["train", self.split])
         real = {name: replace(one, training=False, augment=NOTHING) for name, one in real.items()}
         generated = [self._generated_clips(one, experiment, settings) for one in self.inputs]
-        everything = [*real.values(), *generated]
+        layout = settings.layout_of(real["train"].recordings[0])
+        up, metres = upright(real["train"].recordings, layout), METRES[settings.unit or "metres"]
+        trivial = {}
+        if self.trivial:
+            count = max(len(one) for one in generated)
+            trivial = trivial_clips(experiment, settings, real["train"], count, up, metres)
+        everything = [*real.values(), *generated, *trivial.values()]
         model = restored_model(experiment, checkpoint, everything)
         size = self.batch_size or trained_batch_size(checkpoint)
-        layout = settings.layout_of(real["train"].recordings[0])
         measured: list[Group] = []
         with (
             experiment.track(device_name, real) as tracker,
@@ -134,8 +143,6 @@ class Fidelity:
             found = [evaluator.predictions("recordings", one)[0] for one in everything]
             num_features = found[0].shape[1] - settings.num_classes
             whiten = Whitening.of(found[0][:, :num_features])
-            up = upright(real["train"].recordings, layout)
-            metres = METRES[settings.unit or "metres"]
             for data, values in zip(everything, found, strict=True):
                 measured.append(
                     Group(
@@ -146,9 +153,15 @@ class Fidelity:
                         aligned_clips(data.recordings, layout, up, metres),
                     )
                 )
-            rows = measures_of_groups(measured[0], measured[1], measured[2:], experiment.seed)
-            physics = [physical(one, layout, up, metres, self.frame_rate) for one in measured]
-            table = summary(rows, physics)
+            files_of = measured[2 : 2 + len(generated)]
+            others = dict(zip(trivial, measured[2 + len(generated) :], strict=True))
+            groups = {"train": [measured[0]], "unseen": [measured[1]], "generated": files_of}
+            groups |= {name: [group] for name, group in others.items()}
+            rows = measures_of_groups(groups, experiment.seed)
+            for name, members in groups.items():
+                for row, group in zip(rows[name], members, strict=True):
+                    row |= physical(group, layout, up, metres, self.frame_rate)
+            table = summary(rows)
             metrics = metric_values(table)
             lead = LEAD.format(experiment.model_name, measured[0].components.shape[1])
             content = [measures(table, self.split, len(self.inputs))]
@@ -251,10 +264,32 @@ def aligned_clips(
     return np.concatenate(made) * np.float32(metres)
 
 
+def trivial_clips(
+    experiment: Experiment,
+    settings: Dataset,
+    train: ClipDataset,
+    count: int,
+    up: int,
+    metres: float,
+) -> dict[str, ClipDataset]:
+    """The test clips of recordings made without a network, see `results.trivial_generators`."""
+    recordings, layout = train.recordings, settings.layout_of(train.recordings[0])
+    clips = aligned_clips(recordings, layout, up, metres)
+    rng = np.random.default_rng(experiment.seed)
+    made = {
+        "mean": mean_recordings(recordings, clips, UPWARD[AXES[up]], metres),
+        "noisy": noisy_recordings(recordings, count, metres, rng),
+    }
+    return {
+        name: input_clips(own, settings, train.pipeline, train.stream) for name, own in made.items()
+    }
+
+
 def measures_of_groups(
-    train: Group, unseen: Group, generated: Sequence[Group], seed: int
+    groups: Mapping[str, Sequence[Group]], seed: int
 ) -> dict[str, list[dict[str, float]]]:
-    """The measures of `train`, `unseen` and `generated`; several of the last."""
+    """The measures of the members of `groups`, among them `train` and `unseen` with one each."""
+    (train,), (unseen,) = groups["train"], groups["unseen"]
     rng = np.random.default_rng(seed)
     splits = [generation.halves(len(train.components), rng) for _ in range(NUM_HALVES)]
     parts = [(train.components[one], train.components[other]) for one, other in splits]
@@ -271,7 +306,9 @@ def measures_of_groups(
     }
     found = {"train": [first], "unseen": [against(unseen, {"train": train}, rng)]}
     both = {"train": train, "unseen": unseen}
-    found["generated"] = [against(one, both, rng) for one in generated]
+    for name, members in groups.items():
+        if name not in both:
+            found[name] = [against(one, both, rng) for one in members]
     return found
 
 
@@ -340,21 +377,12 @@ MEASURES = {  # name: title and number of digits
 Summary = dict[str, dict[str, tuple[float, float]]]  # group -> measure -> mean, half the interval
 
 
-def summary(
-    rows: Mapping[str, Sequence[Mapping[str, float]]], physics: Sequence[Mapping[str, float]]
-) -> Summary:
+def summary(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> Summary:
     """The mean of each measure, and half of its 95 % interval over the files (NaN for one)."""
     from scipy.stats import t
 
-    whole: dict[str, list[dict[str, float]]] = {
-        "train": [{**rows["train"][0], **physics[0]}],
-        "unseen": [{**rows["unseen"][0], **physics[1]}],
-        "generated": [
-            {**one, **two} for one, two in zip(rows["generated"], physics[2:], strict=True)
-        ],
-    }
     found: Summary = {}
-    for group, members in whole.items():
+    for group, members in rows.items():
         found[group] = {}
         for name in members[0]:
             values = np.array([one[name] for one in members])
@@ -378,20 +406,28 @@ def metric_values(table: Summary) -> dict[str, float]:
 
 def measures(table: Summary, split: str, num_files: int) -> Section:
     """The table of measures, a row each."""
+    several = f"; mean of {num_files} files and its 95 % interval" if num_files > 1 else ""
+    titles = {
+        "train": "train (real)",
+        "unseen": f"{split} (real, unseen)",
+        "generated": f"generated{several}",
+        "mean": "mean of each class",
+        "noisy": "train + 20 mm noise",
+    }
+    titles = {group: title for group, title in titles.items() if group in table}
     rows = []
     for name, (title, digits) in MEASURES.items():
         cells = []
-        for group in ("train", "unseen", "generated"):
+        for group in titles:
             mean, half = table[group].get(name, (float("nan"), float("nan")))
             text = f"{mean:.{digits}f}" if np.isfinite(mean) else ""
             cells.append(f"{text} ± {half:.{digits}f}" if np.isfinite(half) and text else text)
         rows.append([title, *cells])
-    several = f"; mean of {num_files} files and its 95 % interval" if num_files > 1 else ""
     return Section(
         "Measures",
         [
             Table(
-                ["", "train (real)", f"{split} (real, unseen)", f"generated{several}"],
+                ["", *titles.values()],
                 rows,
                 "FID and KID of train are those of its random halves.",
             ),
@@ -400,6 +436,7 @@ def measures(table: Summary, split: str, num_files: int) -> Section:
                 f"has the distances of {split}. Nearest clips of train are among its other "
                 "clips. Bones: standard deviation of the length over time, relative to the mean."
             ),
+            *([Text("The last columns need no network.")] if "mean" in table else []),
         ],
     )
 

@@ -51,13 +51,18 @@ def test_copies_of_the_training_are_found_and_have_the_distances_of_the_training
     assert found["train/copies"] < 100 and found["train/nearest_mm"] > 1
     assert found["train/bone_variation"] == pytest.approx(found["generated/bone_variation"], abs=2)
     assert "copies under 20 mm, %" in output
+    assert "mean of each class" in output and "train + 20 mm noise" in output
+    noise = 20 * (8 / np.pi) ** 0.5  # the mean length of a random displacement, millimetres
+    assert noise < found["noisy/nearest_mm"] < 2 * noise  # the root, from which joints are, has too
+    assert found["noisy/bone_variation"] > 2 * found["train/bone_variation"]
+    assert found["mean/nearest_mm"] > 1 and np.isfinite(found["mean/top1"])
     page = (folder / "copied" / "fidelity.html").read_text()
     assert "generated: " in page and "real: " in page
     assert "from a network, not from persons" in page
 
 
 def test_noise_is_seen_in_every_distance_and_several_files_have_an_interval(folder):
-    given = ("task.inputs=[copies.pkl,noisy.pkl]", "hydra.run.dir=both")
+    given = ("task.inputs=[copies.pkl,noisy.pkl]", "hydra.run.dir=both", "task.trivial=false")
     output = succeeded(folder, *FIDELITY, *given)
     assert "±" in output and "mean of 2 files" in output
     succeeded(folder, *FIDELITY, "task.inputs=[noisy.pkl]", "hydra.run.dir=noisy")
@@ -67,6 +72,7 @@ def test_noise_is_seen_in_every_distance_and_several_files_have_an_interval(fold
     for name in ("fid_train", "kid_train", "bone_variation", "foot_speed", "nearest_mm"):
         assert noisy[f"generated/{name}"] > copied[f"generated/{name}"], name
     both = metrics(folder / "both")
+    assert "mean/top1" not in both and "need no network" not in output
     mean = (noisy["generated/nearest_mm"] + copied["generated/nearest_mm"]) / 2
     assert both["generated/nearest_mm"] == pytest.approx(mean, rel=1e-4)
 
