@@ -6,11 +6,13 @@ a clip, K classes, Q quantiles.
 
 import mindspore as ms
 import numpy as np
-from mindspore import Parameter, Tensor, nn, ops
+from mindspore import Tensor, nn, ops
 
 from flag3d_exp.errors import UserError
 from flag3d_exp.models.dense import Dense
+from flag3d_exp.models.prior import constant
 from flag3d_exp.skeletons.layout import Layout
+from flag3d_exp.skeletons.moments import Moments
 from flag3d_exp.skeletons.motion import NUM_ROOT
 
 QUANTILES = np.linspace(0, 1, 11)  # of the lengths of a class's clips
@@ -53,6 +55,14 @@ class Generator(nn.Cell):
         losses = self.head.losses(*found)
         return losses.reshape(features.shape[0], -1, losses.shape[1]).mean(1)
 
+    def set_statistics(self, moments: Moments, lengths: np.ndarray, headings: np.ndarray) -> None:
+        """Set the statistics of the training clips, see `MotionHead`; also those of a prior."""
+        std = with_floor(moments.std())
+        self.head.set_statistics(moments.mean(), std, lengths, headings)
+        prior = getattr(self.backbone, "prior", None)
+        if prior is not None:
+            prior.set_spectrum(*moments.spectrum(std))
+
     def clean(self, motion, condition, *arrays):
         """The backbone's output (N, T, D), standardised, for its other inputs and conditions."""
         return self.backbone(motion, self.head.condition(condition), *arrays)
@@ -85,10 +95,10 @@ class MotionHead(nn.Cell):
     def set_statistics(
         self, mean: np.ndarray, std: np.ndarray, lengths: np.ndarray, headings: np.ndarray
     ) -> None:
-        """Set the statistics of the training clips, see the attributes; `std` gets a floor."""
+        """Set the statistics of the training clips, see the attributes."""
         for parameter, value in (
             (self.mean, mean),
-            (self.std, with_floor(std)),
+            (self.std, std),
             (self.lengths, lengths),
             (self.headings, headings),
         ):
@@ -127,11 +137,6 @@ class MotionHead(nn.Cell):
     def multiply_adds(self, _x, _out):
         """0: the bones' lengths are needed in training only."""
         return 0
-
-
-def constant(value: np.ndarray, name: str) -> Parameter:
-    """A parameter that the optimizer does not change, but that checkpoints hold."""
-    return Parameter(Tensor(value.astype(np.float32)), name=name, requires_grad=False)
 
 
 def with_floor(std: np.ndarray) -> np.ndarray:

@@ -3,7 +3,8 @@
 A transformer encoder predicts the clean clip from a noisy one. The first token holds the condition
 and the diffusion step; the other tokens are frames. The noise follows a cosine schedule (Nichol and
 Dhariwal, ICML 2021). The published network has 8 layers of width 512 and 1000 or 50 steps; norms
-come first here, see `models.transformer`.
+come first here, see `models.transformer`. With a `Prior`, the encoder gets and corrects its
+estimate of the clean clip.
 
 Sizes: N clips, T frames, D features of a frame, C channels, S diffusion steps, R noisy versions of
 a clip.
@@ -16,6 +17,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from flag3d_exp.models.dense import Dense
+from flag3d_exp.models.prior import Prior
 from flag3d_exp.models.transformer import Encoder, kept_branches, positions
 from flag3d_exp.skeletons.layout import load_layout
 from flag3d_exp.skeletons.motion import num_features
@@ -39,10 +41,13 @@ class MDM(nn.Cell):
         mlp_ratio: width of a layer's dense layers, relative to `width`.
         num_steps: diffusion steps S.
         layer_dropout: share of the numbers that training drops in each branch of a layer.
+        prior: correct the estimate of a Gaussian model of the training clips; False: predict the
+            clean clip from the noisy one, as published.
 
     Attributes:
         features: C, the size of a condition.
         num_inputs: D.
+        prior: the model of the training clips, or None.
     """
 
     generates = True
@@ -59,6 +64,7 @@ class MDM(nn.Cell):
         mlp_ratio: Annotated[float, "> 0"] = 2.0,
         num_steps: Annotated[int, ">= 2, <= 1000"] = 50,
         layer_dropout: Annotated[float, ">= 0, < 1"] = 0.1,
+        prior: bool = False,
     ):
         super().__init__()
         self.features, self.num_steps = width, num_steps
@@ -69,6 +75,8 @@ class MDM(nn.Cell):
         self.step_1, self.step_2 = Dense(width, width), Dense(width, width)
         self.encoder = Encoder(width, num_layers, num_heads, mlp_ratio)
         self.exit = Dense(width, self.num_inputs)
+        self.prior = Prior(clip_len, self.num_inputs) if prior else None
+        self.shares = Tensor(self.signal.astype(np.float32))
         self.step_codes = Tensor(positions(num_steps, width))
         self.frame_codes = Tensor(positions(clip_len + 1, width))
         edges = np.linspace(0, num_steps - 1, TEST_STEPS + 1)
@@ -85,13 +93,16 @@ class MDM(nn.Cell):
     def denoise(self, noisy, condition, steps, *kept):
         """As `construct`; kept: factors of the encoder's branches, see `chance`."""
         t = noisy.shape[1]
+        share = ops.gather(self.shares, steps, 0).reshape(-1, 1, 1)
+        estimate = noisy if self.prior is None else self.prior(noisy, share)
         code = ops.gather(self.step_codes, steps, 0)
         code = self.step_1(code)
         code = self.step_2(code * ops.sigmoid(code))
         first = (code + condition).expand_dims(1)  # (N, 1, C)
-        x = ops.concat([first, self.entry(noisy)], 1)  # (N, 1 + T, C)
+        x = ops.concat([first, self.entry(estimate)], 1)  # (N, 1 + T, C)
         x = self.encoder(x + self.frame_codes, *kept)
-        return self.exit(ops.narrow(x, 1, 1, t))
+        out = self.exit(ops.narrow(x, 1, 1, t))
+        return out if self.prior is None else estimate + self.prior.correction(out, share)
 
     def training_outputs(self, clean, condition, *drawn):
         """Predictions and true clips (N * R, T, D), and (N * R,) zeros: no loss of its own.

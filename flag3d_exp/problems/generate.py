@@ -25,6 +25,7 @@ from flag3d_exp.errors import UserError
 from flag3d_exp.problems.generation_loss import TERMS
 from flag3d_exp.problems.problem import Arrays
 from flag3d_exp.skeletons.layout import Layout, load_layout
+from flag3d_exp.skeletons.moments import Moments
 from flag3d_exp.skeletons.motion import (
     Motion,
     around_mean,
@@ -76,7 +77,7 @@ class Generate:
     text_noise: Annotated[float, ">= 0"] = 0.01
     dropped: Annotated[float, ">= 0, < 1"] = 0.1
     guidance: Annotated[float, ">= 0, <= 100"] = 1.0
-    motion_weight: Annotated[float, ">= 0"] = 1.0
+    motion_weight: Annotated[float, ">= 0"] = 100.0
     bone_weight: Annotated[float, ">= 0"] = 1.0
     part: tuple[float, float] = (1.0, 1.0)
     objective: Literal["loss", "position_loss"] = "loss"
@@ -180,22 +181,16 @@ class Generate:
         """Set the network's statistics: those of the clips; their lengths and headings by class.
 
         Args:
-            clips: (num_clips, M, T, V, C) of each recording, without random changes.
+            clips: (num_clips, M, T, V, C) of each recording, as training shows it.
             split: the training recordings.
         """
         from flag3d_exp.models.generator import QUANTILES
 
-        size = num_features(self.skeleton)
-        count, sums, squares = 0, np.zeros(size), np.zeros(size)
-        angles = []
+        moments, angles = Moments(), []
         for one in clips:
             moved = self.motion(one)
             angles.append(moved.headings[0])
-            found = moved.features.reshape(-1, size).astype(np.float64)
-            count, sums = count + len(found), sums + found.sum(0)
-            squares += np.square(found).sum(0)
-        mean = sums / count
-        std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+            moments.add(moved.features)
         lengths = np.zeros((self.num_classes, len(QUANTILES)))
         headings = np.zeros((self.num_classes, len(QUANTILES)))
         labels = np.array([one.label for one in split])
@@ -205,8 +200,8 @@ class Generate:
             lengths[label] = np.quantile(frames[labels == label], QUANTILES)
             own = around_mean(np.array(angles)[labels == label])
             headings[label] = np.quantile(own, QUANTILES)
-        head: Any = network.head
-        head.set_statistics(mean, std, lengths, headings)
+        generator: Any = network
+        generator.set_statistics(moments, lengths, headings)
 
     def motion(self, clips: np.ndarray) -> Motion:
         """The features of clips (N, M, T, V, C)."""

@@ -4,7 +4,6 @@ Sizes: n recordings of a split, N clips in a batch.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -116,11 +115,11 @@ def problem_doubts(problem: Problem, recordings: Sequence[Any]) -> list[str]:
 
 
 def fit(problem: Problem, network: "nn.Cell", train_split: "ClipDataset") -> None:
-    """Let a problem with a method `fit` set statistics of the training split in its network."""
+    """Let a problem with a method `fit` set statistics of the training clips in its network."""
     own = getattr(problem, "fit", None)
     if own is not None:
-        tests = replace(train_split, training=False)
-        own(network, (tests.clips(index) for index in range(len(tests))), tests.recordings)
+        clips = (train_split.clips(index) for index in range(len(train_split)))
+        own(network, clips, train_split.recordings)
 
 
 def check_recordings(problem: Problem, split: str, recordings: Sequence[Any]) -> None:

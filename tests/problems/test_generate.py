@@ -9,6 +9,8 @@ from mindspore import Tensor
 
 import flag3d_exp as f3d
 from flag3d_exp.data.annotations import Recording
+from flag3d_exp.data.augment.frames import Frames
+from flag3d_exp.data.augment.recipe import Recipe
 from flag3d_exp.data.dataset import ClipDataset
 from flag3d_exp.data.pipeline import GraphPipeline
 from flag3d_exp.data.transforms import Stream
@@ -76,6 +78,21 @@ def test_the_network_knows_the_training_clips_statistics_and_lengths():
         expected = np.quantile(around_mean(np.array(own)), QUANTILES)
         np.testing.assert_allclose(headings[label], expected, atol=1e-5)
     assert not any(p.requires_grad for p in (head.mean, head.std, head.lengths, head.headings))
+
+
+def test_the_prior_has_the_spectrum_of_the_clips_as_training_shows_them():
+    shown = replace(dataset(training=True), augment=Recipe(frames=Frames((0.4, 0.6))))
+    ms.set_seed(0)
+    made = PROBLEM.network(MDM("coco", **SMALL, prior=True))
+    fit(PROBLEM, made, shown)
+    parts = np.concatenate([shown.clips(index) for index in range(6)])
+    clean = made.head.standardised_clips(Tensor(PROBLEM.motion(parts).features)).asnumpy()
+    np.testing.assert_allclose(clean.mean((0, 1)), 0, atol=1e-4)
+    found = made.backbone.prior.coefficients(Tensor(clean)).asnumpy()
+    np.testing.assert_allclose(made.backbone.prior.means.asnumpy(), found.mean(0), atol=1e-3)
+    np.testing.assert_allclose(made.backbone.prior.variances.asnumpy(), found.var(0), atol=1e-3)
+    whole = PROBLEM.motion(clips()).features
+    assert np.abs(made.head.mean.asnumpy() - whole.mean((0, 1))).max() > 1e-3
 
 
 def test_lengths_are_those_of_the_parts_that_clips_show():
