@@ -49,6 +49,7 @@ class ACTOR(nn.Cell):
     Attributes:
         features: C, the size of a condition and of a latent vector.
         num_inputs: D.
+        temperature: factor on random latent vectors; may be set.
     """
 
     generates = True
@@ -67,7 +68,7 @@ class ACTOR(nn.Cell):
         layer_dropout: Annotated[float, ">= 0, < 1"] = 0.1,
     ):
         super().__init__()
-        self.features, self.num_layers = width, num_layers
+        self.features, self.num_layers, self.temperature = width, num_layers, 1.0
         self.layer_dropout, self.kl_weight = layer_dropout, kl_weight
         self.num_inputs = num_features(load_layout(layout))
         self.entry, self.exit = Dense(self.num_inputs, width), Dense(width, self.num_inputs)
@@ -139,7 +140,7 @@ class ACTOR(nn.Cell):
         """
         assert known is None
         latent = [rng.standard_normal(self.features, np.float32) for rng in rngs]
-        return decode(np.stack(latent))
+        return decode(np.stack(latent) * np.float32(self.temperature))
 
 
 class DecoderLayer(nn.Cell):

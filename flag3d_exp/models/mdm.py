@@ -43,11 +43,14 @@ class MDM(nn.Cell):
         layer_dropout: share of the numbers that training drops in each branch of a layer.
         prior: correct the estimate of a Gaussian model of the training clips; False: predict the
             clean clip from the noisy one, as published.
+        temperature: factor on the noise that sampling adds in each step; below 1, clips are nearer
+            to what is typical.
 
     Attributes:
         features: C, the size of a condition.
         num_inputs: D.
         prior: the model of the training clips, or None.
+        temperature: see above; may be set.
     """
 
     generates = True
@@ -65,9 +68,10 @@ class MDM(nn.Cell):
         num_steps: Annotated[int, ">= 2, <= 1000"] = 50,
         layer_dropout: Annotated[float, ">= 0, < 1"] = 0.1,
         prior: bool = False,
+        temperature: Annotated[float, ">= 0, <= 10"] = 1.0,
     ):
         super().__init__()
-        self.features, self.num_steps = width, num_steps
+        self.features, self.num_steps, self.temperature = width, num_steps, temperature
         self.num_inputs = num_features(load_layout(layout))
         self.num_layers, self.layer_dropout = num_layers, layer_dropout
         self.signal = signal_shares(num_steps)
@@ -169,7 +173,7 @@ class MDM(nn.Cell):
             mean += np.sqrt(kept) * (1 - earlier) / (1 - share) * noisy
             noisy = mean.astype(np.float32)
             if step:
-                spread = np.sqrt((1 - kept) * (1 - earlier) / (1 - share))
+                spread = self.temperature * np.sqrt((1 - kept) * (1 - earlier) / (1 - share))
                 noisy += np.float32(spread) * noise_of(shape[1:], rngs)
         return noisy
 

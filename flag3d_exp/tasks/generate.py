@@ -72,6 +72,8 @@ class Generate:
         stretch: length of the result, relative to the recording; above 1, the rest is generated.
         count: recordings of each class, or of the sentence.
         guidance: factor on the effect of the condition; None: `problem.guidance` of the run.
+        temperature: factor on the random numbers of sampling; below 1, recordings are more typical
+            and less diverse. None: `model.temperature` of the run, for `model=actor` 1.
         frames: of each recording; None: drawn from the lengths of the class's training clips.
         weights: the trained weights, or their moving average; auto: the average if there is one.
         output: the annotation file to write; None: `generated.pkl` in the run folder.
@@ -88,6 +90,7 @@ class Generate:
     stretch: Annotated[float, ">= 1, <= 10"] = 1.0
     count: Annotated[int, ">= 1, <= 100000"] = 20
     guidance: Annotated[float, ">= 0, <= 100"] | None = None
+    temperature: Annotated[float, ">= 0, <= 10"] | None = None
     frames: Annotated[int, ">= 2, <= 100000"] | None = None
     weights: Literal["auto", "raw", "ema"] = "auto"
     output: str | None = None
@@ -130,6 +133,9 @@ class Generate:
         if weights == "auto":
             weights = "ema" if checkpoint.ema else "raw"
         network = restored_model(experiment, checkpoint, [], weights)
+        backbone: Any = network.backbone
+        if self.temperature is not None:
+            backbone.temperature = self.temperature
         completion = self._completion(problem, network)
         requests = self._requests(problem, network, experiment.classes, completion)
         recordings = self._generate(

@@ -98,3 +98,15 @@ def test_gradients_reach_every_parameter():
 def test_the_weight_of_the_divergence_is_a_setting(kl_weight):
     _, _, own = made(kl_weight=kl_weight).training_outputs(Tensor(CLEAN), Tensor(CONDITION))
     assert (own.asnumpy() > 0).all() == bool(kl_weight)
+
+
+def test_at_temperature_0_all_clips_of_a_condition_are_those_of_the_mean_latent_vector():
+    model, seen = made(), []
+    model.temperature = 0.0
+
+    def decode(latent: np.ndarray) -> np.ndarray:
+        seen.append(latent)
+        return latent
+
+    model.sample(decode, (2, 6, 54), [np.random.default_rng(k) for k in range(2)])
+    np.testing.assert_array_equal(seen[0], np.zeros((2, 16)))

@@ -52,6 +52,21 @@ def test_samples_of_a_normal_distribution_have_its_mean_and_variance():
     assert found.var() == pytest.approx(variance, rel=0.1)
 
 
+def test_a_lower_temperature_gives_less_spread_and_none_the_same_mean():
+    def best(noisy: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """The prediction of N(0.7, 1)."""
+        share = signal_shares(100)[steps].reshape(-1, 1, 1)
+        return 0.7 + np.sqrt(share) * (noisy - np.sqrt(share) * 0.7)
+
+    spreads = []
+    for temperature in (1.0, 0.75, 0.5):
+        model = MDM("coco", **SMALL | {"num_steps": 100}, temperature=temperature)
+        found = model.sample(best, (50, 6, 54), rngs(50))
+        assert found.mean() == pytest.approx(0.7, abs=0.03)
+        spreads.append(found.std())
+    assert spreads[0] > 1.1 * spreads[1] > 1.2 * spreads[2]
+
+
 def test_known_features_are_kept_and_do_not_depend_on_the_network():
     model = MDM("coco", **SMALL)
     known = np.random.default_rng(0).standard_normal((2, 6, 54))

@@ -170,6 +170,8 @@ def test_a_run_on_generated_recordings_says_so(trained):
 
 
 def test_what_the_network_does_not_know_is_refused_in_a_line(trained):
+    line = refused(trained, *GENERATE, "task.temperature=-1")
+    assert "`task.temperature` must be from 0 to 10; got -1" in line
     line = refused(trained, *GENERATE, "task.classes=[Situps]")
     assert "'Situps' is not a class" in line and "`Sit-ups`" in line
     line = refused(trained, *GENERATE, "task.classes=[Sit-ups]", "task.text=walk")
