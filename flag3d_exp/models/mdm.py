@@ -44,7 +44,7 @@ class MDM(nn.Cell):
         prior: correct the estimate of a Gaussian model of the training clips; False: predict the
             clean clip from the noisy one, as published.
         temperature: factor on the noise that sampling adds in each step; below 1, clips are nearer
-            to what is typical.
+            to what is typical, as a prior needs.
 
     Attributes:
         features: C, the size of a condition.
@@ -67,8 +67,8 @@ class MDM(nn.Cell):
         mlp_ratio: Annotated[float, "> 0"] = 2.0,
         num_steps: Annotated[int, ">= 2, <= 1000"] = 50,
         layer_dropout: Annotated[float, ">= 0, < 1"] = 0.1,
-        prior: bool = False,
-        temperature: Annotated[float, ">= 0, <= 10"] = 1.0,
+        prior: bool = True,
+        temperature: Annotated[float, ">= 0, <= 10"] = 0.75,
     ):
         super().__init__()
         self.features, self.num_steps, self.temperature = width, num_steps, temperature

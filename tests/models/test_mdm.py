@@ -9,7 +9,10 @@ from flag3d_exp.errors import UserError
 from flag3d_exp.models.mdm import MDM, noise_of, signal_shares
 from flag3d_exp.models.transformer import Encoder, SelfAttention, kept_branches, positions
 
-SMALL = {"clip_len": 6, "width": 16, "num_layers": 2, "num_heads": 2, "num_steps": 10}
+SMALL = {
+    **{"clip_len": 6, "width": 16, "num_layers": 2, "num_heads": 2, "num_steps": 10},
+    **{"prior": False, "temperature": 1.0},
+}
 
 
 def rngs(count: int) -> list[np.random.Generator]:
@@ -60,7 +63,7 @@ def test_a_lower_temperature_gives_less_spread_and_none_the_same_mean():
 
     spreads = []
     for temperature in (1.0, 0.75, 0.5):
-        model = MDM("coco", **SMALL | {"num_steps": 100}, temperature=temperature)
+        model = MDM("coco", **SMALL | {"num_steps": 100, "temperature": temperature})
         found = model.sample(best, (50, 6, 54), rngs(50))
         assert found.mean() == pytest.approx(0.7, abs=0.03)
         spreads.append(found.std())

@@ -83,7 +83,7 @@ def test_the_network_knows_the_training_clips_statistics_and_lengths():
 def test_the_prior_has_the_spectrum_of_the_clips_as_training_shows_them():
     shown = replace(dataset(training=True), augment=Recipe(frames=Frames((0.4, 0.6))))
     ms.set_seed(0)
-    made = PROBLEM.network(MDM("coco", **SMALL, prior=True))
+    made = PROBLEM.network(MDM("coco", **SMALL))
     fit(PROBLEM, made, shown)
     parts = np.concatenate([shown.clips(index) for index in range(6)])
     clean = made.head.standardised_clips(Tensor(PROBLEM.motion(parts).features)).asnumpy()
@@ -210,7 +210,8 @@ def test_a_few_clips_are_learned_by_heart_and_sampled_again():
     made = joints_of(features)
     for label in (0, 1):
         distances = np.linalg.norm(real - made[label], axis=-1).mean((1, 2))
-        assert distances[label::2].max() < 0.05 < distances[1 - label :: 2].min() + 0.03
+        own, other = distances[label::2], distances[1 - label :: 2]
+        assert own.max() < 0.15 and own.max() < 0.8 * other.min(), (own, other)
 
 
 def test_a_sampled_clip_depends_on_its_seed_and_not_on_the_batch():
