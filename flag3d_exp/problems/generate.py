@@ -77,7 +77,7 @@ class Generate:
     text_noise: Annotated[float, ">= 0"] = 0.01
     dropped: Annotated[float, ">= 0, < 1"] = 0.1
     guidance: Annotated[float, ">= 0, <= 100"] = 1.0
-    motion_weight: Annotated[float, ">= 0"] = 100.0
+    motion_weight: Annotated[float, ">= 0"] = 1.0
     bone_weight: Annotated[float, ">= 0"] = 1.0
     part: tuple[float, float] = (1.0, 1.0)
     objective: Literal["loss", "position_loss"] = "loss"
