@@ -15,7 +15,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
-from studies import accuracy_cells, arguments, hits, list_of, paired_difference, run, train
+from studies import (
+    accuracy_cells,
+    arguments,
+    epochs,
+    hits,
+    list_of,
+    paired_difference,
+    run,
+    run_folder,
+    train,
+)
 
 from flag3d_exp.config.checks import CONF
 from flag3d_exp.data.source import open_dataset_file
@@ -53,31 +63,30 @@ def study(
 ) -> None:
     """The runs of one seed that have not ended."""
     names = {REAL: f"real_{splits['train']}", BOTH: BOTH, ALONE: GENERATED}
+    tested = {key: f"real_{name}" for key, name in splits.items() if key != "train"}
+    whole = open_dataset_file(str(combined_file(given, settings, splits["train"], seed, WHOLE)))
+    num_real = len(whole.splits[names[REAL]])
     for share, way in cases(given):
         path = combined_file(given, settings, splits["train"], seed, share)
-        known = open_dataset_file(str(path)).splits
-        whole = open_dataset_file(str(combined_file(given, settings, splits["train"], seed, WHOLE)))
-        updates = given.epochs * len(whole.splits[names[REAL]])
-        repeat = max(1, len(whole.splits[names[REAL]]) // len(known[names[way]]))
-        epochs = max(1, round(updates / (len(known[names[way]]) * repeat)))
-        chosen = {"train": names[way]} | {
-            key: f"real_{name}" for key, name in splits.items() if key != "train"
-        }
-        train(run_folder(given.folder, seed, share, way), [
-            *settings, f"seed={seed}", f"dataset.path={path}", f"task.repeat={repeat}",
-            f"task.epochs={epochs}", f"task.eval_every={epochs}",
-            *[f"dataset.splits.{key}={name}" for key, name in chosen.items()],
-        ])  # fmt: skip
+        count = len(open_dataset_file(str(path)).splits[names[way]])
+        repeat = max(1, num_real // count)
+        chosen = {"train": names[way]} | tested
+        train(
+            run_folder(given.folder, seed, share, way),
+            [
+                *settings,
+                f"seed={seed}",
+                f"dataset.path={path}",
+                f"task.repeat={repeat}",
+                *epochs(max(1, round(given.epochs * num_real / (count * repeat)))),
+                *[f"dataset.splits.{key}={name}" for key, name in chosen.items()],
+            ],
+        )
 
 
 def cases(given: argparse.Namespace) -> list[tuple[float, str]]:
     """Shares of the real recordings, and ways to train."""
     return [(WHOLE, ALONE), *[(share, way) for share in given.shares for way in (REAL, BOTH)]]
-
-
-def run_folder(folder: Path, seed: int, share: float, way: str) -> Path:
-    """Where the run of one seed, share and way lies."""
-    return folder / f"seed{seed}_{share:g}_{way}"
 
 
 def table(given: argparse.Namespace, splits: Sequence[str]) -> None:

@@ -13,9 +13,17 @@ Words after the folder are settings of the runs.
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
-from studies import accuracy_cells, arguments, hits, list_of, paired_difference, train
+from studies import (
+    accuracy_cells,
+    arguments,
+    epochs,
+    hits,
+    list_of,
+    paired_difference,
+    run_folder,
+    train,
+)
 
 from flag3d_exp.devices.processor import processor
 
@@ -36,16 +44,6 @@ def study(given: argparse.Namespace, settings: Sequence[str], seed: int) -> None
                 run_folder(given.folder, seed, share, way),
                 [*common, *few, *epochs(given.epochs), *added],
             )
-
-
-def epochs(number: int) -> list[str]:
-    """Settings: so many epochs, and one evaluation after the last."""
-    return [f"task.epochs={number}", f"task.eval_every={number}"]
-
-
-def run_folder(folder: Path, seed: int, share: float, way: str) -> Path:
-    """Where the run of one seed, share and way lies."""
-    return folder / f"seed{seed}_{share:g}_{way}"
 
 
 def table(given: argparse.Namespace) -> None:

@@ -45,6 +45,16 @@ def accuracy_cells(matrix: np.ndarray) -> list[str]:
     return [", ".join(f"{one:.1f}" for one in each), spread(each)]
 
 
+def run_folder(folder: Path, seed: int, share: float, way: str) -> Path:
+    """Where the run of one seed, share of the recordings and way to train lies."""
+    return folder / f"seed{seed}_{share:g}_{way}"
+
+
+def epochs(number: int) -> list[str]:
+    """Settings: so many epochs, and one evaluation after the last."""
+    return [f"task.epochs={number}", f"task.eval_every={number}"]
+
+
 def paired_difference(ones: np.ndarray, others: np.ndarray) -> list[str]:
     """The mean difference in points with its interval, and p of a paired permutation test.
 

@@ -9,8 +9,8 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from flag3d_exp.errors import UserError
+from flag3d_exp.models.constants import constant, set_constants
 from flag3d_exp.models.dense import Dense
-from flag3d_exp.models.prior import constant
 from flag3d_exp.skeletons.layout import Layout
 from flag3d_exp.skeletons.moments import Moments
 from flag3d_exp.skeletons.motion import NUM_ROOT
@@ -96,13 +96,8 @@ class MotionHead(nn.Cell):
         self, mean: np.ndarray, std: np.ndarray, lengths: np.ndarray, headings: np.ndarray
     ) -> None:
         """Set the statistics of the training clips, see the attributes."""
-        for parameter, value in (
-            (self.mean, mean),
-            (self.std, std),
-            (self.lengths, lengths),
-            (self.headings, headings),
-        ):
-            ops.assign(parameter, Tensor(value.astype(np.float32)))
+        values = {"mean": mean, "std": std, "lengths": lengths, "headings": headings}
+        set_constants(self, values)
 
     def standardised_clips(self, features):
         """(..., D) with mean 0 and variance 1 over the training clips."""

@@ -9,8 +9,10 @@ Sizes: N clips, T frames, D features, P principal components.
 """
 
 import numpy as np
-from mindspore import Parameter, Tensor, nn, ops
+from mindspore import Tensor, nn, ops
 from scipy.fft import dct
+
+from flag3d_exp.models.constants import constant, set_constants
 
 
 class Prior(nn.Cell):
@@ -59,19 +61,9 @@ class Prior(nn.Cell):
 
     def set_spectrum(self, basis: np.ndarray, means: np.ndarray, variances: np.ndarray) -> None:
         """Set the statistics of the training clips, see `skeletons.moments.Spectrum`."""
-        for parameter, value in (
-            (self.basis, basis),
-            (self.means, means),
-            (self.variances, variances),
-        ):
-            ops.assign(parameter, Tensor(value.astype(np.float32)))
+        set_constants(self, {"basis": basis, "means": means, "variances": variances})
 
     def multiply_adds(self, x, _out):
         """Multiply-adds of the transforms of one clip's estimate and of the correction."""
         n, t, d = x
         return n * (3 * t * d * d + 4 * t * t * d)
-
-
-def constant(value: np.ndarray, name: str) -> Parameter:
-    """A parameter that the optimizer does not change, but that checkpoints hold."""
-    return Parameter(Tensor(value.astype(np.float32)), name=name, requires_grad=False)

@@ -12,6 +12,7 @@ classes, W numbers of a condition.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -40,6 +41,7 @@ from flag3d_exp.texts.vectors import description_vectors, digest, fingerprint
 if TYPE_CHECKING:
     from mindspore import nn
 
+AT_ONCE = 64  # recordings whose statistics are added in one step
 NONE = "none"  # value of `texts` for a network that takes classes only
 
 
@@ -186,10 +188,10 @@ class Generate:
         """
         from flag3d_exp.models.generator import QUANTILES
 
-        moments, angles = Moments(), []
-        for one in clips:
-            moved = self.motion(one)
-            angles.append(moved.headings[0])
+        moments, angles, remaining = Moments(), [], iter(clips)
+        while part := list(islice(remaining, AT_ONCE)):
+            moved = self.motion(np.stack([one[0] for one in part]))
+            angles.extend(moved.headings)
             moments.add(moved.features)
         lengths = np.zeros((self.num_classes, len(QUANTILES)))
         headings = np.zeros((self.num_classes, len(QUANTILES)))

@@ -40,7 +40,8 @@ class Moments:
         coefficients: Any = dct(clips.astype(np.float64), axis=1, norm="ortho")
         self.count += len(clips)
         self.first = self.first + coefficients.sum(0)
-        self.second = self.second + np.einsum("ntd,nte->tde", coefficients, coefficients)
+        by_frequency = coefficients.transpose(1, 2, 0)  # (T, D, N)
+        self.second = self.second + by_frequency @ by_frequency.transpose(0, 2, 1)
 
     def mean(self) -> np.ndarray:
         """(D,) means of the features over all frames."""

@@ -27,11 +27,11 @@ from flag3d_exp.engine.predict import Predictor
 from flag3d_exp.errors import UserError, blamed_on
 from flag3d_exp.problems.lift import METRES
 from flag3d_exp.problems.problem import Arrays, Problem
+from flag3d_exp.problems.trivial_generators import NOISE, mean_recordings, noisy_recordings
 from flag3d_exp.report.animation import animations
 from flag3d_exp.report.document import Section, Table, Text, to_html, to_markdown
 from flag3d_exp.results import generation
 from flag3d_exp.results.generation import Whitening
-from flag3d_exp.results.trivial_generators import mean_recordings, noisy_recordings
 from flag3d_exp.runs import record
 from flag3d_exp.runs.references import find_checkpoint
 from flag3d_exp.runs.run_folder import save_metrics
@@ -115,17 +115,33 @@ class Fidelity:
         device, device_name = experiment.device()
         real = experiment.datasets(["train", self.split])
         real = {name: replace(one, training=False, augment=NOTHING) for name, one in real.items()}
-        generated = [self._generated_clips(one, experiment, settings) for one in self.inputs]
-        layout = settings.layout_of(real["train"].recordings[0])
-        up, metres = upright(real["train"].recordings, layout), METRES[settings.unit or "metres"]
-        trivial = {}
+        train = real["train"]
+        layout = settings.layout_of(train.recordings[0])
+        up, metres = upright(train.recordings, layout), METRES[settings.unit or "metres"]
+        datasets = {
+            "train": [train],
+            "unseen": [real[self.split]],
+            "generated": [self._generated_clips(one, experiment, settings) for one in self.inputs],
+        }
+        clips = {
+            name: [aligned_clips(one.recordings, layout, up, metres) for one in members]
+            for name, members in datasets.items()
+        }
         if self.trivial:
-            count = max(len(one) for one in generated)
-            trivial = trivial_clips(experiment, settings, real["train"], count, up, metres)
-        everything = [*real.values(), *generated, *trivial.values()]
+            count = max(len(one) for one in datasets["generated"])
+            rng = np.random.default_rng(experiment.seed)
+            trivial = {
+                "mean": mean_recordings(
+                    train.recordings, clips["train"][0], UPWARD[AXES[up]], metres
+                ),
+                "noisy": noisy_recordings(train.recordings, count, metres, rng),
+            }
+            for name, recordings in trivial.items():
+                datasets[name] = [input_clips(recordings, settings, train.pipeline, train.stream)]
+                clips[name] = [aligned_clips(recordings, layout, up, metres)]
+        everything = [one for members in datasets.values() for one in members]
         model = restored_model(experiment, checkpoint, everything)
         size = self.batch_size or trained_batch_size(checkpoint)
-        measured: list[Group] = []
         with (
             experiment.track(device_name, real) as tracker,
             console.progress_bar() as bar,
@@ -140,33 +156,37 @@ class Fidelity:
                 stop,
                 bar,
             )
-            found = [evaluator.predictions("recordings", one)[0] for one in everything]
-            num_features = found[0].shape[1] - settings.num_classes
-            whiten = Whitening.of(found[0][:, :num_features])
-            for data, values in zip(everything, found, strict=True):
-                measured.append(
+            found = {
+                name: [evaluator.predictions("recordings", one)[0] for one in members]
+                for name, members in datasets.items()
+            }
+            num_features = found["train"][0].shape[1] - settings.num_classes
+            whiten = Whitening.of(found["train"][0][:, :num_features])
+            groups = {
+                name: [
                     Group(
                         data.recordings,
                         whiten(values[:, :num_features]),
                         data.labels,
                         values[:, num_features:].argmax(1),
-                        aligned_clips(data.recordings, layout, up, metres),
+                        own,
                     )
-                )
-            files_of = measured[2 : 2 + len(generated)]
-            others = dict(zip(trivial, measured[2 + len(generated) :], strict=True))
-            groups = {"train": [measured[0]], "unseen": [measured[1]], "generated": files_of}
-            groups |= {name: [group] for name, group in others.items()}
+                    for data, values, own in zip(members, found[name], clips[name], strict=True)
+                ]
+                for name, members in datasets.items()
+            }
+            (first,), (unseen,) = groups["train"], groups["unseen"]
             rows = measures_of_groups(groups, experiment.seed)
             for name, members in groups.items():
                 for row, group in zip(rows[name], members, strict=True):
                     row |= physical(group, layout, up, metres, self.frame_rate)
             table = summary(rows)
             metrics = metric_values(table)
-            lead = LEAD.format(experiment.model_name, measured[0].components.shape[1])
+            lead = LEAD.format(experiment.model_name, first.components.shape[1])
             content = [measures(table, self.split, len(self.inputs))]
             files.write_text(folder / "fidelity.md", to_markdown("Fidelity", lead, content))
-            content.append(side_by_side(measured[1], measured[2], experiment.classes, layout, up))
+            shown = groups["generated"][0]
+            content.append(side_by_side(unseen, shown, experiment.classes, layout, up))
             title = f"Generated recordings and {experiment.dataset_name}"
             files.write_text(folder / "fidelity.html", to_html(title, lead, content))
             tracker.log_report(record.final_report(metrics))
@@ -262,27 +282,6 @@ def aligned_clips(
         joints = poses.keypoints[:1, ..., order]
         made.append(joints_of(motion(joints, poses.visible[:1], layout, root).features))
     return np.concatenate(made) * np.float32(metres)
-
-
-def trivial_clips(
-    experiment: Experiment,
-    settings: Dataset,
-    train: ClipDataset,
-    count: int,
-    up: int,
-    metres: float,
-) -> dict[str, ClipDataset]:
-    """The test clips of recordings made without a network, see `results.trivial_generators`."""
-    recordings, layout = train.recordings, settings.layout_of(train.recordings[0])
-    clips = aligned_clips(recordings, layout, up, metres)
-    rng = np.random.default_rng(experiment.seed)
-    made = {
-        "mean": mean_recordings(recordings, clips, UPWARD[AXES[up]], metres),
-        "noisy": noisy_recordings(recordings, count, metres, rng),
-    }
-    return {
-        name: input_clips(own, settings, train.pipeline, train.stream) for name, own in made.items()
-    }
 
 
 def measures_of_groups(
@@ -412,7 +411,7 @@ def measures(table: Summary, split: str, num_files: int) -> Section:
         "unseen": f"{split} (real, unseen)",
         "generated": f"generated{several}",
         "mean": "mean of each class",
-        "noisy": "train + 20 mm noise",
+        "noisy": f"train + {1000 * NOISE:.0f} mm noise",
     }
     titles = {group: title for group, title in titles.items() if group in table}
     rows = []

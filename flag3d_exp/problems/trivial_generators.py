@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from flag3d_exp.data.annotations import Recording
+from flag3d_exp.problems.sampling import resampled_joints
 
 NOISE = 0.02  # metres, standard deviation of each coordinate
 
@@ -46,9 +46,8 @@ def mean_recordings(
     made = []
     for label in np.unique(labels).tolist():
         mean = clips[labels == label].mean(0, dtype=np.float64) / metres
-        length = int(np.median(lengths[labels == label]))
-        times = np.linspace(0, len(mean) - 1, length)
-        keypoints = np.empty((1, length, *mean.shape[1:]), np.float32)
-        keypoints[0][..., list(order)] = CubicSpline(np.arange(len(mean)), mean)(times)
+        joints = resampled_joints(mean, int(np.median(lengths[labels == label])))
+        keypoints = np.empty((1, *joints.shape), np.float32)
+        keypoints[0][..., list(order)] = joints
         made.append(Recording(f"mean_{label:03d}", label, keypoints, generated=True))
     return made

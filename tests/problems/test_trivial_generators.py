@@ -3,7 +3,7 @@
 import numpy as np
 
 from flag3d_exp.data.annotations import Recording
-from flag3d_exp.results.trivial_generators import NOISE, mean_recordings, noisy_recordings
+from flag3d_exp.problems.trivial_generators import NOISE, mean_recordings, noisy_recordings
 
 
 def recordings() -> list[Recording]:
